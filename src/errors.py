@@ -1,0 +1,58 @@
+"""Errors a user can act on, each with the exit code its command ends with.
+
+Every command maps an exception of this module to one line on stderr and to the
+exit code of its class; anything else is a bug and keeps its traceback. The codes
+are the ones a Kubernetes `podFailurePolicy` acts upon:
+
+====  ==========================================================  ================
+code  meaning                                                     what a Job does
+====  ==========================================================  ================
+0     done
+1     failed, trying again may help (network, disk, memory)       counts a failure
+2     wrong command line                                          fails the Job
+64    wrong spec, credentials or bucket: trying again is useless  fails the Job
+65    this part's data is bad; other parts are not affected       fails the index
+75    interrupted (SIGTERM, SIGINT), nothing is wrong             ignores it
+====  ==========================================================  ================
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CaptionlessError(Exception):
+    """A failure told in one line; `exit_code` is what the command returns."""
+
+    exit_code = 1
+
+
+class Retryable(CaptionlessError):
+    """Something outside failed (network, disk full): the same call may succeed later."""
+
+    exit_code = 1
+
+
+class SpecError(CaptionlessError):
+    """The description, the credentials or the bucket are wrong; retrying cannot help."""
+
+    exit_code = 64
+
+
+class DataError(CaptionlessError):
+    """An object, shard, embedding or matrix is not what it must be; the line names it."""
+
+    exit_code = 65
+
+
+class Interrupted(CaptionlessError):
+    """Stopped from outside by SIGTERM or SIGINT; what is whole is kept, run again to go on."""
+
+    exit_code = 75
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`'; did you mean "chair"?'` for the nearest of `choices`, or an empty string."""
+    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else ""

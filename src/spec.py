@@ -1,0 +1,290 @@
+"""ONE DESCRIPTION: `AlignmentSpec` says what a run is, wherever it runs.
+
+The same class is the YAML file of `captionless run`, the `spec` of the `Alignment`
+custom resource, the values schema of the chart and the reference page of the docs.
+That it must become a structural Kubernetes schema shapes it: no unions, no free-form
+maps beside fields; a choice is an enumeration plus fields that belong to it.
+
+In YAML the names are camelCase, as Kubernetes writes them; snake_case is taken too.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from captionless.demo_clip import NAME as DEMO
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class SourceKind(StrEnum):
+    parametric = "parametric"
+    folder = "folder"
+    manifest = "manifest"
+    points = "points"
+
+
+class Weights(StrEnum):
+    """Where the negatives' weights of the contrastive loss come from (method.md, eq. 6)."""
+
+    uniform = "uniform"
+    category = "category"
+    i2i = "i2i"
+    i2l = "i2l"
+    avg = "avg"
+
+    @property
+    def label(self) -> str:
+        """What tables and reports call it."""
+        return {"uniform": "InfoNCE", "category": "category-only", "i2i": "I2I", "i2l": "(I2L)²", "avg": "AVG"}[self]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The stored similarities that it reads."""
+        return {"uniform": (), "category": ("i2i",), "i2i": ("i2i",), "i2l": ("i2l",), "avg": ("i2i", "i2l")}[self]
+
+
+class SourceSpec(_Section):
+    kind: SourceKind
+    """`parametric` (the embedded demo world), `folder` (a sub-folder per category of meshes), `manifest`
+    (JSONL of key, category, mesh, source, licence), `points` (npz or h5 of labelled clouds)."""
+    url: str = ""
+    """Where the folder, manifest or training clouds are; unused by `parametric`."""
+    test_url: str = ""
+    """`points` only: a second file whose clouds are the test split."""
+    up: Literal["", "x", "y", "z"] = ""
+    """The up axis of the meshes or clouds. May be left out where the format has a default (GLB, GLTF, OBJ: y)."""
+    objects: int = Field(720, ge=1)
+    """`parametric` only: training objects, dealt evenly over the categories."""
+    test_objects: int = Field(240, ge=0)
+    """`parametric` only: test objects, of attribute combinations that training never sees."""
+    categories: tuple[str, ...] = ()
+    """Only these categories; empty: all of them."""
+    seed: int = 0
+    """`parametric` only: which objects are drawn."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind is not SourceKind.parametric and not self.url:
+            raise ValueError(f"url is required for kind: {self.kind}")
+        return self
+
+
+class DataSpec(_Section):
+    source: SourceSpec
+    split: Literal["hash", "manifest"] = "hash"
+    """`hash`: an object's split follows from a stable hash of its key; `manifest`: the source says it.
+    `parametric` and `points` with a `testUrl` bring their own split whatever this says."""
+    test_fraction: float = Field(0.2, ge=0, lt=1)
+    """The share of objects that `split: hash` holds out."""
+    views: int = Field(30, ge=1, le=360)
+    """Views per object, at equally spaced azimuths (the method's R)."""
+    image_size: int = Field(224, ge=16, le=2048)
+    """Edge of a rendered view in pixels."""
+    elevation: float = Field(20.0, ge=-89, le=89)
+    """The camera's height above the horizon in degrees."""
+    points: int = Field(10_000, ge=16)
+    """Points stored per object, in farthest-point order."""
+    shard_objects: int = Field(256, ge=1)
+    """About how many objects a shard holds; the number of shards is a power of two, so that adding a few
+    objects leaves the other shards as they are."""
+    max_skipped: int = Field(0, ge=0)
+    """How many broken objects may be left out, each counted and named; more than that ends the stage."""
+
+
+class ClipSpec(_Section):
+    model: str = "ViT-B-32"
+    """Any OpenCLIP model name, `hf-hub:...`, `local-dir:...`, or the embedded `captionless-demo`."""
+    pretrained: str = "laion2b_s34b_b79k"
+    """A tag of OpenCLIP, a path or a URL of a checkpoint; empty where the model brings its weights."""
+    batch_size: int = Field(256, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _demo_has_weights(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("model") == DEMO:
+            return {"pretrained": "", **values}
+        return values
+
+
+class LandmarkOrigin(StrEnum):
+    grammar = "grammar"
+    file = "file"
+    llm = "llm"
+
+
+class LandmarksSpec(_Section):
+    origin: LandmarkOrigin = LandmarkOrigin.grammar
+    """`grammar` (the source's own, `parametric` only), `file` (JSONL), `llm` (an OpenAI-compatible endpoint)."""
+    count: int = Field(128, ge=1)
+    """Texts per category (the method's L)."""
+    file: str = ""
+    """`file`: URL of a JSONL with `category` and `text`."""
+    filter: Literal["report", "drop"] = "report"
+    """`file`: what to do with texts that name a colour or a material. An LLM's are always asked for again."""
+    endpoint: str = "https://api.openai.com/v1"
+    """`llm`: base URL of the chat completions API."""
+    model: str = "gpt-4o-mini"
+    api_key_env: str = "OPENAI_API_KEY"
+    """`llm`: the environment variable that holds the key; the key itself never stands in a spec."""
+    temperature: float = Field(1.0, ge=0, le=2)
+    texts_per_request: int = Field(32, ge=1)
+    max_cost: float = Field(5.0, gt=0)
+    """`llm`: the run's cost cap, in the currency of the prices."""
+    input_price: float = Field(0.15, ge=0)
+    """`llm`: price of a million prompt tokens."""
+    output_price: float = Field(0.60, ge=0)
+    """`llm`: price of a million completion tokens."""
+    timeout_seconds: float = Field(60.0, gt=0)
+    hints: tuple[str, ...] = ()
+    """`llm`: metadata of categories for the prompt, each as `category: what it is`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.origin is LandmarkOrigin.file and not self.file:
+            raise ValueError("file is required for origin: file")
+        return self
+
+
+class SimilaritySpec(_Section):
+    cross_category_sim: float = Field(0.25, gt=0, le=1)
+    """The constant similarity of objects of different categories (the paper's alpha)."""
+
+
+class EncoderSpec(_Section):
+    name: Literal["pointnext-s"] = "pointnext-s"
+    width: int = Field(32, ge=4)
+    """Channels of the first stage; 32 is PointNeXt-S as the paper uses it."""
+    nsample: int = Field(32, ge=1)
+    """Neighbours per ball query."""
+    in_channels: Literal[3, 4] = 3
+    """3: xyz. 4: xyz and height above the lowest point, as ULIP feeds it."""
+    radius: float = Field(0.15, gt=0)
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class OptimSpec(_Section):
+    lr: float = Field(1e-3, gt=0)
+    min_lr: float = Field(1e-7, ge=0)
+    warmup: float = Field(0.06, ge=0, lt=1)
+    """Share of all steps with a linear warm-up, before the cosine."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Not on norms and biases."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.98, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    clip_grad: float = Field(0.0, ge=0)
+    """Largest gradient norm; 0: no clipping."""
+
+
+class AugmentSpec(_Section):
+    """ULIP's augmentation, in its order; a size of 0 turns a step off."""
+
+    dropout: float = Field(0.875, ge=0, lt=1)
+    scale_low: float = Field(0.8, gt=0)
+    scale_high: float = Field(1.25, gt=0)
+    shift: float = Field(0.1, ge=0)
+    perturb_sigma: float = Field(0.06, ge=0)
+    perturb_clip: float = Field(0.18, ge=0)
+    rotate_up: bool = True
+    """A full random rotation about the up axis."""
+    jitter_sigma: float = Field(0.01, ge=0)
+    jitter_clip: float = Field(0.05, ge=0)
+
+
+class TrainSpec(_Section):
+    weights: tuple[Weights, ...] = Field((Weights.avg,), min_length=1)
+    """The losses to train with, one run each: `uniform` is plain InfoNCE, `category` the control with the
+    category's mean similarity, `i2i`, `i2l` and `avg` the paper's."""
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    """Seeds; every loss is trained once with each, so that runs are paired."""
+    steps: int = Field(10_000, ge=1)
+    batch_size: int = Field(64, ge=2)
+    """The global batch, over all ranks."""
+    points: int = Field(2048, ge=16)
+    """Points per cloud in a step."""
+    positive_weight: Literal["one", "formula"] = "one"
+    temperature: float = Field(0.07, gt=0)
+    """The initial tau; it is learnt, 1/tau within [1, 100]."""
+    encoder: EncoderSpec = EncoderSpec()
+    optim: OptimSpec = OptimSpec()
+    augment: AugmentSpec = AugmentSpec()
+    checkpoint_every: int = Field(200, ge=1)
+    """Steps between checkpoints; a run that is killed loses at most this many."""
+    keep_checkpoints: int = Field(2, ge=1)
+
+
+class EvalSpec(_Section):
+    prompt: str = "paper"
+    """`paper` ("a point cloud of a ..."), `released`, `ensemble`, or a template with `{}`."""
+    views: Literal["all", "one"] = "one"
+    """Queries of image to shape retrieval: one seeded view per object, or every view."""
+    seed: int = 0
+    """Which view is the query."""
+
+
+class ResourcesSpec(_Section):
+    workers: int = Field(2, ge=1)
+    """Processes (on this machine) or pods that share a precompute stage."""
+    processes: int = Field(1, ge=1)
+    """Ranks of one training run on this machine."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of a worker or rank. Part of what makes two runs equal to the bit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training runs."""
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
+
+
+class AlignmentSpec(_Section):
+    """A run: what to align, with which CLIP, by which losses, and where its outputs go."""
+
+    name: Name = "alignment"
+    output: str = ""
+    """The folder or s3:// prefix of everything the run makes; empty: `runs/<name>`."""
+    data: DataSpec
+    clip: ClipSpec = ClipSpec()
+    landmarks: LandmarksSpec = LandmarksSpec()
+    similarity: SimilaritySpec = SimilaritySpec()
+    train: TrainSpec = TrainSpec()
+    eval: EvalSpec = EvalSpec()
+    resources: ResourcesSpec = ResourcesSpec()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        kind, origin = self.data.source.kind, self.landmarks.origin
+        needs_landmarks = any("i2l" in w.metrics for w in self.train.weights)
+        if needs_landmarks and origin is LandmarkOrigin.grammar and kind is not SourceKind.parametric:
+            raise ValueError(
+                f"landmarks.origin: grammar has texts for data.source.kind: parametric only, not {kind}; "
+                "use `file` or `llm`, or train with weights that need no landmarks (uniform, category, i2i)"
+            )
+        if kind is SourceKind.points:
+            raise ValueError(
+                "data.source.kind: points has no meshes to render, so it cannot be aligned with images; "
+                "it serves `captionless eval --data` and encoder training on labels"
+            )
+        if self.train.points > self.data.points:
+            raise ValueError(f"train.points: {self.train.points} exceeds data.points: {self.data.points}")
+        return self
+
+    @property
+    def root(self) -> str:
+        """Where the outputs are: `output`, or `runs/<name>` beneath the current folder."""
+        return self.output or f"runs/{self.name}"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The similarities that the training's losses read, in a fixed order."""
+        return tuple(m for m in ("i2i", "i2l") if any(m in w.metrics for w in self.train.weights))

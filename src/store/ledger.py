@@ -1,0 +1,146 @@
+"""What a stage has finished, so that running it again does only what is missing.
+
+A stage's work is cut into parts (a shard, a category, a training run). A part that is
+done has a record `<stage>/.../_parts/<part>.json`:
+
+    {"part": "train-00000", "fingerprint": "...", "files": {"train/00000.tar": <bytes>, ...}, "facts": {...}}
+
+`fingerprint` is the digest of everything the part was made from: settings, the content
+of its inputs, and the version of the code's output format. A part is whole when its
+record carries the fingerprint of today and its files have the recorded sizes. The
+record is written after the files, so that a process killed anywhere leaves either a
+whole part or none. When all parts are whole, `manifest.json` appears, which is what
+the next stage waits for and reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from captionless.errors import DataError
+from captionless.store import objects
+
+MANIFEST = "manifest.json"
+_PARTS = "_parts"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished part. `files` maps paths below the stage's URL to sizes in bytes."""
+
+    part: str
+    fingerprint: str
+    files: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished stage: its parts' records by name, and one digest over all fingerprints."""
+
+    url: str
+    digest: str
+    records: Mapping[str, Record]
+
+    def facts(self) -> list[Mapping[str, Any]]:
+        """The parts' facts, in the order of their names."""
+        return [self.records[name].facts for name in sorted(self.records)]
+
+
+class Ledger:
+    """The records and the manifest of the stage whose outputs are under `url`."""
+
+    def __init__(self, url: str):
+        self.url = url
+
+    def _record_url(self, part: str) -> str:
+        return objects.join(self.url, _PARTS, f"{part}.json")
+
+    def record(self, part: str) -> Record | None:
+        """The record of a part, None when it has none."""
+        try:
+            document = objects.read_json(self._record_url(part))
+            return Record(document["part"], document["fingerprint"], document["files"], document["facts"])
+        except FileNotFoundError:
+            return None
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{self._record_url(part)}: not a part's record (no {error}); delete it") from error
+
+    def whole(self, part: str, fingerprint: str) -> Record | None:
+        """The part's record when nothing is left to do for it, None when it must be made.
+
+        A file that is gone is made again. One of another size than was recorded was
+        damaged from outside: DataError, since nobody but its owner knows what happened.
+        """
+        record = self.record(part)
+        if record is None or record.fingerprint != fingerprint:
+            return None
+        for name, expected in record.files.items():
+            url = objects.join(self.url, name)
+            found = objects.size(url)
+            if found is None:
+                return None
+            if found != expected:
+                raise DataError(
+                    f"{url}: truncated or altered: {found:,} bytes, expected {expected:,}; "
+                    "delete it and run again to have it made anew"
+                )
+        return record
+
+    def commit(self, part: str, fingerprint: str, files: Sequence[str], facts: Mapping[str, Any]) -> Record:
+        """Records a part whose `files` (paths below the stage's URL) are all stored."""
+        sizes: dict[str, int] = {}
+        for name in files:
+            found = objects.size(objects.join(self.url, name))
+            if found is None:
+                raise DataError(f"{objects.join(self.url, name)}: vanished before part {part} was recorded")
+            sizes[name] = found
+        record = Record(part, fingerprint, sizes, facts)
+        objects.write_json(
+            self._record_url(part), {"part": part, "fingerprint": fingerprint, "files": sizes, "facts": dict(facts)}
+        )
+        return record
+
+    def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> bool:
+        """Writes the manifest when every part is whole; returns whether the stage is finished.
+
+        Any worker may call it, at any time, any number of times: equal records give an equal manifest.
+        """
+        with ThreadPoolExecutor(16) as pool:
+            records = dict(zip(fingerprints, pool.map(self.record, fingerprints), strict=True))
+        for part, fingerprint in fingerprints.items():
+            record = records[part]
+            if record is None or record.fingerprint != fingerprint:
+                return False
+        document = {
+            "version": 1,
+            "digest": objects.digest(dict(fingerprints), facts or {}),
+            "parts": dict(fingerprints),
+            "facts": dict(facts or {}),
+        }
+        url = objects.join(self.url, MANIFEST)
+        if not objects.exists(url) or objects.read_json(url) != document:
+            objects.write_json(url, document)
+        return True
+
+    def manifest(self) -> Manifest:
+        """The published stage. DataError when it is not finished."""
+        url = objects.join(self.url, MANIFEST)
+        try:
+            document = objects.read_json(url)
+        except FileNotFoundError:
+            raise DataError(f"{url}: not there: the stage that makes {self.url} is not finished; run it first") from None
+        try:
+            parts: dict[str, str] = document["parts"]
+            digest = str(document["digest"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{url}: not a stage's manifest (no {error}); delete it and run again") from error
+        with ThreadPoolExecutor(16) as pool:
+            records = dict(zip(parts, pool.map(self.record, parts), strict=True))
+        missing = [name for name, record in records.items() if record is None]
+        if missing:
+            raise DataError(f"{self.url}: the record of part {missing[0]} is missing; run the stage again")
+        return Manifest(self.url, digest, {name: r for name, r in records.items() if r is not None})

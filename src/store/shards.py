@@ -1,0 +1,181 @@
+"""WebDataset shards with a sidecar index that makes one member one ranged read.
+
+A shard is a plain tar: member `<key>.<extension>`, the members of one key together,
+in the order they were given, with fixed owner, mode and time, so that the same samples
+give the same bytes. `webdataset` reads it as it is. Beside `00000.tar` stands
+`00000.index`, JSON:
+
+    {"version": 1, "size": <bytes of the tar>, "sha256": "...",
+     "samples": {"<key>": {"<extension>": [offset, size], ...}, ...}}
+
+The tar appears before its index; a shard without an index is not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.errors import DataError
+from captionless.store import objects
+
+INDEX_VERSION = 1
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What a written shard is: its name, size in bytes, sha256 and keys."""
+
+    url: str
+    size: int
+    sha256: str
+    keys: tuple[str, ...]
+
+
+class _Hashing:
+    """A write-only file that hashes and counts what passes through it."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file, self.hash, self.position = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self.hash.update(data)
+        self.position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.position
+
+
+def index_url(tar_url: str) -> str:
+    return tar_url.removesuffix(".tar") + ".index"
+
+
+def write_shard(url: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> ShardInfo:
+    """Writes `(key, {extension: bytes})` samples as a tar and its index, atomically, in the order given."""
+    index: dict[str, dict[str, list[int]]] = {}
+    with objects.open_write(url) as raw:
+        file = _Hashing(raw)
+        for key, members in samples:
+            check_key(key)
+            if key in index:
+                raise DataError(f"{url}: key {key!r} appears twice")
+            entry = index[key] = {}
+            for extension, data in members.items():
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size, info.mode, info.uname, info.gname = len(data), 0o644, "captionless", "captionless"
+                file.write(info.tobuf(tarfile.GNU_FORMAT))
+                entry[extension] = [file.position, len(data)]
+                file.write(data)
+                file.write(b"\0" * (-len(data) % _BLOCK))
+        file.write(b"\0" * (2 * _BLOCK))
+    info = ShardInfo(url, file.position, file.hash.hexdigest(), tuple(index))
+    document = {"version": INDEX_VERSION, "size": info.size, "sha256": info.sha256, "samples": index}
+    objects.write_bytes(index_url(url), json.dumps(document, separators=(",", ":")).encode())
+    return info
+
+
+def check_key(key: str) -> None:
+    """WebDataset cuts a name at the first dot after the last slash; a key must survive that."""
+    if not key or "." in key.rsplit("/", 1)[-1] or key.startswith("/") or key.endswith("/"):
+        raise DataError(f"key {key!r}: must be non-empty, without a dot in its last segment or slashes at its ends")
+
+
+class Shard:
+    """A shard for reading. All errors are DataError and name the shard and, where it is one, the object."""
+
+    def __init__(self, url: str):
+        self.url = url
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        try:
+            document = objects.read_json(index_url(self.url))
+        except FileNotFoundError:
+            raise DataError(f"{self.url}: its index {index_url(self.url)} is missing; delete the shard's record "
+                            "or run the stage again") from None  # fmt: skip
+        if not isinstance(document, dict) or document.get("version") != INDEX_VERSION:
+            raise DataError(f"{index_url(self.url)}: expected an index of version {INDEX_VERSION}")
+        return document
+
+    @property
+    def index(self) -> dict[str, dict[str, list[int]]]:
+        return cast(dict[str, dict[str, list[int]]], self._document["samples"])
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.index)
+
+    @property
+    def sha256(self) -> str:
+        return str(self._document["sha256"])
+
+    def extensions(self, key: str) -> list[str]:
+        return list(self._entry(key))
+
+    def _entry(self, key: str) -> dict[str, list[int]]:
+        try:
+            return self.index[key]
+        except KeyError:
+            raise DataError(f"{self.url}: holds no object {key!r}") from None
+
+    def read(self, key: str, extension: str) -> bytes:
+        """One member, by one ranged read."""
+        entry = self._entry(key)
+        if extension not in entry:
+            raise DataError(f"{self.url}: object {key!r} has no .{extension} (it has {', '.join(entry)})")
+        offset, length = entry[extension]
+        try:
+            data = objects.read_bytes(self.url, offset, offset + length)
+        except FileNotFoundError:
+            raise DataError(f"{self.url}: the shard is missing; run the stage that makes it again") from None
+        if len(data) != length:
+            raise self._truncated(offset + len(data))
+        return data
+
+    def samples(self) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """All samples in order, by one sequential read of the whole shard, checked against its sha256."""
+        try:
+            data = objects.read_bytes(self.url)
+        except FileNotFoundError:
+            raise DataError(f"{self.url}: the shard is missing; run the stage that makes it again") from None
+        if len(data) != self._document["size"]:
+            raise self._truncated(len(data))
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise DataError(f"{self.url}: its bytes are not the ones that were written (sha256 differs); "
+                            "delete it and run again to have it made anew")  # fmt: skip
+        view = memoryview(data)
+        for key, entry in self.index.items():
+            yield key, {ext: bytes(view[offset : offset + length]) for ext, (offset, length) in entry.items()}
+
+    def _truncated(self, found: int) -> DataError:
+        return DataError(
+            f"{self.url}: truncated: {found:,} of {self._document['size']:,} bytes are there; "
+            "delete it and run again to have it made anew"
+        )
+
+
+def encode_array(array: NDArray[Any]) -> bytes:
+    """An array as the bytes of a .npy file."""
+    sink = io.BytesIO()
+    np.save(sink, np.ascontiguousarray(array), allow_pickle=False)
+    return sink.getvalue()
+
+
+def decode_array(data: bytes, what: str) -> NDArray[Any]:
+    """The array of a .npy file; DataError names `what` when it is not one."""
+    try:
+        return cast(NDArray[Any], np.load(io.BytesIO(data), allow_pickle=False))
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{what}: not a .npy array ({error})") from error
