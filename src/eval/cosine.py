@@ -1,0 +1,77 @@
+"""Unit vectors and what counts as a tie: the ground that all figures stand on.
+
+Scores are cosines, computed in float64. Two scores closer than `TIE` are the same
+score: duplicates must tie whatever the order of summation was, while no two
+different float32 embeddings are told apart by less than this. Ties are always
+resolved against the method, so that an encoder that has collapsed to one point
+scores 0 and not 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from captionless.errors import DataError
+
+TIE = 1e-9
+_ROWS = 4096
+
+
+def numbers(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDArray[Any]:
+    """`values` (..., D) as an array, not copied where it is one; DataError unless non-empty numbers of `ndim` axes.
+
+    `name` is what an error calls the array.
+    """
+    array = np.asarray(values)
+    if array.ndim not in ndim or 0 in array.shape:
+        wanted = " or ".join(str(n) for n in ndim)
+        raise DataError(f"{name}: expected a non-empty array of {wanted} dimensions, found shape {array.shape}")
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{name}: expected numbers, found {array.dtype}")
+    return array
+
+
+def row_lengths(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Euclidean length of each row of (..., D), float64; bounded memory.
+
+    Refused (DataError, with the row): NaN or infinity, a row of zeros (it has no direction).
+    """
+    rows = array.reshape(-1, array.shape[-1])
+    squared = np.empty(len(rows))
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS].astype(np.float64)
+        squared[start : start + _ROWS] = np.einsum("nd,nd->n", part, part)
+    length: NDArray[np.float64] = np.sqrt(squared).reshape(array.shape[:-1])
+    if not np.isfinite(length).all():
+        raise DataError(f"{name}: row {_first(~np.isfinite(length))} holds NaN or infinity; embed that item again")
+    if not (length > 0).all():
+        raise DataError(f"{name}: row {_first(length == 0)} is all zeros, which has no direction")
+    return length
+
+
+def unit_rows(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDArray[np.float64]:
+    """Float64 copy of `values` (..., D) with each row scaled to length 1; checked as above."""
+    array = numbers(values, name, ndim)
+    rows = array.astype(np.float64)
+    rows /= row_lengths(array, name)[..., None]
+    return rows
+
+
+def same_width(a: NDArray[Any], b: NDArray[Any], names: str) -> None:
+    """DataError unless `a` and `b` have the same last dimension."""
+    if a.shape[-1] != b.shape[-1]:
+        raise DataError(f"{names}: embeddings of {a.shape[-1]} and of {b.shape[-1]} dimensions cannot be compared")
+
+
+def positive_ks(ks: tuple[int, ...]) -> tuple[int, ...]:
+    """`ks` if all are whole numbers from 1 up, else DataError."""
+    if not ks or any(int(k) != k or k < 1 for k in ks):
+        raise DataError(f"ks: expected whole numbers from 1 up, found {tuple(ks)}")
+    return tuple(int(k) for k in ks)
+
+
+def _first(bad: NDArray[np.bool_]) -> str:
+    return ", ".join(str(int(i)) for i in np.argwhere(bad)[0])

@@ -1,0 +1,218 @@
+"""Cross-modal retrieval: which gallery items does a query find, and how early.
+
+Two protocols (method.md):
+
+`gallery` ranks a gallery of unique items for each query. It is exact and never holds
+more than a block of scores. A float32 matrix product settles nearly every pair; the
+pairs whose float32 score is within its rigorous rounding bound of a relevant item's
+score are scored again in float64. So the figures are those of a float64 loop at the
+price of a float32 product.
+
+`in_batch` is the protocol of the released Pix3D code: shuffled batches of pairs, where
+only a query's own partner counts.
+
+Ties are resolved against the method: of equal scores the relevant item ranks last.
+`recall@k` is the share of queries with at least one relevant item in the first k (the
+usual meaning in cross-modal retrieval), `map` the mean over queries of the mean, over
+a query's relevant items, of the precision at their ranks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from captionless.errors import DataError
+from captionless.eval.cosine import TIE, numbers, positive_ks, row_lengths, same_width, unit_rows
+
+_BLOCK = 4096  # gallery rows and query rows of one product: 64 MiB of float32 scores
+_PAIRS = 1 << 15  # pairs scored again at a time
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def gallery(
+    queries: ArrayLike, gallery: ArrayLike, relevant: ArrayLike, ks: tuple[int, ...] = (1, 5, 10)
+) -> dict[str, float]:
+    """Retrieval figures of `queries` (q, D) against `gallery` (g, D).
+
+    `relevant` is (q,) integers, each query's one relevant gallery row, or (q, g) boolean.
+    Returns `recall@{k}` for each of `ks`, `map`, `median_rank` (of the first relevant item,
+    from 1 up), `queries` (how many were counted) and `gallery` (its size). Queries without
+    a relevant item are left out of all means; that all are is refused.
+    """
+    ks = positive_ks(ks)
+    asked, items = unit_rows(queries, "queries"), numbers(gallery, "gallery")
+    same_width(asked, items, "queries and gallery")
+    lengths = row_lengths(items, "gallery")
+    columns = _relevant_columns(relevant, len(asked), len(items))
+    counted = columns[:, 0] >= 0
+    asked, columns = asked[counted], columns[counted]
+    ranks = np.concatenate(
+        [_ranks(asked[i : i + _BLOCK], items, lengths, columns[i : i + _BLOCK]) for i in range(0, len(asked), _BLOCK)]
+    )
+    first = ranks[:, 0]
+    figures = {f"recall@{k}": float(np.mean(first <= k)) for k in ks}
+    figures["map"] = float(np.mean(_average_precision(ranks)))
+    return figures | {
+        "median_rank": float(np.median(first)),
+        "queries": len(asked),
+        "gallery": len(items),
+    }
+
+
+def chance(relevant: ArrayLike, gallery: int, ks: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
+    """Exact expectation of `recall@{k}` and `map` when each query's ranking is random.
+
+    `relevant` as in `gallery` (of index arrays only the length matters); `gallery` is the
+    size of the gallery. With m relevant items among n: recall@k = 1 - C(n-m, k) / C(n, k)
+    and E[AP] = (H_n + (n - H_n)(m - 1)/(n - 1)) / n, H_n being the n-th harmonic number.
+    """
+    ks = positive_ks(ks)
+    columns = _relevant_columns(relevant, len(np.asarray(relevant)), gallery)
+    sizes, times = np.unique(np.count_nonzero(columns >= 0, axis=1), return_counts=True)
+    sizes, times = sizes[sizes > 0], times[sizes > 0]
+    share = times / times.sum()
+    figures = {f"recall@{k}": float(share @ [1 - _all_miss(gallery, int(m), k) for m in sizes]) for k in ks}
+    harmonic = float(np.sum(1 / np.arange(1, gallery + 1)))
+    extra = (sizes - 1) / max(gallery - 1, 1)
+    figures["map"] = float(share @ ((harmonic + (gallery - harmonic) * extra) / gallery))
+    return figures
+
+
+def in_batch(
+    queries: ArrayLike, keys: ArrayLike, batch: int = 128, seed: int = 0, ks: tuple[int, ...] = (1, 5)
+) -> dict[str, float]:
+    """The released Pix3D protocol over pairs `queries[i]`, `keys[i]`, both (n, D).
+
+    The pairs are shuffled by `seed` and cut into batches of `batch`, the short last one
+    kept; within a batch a query's own partner is the only hit; hits are pooled over all
+    queries. Returns `top{k}` for each of `ks`, and `pairs`.
+    """
+    ks = positive_ks(ks)
+    asked, answers = unit_rows(queries, "queries"), unit_rows(keys, "keys")
+    same_width(asked, answers, "queries and keys")
+    if len(asked) != len(answers):
+        raise DataError(f"queries and keys: expected pairs, found {len(asked)} and {len(answers)} rows")
+    _positive_batch(batch)
+    order = np.random.default_rng(seed).permutation(len(asked))
+    ranks = []
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        scores = asked[chosen] @ answers[chosen].T
+        own = np.diagonal(scores)[:, None]
+        ranks.append(np.count_nonzero(scores >= own - TIE, axis=1))  # counts the partner itself: ranks from 1
+    rank = np.concatenate(ranks)
+    return {f"top{k}": float(np.mean(rank <= k)) for k in ks} | {"pairs": len(rank)}
+
+
+def in_batch_chance(pairs: int, batch: int = 128, ks: tuple[int, ...] = (1, 5)) -> dict[str, float]:
+    """What random rankings reach under `in_batch` (the short last batch is easier)."""
+    _positive_batch(batch)
+    sizes = [min(batch, pairs - start) for start in range(0, pairs, batch)]
+    if not sizes:
+        raise DataError(f"pairs: expected at least 1, found {pairs}")
+    return {f"top{k}": sum(min(k, size) for size in sizes) / pairs for k in positive_ks(ks)}
+
+
+def _ranks(asked: Floats, items: NDArray[Any], lengths: Floats, columns: Ints) -> Ints:
+    """Ranks from 1 up of each query's relevant items, best first; 0 where `columns` is padded."""
+    present = columns >= 0
+    own = np.full(columns.shape, np.inf)  # padding: a threshold that nothing reaches
+    query, slot = np.nonzero(present)
+    own[query, slot] = _pair_scores(asked, items, lengths, query, columns[query, slot])
+    own.sort(axis=1)  # ascending, padding last ...
+    depth = present.sum(axis=1)
+    slots = np.arange(columns.shape[1])
+    flipped = np.where(slots < depth[:, None], depth[:, None] - 1 - slots, slots)
+    own = np.take_along_axis(own, flipped, axis=1)  # ... now descending, padding last
+    threshold = own - TIE
+
+    at_least = np.zeros(columns.shape, dtype=np.int64)
+    asked32 = asked.astype(np.float32)
+    bound = _rounding_bound(asked.shape[1])
+    for start in range(0, len(items), _BLOCK):
+        block, length = items[start : start + _BLOCK], lengths[start : start + _BLOCK]
+        scores = asked32 @ (block / length[:, None]).astype(np.float32).T
+        for k in slots:
+            low = (threshold[:, k, None] - bound).astype(np.float32)
+            high = (threshold[:, k, None] + bound).astype(np.float32)
+            surely = scores > high
+            at_least[:, k] += np.count_nonzero(surely, axis=1)
+            near_query, near_item = np.nonzero((scores >= low) & ~surely)
+            exact = _pair_scores(asked, block, length, near_query, near_item)
+            hit = exact >= threshold[near_query, k]
+            at_least[:, k] += np.bincount(near_query[hit], minlength=len(asked))
+
+    # of the items at least as good, those that are relevant themselves do not stand in the way
+    ranks = np.zeros(columns.shape, dtype=np.int64)
+    for k in slots:
+        relevant_at_least = np.count_nonzero((own >= threshold[:, k, None]) & (slots < depth[:, None]), axis=1)
+        ranks[:, k] = at_least[:, k] - relevant_at_least + k + 1
+    ranks[slots >= depth[:, None]] = 0
+    return ranks
+
+
+def _pair_scores(asked: Floats, items: NDArray[Any], lengths: Floats, query: Ints, item: Ints) -> Floats:
+    """Cosines of unit rows `asked[query[i]]` and rows `items[item[i]]` in float64, the same for duplicates."""
+    scores = np.empty(len(query))
+    for start in range(0, len(query), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        unit = items[item[part]] / lengths[item[part], None]
+        scores[part] = np.einsum("nd,nd->n", asked[query[part]], unit)
+    return scores
+
+
+def _rounding_bound(width: int) -> float:
+    """How far a float32 dot product of unit vectors can be from the true one, in any order of summation.
+
+    gamma_n = n u / (1 - n u), u = 2^-24 (Higham, Accuracy and Stability, ch. 3), with n = D + 2 for the
+    rounding of both inputs; two more for the threshold's own rounding to float32.
+    """
+    unit = (width + 4) * 2.0**-24
+    return unit / (1 - unit)
+
+
+def _average_precision(ranks: Ints) -> Floats:
+    position = np.arange(1, ranks.shape[1] + 1)
+    precision = np.divide(position, ranks, out=np.zeros(ranks.shape), where=ranks > 0)
+    result: Floats = precision.sum(axis=1) / np.count_nonzero(ranks, axis=1)
+    return result
+
+
+def _relevant_columns(relevant: ArrayLike, queries: int, items: int) -> Ints:
+    """(q, m) gallery rows of each query's relevant items, padded with -1 on the right."""
+    given = np.asarray(relevant)
+    if given.dtype.kind == "b" and given.shape == (queries, items):
+        depth = given.sum(axis=1)
+        if not depth.any():
+            raise DataError("relevant: no query has a relevant gallery item")
+        order = np.argsort(~given, axis=1, kind="stable")[:, : depth.max()]
+        return np.where(np.arange(depth.max()) < depth[:, None], order, -1).astype(np.int64)
+    if given.dtype.kind in "iu" and given.shape == (queries,) and queries:
+        outside = (given < 0) | (given >= items)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise DataError(
+                f"relevant: query {row} names gallery row {given[row]}, but there are rows 0 to {items - 1}"
+            )
+        return given.astype(np.int64)[:, None]
+    raise DataError(
+        f"relevant: expected ({queries},) row numbers or a ({queries}, {items}) boolean matrix, "
+        f"found shape {given.shape} of {given.dtype}"
+    )
+
+
+def _all_miss(n: int, m: int, k: int) -> float:
+    """Probability that the first k of n items in random order hold none of m: C(n-m, k) / C(n, k)."""
+    if k > n - m:
+        return 0.0
+    return float(np.prod(1 - m / (n - np.arange(k))))
+
+
+def _positive_batch(batch: int) -> None:
+    if batch < 1:
+        raise DataError(f"batch: expected at least 1, found {batch}")
