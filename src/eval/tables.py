@@ -1,0 +1,111 @@
+"""The comparison table: which figures, under which names, and as Markdown.
+
+The report's HTML table and its chart read the same `COLUMNS`, so no two of them can
+show different figures under one name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ROW_NAMES = {
+    "chance": "chance",
+    "clip_mean": "CLIP on views (mean of all)",
+    "clip_single": "CLIP on views (one view)",
+    "uniform": "InfoNCE",
+    "category": "category only",
+    "i2i": "I2I",
+    "i2l": "(I2L)²",
+    "avg": "AVG",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a row: the heading it stands under, its name, and where a figure tree has it."""
+
+    heading: str
+    name: str
+    path: tuple[str, ...]
+
+    def spread(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """{mean, std, n} of this figure in a row of `figures.rows`, None where the row has none."""
+        return _at(row["figures"], self.path)
+
+
+COLUMNS = (
+    Column("zero-shot", "top-1", ("zero_shot", "top1")),
+    Column("zero-shot", "top-5", ("zero_shot", "top5")),
+    Column("image → shape", "R@1", ("gallery", "image_to_shape", "recall@1")),
+    Column("image → shape", "R@5", ("gallery", "image_to_shape", "recall@5")),
+    Column("image → shape", "mAP", ("gallery", "image_to_shape", "map")),
+    Column("shape → image", "R@1", ("gallery", "shape_to_image", "recall@1")),
+    Column("shape → image", "R@5", ("gallery", "shape_to_image", "recall@5")),
+    Column("shape → image", "mAP", ("gallery", "shape_to_image", "map")),
+)
+
+
+def row_name(name: str) -> str:
+    """What readers call the row: `uniform` is InfoNCE; an unknown name is its own."""
+    return ROW_NAMES.get(name, name)
+
+
+def columns(results: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The `COLUMNS` that these results have figures for."""
+    rows = results["figures"]["rows"]
+    return tuple(column for column in COLUMNS if any(column.spread(row) for row in rows))
+
+
+def percent(spread: Mapping[str, Any] | None, sign: bool = False) -> str:
+    """`{mean, std, n}` of a share as "71.3 ± 1.2" (in percent), with `sign` "+1.4 ± 0.3"; "–" for none."""
+    if spread is None or spread["mean"] is None:
+        return "–"
+    text = format(100 * spread["mean"], "+.1f" if sign else ".1f").replace("-", "−")
+    return text if spread["std"] is None else f"{text} ± {100 * spread['std']:.1f}"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The table of `results.json` with chance and CLIP beside the runs, and one line of what it is."""
+    chosen = columns(results)
+    head = ["row", "seeds", *(f"{column.heading} {column.name}" for column in chosen)]
+    lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
+    for row in results["figures"]["rows"]:
+        seeds = str(len(row["seeds"])) if row["seeds"] else ""
+        lines.append([row_name(row["name"]), seeds, *(percent(column.spread(row)) for column in chosen)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(results)}\n"
+
+
+def markdown_differences(results: Mapping[str, Any], baseline: str = "uniform") -> str:
+    """Each mode minus the baseline, paired by seed, in percentage points; empty where there is nothing to pair."""
+    gaps = results["figures"]["differences"]
+    if not gaps:
+        return ""
+    chosen = columns(results)
+    head = [f"minus {row_name(baseline)}", "pairs", *(f"{column.heading} {column.name}" for column in chosen)]
+    lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
+    for mode, tree in gaps.items():
+        spreads = [_at(tree, column.path) for column in chosen]
+        pairs = next((str(spread["n"]) for spread in spreads if spread), "")
+        lines.append([row_name(mode), pairs, *(percent(spread, sign=True) for spread in spreads)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def caption(results: Mapping[str, Any]) -> str:
+    """What the table's figures are, in a sentence or two."""
+    figures = results["figures"]
+    spread = any(len(row["seeds"]) > 1 for row in figures["rows"])
+    return (
+        f"Percent, on {figures['objects']} unseen objects of {len(figures['classes'])} classes"
+        + (", mean ± standard deviation over seeds" if spread else "")
+        + f". Retrieval ranks all {figures['objects']} objects and only the very object counts; "
+        "ties count against the method."
+    )
+
+
+def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
+    found: Any = tree
+    for step in path:
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found if isinstance(found, dict) else None

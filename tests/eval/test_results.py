@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from statistics import mean, stdev
+
+import numpy as np
+import pytest
+
+from captionless.errors import DataError
+from captionless.eval import results, retrieval, tables, zero_shot
+
+CLASSES = ("chair", "mug", "lamp", "sofa")
+
+
+def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> results.TestSet:
+    """Objects scattered about their class's text, views about their object; "sofa" has no object."""
+    rng = np.random.default_rng(seed)
+    texts = rng.normal(size=(4, 2, 16))
+    labels = np.arange(n) % 3
+    objects = texts.mean(axis=1)[labels] + 0.8 * rng.normal(size=(n, 16))
+    seen = (objects[:, None] + 0.7 * rng.normal(size=(n, views, 16))).astype(np.float32)
+    keys = [f"test/{i:03d}" for i in range(n)]
+    return results.TestSet(keys, CLASSES, labels, seen, texts, results.Protocol(**protocol))  # type: ignore[arg-type]
+
+
+def shapes(test: results.TestSet, seed: int, noise: float) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return test.views.mean(axis=1) + noise * rng.normal(size=test.views[:, 0].shape)
+
+
+@pytest.fixture(scope="module")
+def test() -> results.TestSet:
+    return world()
+
+
+@pytest.fixture(scope="module")
+def runs(test: results.TestSet) -> list[results.Run]:
+    noise = {"avg": 0.5, "uniform": 0.6}
+    return [
+        results.Run(mode, seed, results.evaluate_run(shapes(test, seed, noise[mode]), test))
+        for mode in noise
+        for seed in (2, 0, 1)
+    ]
+
+
+def test_a_run_is_measured_by_the_public_functions(test: results.TestSet) -> None:
+    embedded = shapes(test, 0, 0.6)
+    tree = results.evaluate_run(embedded, test)
+    plain = zero_shot.evaluate(embedded, test.class_texts, test.labels)
+    for key in ("top1", "top5", "class_mean"):
+        assert tree["zero_shot"][key] == round(plain[key], 6)
+    assert tree["zero_shot"]["per_class"]["sofa"] is None
+    assert tree["zero_shot"]["per_class"]["mug"] == pytest.approx(plain["per_class"][1], abs=1e-6)
+    assert tree["zero_shot"]["confusion"] == plain["confusion"].tolist()
+    (chosen,) = test.choices()
+    images = np.stack([test.views[i, view] for i, view in enumerate(chosen)])
+    there = retrieval.gallery(images, embedded, np.arange(36))
+    back = retrieval.gallery(embedded, images, np.arange(36))
+    for key in ("recall@1", "recall@5", "recall@10", "map", "median_rank"):
+        assert tree["gallery"]["image_to_shape"][key] == round(there[key], 6)
+        assert tree["gallery"]["shape_to_image"][key] == round(back[key], 6)
+    assert there["recall@1"] != back["recall@1"]
+    assert tree["in_batch"]["image_to_shape"]["top1"] == round(retrieval.in_batch(images, embedded)["top1"], 6)
+
+
+def test_the_chosen_view_depends_on_key_and_seed_only(test: results.TestSet) -> None:
+    (chosen,) = test.choices()
+    assert set(chosen.tolist()) == set(range(6))
+    half = results.TestSet(test.keys[18:], CLASSES, test.labels[18:], test.views[18:], test.class_texts)
+    assert half.choices()[0].tolist() == chosen[18:].tolist()
+    assert world(seed=0, **{"n": 36}).choices()[0].tolist() == chosen.tolist()
+    other = results.TestSet(test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(seed=1))
+    assert other.choices()[0].tolist() != chosen.tolist()
+
+
+def test_all_views_are_a_mean_over_the_poses() -> None:
+    test = world(n=20, views=3)
+    every = results.TestSet(
+        test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(views="all")
+    )
+    embedded = shapes(test, 0, 0.6)
+    found = results.evaluate_run(embedded, every)["gallery"]["image_to_shape"]
+    one_by_one = [retrieval.gallery(test.views[:, pose], embedded, np.arange(20)) for pose in range(3)]
+    for key in ("recall@1", "map"):
+        assert found[key] == pytest.approx(mean(figures[key] for figures in one_by_one), abs=1e-6)
+
+
+def test_ceiling_never_meets_its_own_query() -> None:
+    """Views that share nothing but noise: a gallery that held the query itself would score 1."""
+    rng = np.random.default_rng(3)
+    n = 60
+    views = rng.normal(size=(n, 4, 64))
+    test = results.TestSet([str(i) for i in range(n)], CLASSES, np.arange(n) % 4, views, rng.normal(size=(4, 64)))
+    ceiling = results.clip_ceiling(test)
+    for row in ("clip_mean", "clip_single"):
+        for direction in ("image_to_shape", "shape_to_image"):
+            assert ceiling[row]["gallery"][direction]["recall@1"] < 0.15
+        assert ceiling[row]["zero_shot"]["top1"] < 0.6
+
+
+def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: results.TestSet) -> None:
+    ceiling = results.clip_ceiling(test)
+    mean_views, single = ceiling["clip_mean"], ceiling["clip_single"]
+    assert mean_views["zero_shot"]["top1"] > single["zero_shot"]["top1"] > 0.5
+    assert mean_views["gallery"]["image_to_shape"]["recall@1"] > single["gallery"]["image_to_shape"]["recall@1"]
+    assert single["zero_shot"]["support"] == [72, 72, 72, 0]
+
+
+def test_chance_is_that_of_the_parts(test: results.TestSet) -> None:
+    found = results.chance(test)
+    assert found["zero_shot"]["top1"] == 0.25
+    assert found["gallery"]["shape_to_image"]["recall@5"] == round(5 / 36, 6)
+    assert found["in_batch"]["image_to_shape"]["top1"] == round(1 / 36, 6)
+
+
+def test_rows_and_differences(test: results.TestSet, runs: list[results.Run]) -> None:
+    found = results.figures(test, runs)
+    assert [row["name"] for row in found["rows"]] == ["chance", "clip_mean", "clip_single", "uniform", "avg"]
+    by_seed = {
+        mode: [r.figures["gallery"]["image_to_shape"]["map"] for r in runs if r.mode == mode]
+        for mode in ("uniform", "avg")
+    }
+    row = found["rows"][3]
+    assert row["seeds"] == [0, 1, 2]
+    spread = row["figures"]["gallery"]["image_to_shape"]["map"]
+    assert spread["mean"] == pytest.approx(mean(by_seed["uniform"]), abs=1e-6)
+    assert spread["std"] == pytest.approx(stdev(by_seed["uniform"]), abs=1e-6)
+    assert spread["n"] == 3
+    assert found["rows"][0]["figures"]["zero_shot"]["top1"] == {"mean": 0.25, "std": None, "n": 1}
+    gaps = [a - u for a, u in zip(by_seed["avg"], by_seed["uniform"], strict=True)]
+    gap = found["differences"]["avg"]["gallery"]["image_to_shape"]["map"]
+    assert gap["mean"] == pytest.approx(mean(gaps), abs=2e-6)
+    assert gap["std"] == pytest.approx(stdev(gaps), abs=2e-6)
+    assert "uniform" not in found["differences"]
+    assert "sofa" not in row["figures"]["zero_shot"]["per_class"]
+
+
+def test_differences_pair_only_shared_seeds(runs: list[results.Run]) -> None:
+    some = [run for run in runs if run.mode == "uniform" or run.seed == 1]
+    assert results.differences(some)["avg"]["zero_shot"]["top1"] == {
+        "mean": pytest.approx(runs[2].figures["zero_shot"]["top1"] - runs[5].figures["zero_shot"]["top1"]),
+        "std": None,
+        "n": 1,
+    }
+    assert results.differences([run for run in runs if run.mode == "avg"]) == {}
+
+
+def test_bytes_are_the_same_whatever_the_order_and_the_clock(test: results.TestSet, runs: list[results.Run]) -> None:
+    one = results.build(test, runs, {"clip": "demo"}, timing={"eval_s": 1.0}, host={"cpus": 2})
+    two = results.build(test, runs[::-1], {"clip": "demo"}, timing={"eval_s": 2.0})
+    del one["timing"], two["timing"], one["host"], two["host"]
+    assert results.dumps(one) == results.dumps(two)
+
+
+def test_what_is_written_reads_back(test: results.TestSet, runs: list[results.Run]) -> None:
+    built = results.build(test, runs, {"digest": "abc", "prompt": "paper"})
+    assert results.loads(results.dumps(built)) == built
+    assert built["schema"] == 1
+    assert built["provenance"]["gallery_size"] == 36
+    assert built["provenance"]["seeds"] == [0, 1, 2]
+    assert built["provenance"]["protocol"]["gallery"] == {"ks": [1, 5, 10], "views": "one", "seed": 0}
+
+    def rounded(value: object) -> bool:
+        if isinstance(value, dict):
+            return all(rounded(item) for item in value.values())
+        if isinstance(value, list):
+            return all(rounded(item) for item in value)
+        return not isinstance(value, float) or value == round(value, 6)
+
+    assert rounded(json.loads(results.dumps(built)))
+
+
+@pytest.mark.parametrize("data", [b'{"schema": 2, "figures": {}}', b'{"schema": 1', b"[]", b"\xff\xfe", b""])
+def test_other_files_are_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match="run the eval stage again"):
+        results.loads(data)
+
+
+def test_bad_test_sets_and_runs_are_told(test: results.TestSet, runs: list[results.Run]) -> None:
+    with pytest.raises(DataError, match="labels: expected one for each of 36 objects, found 35"):
+        results.TestSet(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
+    with pytest.raises(DataError, match="class_texts: expected 3 classes, found 4"):
+        results.TestSet(test.keys, CLASSES[:3], test.labels, test.views, test.class_texts)
+    with pytest.raises(DataError, match="embeddings: expected 36 objects, found 35"):
+        results.evaluate_run(shapes(test, 0, 1)[1:], test)
+    with pytest.raises(DataError, match="may appear only once"):
+        results.figures(test, [runs[0], runs[0]])
+
+
+def test_markdown_table(test: results.TestSet, runs: list[results.Run]) -> None:
+    built = results.build(test, runs, {})
+    lines = tables.markdown(built).splitlines()
+    assert lines[0].startswith("| row | seeds | zero-shot top-1 | zero-shot top-5 | image → shape R@1 |")
+    assert len({line.count("|") for line in lines[:7]}) == 1
+    assert lines[2].startswith("| chance |  | 25.0 | 100.0 | 2.8 | 13.9 |")
+    assert lines[5].startswith("| InfoNCE | 3 |")
+    top1 = built["figures"]["rows"][3]["figures"]["zero_shot"]["top1"]
+    assert f"{100 * top1['mean']:.1f} ± {100 * top1['std']:.1f}" in lines[5]
+    assert "36 unseen objects of 4 classes, mean ± standard deviation over seeds" in lines[-1]
+    gaps = tables.markdown_differences(built).splitlines()
+    assert gaps[0].startswith("| minus InfoNCE | pairs |")
+    assert gaps[2].startswith("| AVG | 3 | ")
+
+
+def test_percent() -> None:
+    assert tables.percent({"mean": 0.71349, "std": 0.012, "n": 3}) == "71.3 ± 1.2"
+    assert tables.percent({"mean": -0.0142, "std": None, "n": 1}, sign=True) == "−1.4"
+    assert tables.percent({"mean": 0.0142, "std": None, "n": 1}, sign=True) == "+1.4"
+    assert tables.percent(None) == "–"
+
+
+def test_one_view_has_no_ceiling_in_retrieval_and_the_table_says_so() -> None:
+    test = world(views=1)
+    built = results.build(test, [results.Run("i2i", 0, results.evaluate_run(shapes(test, 0, 0.5), test))], {})
+    line = tables.markdown(built).splitlines()[3]
+    assert line.startswith("| CLIP on views (mean of all) |")
+    assert line.endswith("| – | – | – | – | – | – |")
