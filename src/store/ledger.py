@@ -44,6 +44,8 @@ class Manifest:
     url: str
     digest: str
     records: Mapping[str, Record]
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Facts of the stage as a whole."""
 
     def facts(self) -> list[Mapping[str, Any]]:
         """The parts' facts, in the order of their names."""
@@ -104,17 +106,17 @@ class Ledger:
         )
         return record
 
-    def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> bool:
-        """Writes the manifest when every part is whole; returns whether the stage is finished.
-
-        Any worker may call it, at any time, any number of times: equal records give an equal manifest.
-        """
+    def publishable(self, fingerprints: Mapping[str, str]) -> bool:
+        """Whether every part has a record with its fingerprint."""
         with ThreadPoolExecutor(16) as pool:
-            records = dict(zip(fingerprints, pool.map(self.record, fingerprints), strict=True))
-        for part, fingerprint in fingerprints.items():
-            record = records[part]
-            if record is None or record.fingerprint != fingerprint:
-                return False
+            records = pool.map(self.record, fingerprints)
+        return all(r is not None and r.fingerprint == f for r, f in zip(records, fingerprints.values(), strict=True))
+
+    def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> None:
+        """Writes the manifest of a stage whose parts are all whole.
+
+        Any worker may call it, any number of times: equal records give an equal manifest.
+        """
         document = {
             "version": 1,
             "digest": objects.digest(dict(fingerprints), facts or {}),
@@ -124,7 +126,6 @@ class Ledger:
         url = objects.join(self.url, MANIFEST)
         if not objects.exists(url) or objects.read_json(url) != document:
             objects.write_json(url, document)
-        return True
 
     def manifest(self) -> Manifest:
         """The published stage. DataError when it is not finished."""
@@ -143,4 +144,4 @@ class Ledger:
         missing = [name for name, record in records.items() if record is None]
         if missing:
             raise DataError(f"{self.url}: the record of part {missing[0]} is missing; run the stage again")
-        return Manifest(self.url, digest, {name: r for name, r in records.items() if r is not None})
+        return Manifest(self.url, digest, {name: r for name, r in records.items() if r is not None}, document.get("facts", {}))

@@ -1,0 +1,64 @@
+# Everything a person or CI does here. `make help` lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV_VERSION := 0.13.8
+
+# An editable install links single files, so it is renewed when a file comes or goes, and when
+# what it is made from changes: the stamp's name carries a checksum of all that.
+TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*' | LC_ALL=C sort; cat pyproject.toml requirements.lock) | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(TREE)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-furniture demo-seeds test test-fast lint format lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+venv: $(STAMP) ## Make .venv with everything that is needed
+
+$(STAMP): $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	rm -rf build/__editable__.* src/*.egg-info
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall-package captionless \
+		--config-settings editable_mode=strict --editable .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit("captionless needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+demo: venv ## The whole flow on the embedded demo world: figures and a report, in minutes
+	$(BIN)/captionless run examples/demo.yaml
+
+demo-seeds: venv ## The demo with three seeds: the table in docs/results.md
+	$(BIN)/captionless run examples/demo.yaml --set name=demo-seeds --set train.seeds=[0,1,2]
+
+demo-furniture: venv ## The flow on 820 real furniture meshes (Debian's sweethome3d-furniture)
+	$(BIN)/python examples/furniture/make_manifest.py --out runs/furniture
+	$(BIN)/captionless run examples/furniture/furniture.yaml
+
+test: venv lint ## Lint and all tests
+	$(BIN)/pytest
+
+test-fast: venv ## Tests without the whole flow
+	$(BIN)/pytest -m "not flow"
+
+lint: venv ## ruff, mypy, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## Let ruff format and mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(BIN)/uv ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--group dev --extra kubernetes pyproject.toml -o requirements.lock
+
+clean: ## Remove what was built (not the runs)
+	rm -rf $(VENV) build dist

@@ -1,0 +1,282 @@
+"""The command line: one sub-command per stage, and those that work on a whole spec.
+
+Every command ends with an exit code of `errors`, and tells a failure that a person can
+act on in one line on stderr, without a traceback; a traceback means a bug. Heavy
+libraries are imported by the command that needs them, so that `--help` and
+`validate` answer at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from captionless import __version__, specfile
+from captionless.errors import CaptionlessError, Interrupted, SpecError
+from captionless.spec import AlignmentSpec, Weights
+from captionless.stages import parts
+
+app = typer.Typer(
+    name="captionless",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Teach a 3D point-cloud encoder to see as CLIP does, without captions.",
+    epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 64 wrong spec or credentials, 65 bad data, 75 interrupted.",
+)
+
+Where = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file: path, URL, or - for stdin.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override a field, as in `--set train.steps=500`. May be repeated."),
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do share I (from 0) of N. Default: JOB_COMPLETION_INDEX of CAPTIONLESS_SHARDS, or all of it.",
+    ),
+]
+
+
+def main() -> NoReturn:
+    """The console script."""
+    _die_with_parent()
+    try:
+        app(standalone_mode=True)
+    except CaptionlessError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        _fail(Interrupted("stopped by SIGINT"))
+    except BrokenPipeError:
+        os._exit(0)  # the reader of our output (head, say) has gone
+    except MemoryError:
+        _fail(CaptionlessError("out of memory; lower the batch size, or use a larger machine"))
+    sys.exit(0)
+
+
+def _fail(error: CaptionlessError) -> NoReturn:
+    from captionless.local import ERROR_FILE
+
+    for line in str(error).splitlines() or [type(error).__name__]:
+        print(f"captionless: {line}", file=sys.stderr)
+    if path := os.environ.get(ERROR_FILE):
+        try:
+            with open(path, "w") as file:
+                file.write(str(error))
+        except OSError:
+            pass  # the line is in the log as well
+    sys.stdout.flush()
+    sys.exit(error.exit_code)
+
+
+def _die_with_parent() -> None:
+    """Under the local runner: end when it is killed, so that no orphan goes on writing (Linux)."""
+    from captionless.local import DIE_WITH_PARENT
+
+    parent = os.environ.pop(DIE_WITH_PARENT, "")
+    if parent and sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != int(parent):
+            os._exit(Interrupted.exit_code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"captionless {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    meshes: Annotated[str, typer.Argument(help="A folder with one sub-folder of meshes per category, or a manifest.jsonl.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Where to write the spec; - for stdout.")] = "alignment.yaml",
+    clip: Annotated[
+        str, typer.Option(help="`captionless-demo`, or MODEL/TAG of OpenCLIP such as ViT-B-32/laion2b_s34b_b79k.")
+    ] = "captionless-demo",
+    up: Annotated[str, typer.Option(help="The meshes' up axis, where the format does not say it.")] = "",
+) -> None:
+    """Write a spec for your own meshes, to look at and to run.
+
+    Example: `captionless init shapes/ && captionless run alignment.yaml`
+    """
+    from captionless.starter import write_starter
+
+    where = write_starter(meshes, out, clip, up)
+    if where != "-":
+        print(f"wrote {where}; next: captionless run {where}")
+
+
+@app.command()
+def validate(spec: Where, set_: Set = None) -> None:
+    """Check a spec and say what is wrong with it, field by field."""
+    loaded = specfile.load(spec, set_ or ())
+    from captionless.plan import plan
+
+    print(f"{spec}: valid; {len(plan(loaded))} stages into {loaded.root}")
+
+
+@app.command("plan")
+def show_plan(
+    spec: Where,
+    set_: Set = None,
+    resolved: Annotated[bool, typer.Option("--spec", help="Print the whole spec with its defaults instead.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the stages as JSON.")] = False,
+) -> None:
+    """Show the stages of a spec: command, workers, what each waits for."""
+    loaded = specfile.load(spec, set_ or ())
+    if resolved:
+        print(specfile.dump(loaded), end="")
+        return
+    from captionless.plan import plan
+
+    stages = plan(loaded)
+    if json_:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(s) for s in stages], indent=1))
+        return
+    table = Table(box=None, header_style="dim")
+    for column in ("stage", "command", "workers", "cpus", "after"):
+        table.add_column(column, overflow="fold")
+    for s in stages:
+        table.add_row(s.name, "captionless " + " ".join(s.command), str(s.workers), str(s.cpus), ", ".join(s.after))
+    Console().print(table)
+
+
+@app.command()
+def run(
+    spec: Where,
+    set_: Set = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Begin with this stage.")] = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="STAGE", help="Do this stage only.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live view; errors and results only.")] = False,
+) -> None:
+    """Run a spec on this machine, from what is already there to the report.
+
+    Stopped anywhere, the same command goes on; run again when done, it computes nothing.
+
+    Examples: `captionless run demo.yaml`, `captionless run demo.yaml --from train --set train.steps=500`
+    """
+    loaded = specfile.load(spec, set_ or ())
+    from captionless import clip, local, summary
+    from captionless.live import View
+
+    clip.check(loaded.clip.model, loaded.clip.pretrained or None)
+    local.run(loaded, start, only, View(quiet))
+    summary.show(loaded)
+
+
+def _stage(spec: str, set_: list[str] | None) -> AlignmentSpec:
+    return specfile.load(spec, set_ or ())
+
+
+@app.command()
+def pack(spec: Where, set_: Set = None, shard: Shard = "") -> None:
+    """Stage 1: render views and sample points of every object into shards."""
+    from captionless.stages import pack as stage
+
+    stage.run(_stage(spec, set_), _share(shard))
+
+
+@app.command()
+def embed(spec: Where, set_: Set = None, shard: Shard = "") -> None:
+    """Stage 2: embed the views with the frozen CLIP model."""
+    from captionless.stages import embed as stage
+
+    stage.run(_stage(spec, set_), _share(shard))
+
+
+@app.command()
+def landmarks(spec: Where, set_: Set = None, shard: Shard = "") -> None:
+    """Stage 3: get the landmark texts of every category and embed them."""
+    from captionless.stages import landmarks as stage
+
+    stage.run(_stage(spec, set_), _share(shard))
+
+
+@app.command()
+def similarity(
+    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A spec; or name the data by options.")] = None,
+    set_: Set = None,
+    metric: Annotated[str | None, typer.Option(help="i2i or i2l.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="URL", help="An embed stage's folder.")] = None,
+    landmarks_: Annotated[
+        str | None,
+        typer.Option("--landmarks", metavar="URL", help="A landmarks stage's folder (default: beside the dataset)."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="URL", help="Where the matrices go.")] = None,
+    shard: Shard = "",
+) -> None:
+    """Stage 4: similarity of all pairs of a category, I2I or (I2L)².
+
+    Examples: `captionless similarity demo.yaml --metric i2i`,
+    `captionless similarity --dataset s3://b/run/embed --out s3://b/run/similarity/i2i --metric i2i --shard 0/4`
+    """
+    from captionless.stages import similarity as stage
+
+    if metric not in ("i2i", "i2l"):
+        raise typer.BadParameter(f"expected i2i or i2l, found {metric!r}", param_hint="--metric")
+    if spec is not None:
+        stage.run(_stage(spec, set_), metric, _share(shard))
+        return
+    if dataset is None or out is None:
+        raise typer.BadParameter("without a SPEC both --dataset and --out are needed", param_hint="--dataset/--out")
+    stage.compute(dataset, landmarks_, out, metric, shard=_share(shard))
+
+
+@app.command()
+def train(
+    spec: Where,
+    set_: Set = None,
+    weights: Annotated[Weights | None, typer.Option(help="Train with these weights only.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Train with this seed only.")] = None,
+) -> None:
+    """Stage 5: train the point encoder, by torchrun; all losses and seeds of the spec, or one."""
+    from captionless.stages import train as stage
+
+    stage.run(_stage(spec, set_), weights, seed)
+
+
+@app.command("eval")
+def eval_(spec: Where, set_: Set = None) -> None:
+    """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html."""
+    from captionless import summary
+    from captionless.stages import eval as stage
+
+    loaded = _stage(spec, set_)
+    stage.run(loaded)
+    summary.show(loaded)
+
+
+def _share(text: str) -> parts.Shard:
+    """The share of `--shard I/N`, of an Indexed Job's environment, or all of it."""
+    if not text:
+        index, count = os.environ.get("JOB_COMPLETION_INDEX"), os.environ.get("CAPTIONLESS_SHARDS", "")
+        if index is None:
+            return parts.Shard()
+        if not count:
+            raise SpecError("JOB_COMPLETION_INDEX is set but CAPTIONLESS_SHARDS is not; pass --shard I/N")
+        text = f"{index}/{count}"
+    i, _, n = text.partition("/")
+    if not (i.isdigit() and n.isdigit() and int(i) < int(n)):
+        raise typer.BadParameter(f"expected I/N with 0 <= I < N, found {text!r}", param_hint="--shard")
+    return parts.Shard(int(i), int(n))

@@ -1,0 +1,251 @@
+"""The local runner: the plan as processes on this machine, with a live view.
+
+Each worker of a stage is the same command a person would type, run as a child whose
+output goes to `<logs>/<stage>.<index>.log` and whose progress comes through a small
+file (see `progress`). A stage starts when what it reads is finished; workers fill the
+machine's cores and no more, so that trainings that don't depend on one another go
+side by side.
+
+The runner keeps no state of its own: what is done is in the stages' records, and a
+stage with nothing left to do ends at once. Killed anywhere and started again it goes
+on. A lock in the output folder keeps a second runner away; children die with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+from captionless import progress, specfile
+from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
+from captionless.live import View
+from captionless.plan import Stage, plan
+from captionless.spec import AlignmentSpec
+from captionless.store import objects
+
+DIE_WITH_PARENT = "CAPTIONLESS_DIE_WITH_PARENT"
+ERROR_FILE = "CAPTIONLESS_ERROR"
+_POLL = 0.1
+_CLASSES: dict[int, type[CaptionlessError]] = {64: SpecError, 65: DataError, 75: Interrupted}
+
+Status = Literal["waiting", "running", "done", "failed", "stopped"]
+
+
+@dataclass
+class Worker:
+    """One running command of a stage."""
+
+    process: subprocess.Popen[bytes]
+    progress_file: str
+    error_file: str
+    log: Path
+
+
+@dataclass
+class Job:
+    """A stage on its way: which of its workers still have to start, run, or have ended."""
+
+    stage: Stage
+    to_start: list[int]
+    running: dict[int, Worker] = field(default_factory=dict)
+    states: dict[int, progress.State] = field(default_factory=dict)
+    status: Status = "waiting"
+    began: float = 0.0
+    seconds: float = 0.0
+    error: CaptionlessError | None = None
+    log: Path | None = None
+
+    def progress(self) -> progress.State | None:
+        """All workers' progress as one; None before any has told."""
+        states = list(self.states.values())
+        if not states:
+            return None
+        total = progress.State(self.stage.name, states[0].unit, 0)
+        for s in states:
+            total.total += s.total
+            total.done += s.done
+            total.rate += s.rate if s.done < s.total else 0.0
+            total.info.update(s.info)
+        return total
+
+
+def select(stages: Sequence[Stage], start: str | None, only: str | None) -> list[Stage]:
+    """The stages of `--from STAGE` (it and all after it) or `--only STAGE`; `train` names all trainings."""
+    names = [s.name for s in stages]
+    wanted = start or only
+    if wanted is None:
+        return list(stages)
+    matching = [n for n in names if n == wanted or n.startswith(f"{wanted}-")]
+    if not matching:
+        raise SpecError(f"no stage {wanted!r}{did_you_mean(wanted, names)} (stages: {', '.join(names)})")
+    if only is not None:
+        return [s for s in stages if s.name in matching]
+    return list(stages[names.index(matching[0]) :])
+
+
+def logs_folder(spec: AlignmentSpec) -> Path:
+    """Where the stages' logs are: with the outputs when these are on this machine."""
+    root = objects.local_path(spec.root) if objects.is_local(spec.root) else os.path.abspath(f"runs/{spec.name}")
+    return Path(root) / "logs"
+
+
+def run(spec: AlignmentSpec, start: str | None = None, only: str | None = None, view: View | None = None) -> None:
+    """Runs the plan to its end. Raises the error of the first stage that failed, after the others have ended."""
+    if spec.root.startswith("memory://"):
+        raise SpecError(f"output: {spec.root} lives in one process, and stages are processes; use a path or s3://")
+    stages = select(plan(spec), start, only)
+    objects.check(spec.root)
+    logs = logs_folder(spec)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        with _locked(logs.parent), tempfile.TemporaryDirectory(prefix="captionless-") as scratch:
+            (Path(scratch) / "spec.yaml").write_text(specfile.dump(spec))
+            _Runner(spec, stages, logs, Path(scratch), view or View()).run()
+    except OSError as error:
+        raise Retryable(f"{error.filename or logs}: {error.strerror or error}; free space or change `output`") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process; SpecError when another runner has it."""
+    with open(folder / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Retryable(f"{folder}: another `captionless run` is at work here; wait for it or stop it") from None
+        yield
+
+
+class _Runner:
+    def __init__(self, spec: AlignmentSpec, stages: Sequence[Stage], logs: Path, scratch: Path, view: View):
+        self.spec, self.logs, self.scratch, self.view = spec, logs, scratch, view
+        self.jobs = {s.name: Job(s, list(range(s.workers))) for s in stages}
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.stopping = False
+
+    def run(self) -> None:
+        before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            with self.view:
+                while self._step():
+                    self.view.show(self._rows())
+                    time.sleep(_POLL)
+                self.view.show(self._rows(), last=True)
+        finally:
+            self._kill()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self._raise()
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopping = True
+        for job in self.jobs.values():
+            for worker in job.running.values():
+                worker.process.send_signal(signal.SIGTERM)
+
+    def _kill(self) -> None:
+        for job in self.jobs.values():
+            for worker in job.running.values():
+                worker.process.kill()
+                worker.process.wait()
+
+    def _raise(self) -> None:
+        failed = [j for j in self.jobs.values() if j.status == "failed"]
+        if self.stopping:
+            raise Interrupted("stopped; run the same command again to go on from what is whole")
+        if failed and (error := failed[0].error) is not None:
+            raise type(error)(f"{failed[0].stage.name}: {error}")
+
+    def _step(self) -> bool:
+        """Collects what ended, starts what can start; False when nothing runs and nothing can."""
+        for job in self.jobs.values():
+            for index in list(job.running):
+                self._collect(job, index)
+        failed = any(j.status == "failed" for j in self.jobs.values())
+        if not self.stopping and not failed:
+            for job in self.jobs.values():
+                self._start(job)
+        return any(j.running for j in self.jobs.values())
+
+    def _ready(self, job: Job) -> bool:
+        return all(self.jobs[n].status == "done" for n in job.stage.after if n in self.jobs)
+
+    def _start(self, job: Job) -> None:
+        while job.to_start and self._ready(job):
+            busy = sum(j.stage.cpus * len(j.running) for j in self.jobs.values())
+            if busy and busy + job.stage.cpus > self.cores:
+                return
+            if job.status == "waiting":
+                job.status, job.began = "running", time.monotonic()
+            index = job.to_start.pop(0)
+            job.running[index] = self._spawn(job.stage, index)
+
+    def _spawn(self, stage: Stage, index: int) -> Worker:
+        suffix = f".{index}" if stage.workers > 1 else ""
+        log = self.logs / f"{stage.name}{suffix}.log"
+        told, error = (str(self.scratch / f"{stage.name}.{index}.{kind}") for kind in ("progress", "error"))
+        command = [sys.executable, "-m", "captionless", *stage.command, str(self.scratch / "spec.yaml")]
+        if stage.workers > 1:
+            command += ["--shard", f"{index}/{stage.workers}"]
+        threads = str(self.spec.resources.threads)
+        environment = {
+            **os.environ, progress.VARIABLE: told, ERROR_FILE: error, DIE_WITH_PARENT: str(os.getpid()),
+            "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+            "NUMBA_NUM_THREADS": threads,
+        }  # fmt: skip
+        with open(log, "ab") as file:
+            _head(file, command)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, start_new_session=True
+            )
+        return Worker(process, told, error, log)
+
+    def _collect(self, job: Job, index: int) -> None:
+        worker = job.running[index]
+        code = worker.process.poll()
+        state = progress.read(worker.progress_file)
+        if state is not None:
+            job.states[index] = state
+        if code is None:
+            return
+        del job.running[index]
+        if code != 0 and job.status != "failed":
+            job.status, job.log = ("stopped" if self.stopping else "failed"), worker.log
+            job.error = self._error(code, worker)
+            if job.status == "failed":
+                self.view.say(f"{job.stage.name}: failed: {job.error} (log: {worker.log})")
+        if not job.running and not job.to_start and job.status == "running":
+            job.status = "done"
+        job.seconds = time.monotonic() - job.began
+
+    def _error(self, code: int, worker: Worker) -> CaptionlessError:
+        try:
+            line = Path(worker.error_file).read_text().strip()
+        except OSError:
+            line = ""
+        if not line:
+            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            line = f"{how}; its log: {worker.log}"
+        return _CLASSES.get(code, Retryable)(line)
+
+    def _rows(self) -> list[tuple[str, Status, progress.State | None, float]]:
+        now = time.monotonic()
+        return [
+            (j.stage.name, j.status, j.progress(), now - j.began if j.running else j.seconds)
+            for j in self.jobs.values()
+        ]
+
+
+def _head(file: IO[bytes], command: Sequence[str]) -> None:
+    file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command[2:])}\n".encode())
+    file.flush()

@@ -1,0 +1,129 @@
+"""embed: packed shards -> shards of view embeddings beside the point clouds, what training reads.
+
+    embed/<split>/00000.tar    per object: views.npy (R, F) float16, points.npy, json
+
+Every view is decoded once, in threads, while the model works on the shard's batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from captionless import clip
+from captionless.errors import DataError
+from captionless.spec import AlignmentSpec, ClipSpec
+from captionless.stages.pack import decode_view
+from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.store import objects
+from captionless.store.embeddings import check_views
+from captionless.store.ledger import Ledger
+from captionless.store.shards import Shard as Tar
+from captionless.store.shards import encode_array, index_url, write_shard
+
+VERSION = 1
+_OBJECTS_AT_ONCE = 32
+
+
+def load_clip(spec: ClipSpec) -> clip.Clip:
+    """The frozen CLIP model of a spec."""
+    return clip.load(spec.model, spec.pretrained or None, spec.device, spec.precision)
+
+
+def clip_identity(spec: ClipSpec) -> str:
+    """What stored embeddings depend on, known without loading the model."""
+    return objects.digest(clip.identity(spec.model, spec.pretrained or None), spec.precision)
+
+
+def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
+    """Embeds this worker's shards."""
+    packed = Ledger(objects.join(spec.root, "pack")).manifest()
+    url = objects.join(spec.root, "embed")
+    model = clip_identity(spec.clip)
+    embedder = _Embedder(packed.url, url, spec.clip, spec.data.views)
+    parts = [
+        embedder.part(name, record.facts, objects.digest(VERSION, record.facts["sha256"], model))
+        for name, record in sorted(packed.records.items())
+    ]
+    return work("embed", "object", Ledger(url), parts, shard)
+
+
+class _Embedder:
+    def __init__(self, source: str, url: str, spec: ClipSpec, views: int):
+        self.source, self.url, self.spec, self.views = source, url, spec, views
+        self._clip: clip.Clip | None = None
+
+    def part(self, name: str, packed: Mapping[str, Any], fingerprint: str) -> Part:
+        categories = {o["key"]: o["category"] for o in packed["objects"]}
+
+        def make(tell: Callable[[int], None]) -> Made:
+            if self._clip is None:
+                self._clip = load_clip(self.spec)
+            digests: dict[str, dict[str, str]] = {}
+            write_shard(objects.join(self.url, packed["shard"]), self._samples(packed["shard"], digests, tell))
+            facts = {
+                "split": packed["split"],
+                "shard": packed["shard"],
+                "clip": self._clip.digest,
+                "objects": [{"key": k, "category": categories[k], **d} for k, d in digests.items()],
+            }
+            return Made([packed["shard"], index_url(packed["shard"])], facts)
+
+        return Part(name, fingerprint, len(categories), make)
+
+    def _samples(
+        self, tar: str, digests: dict[str, dict[str, str]], tell: Callable[[int], None]
+    ) -> Iterator[tuple[str, dict[str, bytes]]]:
+        assert self._clip is not None
+        where = objects.join(self.source, tar)
+        names = [f"view{i:02d}.webp" for i in range(self.views)]
+
+        def decode(item: tuple[str, dict[str, bytes]]) -> tuple[str, dict[str, bytes], np.ndarray[Any, Any]]:
+            key, members = item
+            missing = [n for n in names if n not in members]
+            if missing:
+                raise DataError(f"{where}: object {key!r} lacks {missing[0]}, expected {self.views} views")
+            return key, members, np.stack([decode_view(members[n], f"{where}: {key}.{n}") for n in names])
+
+        with ThreadPoolExecutor(2) as pool:
+            batch: list[Any] = []
+            for decoded in _ahead(pool, decode, Tar(where).samples(), _OBJECTS_AT_ONCE):
+                batch.append(decoded)
+                if len(batch) == _OBJECTS_AT_ONCE:
+                    yield from self._embed(batch, where, digests, tell)
+                    batch = []
+            yield from self._embed(batch, where, digests, tell)
+
+    def _embed(
+        self, batch: list[Any], where: str, digests: dict[str, dict[str, str]], tell: Callable[[int], None]
+    ) -> Iterator[tuple[str, dict[str, bytes]]]:
+        assert self._clip is not None
+        if not batch:
+            return
+        pixels = np.concatenate([views for _, _, views in batch])
+        embedded = self._clip.images(pixels, self.spec.batch_size).reshape(len(batch), self.views, -1)
+        for (key, members, _), rows in zip(batch, embedded, strict=True):
+            views = rows.astype(np.float16)
+            check_views(views, key, where)
+            stored = {"views.npy": encode_array(views), "points.npy": members["points.npy"], "json": members["json"]}
+            digests[key] = {
+                "views": hashlib.sha256(stored["views.npy"]).hexdigest(),
+                "points": hashlib.sha256(stored["points.npy"]).hexdigest(),
+            }
+            yield key, stored
+            tell(1)
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterator[Any], depth: int) -> Iterator[Any]:
+    """`map` in threads that runs at most `depth` items ahead of its reader."""
+    waiting: list[Any] = []
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= depth:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()

@@ -1,0 +1,157 @@
+"""pack: objects of a source -> shards of rendered views and point clouds.
+
+    pack/<split>/00000.tar    per object: view00.webp ... (RGBA, alpha is the mask), points.npy, json
+
+Objects go to shards by a hash of their key, into a power of two of shards, so that a
+new object changes one shard and no other. An object that is broken is named; the
+stage goes on over `data.maxSkipped` of them at most, and says which it left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from captionless.errors import DataError
+from captionless.precompute.pointcloud import cloud
+from captionless.precompute.render import Renderer, on_white
+from captionless.precompute.sources import ObjectRef, Source, open_source
+from captionless.spec import AlignmentSpec, DataSpec
+from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.store import objects
+from captionless.store.ledger import Ledger
+from captionless.store.shards import encode_array, index_url, write_shard
+
+VERSION = 1
+"""Of the shards' contents: raise it when the same source would give other bytes."""
+
+
+def shard_count(count: int, per_shard: int) -> int:
+    """The power of two of shards nearest to `count / per_shard`, at least 1."""
+    return 1 << max(0, round(np.log2(max(1.0, count / per_shard))))
+
+
+def _bucket(key: str, shards: int) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % shards
+
+
+def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
+    """Renders and samples this worker's shards."""
+    url = objects.join(spec.root, "pack")
+    objects.check(url)
+    source = open_source(spec.data)
+    packer = _Packer(url, spec.data, source)
+    parts = list(packer.parts())
+    ledger = Ledger(url)
+
+    def check() -> None:
+        skipped = [s for p in parts if (r := ledger.record(p.name)) for s in r.facts["skipped"]]
+        packer.refuse(skipped)
+
+    return work("pack", "object", ledger, parts, shard, check)
+
+
+class _Packer:
+    def __init__(self, url: str, data: DataSpec, source: Source):
+        self.url, self.data, self.source = url, data, source
+        self._renderer: Renderer | None = None
+
+    def parts(self) -> Iterator[Part]:
+        refs = self.source.refs()
+        if not refs:
+            raise DataError(f"data.source: {self.data.source.url or self.data.source.kind}: holds no objects")
+        for split in ("train", "test"):
+            members = [r for r in refs if r.split == split]
+            if not members:
+                continue
+            buckets: dict[int, list[ObjectRef]] = {}
+            for ref in members:
+                buckets.setdefault(_bucket(ref.key, shard_count(len(members), self.data.shard_objects)), []).append(ref)
+            for number, held in sorted(buckets.items()):
+                yield self._part(split, number, held)
+
+    def _part(self, split: str, number: int, refs: Sequence[ObjectRef]) -> Part:
+        d = self.data
+        known: list[list[object]] = []
+        for ref in refs:
+            try:
+                content = self.source.digest(ref)
+            except DataError as error:  # told when the object is packed, with the others
+                content = f"unreadable: {error}"
+            known.append([ref.key, ref.category, ref.source, ref.licence, ref.text, content])
+        fingerprint = objects.digest(VERSION, d.views, d.image_size, d.elevation, d.points, known)
+        tar = f"{split}/{number:05d}.tar"
+
+        def make(tell: Callable[[int], None]) -> Made:
+            skipped: list[dict[str, str]] = []
+            info = write_shard(objects.join(self.url, tar), self._samples(refs, skipped, tell))
+            facts = {
+                "split": split, "shard": tar, "sha256": info.sha256, "skipped": skipped,
+                "objects": [{"key": r.key, "category": r.category} for r in refs if r.key in set(info.keys)],
+            }  # fmt: skip
+            return Made([tar, index_url(tar)], facts)
+
+        return Part(f"{split}-{number:05d}", fingerprint, len(refs), make)
+
+    def _samples(
+        self, refs: Sequence[ObjectRef], skipped: list[dict[str, str]], tell: Callable[[int], None]
+    ) -> Iterator[tuple[str, dict[str, bytes]]]:
+        for ref in refs:
+            try:
+                sample = self._sample(ref)
+            except DataError as error:
+                skipped.append({"key": ref.key, "reason": str(error)})
+            else:
+                yield ref.key, sample
+            tell(1)
+        self.refuse(skipped)
+
+    def refuse(self, skipped: Sequence[dict[str, str]]) -> None:
+        """DataError when more objects are broken than may be left out."""
+        if len(skipped) > self.data.max_skipped:
+            named = "; ".join(f"{s['key']}: {s['reason']}" for s in skipped[:5])
+            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+            raise DataError(
+                f"{len(skipped)} broken object{'s' if len(skipped) > 1 else ''} "
+                f"(data.maxSkipped allows {self.data.max_skipped}): {named}{more}"
+            )
+
+    def _sample(self, ref: ObjectRef) -> dict[str, bytes]:
+        loaded = self.source.load(ref)
+        if loaded.mesh is None:
+            raise DataError("has points but no mesh to render")
+        if self._renderer is None:
+            self._renderer = Renderer(self.data.views, self.data.image_size, self.data.elevation)
+        points = cloud(loaded.mesh, self.data.points, ref.key)
+        views = self._renderer.render(loaded.mesh)
+        about = {
+            "key": ref.key, "category": ref.category, "split": ref.split, "source": ref.source,
+            "licence": ref.licence, "text": ref.text, "attributes": ref.attributes,
+        }  # fmt: skip
+        members = {f"view{i:02d}.webp": encode_view(v) for i, v in enumerate(views)}
+        members["points.npy"] = encode_array(points)
+        members["json"] = json.dumps(about, sort_keys=True, ensure_ascii=False).encode()
+        return members
+
+
+def encode_view(rgba: NDArray[np.uint8]) -> bytes:
+    """A view (H, W, 4) as lossless WebP; what is under a transparent pixel is kept white."""
+    sink = io.BytesIO()
+    Image.fromarray(rgba).save(sink, "WEBP", lossless=True, method=0, quality=0, exact=True)
+    return sink.getvalue()
+
+
+def decode_view(data: bytes, what: str) -> NDArray[np.uint8]:
+    """A stored view on white, (H, W, 3); DataError names `what` when it is not a picture."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            rgba = np.asarray(picture.convert("RGBA"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{what}: not a picture ({error}); delete its shard and run pack again") from error
+    return on_white(rgba)
