@@ -48,7 +48,7 @@ from vtkmodules.vtkRenderingCore import (
 from captionless.errors import SpecError
 from captionless.precompute.mesh import Mesh, Part
 from captionless.precompute.shading import corner_normals
-from captionless.precompute.surface import bounds, triangles
+from captionless.precompute.surface import bounds, face_colors, triangles
 
 _FIELD_OF_VIEW = 20.0  # degrees: some perspective, little distortion
 _MARGIN = 1.02
@@ -221,13 +221,6 @@ def _actors(mesh: Mesh) -> list[vtkActor]:
         surface.GetPointData().SetScalars(_array(np.repeat(colors, 3, axis=0)))
         actors.append(_actor(surface))
     return actors
-
-
-def face_colors(part: Part) -> NDArray[np.uint8]:
-    """(F, 3) uint8 colours of a part's faces, its texture apart."""
-    if part.face_colors is not None:
-        return part.face_colors
-    return np.tile(np.array(part.color, np.uint8), (len(part.faces), 1))
 
 
 def _soup(corners: NDArray[np.float64], normals: NDArray[np.float32]) -> vtkPolyData:

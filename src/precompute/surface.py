@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.mesh import Mesh
+from captionless.precompute.mesh import Mesh, Part
 
 
 def triangles(mesh: Mesh) -> NDArray[np.float64]:
@@ -63,3 +63,10 @@ def bounds(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     if not 0.0 < radius < np.inf:
         raise DataError("the mesh has no extent: all of its vertices are one point, or too far apart to measure")
     return centre, radius
+
+
+def face_colors(part: Part) -> NDArray[np.uint8]:
+    """(F, 3) uint8 colours of a part's faces, its texture apart."""
+    if part.face_colors is not None:
+        return part.face_colors
+    return np.tile(np.array(part.color, np.uint8), (len(part.faces), 1))
