@@ -1,0 +1,93 @@
+"""Collectives of a training step, differentiable where a gradient must cross ranks.
+
+Convention: the loss of a rank is its share of the global loss, and the shares sum to it. Then every gradient that a
+rank computes is a part of the one-process gradient, and summing parameter gradients over ranks gives it whole; the
+backward pass of each collective is again a plain sum. Gradients are summed as one flat buffer in parameter order and
+not by DistributedDataParallel, whose buckets are laid out anew after a restart: a ring all-reduce adds in an order
+that depends on an element's place, so only a fixed layout resumes to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """This process's rank; 0 outside a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of ranks; 1 outside a process group."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def shares(total: int, world: int) -> list[int]:
+    """How many of `total` rows each rank holds: contiguous, sizes differing by at most one, larger ones first."""
+    return [total // world + (r < total % world) for r in range(world)]
+
+
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """The sum of `x` over ranks, without gradient; `x` itself outside a process group."""
+    if world_size() == 1:
+        return x
+    x = x.detach().clone()
+    dist.all_reduce(x)
+    return x
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether `flag` is set on any rank; every rank gets the same answer."""
+    if world_size() == 1:
+        return flag
+    count = torch.tensor([float(flag)])
+    dist.all_reduce(count)
+    return bool(count.item() > 0)
+
+
+def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace every parameter's gradient by its sum over ranks; a missing gradient counts as zero."""
+    if world_size() == 1:
+        return
+    held = [p for p in parameters if p.requires_grad]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in held])
+    dist.all_reduce(flat)
+    for p, grad in zip(held, torch.split(flat, [p.numel() for p in held]), strict=True):
+        p.grad = grad.view_as(p).clone()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        ctx.sizes = sizes
+        widest = max(sizes)
+        padded = x.new_zeros(widest, *x.shape[1:])
+        padded[: x.shape[0]] = x
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad = grads[0].contiguous().clone()
+        dist.all_reduce(grad)
+        return torch.split(grad, list(ctx.sizes))[rank()], None
+
+
+def gather(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The rows of all ranks, (n, ...) -> (sum(sizes), ...), in rank order, differentiable.
+
+    `sizes[r]` is the number of rows that rank r holds. The gradient of a row is the sum of what all ranks compute
+    for it, and it goes to the rank that holds the row.
+    """
+    if world_size() == 1:
+        return x
+    if len(sizes) != world_size() or sizes[rank()] != x.shape[0]:
+        raise ValueError(f"rank {rank()} of {world_size()} holds {x.shape[0]} rows, but sizes are {list(sizes)}")
+    gathered: Tensor = _Gather.apply(x, sizes)
+    return gathered

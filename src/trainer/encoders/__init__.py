@@ -1,0 +1,31 @@
+"""Point-cloud encoders by name: every one maps (B, N, in_channels) clouds to (B, embed_dim) embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from captionless.errors import SpecError, did_you_mean
+from captionless.trainer.encoders.pointnext import PointNext
+
+_ENCODERS: dict[str, Callable[..., nn.Module]] = {"pointnext-s": PointNext}
+
+
+def names() -> list[str]:
+    """The names that `build` knows."""
+    return sorted(_ENCODERS)
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """The encoder called `name`, freshly initialised from torch's global generator.
+
+    `options` are those of the encoder's class (`PointNext` for "pointnext-s"). SpecError on an unknown name or option.
+    """
+    if name not in _ENCODERS:
+        raise SpecError(f'unknown encoder "{name}"{did_you_mean(name, _ENCODERS)}; known: {", ".join(names())}')
+    try:
+        return _ENCODERS[name](**options)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"encoder {name}: {error}") from error

@@ -1,0 +1,107 @@
+"""Batch normalisation over rows, with statistics of the whole global batch when several ranks train together.
+
+Activations are kept rows-major, (..., C), so that a linear layer is one matrix product without a transpose; every
+leading dimension is a row. `torch.nn.SyncBatchNorm` needs a GPU, this one works on any device and backend: the
+row count, the sum and the centred squares are summed over ranks in the forward pass and the two sums of the
+backward pass likewise, which makes the result that of one process holding all rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captionless.trainer.distributed import all_reduce_sum, world_size
+
+
+class BatchNorm(nn.Module):
+    """(..., C) -> (..., C), float; parameters and buffers as `torch.nn.BatchNorm1d` names and defines them.
+
+    Statistics span all ranks of the process group while training. ValueError when training on fewer than 2 rows.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            scale, shift = self.affine()
+            return x * scale + shift
+        rows = x.reshape(-1, x.shape[-1])
+        pivot = rows.detach().mean(0)
+        squares = (rows.detach() - pivot).square().sum(0)
+        mean, rstd, count = self.merge(torch.full_like(pivot, 0), squares, pivot, rows.shape[0])
+        out: Tensor = _Normalise.apply(rows, self.weight, self.bias, mean, rstd, count)
+        return out.view_as(x)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """(scale, shift), each (C,): what the layer does in evaluation mode is x * scale + shift."""
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
+    @torch.no_grad()
+    def merge(
+        self, total: Tensor, squares: Tensor, pivot: Tensor, rows: int, sign: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor, int]:
+        """(mean, 1/std, count) of the global batch, each (C,), and the running statistics brought up to date.
+
+        `total` and `squares` are this rank's sums of (x - pivot) and (x - pivot)^2 over its `rows` rows; a pivot near
+        the mean keeps the variance from cancelling. Sums are merged in float64. Where the caller's x is the layer's
+        input times `sign` (+1 or -1 per channel), the running mean gets the sign of the input again.
+        """
+        total, squares, pivot = total.double(), squares.double(), pivot.double()
+        count = rows
+        mean = pivot + total / rows
+        centred = squares - total * total / rows
+        if world_size() > 1:
+            merged = all_reduce_sum(torch.cat([mean * rows, mean.new_tensor([float(rows)])]))
+            count = round(float(merged[-1]))
+            mean_all = merged[:-1] / count
+            centred = all_reduce_sum(centred + rows * (mean - mean_all).square())
+            mean = mean_all
+        if count < 2:
+            raise ValueError("batch normalisation needs more than one row while training")
+        var = (centred / count).clamp_min(0)
+        self.running_mean.lerp_((mean * sign).to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_((centred / (count - 1)).to(self.running_var.dtype), self.momentum)
+        self.num_batches_tracked += 1
+        dtype = self.weight.dtype
+        return mean.to(dtype), torch.rsqrt(var + self.eps).to(dtype), count
+
+
+class _Normalise(torch.autograd.Function):
+    """weight * (x - mean) * rstd + bias, where mean and rstd are functions of all ranks' x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, rstd: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, rstd)
+        ctx.count = count
+        scale = weight * rstd
+        return torch.addcmul(bias - mean * scale, x, scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        x, weight, mean, rstd = ctx.saved_tensors
+        grad = grads[0]
+        normal = (x - mean) * rstd
+        sums = torch.stack([grad.sum(0), (grad * normal).sum(0)])
+        dx = weight * rstd * (grad - torch.addcmul(*_per_row(sums, ctx.count), normal))
+        return dx, sums[1], sums[0], None, None, None
+
+
+def _per_row(sums: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The two backward sums of batch normalisation over all ranks, (2, C), divided by the global row count."""
+    first, second = all_reduce_sum(sums).div(count).unbind(0)
+    return first, second

@@ -1,0 +1,152 @@
+"""Point-set operators: farthest point sampling and ball query.
+
+Each operator exists twice with the same results to the index: compiled kernels (numba, the GIL released) that serve
+CPU tensors, and plain torch that serves every other device and is the kernels' reference in the tests. Both form
+squared distances as (dx*dx + dy*dy) + dz*dz in the dtype of the points, without fused multiply-add, so that ties and
+radius borders fall alike everywhere.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_BALL_QUERY_BLOCK = 1 << 24  # distances held at once by the torch path
+
+
+def _coordinates(name: str, xyz: Tensor) -> Tensor:
+    """`xyz` as contiguous float32 or float64 (B, N, 3), outside autograd; both operators are piecewise constant."""
+    if xyz.ndim != 3 or xyz.shape[-1] != 3 or not xyz.is_floating_point():
+        raise ValueError(f"{name} must be floating point of shape (B, N, 3), not {xyz.dtype} {tuple(xyz.shape)}")
+    if xyz.dtype not in (torch.float32, torch.float64):
+        xyz = xyz.float()
+    return xyz.detach().contiguous()
+
+
+def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
+    """Indices of `m` points, each the farthest from those before it, starting at index 0.
+
+    xyz: (B, N, 3) floating point; returns (B, m) int64. Equal distances go to the lowest index. The result is
+    hereditary: its first k entries are the sample of size k, and sampling the sampled points again returns them in
+    the same order. ValueError unless 1 <= m <= N.
+    """
+    xyz = _coordinates("xyz", xyz)
+    if not 1 <= m <= xyz.shape[1]:
+        raise ValueError(f"cannot sample {m} of {xyz.shape[1]} points")
+    if xyz.device.type != "cpu":
+        return farthest_point_sample_torch(xyz, m)
+    out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
+    _farthest_point_sample(xyz.numpy(), out.numpy())
+    return out
+
+
+def farthest_point_sample_torch(xyz: Tensor, m: int) -> Tensor:
+    """`farthest_point_sample` in plain torch, on any device: one argmax over (B, N) distances per sample."""
+    batch, n, _ = xyz.shape
+    x, y, z = xyz.unbind(-1)
+    row = torch.arange(batch, device=xyz.device)
+    distance = torch.full((batch, n), torch.inf, dtype=xyz.dtype, device=xyz.device)
+    out = torch.zeros(batch, m, dtype=torch.int64, device=xyz.device)
+    last = out[:, 0]
+    for i in range(1, m):
+        dx, dy, dz = (c - c[row, last].unsqueeze(1) for c in (x, y, z))
+        distance = torch.minimum(distance, (dx * dx + dy * dy) + dz * dz)
+        last = distance.argmax(dim=1)
+        out[:, i] = last
+    return out
+
+
+def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
+    """The first `nsample` points, in index order, with squared distance < radius^2 of each centre.
+
+    xyz: (B, N, 3), centers: (B, M, 3), same dtype; returns (B, M, nsample) int64. Rows with fewer hits are padded
+    with their first hit; a centre with none (it is then no point of its set) gets index 0 throughout, as the CUDA
+    operator of PointNet++ does.
+    """
+    xyz, centers = _coordinates("xyz", xyz), _coordinates("centers", centers)
+    if xyz.dtype != centers.dtype or xyz.shape[0] != centers.shape[0]:
+        raise ValueError(
+            f"xyz {xyz.dtype} {tuple(xyz.shape)} and centers {centers.dtype} {tuple(centers.shape)} differ"
+        )
+    if nsample < 1 or not radius > 0:
+        raise ValueError(f"nsample and radius must be positive, not {nsample} and {radius}")
+    if xyz.device.type != "cpu":
+        return ball_query_torch(xyz, centers, radius, nsample)
+    out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)
+    _ball_query(xyz.numpy(), centers.numpy(), _squared(radius, xyz.dtype), out.numpy())
+    return out
+
+
+def ball_query_torch(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
+    """`ball_query` in plain torch, on any device, in blocks of centres so that memory stays bounded."""
+    n = xyz.shape[1]
+    kept = min(nsample, n)
+    limit = float(_squared(radius, xyz.dtype))
+    index = torch.arange(n, device=xyz.device)
+    out = []
+    for block in torch.split(centers, max(1, _BALL_QUERY_BLOCK // (xyz.shape[0] * n)), dim=1):
+        dx, dy, dz = (block[:, :, None, i] - xyz[:, None, :, i] for i in range(3))
+        hit = (dx * dx + dy * dy) + dz * dz < limit
+        first = torch.where(hit, index, n).topk(kept, dim=-1, largest=False, sorted=True).values
+        first = torch.where(first == n, first[..., :1], first)
+        first = torch.where(first == n, 0, first)
+        out.append(torch.cat([first, first[..., :1].expand(*first.shape[:-1], nsample - kept)], dim=-1))
+    return torch.cat(out, dim=1)
+
+
+def _squared(radius: float, dtype: torch.dtype) -> np.floating:
+    """radius^2 rounded as a kernel in `dtype` rounds it."""
+    scalar = np.float64 if dtype == torch.float64 else np.float32
+    return scalar(radius) * scalar(radius)
+
+
+@numba.njit(cache=True, nogil=True)
+def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) -> None:
+    batch, n, _ = xyz.shape
+    m = out.shape[1]
+    x, y, z = np.empty(n, xyz.dtype), np.empty(n, xyz.dtype), np.empty(n, xyz.dtype)
+    distance = np.empty(n, xyz.dtype)
+    for b in range(batch):
+        for j in range(n):
+            x[j], y[j], z[j] = xyz[b, j, 0], xyz[b, j, 1], xyz[b, j, 2]
+            distance[j] = np.inf
+        last = 0
+        out[b, 0] = 0
+        for i in range(1, m):
+            px, py, pz = x[last], y[last], z[last]
+            for j in range(n):  # vectorised: no index is carried in this pass
+                dx, dy, dz = x[j] - px, y[j] - py, z[j] - pz
+                d = (dx * dx + dy * dy) + dz * dz
+                distance[j] = min(d, distance[j])
+            last = 0
+            best = distance[0]
+            for j in range(1, n):
+                if distance[j] > best:
+                    best = distance[j]
+                    last = j
+            out[b, i] = last
+
+
+@numba.njit(cache=True, nogil=True)
+def _ball_query(
+    xyz: NDArray[np.floating], centers: NDArray[np.floating], limit: np.floating, out: NDArray[np.int64]
+) -> None:
+    batch, n, _ = xyz.shape
+    _, m, nsample = out.shape
+    for b in range(batch):
+        for i in range(m):
+            cx, cy, cz = centers[b, i, 0], centers[b, i, 1], centers[b, i, 2]
+            found = 0
+            for j in range(n):
+                dx, dy, dz = cx - xyz[b, j, 0], cy - xyz[b, j, 1], cz - xyz[b, j, 2]
+                if (dx * dx + dy * dy) + dz * dz < limit:
+                    out[b, i, found] = j
+                    found += 1
+                    if found == nsample:
+                        break
+            first = out[b, i, 0] if found > 0 else 0
+            for k in range(found, nsample):
+                out[b, i, k] = first

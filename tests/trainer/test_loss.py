@@ -1,0 +1,151 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.trainer import reference
+from torch.nn import functional
+
+from captionless.errors import DataError, SpecError
+from captionless.trainer import loss
+
+
+def pairs(n: int, d: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    image, shape = torch.randn(2, n, d, generator=g, dtype=torch.float64)
+    return functional.normalize(image, dim=1).to(dtype), functional.normalize(shape + image, dim=1).to(dtype)
+
+
+def similarity(n: int, seed: int = 1) -> torch.Tensor:
+    sim = torch.rand(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.8 + 0.1
+    sim = (sim + sim.t()) / 2
+    return sim.fill_diagonal_(1.0)
+
+
+IDS = ["a", "b", "a", "c", "d", "b", "a"]
+
+
+@pytest.mark.parametrize("positive", ["one", "formula"])
+@pytest.mark.parametrize("ids", [None, IDS, ["a"] * 7])
+def test_log_weights(positive: str, ids: list[str] | None) -> None:
+    sim = similarity(7)
+    expected = reference.log_weights(sim.numpy(), ids or list(range(7)), positive)
+    got = loss.log_weights(sim, ids, positive)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=0, atol=1e-12)
+    assert torch.equal(torch.isinf(got), torch.isinf(torch.from_numpy(expected)))
+    codes = None if ids is None else torch.tensor([ord(i) for i in ids])
+    single = loss.log_weights(sim.float(), codes, positive)
+    assert single.dtype == torch.float32
+    np.testing.assert_allclose(single.numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_mean_negative_weight_is_one_and_constant_similarity_is_infonce() -> None:
+    weight = loss.log_weights(similarity(9)).exp()
+    off = weight.sum(1) - weight.diagonal()
+    torch.testing.assert_close(off / 8, torch.ones(9, dtype=torch.float64))
+    constant = loss.log_weights(torch.full((9, 9), 0.3))
+    torch.testing.assert_close(constant, torch.zeros(9, 9), rtol=0, atol=1e-6)
+
+
+def test_average_is_of_weights() -> None:
+    a, b = loss.log_weights(similarity(7, 1), IDS), loss.log_weights(similarity(7, 2), IDS)
+    got = loss.average_log_weights(a, b)
+    np.testing.assert_allclose(got.exp().numpy(), (a.exp() + b.exp()).numpy() / 2, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 0.07, 100.0])
+def test_contrastive_loss(scale: float) -> None:
+    image, shape = pairs(7)
+    for ids in (None, IDS, ["a"] * 7):
+        log_w = loss.log_weights(similarity(7), ids)
+        expected = reference.contrastive(image.numpy(), shape.numpy(), scale, log_w.exp().numpy())
+        got = loss.contrastive_loss(image, shape, torch.tensor(scale, dtype=torch.float64), log_w)
+        assert float(got) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        half = loss.contrastive_loss(image.float(), shape.float(), torch.tensor(scale), log_w.float())
+        assert half.dtype == torch.float32
+        assert float(half) == pytest.approx(expected, rel=2e-5, abs=2e-6)
+
+
+def test_without_weights_it_is_cross_entropy_both_ways() -> None:
+    image, shape = pairs(8)
+    logits, labels = 14.0 * image @ shape.t(), torch.arange(8)
+    expected = (functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.t(), labels)) / 2
+    scale = torch.tensor(14.0, dtype=torch.float64)
+    torch.testing.assert_close(loss.contrastive_loss(image, shape, scale), expected)
+    weighted = loss.contrastive_loss(image, shape, scale, loss.log_weights(torch.full((8, 8), 0.25).double()))
+    torch.testing.assert_close(weighted, expected)
+
+
+def test_an_anchor_without_negatives_costs_nothing() -> None:
+    image, shape = (x.requires_grad_() for x in pairs(3))
+    log_w = loss.log_weights(similarity(3), ["a", "a", "a"])
+    value = loss.contrastive_loss(image, shape, torch.tensor(14.0), log_w)
+    value.backward()
+    assert float(value.detach()) == pytest.approx(0.0, abs=1e-12)
+    assert float(image.grad.norm()) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_gradients() -> None:
+    image, shape = (x.requires_grad_() for x in pairs(7))
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    log_w = loss.log_weights(similarity(7), IDS)
+    assert torch.autograd.gradcheck(lambda *x: loss.contrastive_loss(*x, log_w), (image, shape, scale))
+    assert torch.autograd.gradcheck(lambda q, k: loss.hcl_loss(q, k, 0.5, 1.0, 0.1), (image, shape))
+    assert torch.autograd.gradcheck(lambda q, k: loss.hcl_loss(q, k, 0.5, 0.7, 0.05, log_w), (image, shape))
+
+
+@pytest.mark.parametrize(("beta", "tau_plus"), [(1.0, 0.1), (0.5, 0.0), (0.0, 0.2), (2.0, 0.6)])
+@pytest.mark.parametrize("tau", [0.07, 1.0])
+def test_hcl(beta: float, tau_plus: float, tau: float) -> None:
+    query, key = pairs(7)
+    sim = similarity(7)
+    log_w = loss.log_weights(sim, IDS)
+    for weights, s, ids in ((None, None, None), (log_w, sim.numpy(), IDS)):
+        expected = reference.hcl(query.numpy(), key.numpy(), tau, beta, tau_plus, s, ids)
+        assert float(loss.hcl_loss(query, key, tau, beta, tau_plus, weights)) == pytest.approx(expected, rel=1e-10)
+        single = loss.hcl_loss(query.float(), key.float(), tau, beta, tau_plus, weights)
+        assert float(single) == pytest.approx(expected, rel=1e-4)
+
+
+def test_hcl_reduces_to_infonce_and_its_floor_binds() -> None:
+    query, key = pairs(8)
+    logits = query @ key.t() / 0.07
+    torch.testing.assert_close(
+        loss.hcl_loss(query, key, 0.07, 0.0, 0.0), functional.cross_entropy(logits, torch.arange(8))
+    )
+    floor = math.log1p(7 * math.exp(-1 / 0.07) / math.exp(1 / 0.07))  # equal pairs, orthogonal to one another
+    assert float(loss.hcl_loss(torch.eye(8), torch.eye(8), 0.07, 1.0, 0.9)) == pytest.approx(floor, rel=1e-4, abs=1e-12)
+
+
+def test_hcl_without_negatives_costs_nothing() -> None:
+    query, key = (x.requires_grad_() for x in pairs(3))
+    value = loss.hcl_loss(query, key, 0.07, 1.0, 0.1, loss.log_weights(similarity(3), ["a"] * 3))
+    value.backward()
+    assert float(value.detach()) == 0.0
+    assert bool((query.grad == 0).all())
+
+
+def test_category_control_keeps_label_and_drops_structure() -> None:
+    sim = similarity(4).numpy()
+    got = loss.category_similarity(sim, ["x", "x", "y", "x"], {"x": 0.8, "y": 0.6})
+    expected = sim.astype(np.float32)
+    for i, j in ((0, 1), (0, 3), (1, 3)):
+        expected[i, j] = expected[j, i] = 0.8
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_bad_input_is_told() -> None:
+    sim = similarity(3)
+    sim[0, 2] = 0.0
+    with pytest.raises(DataError, match=r"places 0 and 2 is 0\.0"):
+        loss.log_weights(sim)
+    assert bool(loss.log_weights(sim, ["a", "b", "a"]).isfinite().any())  # masked, so not looked at
+    sim[1, 2] = float("nan")
+    with pytest.raises(DataError, match="nan"):
+        loss.log_weights(sim, ["a", "b", "a"])
+    with pytest.raises(SpecError, match="positive_weight"):
+        loss.log_weights(similarity(3), positive_weight="two")
+    with pytest.raises(SpecError, match="tau_plus"):
+        loss.hcl_loss(*pairs(3), 0.07, 1.0, 1.0)
+    with pytest.raises(ValueError, match="log_weight must be"):
+        loss.contrastive_loss(*pairs(3), torch.tensor(1.0), torch.zeros(2, 2))

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from captionless.trainer import ops
+
+
+def cloud(batch: int, n: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    return torch.rand(batch, n, 3, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1
+
+
+def naive_farthest(xyz: np.ndarray, m: int) -> list[int]:
+    chosen = [0]
+    while len(chosen) < m:
+        squares = ((xyz[:, None] - xyz[chosen][None]) ** 2).sum(-1).min(1)
+        chosen.append(int(squares.argmax()))
+    return chosen
+
+
+def naive_ball(xyz: np.ndarray, center: np.ndarray, radius: float, nsample: int) -> list[int]:
+    hits = [j for j, p in enumerate(xyz) if ((p - center) ** 2).sum() < radius**2][:nsample]
+    first = hits[0] if hits else 0
+    return hits + [first] * (nsample - len(hits))
+
+
+def test_farthest_point_sample_is_the_definition() -> None:
+    xyz = cloud(3, 60, torch.float64)
+    got = ops.farthest_point_sample(xyz, 17)
+    assert got.dtype == torch.int64
+    assert got.tolist() == [naive_farthest(x.numpy(), 17) for x in xyz]
+
+
+def test_ball_query_is_the_definition() -> None:
+    xyz = cloud(2, 80, torch.float64)
+    centers = torch.cat([xyz[:, :9], torch.full((2, 1, 3), 9.0, dtype=torch.float64)], dim=1)  # the last hits nothing
+    got = ops.ball_query(xyz, centers, 0.6, 7)
+    expected = [[naive_ball(x.numpy(), c.numpy(), 0.6, 7) for c in cs] for x, cs in zip(xyz, centers, strict=True)]
+    assert got.tolist() == expected
+    assert got[0, -1].tolist() == [0] * 7
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None:
+    grid = torch.stack(torch.meshgrid(*[torch.arange(6, dtype=dtype) / 4] * 3, indexing="ij"), -1).reshape(1, -1, 3)
+    for xyz in (cloud(4, 300, dtype), grid, grid[:, :1].expand(1, 20, 3)):  # ties and duplicates included
+        m = xyz.shape[1] // 2
+        sample = ops.farthest_point_sample(xyz, m)
+        assert torch.equal(sample, ops.farthest_point_sample_torch(xyz, m))
+        centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3))
+        for radius, nsample in ((0.25, 8), (0.5, 32), (2.0, 400)):  # 0.25 and 0.5 lie on the grid's distances
+            got = ops.ball_query(xyz, centers, radius, nsample)
+            assert torch.equal(got, ops.ball_query_torch(xyz, centers, radius, nsample))
+
+
+def test_a_sample_in_farthest_order_is_a_prefix() -> None:
+    xyz = cloud(2, 200)
+    xyz[:, 150:] = xyz[:, :1]  # as point dropout leaves it
+    xyz = xyz.gather(1, ops.farthest_point_sample(xyz, 180).unsqueeze(-1).expand(-1, -1, 3))
+    again = xyz.gather(1, ops.farthest_point_sample(xyz, 180).unsqueeze(-1).expand(-1, -1, 3))
+    assert torch.equal(again, xyz)
+
+
+def test_the_border_is_outside() -> None:
+    xyz = torch.tensor([[[0.0, 0, 0], [0.5, 0, 0], [0.25, 0, 0]]])
+    assert ops.ball_query(xyz, xyz[:, :1], 0.5, 3).tolist() == [[[0, 2, 0]]]
+
+
+def test_impossible_requests_are_refused() -> None:
+    xyz = cloud(1, 5)
+    with pytest.raises(ValueError, match="cannot sample 6 of 5"):
+        ops.farthest_point_sample(xyz, 6)
+    with pytest.raises(ValueError, match=r"\(B, N, 3\)"):
+        ops.farthest_point_sample(xyz[0], 2)
+    with pytest.raises(ValueError, match="positive"):
+        ops.ball_query(xyz, xyz, 0.0, 2)
+    with pytest.raises(ValueError, match="differ"):
+        ops.ball_query(xyz, xyz.double(), 0.1, 2)
