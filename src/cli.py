@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teach a 3D point-cloud encoder to see as CLIP does, without captions.",
-    epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 64 wrong spec or credentials, 65 bad data, 75 interrupted.",
+    epilog="Exit codes: 0 done; 1 failed, try again; 2 usage; 64 wrong spec or credentials; 65 bad data; 75 interrupted.",
 )
 
 Where = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file: path, URL, or - for stdin.")]
@@ -106,7 +106,9 @@ def _root(
 
 @app.command()
 def init(
-    meshes: Annotated[str, typer.Argument(help="A folder with one sub-folder of meshes per category, or a manifest.jsonl.")],
+    meshes: Annotated[
+        str, typer.Argument(help="A folder with one sub-folder of meshes per category, or a manifest.jsonl.")
+    ],
     out: Annotated[str, typer.Option("--out", "-o", help="Where to write the spec; - for stdout.")] = "alignment.yaml",
     clip: Annotated[
         str, typer.Option(help="`captionless-demo`, or MODEL/TAG of OpenCLIP such as ViT-B-32/laion2b_s34b_b79k.")

@@ -33,6 +33,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
+from captionless import demo_clip
+from captionless.demo_clip import NAME as DEMO
 from captionless.errors import (
     CaptionlessError,
     DataError,
@@ -40,7 +44,6 @@ from captionless.errors import (
     SpecError,
     did_you_mean,
 )
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +52,7 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
-DEMO = "captionless-demo"
-_DEMO_DIR = Path(__file__).parent / "demo_clip"
+_DEMO_DIR = Path(demo_clip.FOLDER)
 _SCHEMAS = ("hf-hub:", "local-dir:")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|::")
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy")
@@ -106,9 +108,7 @@ class Clip:
             features: torch.Tensor = self._model.encode_image(self._pixels(pictures))  # type: ignore[operator]
             return features
 
-        return self._embed(
-            "image", (_rgb(view, n) for n, view in enumerate(views)), encode, batch_size
-        )
+        return self._embed("image", (_rgb(view, n) for n, view in enumerate(views)), encode, batch_size)
 
     def texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Embeds texts: (n, F) float32, L2-normalised. DataError names a text without a finite embedding."""
@@ -167,9 +167,7 @@ class Clip:
                 )
             done.append(rows)
             start += len(batch)
-        return (
-            np.concatenate(done) if done else np.zeros((0, self.embed_dim), np.float32)
-        )
+        return np.concatenate(done) if done else np.zeros((0, self.embed_dim), np.float32)
 
     def _pixels(self, pictures: list[NDArray[np.uint8]]) -> torch.Tensor:
         """Preprocessed input (n, 3, h, w) float32 on the model's device, order kept."""
@@ -179,20 +177,12 @@ class Clip:
         for n, picture in enumerate(pictures):
             by_shape.setdefault(picture.shape, []).append(n)
         height, width = _pair(self._preprocess["size"])
-        sized = torch.empty(
-            (len(pictures), 3, height, width), dtype=torch.uint8, device=self._device
-        )
+        sized = torch.empty((len(pictures), 3, height, width), dtype=torch.uint8, device=self._device)
         for indices in by_shape.values():
-            stack = torch.from_numpy(np.stack([pictures[n] for n in indices])).to(
-                self._device
-            )
+            stack = torch.from_numpy(np.stack([pictures[n] for n in indices])).to(self._device)
             sized[indices] = _fit(stack.permute(0, 3, 1, 2), self._preprocess)
         mean, std = (
-            torch.tensor(
-                self._preprocess[key], dtype=torch.float32, device=self._device
-            )
-            .expand(3)
-            .view(3, 1, 1)
+            torch.tensor(self._preprocess[key], dtype=torch.float32, device=self._device).expand(3).view(3, 1, 1)
             for key in ("mean", "std")
         )
         return sized.float().div_(255).sub_(mean).div_(std)
@@ -218,26 +208,16 @@ def load(
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise SpecError(
-            'device: "cuda" asked for, but PyTorch finds no CUDA device; use "auto" or "cpu"'
-        )
-    place = torch.device(
-        "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    )
+        raise SpecError('device: "cuda" asked for, but PyTorch finds no CUDA device; use "auto" or "cpu"')
+    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     name = f"local-dir:{_DEMO_DIR}" if model == DEMO else model
     source = f'"{model}"' + (f' with pretrained "{pretrained}"' if pretrained else "")
     with _quiet():
         import open_clip
 
         try:
-            weights = (
-                fetch(pretrained)
-                if pretrained and _URL.search(pretrained)
-                else pretrained
-            )
-            network = open_clip.create_model(
-                name, pretrained=weights, require_pretrained=True
-            )
+            weights = fetch(pretrained) if pretrained and _URL.search(pretrained) else pretrained
+            network = open_clip.create_model(name, pretrained=weights, require_pretrained=True)
             tokenizer = open_clip.get_tokenizer(name)
             config = open_clip.get_model_config(name)
         except CaptionlessError:
@@ -256,14 +236,10 @@ def check(model: str, pretrained: str | None) -> None:
     """Raises SpecError where `load(model, pretrained)` cannot work; loads no weights, asks no network."""
     if model == DEMO or model.startswith(_SCHEMAS):
         if pretrained:
-            raise SpecError(
-                f'clip.pretrained: "{model}" brings its own weights; leave "{pretrained}" out'
-            )
+            raise SpecError(f'clip.pretrained: "{model}" brings its own weights; leave "{pretrained}" out')
         folder = model.removeprefix("local-dir:")
         if folder != model and not (Path(folder) / "open_clip_config.json").is_file():
-            raise SpecError(
-                f'clip.model: "{model}": no open_clip_config.json in that folder'
-            )
+            raise SpecError(f'clip.model: "{model}": no open_clip_config.json in that folder')
         return
     names = _model_names()
     # open_clip itself reads a slash as a dash (ViT-B/32).
@@ -281,11 +257,7 @@ def check(model: str, pretrained: str | None) -> None:
         )
     tags = list_pretrained_tags_by_model(model.replace("/", "-"))
     if not pretrained:
-        known = (
-            f"a tag ({', '.join(tags)}), a path or a URL"
-            if tags
-            else "a path or a URL of a checkpoint"
-        )
+        known = f"a tag ({', '.join(tags)}), a path or a URL" if tags else "a path or a URL of a checkpoint"
         raise SpecError(f'clip.pretrained: "{model}" needs weights: {known}')
     if is_pretrained_cfg(model.replace("/", "-"), pretrained):
         return
@@ -295,6 +267,43 @@ def check(model: str, pretrained: str | None) -> None:
         f'clip.pretrained: "{pretrained}" is no tag of "{model}"{did_you_mean(pretrained, tags)}; '
         f"expected one of its {len(tags)} tags ({_some(tags)}), a path or a URL of a checkpoint"
     )
+
+
+def identity(model: str, pretrained: str | None) -> str:
+    """What identifies the weights without loading them, to tell whether stored embeddings are of this model.
+
+    A local checkpoint or folder by its bytes, a URL by what its store says of it, a tag of open_clip by its name:
+    tags do not change. SpecError as `check`.
+    """
+    check(model, pretrained)
+    parts = [model, pretrained or ""]
+    folder = _DEMO_DIR if model == DEMO else Path(model.removeprefix("local-dir:"))
+    if model == DEMO or model.startswith("local-dir:"):
+        parts = [model if model == DEMO else "local-dir"]
+        files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in (".json", *_CHECKPOINT_SUFFIXES))
+    elif pretrained and Path(pretrained).is_file():
+        parts, files = [model], [Path(pretrained)]
+    else:
+        files = []
+        if pretrained and _URL.search(pretrained):
+            parts = [model, _version(pretrained)]
+    for path in files:
+        with path.open("rb") as file:
+            parts += [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _version(url: str) -> str:
+    """What the store of a checkpoint says identifies its content (size, ETag, time), as a digest."""
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.url_to_fs(url)
+        return str(filesystem.ukey(path))
+    except FileNotFoundError as error:
+        raise SpecError(f'clip.pretrained: nothing found at "{url}"') from error
+    except Exception as error:
+        raise Retryable(f'clip.pretrained: "{url}" could not be reached: {_line(error)}') from error
 
 
 def fetch(url: str) -> str:
@@ -314,12 +323,7 @@ def fetch(url: str) -> str:
             return str(path)
         version = filesystem.ukey(path)
         digest = hashlib.sha256(f"{url}\n{version}".encode()).hexdigest()
-        cache = (
-            Path(
-                os.environ.get("CAPTIONLESS_CACHE", "~/.cache/captionless")
-            ).expanduser()
-            / "checkpoints"
-        )
+        cache = Path(os.environ.get("CAPTIONLESS_CACHE", "~/.cache/captionless")).expanduser() / "checkpoints"
         # The suffix stays, because open_clip chooses the reader by it.
         target = cache / f"{digest[:24]}-{os.path.basename(path)}"
         if not target.exists():
@@ -331,15 +335,11 @@ def fetch(url: str) -> str:
     except FileNotFoundError as error:
         raise SpecError(f'clip.pretrained: nothing found at "{url}"') from error
     except PermissionError as error:
-        raise SpecError(
-            f'clip.pretrained: no permission to read "{url}"; check the credentials'
-        ) from error
+        raise SpecError(f'clip.pretrained: no permission to read "{url}"; check the credentials') from error
     except ValueError as error:  # fsspec: unknown protocol
         raise SpecError(f'clip.pretrained: "{url}": {_line(error)}') from error
     except Exception as error:
-        raise Retryable(
-            f'clip.pretrained: "{url}" could not be fetched: {_line(error)}'
-        ) from error
+        raise Retryable(f'clip.pretrained: "{url}" could not be fetched: {_line(error)}') from error
 
 
 def _model_names() -> list[str]:
@@ -358,10 +358,7 @@ def _some(names: Sequence[str], limit: int = 6) -> str:
 def _explained(error: Exception, source: str) -> CaptionlessError:
     """The one line a user can act on, for what open_clip raised while loading `source`."""
     text = _line(error)
-    if (
-        isinstance(error, FileNotFoundError | ConnectionError | TimeoutError)
-        or "ownload" in text
-    ):
+    if isinstance(error, FileNotFoundError | ConnectionError | TimeoutError) or "ownload" in text:
         return Retryable(
             f"clip model {source} could not be downloaded ({text}); check the network, "
             "or set clip.pretrained to a local path or URL of the checkpoint"
@@ -371,9 +368,7 @@ def _explained(error: Exception, source: str) -> CaptionlessError:
             f"clip model {source}: the checkpoint is of another architecture ({text}); name the model it was made with"
         )
     if "Required pretrained" in text:
-        return SpecError(
-            f"clip model {source}: no weights found beside its configuration"
-        )
+        return SpecError(f"clip model {source}: no weights found beside its configuration")
     if isinstance(error, ImportError):
         return SpecError(f"clip model {source} needs a package that is missing: {text}")
     return SpecError(
@@ -404,15 +399,11 @@ def _quiet() -> Iterator[None]:
         root.removeHandler(handler)
 
 
-def _digest(
-    config: dict[str, Any], preprocess: dict[str, Any], weights: dict[str, torch.Tensor]
-) -> str:
+def _digest(config: dict[str, Any], preprocess: dict[str, Any], weights: dict[str, torch.Tensor]) -> str:
     """sha256 (hex) over the configuration and over every weight's name, type, shape and bytes, by name."""
     import torch
 
-    digest = hashlib.sha256(
-        json.dumps([config, preprocess], sort_keys=True, default=list).encode()
-    )
+    digest = hashlib.sha256(json.dumps([config, preprocess], sort_keys=True, default=list).encode())
     for key in sorted(weights):
         value = weights[key].detach().cpu().contiguous()
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -422,15 +413,8 @@ def _digest(
 
 def _rgb(view: NDArray[np.uint8] | Image, n: int) -> NDArray[np.uint8]:
     picture = view if isinstance(view, np.ndarray) else np.asarray(view.convert("RGB"))
-    if (
-        picture.dtype != np.uint8
-        or picture.ndim != 3
-        or picture.shape[2] != 3
-        or not picture.size
-    ):
-        raise DataError(
-            f"image {n}: expected uint8 (H, W, 3), found {picture.dtype} {picture.shape}"
-        )
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise DataError(f"image {n}: expected uint8 (H, W, 3), found {picture.dtype} {picture.shape}")
     return picture
 
 
@@ -460,35 +444,23 @@ def _fit(pictures: torch.Tensor, preprocess: dict[str, Any]) -> torch.Tensor:
         ratios = (height / target[0], width / target[1])
         ratio = max(ratios) if mode == "longest" else min(ratios)
         shape = (round(height / ratio), round(width / ratio))
-        pictures = _resize(
-            pictures, shape, interpolation if mode == "longest" else "bicubic"
-        )
+        pictures = _resize(pictures, shape, interpolation if mode == "longest" else "bicubic")
     missing = [max(0, target[n] - pictures.shape[2 + n]) for n in (0, 1)]
     if any(missing):
         (above, below), (left, right) = ((m // 2, (m + 1) // 2) for m in missing)
-        pictures = pad(
-            pictures, (left, right, above, below), value=preprocess["fill_color"]
-        )
+        pictures = pad(pictures, (left, right, above, below), value=preprocess["fill_color"])
     top, side = (round((pictures.shape[2 + n] - target[n]) / 2.0) for n in (0, 1))
     return pictures[:, :, top : top + target[0], side : side + target[1]]
 
 
-def _resize(
-    pictures: torch.Tensor, size: tuple[int, int], interpolation: str
-) -> torch.Tensor:
+def _resize(pictures: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
     """Anti-aliased like Pillow's; uint8 in and out, nothing done when the size is right."""
     import torch
 
     if tuple(pictures.shape[2:]) == size:
         return pictures
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"
-    if (
-        pictures.device.type == "cpu"
-    ):  # torch's uint8 kernel follows Pillow's fixed-point arithmetic
-        return torch.nn.functional.interpolate(
-            pictures, size=size, mode=mode, antialias=True
-        )
-    resized = torch.nn.functional.interpolate(
-        pictures.float(), size=size, mode=mode, antialias=True
-    )
+    if pictures.device.type == "cpu":  # torch's uint8 kernel follows Pillow's fixed-point arithmetic
+        return torch.nn.functional.interpolate(pictures, size=size, mode=mode, antialias=True)
+    resized = torch.nn.functional.interpolate(pictures.float(), size=size, mode=mode, antialias=True)
     return resized.round_().clamp_(0, 255).to(torch.uint8)

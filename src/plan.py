@@ -57,9 +57,8 @@ def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:
         stages.append(Stage("landmarks", ("landmarks",), "landmarks", cpus=threads))
     for metric in spec.metrics:
         reads = ("embed", "landmarks") if metric == "i2l" else ("embed",)
-        stages.append(
-            Stage(f"similarity-{metric}", ("similarity", "--metric", metric), f"similarity/{metric}", reads, workers, threads)
-        )  # fmt: skip
+        command = ("similarity", "--metric", metric)
+        stages.append(Stage(f"similarity-{metric}", command, f"similarity/{metric}", reads, workers, threads))
     for run in runs(spec):
         reads = ("embed", *(f"similarity-{m}" for m in run.weights.metrics))
         stages.append(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from captionless.errors import DataError, did_you_mean
 from captionless.precompute import similarity
 from captionless.spec import AlignmentSpec
-from captionless.stages.landmarks import LandmarkTexts, open_landmarks
+from captionless.store.landmarks import LandmarkTexts, open_landmarks
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store import similarity as store
@@ -76,7 +76,9 @@ def _part(
     known: list[object] = [[o.key, o.views_digest] for o in held]
     if metric == "i2l":
         if category not in texts:
-            raise DataError(f"no landmarks for category {category!r}{did_you_mean(category, texts)}; run landmarks again")
+            raise DataError(
+                f"no landmarks for category {category!r}{did_you_mean(category, texts)}; run landmarks again"
+            )
         known.append(texts[category].digest)
     fingerprint = objects.digest(VERSION, metric, known)
 

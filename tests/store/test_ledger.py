@@ -1,0 +1,55 @@
+"""Records of parts: whole, missing, damaged, changed; a manifest only over whole parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from captionless.errors import DataError
+from captionless.store import objects
+from captionless.store.ledger import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(str(tmp_path / "stage"))
+    objects.write_bytes(objects.join(ledger.url, "a.bin"), b"1234")
+    ledger.commit("a", "print", ["a.bin"], {"n": 1})
+    return ledger
+
+
+def test_a_part_is_whole_until_its_fingerprint_or_files_change(ledger: Ledger) -> None:
+    record = ledger.whole("a", "print")
+    assert record is not None
+    assert record.facts == {"n": 1}
+    assert ledger.whole("a", "other") is None
+    assert ledger.whole("b", "print") is None
+    objects.remove(objects.join(ledger.url, "a.bin"))
+    assert ledger.whole("a", "print") is None
+
+
+def test_a_damaged_file_is_told_not_made_again_in_silence(ledger: Ledger) -> None:
+    objects.write_bytes(objects.join(ledger.url, "a.bin"), b"12")
+    with pytest.raises(DataError, match=r"a\.bin: truncated or altered: 2 bytes, expected 4"):
+        ledger.whole("a", "print")
+
+
+def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
+    with pytest.raises(DataError, match="not finished"):
+        ledger.manifest()
+    assert not ledger.publishable({"a": "print", "b": "print"})
+    assert ledger.publishable({"a": "print"})
+    ledger.publish({"a": "print"}, {"note": 1})
+    manifest = ledger.manifest()
+    assert [f["n"] for f in manifest.facts()] == [1]
+    assert manifest.own == {"note": 1}
+    before = manifest.digest
+    ledger.publish({"a": "print"}, {"note": 1})
+    assert ledger.manifest().digest == before
+
+
+def test_a_part_whose_file_is_missing_is_not_recorded(ledger: Ledger) -> None:
+    with pytest.raises(DataError, match="vanished"):
+        ledger.commit("b", "print", ["b.bin"], {})
+    assert ledger.record("b") is None
