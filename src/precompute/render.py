@@ -29,7 +29,6 @@ from typing import Any
 
 import numba
 import numpy as np
-import vtkmodules.vtkRenderingOpenGL2 as gl
 from numpy.typing import NDArray
 from vtkmodules.util import vtkConstants
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
@@ -44,6 +43,7 @@ from vtkmodules.vtkRenderingCore import (
     vtkRenderWindow,
     vtkTexture,
 )
+from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow, vtkOSOpenGLRenderWindow
 
 from captionless.errors import SpecError
 from captionless.precompute.mesh import Mesh, Part
@@ -293,8 +293,8 @@ def _open_window(width: int) -> vtkRenderWindow:
 
 # GPU or software; software alone.
 _WINDOWS = (
-    ("libEGL.so.1", gl.vtkEGLRenderWindow),
-    ("libOSMesa.so.8", gl.vtkOSOpenGLRenderWindow),
+    ("libEGL.so.1", vtkEGLRenderWindow),
+    ("libOSMesa.so.8", vtkOSOpenGLRenderWindow),
 )
 
 
