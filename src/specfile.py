@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
-from captionless.errors import SpecError, did_you_mean
+from captionless.errors import Retryable, SpecError, did_you_mean
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
@@ -35,7 +35,11 @@ def build(document: dict[str, Any], overrides: Sequence[str] = (), where: str = 
     try:
         return AlignmentSpec.model_validate(document)
     except ValidationError as error:
-        raise SpecError("\n".join(f"{where}: {_tell(e)}" for e in error.errors())) from None
+        problems = error.errors()
+        wrong = {e["loc"] for e in problems}
+        # A list whose items are wrong also counts as too short: the item's line says it all.
+        told = [e for e in problems if not (e["type"] == "too_short" and any(w[:-1] == e["loc"] for w in wrong if w))]
+        raise SpecError("\n".join(f"{where}: {_tell(e)}" for e in told)) from None
 
 
 def dump(spec: AlignmentSpec) -> str:
@@ -49,7 +53,9 @@ def _document(where: str) -> dict[str, Any]:
         text = sys.stdin.read() if where == "-" else objects.read_bytes(where).decode()
     except FileNotFoundError:
         raise SpecError(f"{where}: no such file; `captionless init` writes one to start from") from None
-    except IsADirectoryError:
+    except Retryable as error:
+        if not isinstance(error.__cause__, IsADirectoryError):
+            raise
         raise SpecError(f"{where}: is a folder, expected a YAML file") from None
     except UnicodeDecodeError:
         raise SpecError(f"{where}: not UTF-8 text, expected YAML") from None
@@ -93,9 +99,15 @@ def _tell(error: ErrorDetails) -> str:
     kind, context, value = error["type"], error.get("ctx") or {}, error.get("input")
     if kind == "extra_forbidden":
         siblings = _fields_at(error["loc"][:-1])
-        return f"{path}: unknown field{did_you_mean(str(error['loc'][-1]), siblings)} (known here: {', '.join(siblings)})"
+        return (
+            f"{path}: unknown field{did_you_mean(str(error['loc'][-1]), siblings)} (known here: {', '.join(siblings)})"
+        )
     if kind == "missing":
         return f"{path}: required field is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{path}: expected a section with fields, found {value!r}"
+    if kind == "too_short":
+        return f"{path}: expected at least {context.get('min_length')} item, found {value!r}"
     if kind == "enum" or kind == "literal_error":
         expected = str(context.get("expected", ""))
         choices = [c.strip().strip("'\"") for c in expected.replace(" or ", ", ").split(",")]

@@ -1,0 +1,31 @@
+"""Progress: a file for the runner, plain lines without a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from captionless import progress
+
+
+def test_the_runner_reads_what_a_stage_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "p"
+    monkeypatch.setenv(progress.VARIABLE, str(path))
+    assert progress.read(str(path)) is None
+    with progress.Progress("embed", total=10, unit="object", done=4) as told:
+        told.advance(3, loss=1.5)
+    state = progress.read(str(path))
+    assert state is not None
+    assert (state.done, state.total, state.info) == (7, 10, {"loss": 1.5})
+    assert state.rate > 0
+
+
+def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Progress("pack", total=2) as told:
+        told.advance(2)
+    assert "pack: 2/2 objects (100 %)" in capsys.readouterr().err
+
+
+def test_durations() -> None:
+    assert [progress.duration(s) for s in (None, 5, 65, 3725)] == ["-:--", "0:05", "1:05", "1:02:05"]

@@ -1,0 +1,91 @@
+"""Reading specs: both spellings, overrides, and every mistake told by field, value and what is allowed."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captionless import specfile
+from captionless.errors import SpecError
+
+BASE: dict[str, Any] = {"data": {"source": {"kind": "parametric"}}}
+
+
+def test_camel_and_snake_case_are_the_same_field() -> None:
+    camel = specfile.build({**BASE, "train": {"batchSize": 8}})
+    snake = specfile.build({**BASE, "train": {"batch_size": 8}})
+    assert camel == snake
+    assert camel.train.batch_size == 8
+
+
+def test_overrides_go_on_top_in_either_spelling() -> None:
+    document = {**BASE, "train": {"batch_size": 8}}
+    spec = specfile.build(document, ["train.batchSize=16", "train.weights=[uniform, i2i]", "data.source.test_objects=3"])
+    assert spec.train.batch_size == 16
+    assert [w.value for w in spec.train.weights] == ["uniform", "i2i"]
+    assert spec.data.source.test_objects == 3
+    assert document == {**BASE, "train": {"batch_size": 8}}
+
+
+def test_what_is_dumped_loads_as_the_same_spec(tmp_path: Path) -> None:
+    spec = specfile.build(BASE, ["clip.model=captionless-demo", "train.seeds=[0,1]"])
+    (tmp_path / "spec.yaml").write_text(specfile.dump(spec))
+    assert specfile.load(str(tmp_path / "spec.yaml")) == spec
+
+
+def test_an_alignment_object_is_taken_by_its_spec() -> None:
+    spec = specfile.build({"apiVersion": "x", "kind": "Alignment", "metadata": {"name": "mine"}, "spec": BASE})
+    assert spec.name == "mine"
+
+
+def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("data: {source: {kind: parametric}}"))
+    assert specfile.load("-").data.source.kind == "parametric"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("train.stps=4", 'train.stps: unknown field; did you mean "steps"?'),
+        ("trian.steps=4", 'trian: unknown field; did you mean "train"?'),
+        ("train.encoder.widht=8", 'train.encoder.widht: unknown field; did you mean "width"?'),
+        ("train.weights=[i2j]", "train.weights.0: 'i2j' is not one of uniform, category, i2i, i2l, avg"),
+        ("train.weights=[]", "train.weights: expected at least 1 item, found []"),
+        ("data.source.kind=foldr", "data.source.kind: 'foldr' is not one of"),
+        ("data.source.kind=folder", "data.source: url is required for kind: folder"),
+        ("data.source=3", "data.source: expected a section with fields, found 3"),
+        ("train.batchSize=many", "train.batchSize: input should be a valid integer"),
+        ("train.batchSize=1", "train.batchSize: input should be greater than or equal to 2, found 1"),
+        ("train.points=20000", "train.points: 20000 exceeds data.points: 10000"),
+        ("name=My_Run", "name: string should match pattern"),
+        ("landmarks.origin=file", "landmarks: file is required for origin: file"),
+        ("data.source.kind.x=1", "--set data.source.kind.x=1: data.source.kind is a value, not a section"),
+        ("nonsense", "--set nonsense: expected field.path=value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_field(override: str, told: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        specfile.build(BASE, [override])
+    assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_grammar_landmarks_are_the_parametric_source_s_only() -> None:
+    document = {"data": {"source": {"kind": "folder", "url": "x"}}}
+    with pytest.raises(SpecError, match=r"landmarks\.origin: grammar"):
+        specfile.build(document)
+    specfile.build(document, ["train.weights=[uniform,i2i]"])
+
+
+def test_files_that_are_no_spec(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        specfile.load(str(tmp_path / "absent.yaml"))
+    for name, text, told in (("a", "[1]", "expected a mapping"), ("b", "a: [", "not valid YAML")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(SpecError, match=told):
+            specfile.load(str(tmp_path / name))
+    with pytest.raises(SpecError, match="is a folder"):
+        specfile.load(str(tmp_path))
