@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from captionless.precompute.mesh import Part
 from captionless.precompute.world.shapes import Solid
-from numpy.typing import NDArray
 
 _SIZE = 64
 _Field = Callable[[np.random.Generator], NDArray[np.float64]]

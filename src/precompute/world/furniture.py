@@ -8,6 +8,7 @@ its top; a cabinet is closed by doors or drawers; a bookshelf is open between it
 from __future__ import annotations
 
 import numpy as np
+
 from captionless.precompute.world.grammar import (
     Attribute,
     Attributes,
@@ -71,8 +72,8 @@ def _bed(a: Attributes, draw: Draw) -> Parts:
         parts.append(("frame", block((-w, w), (0.0, top + foot_height - 0.1), (z, z + thick), 0.015)))
     if a["posts"] != "none":
         height = post_top if a["posts"] == "canopy" else 0.78 * post_top
-        at = [(x, zz) for x, zz in corners(width, length + thick)]
-        parts += [("posts", leg((x, height, zz), (x, 0, zz), post, post)) for x, zz in at]
+        feet = corners(width, length + thick)
+        parts += [("posts", leg((x, height, zz), (x, 0, zz), post, post)) for x, zz in feet]
         if a["posts"] == "canopy":
             for s in (-1, 1):
                 parts.append(("posts", box((width, 0.05, 0.05), (0, height, s * (length + thick) / 2))))
@@ -111,7 +112,7 @@ BED = Category(
 
 def _table(a: Attributes, draw: Draw) -> Parts:
     width, ratio, oval = draw(1.25, 1.5), draw(0.6, 0.72), draw(0.62, 0.72)
-    low, tall = draw(0.42, 0.5), draw(0.74, 0.84)
+    low, tall = draw(0.4, 0.46), draw(0.7, 0.78)
     thick_top, thin_top, leg_width = draw(0.085, 0.11), draw(0.025, 0.035), draw(0.06, 0.085)
     splay, apron = draw(0.08, 0.12), draw(0.09, 0.12)
     height = tall if a["height"] == "tall" else low
@@ -145,8 +146,12 @@ def _table(a: Attributes, draw: Draw) -> Parts:
         parts.append(("legs", box((0.88 * w, 0.07, 0.04), (0, 0.42 * under, 0))))
     if a["apron"] == "yes":
         for s in (-1, 1):
-            parts.append(("legs", block((-w / 2, w / 2), (under - apron, under), (s * d / 2 - 0.012, s * d / 2 + 0.012))))
-            parts.append(("legs", block((s * w / 2 - 0.012, s * w / 2 + 0.012), (under - apron, under), (-d / 2, d / 2))))
+            parts.append(
+                ("legs", block((-w / 2, w / 2), (under - apron, under), (s * d / 2 - 0.012, s * d / 2 + 0.012)))
+            )
+            parts.append(
+                ("legs", block((s * w / 2 - 0.012, s * w / 2 + 0.012), (under - apron, under), (-d / 2, d / 2)))
+            )
     if a["shelf"] == "yes":
         parts.append(("top", box((w, 0.03, d), (0, 0.32 * under, 0))))
     return parts
@@ -205,7 +210,10 @@ def _desk(a: Attributes, draw: Draw) -> Parts:
             parts.append(("body", block((x - 0.02, x + 0.02), (0, under), (-z + 0.03, z - 0.03), 0.006)))
         else:
             x = s * (w - 0.06)
-            parts += [("body", leg((x, under, t * 0.82 * z), (x, 0, t * 0.82 * z), leg_width, 0.8 * leg_width)) for t in (-1, 1)]
+            parts += [
+                ("body", leg((x, under, t * 0.82 * z), (x, 0, t * 0.82 * z), leg_width, 0.8 * leg_width))
+                for t in (-1, 1)
+            ]
     if a["panel"] == "yes":
         parts.append(("body", block((-w + 0.04, w - 0.04), (0.2, under), (-z + 0.03, -z + 0.055), 0.005)))
     if a["hutch"] != "none":
@@ -214,25 +222,37 @@ def _desk(a: Attributes, draw: Draw) -> Parts:
         xs = (-w + 0.015, w - 0.015) if a["hutch"] == "shelf" else np.linspace(-w + 0.015, w - 0.015, 5)
         parts += [("body", block((x - 0.015, x + 0.015), (height, top), (-z, -z + deep), 0.006)) for x in xs]
         if a["hutch"] == "compartments":
-            parts.append(("body", block((-w, w), (height + 0.5 * hutch, height + 0.5 * hutch + 0.02), (-z, -z + deep), 0.005)))
+            parts.append(
+                ("body", block((-w, w), (height + 0.5 * hutch, height + 0.5 * hutch + 0.02), (-z, -z + deep), 0.005))
+            )
             parts.append(("body", block((-w, w), (height, top), (-z, -z + 0.015), 0.003)))
     if a["shape"] == "corner":
-        x = (-w, -w + 0.75 * depth)
-        parts.append(("top", block(x, (under, height), (z - 0.01, z + wing), 0.008)))
-        parts.append(("body", block((x[0] + 0.03, x[1] - 0.03), (0, under), (z + wing - 0.06, z + wing - 0.025), 0.006)))
+        end = -w + 0.75 * depth
+        parts.append(("top", block((-w, end), (under, height), (z - 0.01, z + wing), 0.008)))
+        parts.append(("body", block((-w + 0.03, end - 0.03), (0, under), (z + wing - 0.06, z + wing - 0.025), 0.006)))
     if a["tray"] == "yes":
-        parts.append(("top", block((-0.19 * width, 0.19 * width), (under - tray, under - tray + 0.025), (0, z + 0.14), 0.006)))
-        parts += [("body", block((s * 0.19 * width - 0.012, s * 0.19 * width + 0.012), (under - tray, under), (0, z - 0.05))) for s in (-1, 1)]
+        parts.append(
+            ("top", block((-0.19 * width, 0.19 * width), (under - tray, under - tray + 0.025), (0, z + 0.14), 0.006))
+        )
+        parts += [
+            ("body", block((s * 0.19 * width - 0.012, s * 0.19 * width + 0.012), (under - tray, under), (0, z - 0.05)))
+            for s in (-1, 1)
+        ]
     return parts
+
+
+def _desk_is_valid(a: Attributes) -> bool:
+    """Rows need drawers, ends an end without them; bare legs under a bare top would be a table."""
+    if a["drawers"] == "none":
+        return a["rows"] == "two" and (a["hutch"] != "none" or a["ends"] == "panels")
+    return a["ends"] == "legs" or a["drawers"] == "one"
 
 
 DESK = Category(
     "desk",
     (
         Attribute("shape", {"straight": "straight", "corner": "L-shaped"}, adjective=True),
-        Attribute(
-            "drawers", {"none": "no drawers", "one": "drawers at one side", "two": "drawers at both sides"}
-        ),
+        Attribute("drawers", {"none": "no drawers", "one": "drawers at one side", "two": "drawers at both sides"}),
         Attribute("rows", {"two": "two rows of drawers", "four": "four rows of drawers"}),
         Attribute("ends", {"legs": "square legs", "panels": "a panel end"}),
         Attribute("panel", {"no": "no back panel", "yes": "a back panel"}),
@@ -240,7 +260,7 @@ DESK = Category(
         Attribute("tray", {"no": "no tray", "yes": "a tray under the top"}),
     ),
     _desk,
-    lambda a: (a["rows"] == "two" or a["drawers"] != "none") and (a["ends"] == "legs" or a["drawers"] != "two"),
+    _desk_is_valid,
 )
 
 
@@ -264,7 +284,10 @@ def _cabinet(a: Attributes, draw: Draw) -> Parts:
     if niche:
         parts.append(("body", block((-w, w), (top - 0.03, top), (-z, z), 0.008)))
         parts.append(("body", block((-w, w), (closed, top), (-z, -z + 0.02), 0.005)))
-        parts += [("body", block((s * (w - 0.03) - 0.03, s * (w - 0.03) + 0.03), (closed, top), (-z, z), 0.005)) for s in (-1, 1)]
+        parts += [
+            ("body", block((s * (w - 0.03) - 0.03, s * (w - 0.03) + 0.03), (closed, top), (-z, z), 0.005))
+            for s in (-1, 1)
+        ]
     if a["top"] == "crown":
         parts.append(("top", block((-w - 0.03, w + 0.03), (top, top + 0.03), (-z - 0.02, z + 0.03), 0.006)))
         parts.append(("top", block((-w - 0.07, w + 0.07), (top + 0.03, top + 0.08), (-z - 0.04, z + 0.07), 0.01)))
@@ -279,7 +302,9 @@ def _cabinet(a: Attributes, draw: Draw) -> Parts:
     if a["front"] != "drawers":
         bottom = low if a["front"] == "doors" else split
         half = width / 2
-        fronts += [(s * half / 2, (bottom + closed) / 2, 0.94 * half, 0.95 * (closed - bottom), "door") for s in (-1, 1)]
+        fronts += [
+            (s * half / 2, (bottom + closed) / 2, 0.94 * half, 0.95 * (closed - bottom), "door") for s in (-1, 1)
+        ]
     for x, y, fw, fh, kind in fronts:
         parts.append(("fronts", box((fw, fh, 0.03), (x, y, z + 0.01), 0.008)))
         face = z + 0.025
@@ -329,9 +354,14 @@ def _bookshelf(a: Attributes, draw: Draw) -> Parts:
             parts.append(("knobs", knob(s * 0.06, 0.55 * doors, z + 0.025, 0.025)))
     top = height + low
     if a["sides"] == "panels":
-        parts += [("sides", block((s * w - 0.5 * board * (1 + s), s * w + 0.5 * board * (1 - s)), (low, top), (-z, z), 0.006)) for s in (-1, 1)]
+        parts += [
+            ("sides", block((s * w - 0.5 * board * (1 + s), s * w + 0.5 * board * (1 - s)), (low, top), (-z, z), 0.006))
+            for s in (-1, 1)
+        ]
     else:
-        parts += [("sides", leg((x, top, zz), (x, low, zz), 0.04, 0.04)) for x, zz in corners(width - 0.04, depth - 0.04)]
+        parts += [
+            ("sides", leg((x, top, zz), (x, low, zz), 0.04, 0.04)) for x, zz in corners(width - 0.04, depth - 0.04)
+        ]
     count = {"three": 3, "four": 4, "six": 6}[a["shelves"]]
     levels = np.linspace(start + board / 2 + 0.01, top - board / 2, count + 1)
     parts += [("shelves", box((width - board, board, depth), (0, y, 0), 0.005)) for y in levels]

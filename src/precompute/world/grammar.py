@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
+
 from captionless.precompute.world.shapes import Solid
 
 Attributes = dict[str, str]

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from captionless.errors import SpecError, did_you_mean
 from captionless.precompute.mesh import Mesh
+from captionless.precompute.world.airplane import AIRPLANE
 from captionless.precompute.world.appearance import Finish
-from captionless.precompute.world.fixtures import AIRCRAFT, FIXTURES
+from captionless.precompute.world.door import DOOR
 from captionless.precompute.world.furniture import FURNITURE
 from captionless.precompute.world.grammar import Attributes, Category, Draw, stable_hash
+from captionless.precompute.world.lamp import LAMP
 from captionless.precompute.world.seating import SEATING
 from captionless.precompute.world.shapes import Solid, join
 from captionless.precompute.world.vessels import VESSELS
@@ -23,9 +26,7 @@ from captionless.precompute.world.vessels import VESSELS
 VERSION = 1
 """Raised whenever the same arguments make another mesh or another text."""
 
-_CATEGORIES: dict[str, Category] = {
-    c.name: c for c in (*SEATING, *FURNITURE, *FIXTURES, *VESSELS, *AIRCRAFT)
-}
+_CATEGORIES: dict[str, Category] = {c.name: c for c in (*SEATING, *FURNITURE, LAMP, DOOR, *VESSELS, AIRPLANE)}
 CLASSES: tuple[str, ...] = tuple(_CATEGORIES)
 
 _HELD_OUT_SHARE = 0.25
@@ -60,10 +61,14 @@ def _checked(category: str, attributes: Attributes) -> Category:
     for attribute in kind.attributes:
         value = attributes.get(attribute.name)
         if value not in attribute.values:
-            raise SpecError(f'{category}: attribute "{attribute.name}" is {value!r}, not one of {", ".join(attribute.values)}')
+            raise SpecError(
+                f'{category}: attribute "{attribute.name}" is {value!r}, not one of {", ".join(attribute.values)}'
+            )
     unknown = attributes.keys() - {a.name for a in kind.attributes}
     if unknown:
-        raise SpecError(f'{category} has no attribute "{min(unknown)}" (it has {", ".join(a.name for a in kind.attributes)})')
+        raise SpecError(
+            f'{category} has no attribute "{min(unknown)}" (it has {", ".join(a.name for a in kind.attributes)})'
+        )
     if not kind.valid(attributes):
         raise SpecError(f"{category}: these attributes exclude one another: {attributes}; see combinations()")
     return kind
@@ -129,7 +134,7 @@ def draw(category: str, index: int, seed: int, held_out: bool) -> Attributes:
     """The combination of the `index`-th object of a split: each once before any comes again.
 
     With `held_out`, objects 2k and 2k + 1 are siblings, which differ in exactly one
-    attribute, for as long as the turn has such pairs.
+    attribute, until the first turn has no more such pairs (at least ten a category).
     """
     size = len(_dealt(category, seed, held_out, 0))
     return dict(_dealt(category, seed, held_out, index // size)[index % size])

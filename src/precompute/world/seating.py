@@ -8,6 +8,7 @@ wide; a stool is a small seat on long legs; a bench is a long thin seat.
 from __future__ import annotations
 
 import numpy as np
+
 from captionless.precompute.world.grammar import (
     Attribute,
     Attributes,
@@ -42,8 +43,10 @@ from captionless.precompute.world.supports import (
 def _back_infill(kind: str, width: float, height: float, thick: float) -> list[Solid]:
     """A chair back in the plane z = 0 from y = 0 up, its lower end open above the seat."""
     post = 1.1 * thick
-    frame = [block((s * width / 2 - post / 2, s * width / 2 + post / 2), (0, height), (-thick / 2, thick / 2))
-             for s in (-1, 1)]
+    frame = [
+        block((s * width / 2 - post / 2, s * width / 2 + post / 2), (0, height), (-thick / 2, thick / 2))
+        for s in (-1, 1)
+    ]
     rail = 1.6 * thick
     inner = width - post
     frame.append(block((-inner / 2, inner / 2), (height - rail, height), (-thick / 2, thick / 2)))
@@ -83,14 +86,19 @@ def _chair(a: Attributes, draw: Draw) -> Parts:
     else:
         parts += [("legs", s) for s in runners(0.9 * width, 0.9 * depth, under, 0.017)]
     height = high if a["height"] == "high" else short
-    behind = 0.44 * depth
-    back = _back_infill(a["back"], 0.92 * width, height, 0.8 * thick)
+    # A round seat has no corners for the back's posts to stand on.
+    behind, across = (0.36 * depth, 0.76 * width) if round_seat else (0.44 * depth, 0.92 * width)
+    back = _back_infill(a["back"], across, height, 0.8 * thick)
     parts += [("back", s.turned("x", -lean).moved(y=seat - 0.02, z=-behind)) for s in back]
     if a["arms"] == "yes":
-        top, x = seat + 0.21, 0.5 * width
+        top, x = seat + 0.21, (0.46 if round_seat else 0.5) * width
         for s in (-1, 1):
-            parts.append(("arms", block((s * x - 0.026, s * x + 0.026), (top - 0.03, top), (-behind - 0.04, 0.3 * depth))))
-            parts.append(("arms", leg((s * x, top - 0.02, 0.24 * depth), (s * x, seat - thick, 0.24 * depth), 0.03, 0.03)))
+            parts.append(
+                ("arms", block((s * x - 0.026, s * x + 0.026), (top - 0.03, top), (-behind - 0.04, 0.3 * depth)))
+            )
+            parts.append(
+                ("arms", leg((s * x, top - 0.02, 0.24 * depth), (s * x, seat - thick, 0.24 * depth), 0.03, 0.03))
+            )
     if a["cushion"] == "yes":
         size = (0.94 * width, 0.1, 0.9 * depth)
         parts.append(("cushion", cushion(size, (0, seat + 0.04, 0.01), 0.9 if round_seat else 0.35)))
@@ -158,10 +166,18 @@ def _armchair(a: Attributes, draw: Draw) -> Parts:
         back = extrude(arch(width, 0.45 * height, 0.75 * height, 20), back_thick)
         parts.append(("body", back.moved(y=seat - 0.02, z=at)))
     else:
-        parts.append(("body", block((-width / 2, width / 2), (seat - 0.02, seat + height), (behind, behind + back_thick), 0.03)))
+        parts.append(
+            ("body", block((-width / 2, width / 2), (seat - 0.02, seat + height), (behind, behind + back_thick), 0.03))
+        )
     if a["back"] == "wings":
         z0, z1 = behind + 0.5 * back_thick, behind + back_thick + 0.26
-        wing = [(z0, seat + 0.1), (z1, seat + 0.16), (z1, seat + 0.7 * height), (z0 + 0.1, seat + 1.02 * height), (z0, seat + 1.02 * height)]
+        wing = [
+            (z0, seat + 0.1),
+            (z1, seat + 0.16),
+            (z1, seat + 0.7 * height),
+            (z0 + 0.1, seat + 1.02 * height),
+            (z0, seat + 1.02 * height),
+        ]
         parts += [("body", side_plate(wing, 0.07).moved(x=s * (width / 2 - 0.035))) for s in (-1, 1)]
     if a["cushion"] == "yes":
         size = (0.98 * inner, 0.17, depth - back_thick)
@@ -192,7 +208,7 @@ ARMCHAIR = Category(
 
 def _stool(a: Attributes, draw: Draw) -> Parts:
     width, thick_seat, thin_seat = draw(0.31, 0.37), draw(0.09, 0.12), draw(0.025, 0.035)
-    low, tall, leg_width = draw(0.42, 0.48), draw(0.72, 0.82), draw(0.03, 0.042)
+    low, tall, leg_width = draw(0.46, 0.52), draw(0.74, 0.84), draw(0.03, 0.042)
     splay, apron = draw(0.07, 0.1), draw(0.05, 0.07)
     height = tall if a["height"] == "tall" else low
     thick = thick_seat if a["padding"] == "thick" else thin_seat
@@ -219,7 +235,9 @@ def _stool(a: Attributes, draw: Draw) -> Parts:
             angle = np.pi / 2 + 2 * np.pi * k / 3
             x, z = reach * np.cos(angle), reach * np.sin(angle)
             foot = (x + 1.3 * out * np.cos(angle), 0.0, z + 1.3 * out * np.sin(angle))
-            parts.append(("legs", leg((x * wide, under + 0.005, z), (foot[0] * wide, 0.0, foot[2]), leg_width, 0.8 * leg_width)))
+            parts.append(
+                ("legs", leg((x * wide, under + 0.005, z), (foot[0] * wide, 0.0, foot[2]), leg_width, 0.8 * leg_width))
+            )
     if a["ring"] == "yes":
         if a["legs"] == "post":
             parts.append(("legs", hoop(0.33 * width, 0.014).moved(y=ring_y)))
@@ -255,7 +273,9 @@ def _bench(a: Attributes, draw: Draw) -> Parts:
     parts: Parts = []
     if a["seat"] == "slats":
         gap = depth / 4
-        parts += [("seat", box((width, thick, 0.66 * gap), (0, seat - thick / 2, -z + gap * (k + 0.5)))) for k in range(4)]
+        parts += [
+            ("seat", box((width, thick, 0.66 * gap), (0, seat - thick / 2, -z + gap * (k + 0.5)))) for k in range(4)
+        ]
         parts += [("legs", box((0.05, 0.03, 0.9 * depth), (s * 0.44 * width, under - 0.01, 0))) for s in (-1, 1)]
     else:
         parts.append(("seat", box((width, thick, depth), (0, seat - thick / 2, 0))))
@@ -287,7 +307,9 @@ def _bench(a: Attributes, draw: Draw) -> Parts:
         for s in (-1, 1):
             at_x = s * (width / 2 - 0.03)
             parts.append(("arms", block((at_x - 0.03, at_x + 0.03), (top - 0.035, top), (-z, z))))
-            parts += [("arms", leg((at_x, top - 0.02, t * 0.8 * z), (at_x, under, t * 0.8 * z), 0.04, 0.04)) for t in (-1, 1)]
+            parts += [
+                ("arms", leg((at_x, top - 0.02, t * 0.8 * z), (at_x, under, t * 0.8 * z), 0.04, 0.04)) for t in (-1, 1)
+            ]
     if a["shelf"] == "yes":
         y = 0.3 * under
         parts.append(("seat", block((-x, x), (y, y + 0.025), (-0.36 * depth, 0.36 * depth))))

@@ -64,7 +64,7 @@ def _bevelled_cube() -> tuple[Array, Array, NDArray[np.int32], NDArray[np.int64]
 
     A vertex of the box lies at sign * (half - inset * bevel): 6 sides, 12 edges, 8 corners.
     """
-    polygons: list[list[tuple[tuple[int, ...], int]]] = []  # (corner signs, the side it lies on)
+    polygons: list[list[tuple[tuple[int, ...], int]]] = []  # corners: signs, and the side it lies on
     for a in range(3):
         b, c = (a + 1) % 3, (a + 2) % 3
         for s in (-1, 1):
@@ -85,19 +85,22 @@ def _bevelled_cube() -> tuple[Array, Array, NDArray[np.int32], NDArray[np.int64]
         for y in (-1, 1):
             for z in (-1, 1):
                 polygons.append([((x, y, z), side) for side in range(3)])
-    signs, insets, faces, planes = [], [], [], []
+    signs: list[Array] = []
+    insets: list[Array] = []
+    faces: list[tuple[int, int, int]] = []
+    planes: list[tuple[int, int]] = []
     plane_of = ((2, 1), (0, 2), (0, 1))
     for polygon in polygons:
-        sign = np.array([s for s, _ in polygon], float)
+        corner = np.array([s for s, _ in polygon], float)
         inset = 1.0 - np.eye(3)[[side for _, side in polygon]]
-        position = sign * (1.0 - 0.2 * inset)
+        position = corner * (1.0 - 0.2 * inset)
         normal = np.cross(position[1] - position[0], position[2] - position[0])
         order = list(range(len(polygon)))
         if normal @ position.mean(0) < 0:
             order.reverse()
         start = sum(len(s) for s in signs)
         faces += [(start + order[0], start + order[k], start + order[k + 1]) for k in range(1, len(order) - 1)]
-        signs.append(sign)
+        signs.append(corner)
         insets.append(inset)
         planes += [plane_of[polygon[0][1]]] * len(polygon)
     return np.concatenate(signs), np.concatenate(insets), np.array(faces, np.int32), np.array(planes)
@@ -181,9 +184,7 @@ def flutes(count: int, depth: float, segments: int) -> Array:
 def cylinder(radius: float, height: float, top: float | None = None, segments: int = 24) -> Solid:
     """A closed cylinder standing on y = 0, or a frustum where the `top` radius differs."""
     upper = radius if top is None else top
-    return revolve(
-        [(0, 0), (radius, 0), (radius, 0), (upper, height), (upper, height), (0, height)], segments
-    )
+    return revolve([(0, 0), (radius, 0), (radius, 0), (upper, height), (upper, height), (0, height)], segments)
 
 
 def ball(radius: float, segments: int = 20) -> Solid:
@@ -210,7 +211,7 @@ def tube(path: ArrayLike, radius: float | ArrayLike, closed: bool = False, segme
     points = np.asarray(path, float)
     if closed:
         ring = np.concatenate([points[-1:], points, points[:2]])
-        tangent = (ring[2:] - ring[:-2])
+        tangent = ring[2:] - ring[:-2]
         points = np.concatenate([points, points[:1]])
     else:
         tangent = np.gradient(points, axis=0)
@@ -322,14 +323,14 @@ def holed_plate(outline: ArrayLike, hole: ArrayLike, depth: float) -> Solid:
     flat = np.concatenate([outside, inside])
     front = np.concatenate([flat, np.full((2 * count, 1), depth / 2)], 1)
     back = np.concatenate([flat, np.full((2 * count, 1), -depth / 2)], 1)
-    faces = [Solid(front, quads[:, ::-1], flat), Solid(back, quads, flat)]
+    faces = [Solid(front, quads, flat), Solid(back, quads[:, ::-1], flat)]
     return join([*faces, _wall(outside, depth), _wall(inside[::-1], depth)])
 
 
 def rectangle(width: float, height: float, x: float = 0.0, y: float = 0.0) -> Array:
     """The outline of a rectangle about (x, y)."""
-    half = np.array([width, height]) / 2
-    return np.array([x, y]) + half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    w, h = width / 2, height / 2
+    return np.array([(x - w, y - h), (x + w, y - h), (x + w, y + h), (x - w, y + h)])
 
 
 def ellipse(width: float, height: float, x: float = 0.0, y: float = 0.0, points: int = 32) -> Array:

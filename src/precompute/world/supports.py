@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from captionless.precompute.world.shapes import (
     Solid,
     ball,
@@ -57,9 +58,7 @@ def runners(width: float, depth: float, height: float, radius: float) -> list[So
 
 def plinth(width: float, depth: float, height: float, inset: float = 0.03) -> Solid:
     """A closed base, a little smaller than what stands on it."""
-    return block(
-        (-width / 2 + inset, width / 2 - inset), (0.0, height), (-depth / 2 + inset, depth / 2 - inset), 0.005
-    )
+    return block((-width / 2 + inset, width / 2 - inset), (0.0, height), (-depth / 2 + inset, depth / 2 - inset), 0.005)
 
 
 def knob(x: float, y: float, z: float, radius: float) -> Solid:

@@ -8,6 +8,7 @@ mouth and no handle of a mug's size.
 from __future__ import annotations
 
 import numpy as np
+
 from captionless.precompute.world.grammar import (
     Attribute,
     Attributes,
@@ -45,7 +46,10 @@ def _handle(kind: str, low: tuple[float, float], high: tuple[float, float], out:
         path = np.array([(x1, y1), (far - cut, y1), (far, y1 - cut), (far, y0 + cut), (far - cut, y0), (x0, y0)])
     else:
         middle = (y0 + y1) / 2
-        path = curve([(x1, y1), (x1 + 0.72 * out, y1 - 0.02 * out), (far, middle), (x0 + 0.72 * out, y0 + 0.02 * out), (x0, y0)], 4)
+        path = curve(
+            [(x1, y1), (x1 + 0.72 * out, y1 - 0.02 * out), (far, middle), (x0 + 0.72 * out, y0 + 0.02 * out), (x0, y0)],
+            4,
+        )
     return tube(np.insert(path, 2, 0.0, axis=1), radius)
 
 
@@ -57,17 +61,42 @@ def _mug(a: Attributes, draw: Draw) -> Parts:
     parts: Parts = []
     base = 0.0
     if a["saucer"] == "yes":
-        plate = [(0, 0), (0.5 * dish, 0), (0.5 * dish, 0), (dish, 0.11), (dish, 0.11), (dish - 0.02, 0.14), (dish - 0.02, 0.14), (0.5 * dish, 0.05), (0, 0.05)]
+        plate = [
+            (0, 0),
+            (0.5 * dish, 0),
+            (0.5 * dish, 0),
+            (dish, 0.11),
+            (dish, 0.11),
+            (dish - 0.02, 0.14),
+            (dish - 0.02, 0.14),
+            (0.5 * dish, 0.05),
+            (0, 0.05),
+        ]
         parts.append(("saucer", revolve(plate, 32)))
         base = 0.045
     if a["foot"] == "yes":
-        parts.append(("body", revolve([(0, 0), (0.8 * radius, 0), (0.8 * radius, 0), (0.45 * radius, 0.4 * foot), (0.45 * radius, 1.3 * foot), (0, 1.3 * foot)], 28).moved(y=base)))
+        parts.append(
+            (
+                "body",
+                revolve(
+                    [
+                        (0, 0),
+                        (0.8 * radius, 0),
+                        (0.8 * radius, 0),
+                        (0.45 * radius, 0.4 * foot),
+                        (0.45 * radius, 1.3 * foot),
+                        (0, 1.3 * foot),
+                    ],
+                    28,
+                ).moved(y=base),
+            )
+        )
         base += 1.2 * foot
     y = np.linspace(0, 1, 12)
     shape = {
         "straight": np.full(12, 1.0),
         "tapered": taper + (1.12 - taper) * y,
-        "rounded": 0.62 + belly * 0 + 0.5 * np.sin(np.pi * (0.12 + 0.74 * y)),
+        "rounded": 0.45 + belly + 0.5 * np.sin(np.pi * (0.12 + 0.74 * y)),
     }[a["sides"]]
     if a["rim"] == "flared":
         shape = shape + 0.3 * np.clip((y - 0.72) / 0.28, 0, 1) ** 2
@@ -84,7 +113,14 @@ def _mug(a: Attributes, draw: Draw) -> Parts:
         parts.append(("handle", handle.turned("y", 180)))
     if a["lid"] == "yes":
         rim = float(outside[-1, 0])
-        parts.append(("lid", revolve([(0, 0), (rim + 0.02, 0), (rim + 0.02, 0), (rim, 0.05), (0.4 * rim, 0.12), (0, 0.13)], 28).moved(y=base + height)))
+        parts.append(
+            (
+                "lid",
+                revolve(
+                    [(0, 0), (rim + 0.02, 0), (rim + 0.02, 0), (rim, 0.05), (0.4 * rim, 0.12), (0, 0.13)], 28
+                ).moved(y=base + height),
+            )
+        )
         parts.append(("lid", ball(0.075, 14).moved(y=base + height + 0.18)))
     return parts
 
@@ -133,8 +169,26 @@ def _bottle(a: Attributes, draw: Draw) -> Parts:
     t = np.linspace(0, 1, 6)[1:]
     bend = np.stack([neck + (shoulder - neck) * (1 - t) ** 0.8, body + rise * t ** (1.0 if rise > 0.1 else 0.3)], 1)
     mouth = body + rise + (long if a["neck"] == "long" else short)
-    lip = np.array([(neck, mouth - 0.03), (neck, mouth - 0.03), (1.35 * neck, mouth - 0.025), (1.35 * neck, mouth), (1.35 * neck, mouth)])
-    profile = np.concatenate([[(0.0, 0.0), side[0]], side, side[-1:], bend, bend[-1:], lip, [(0.7 * neck, mouth), (0.7 * neck, mouth), (0.7 * neck, mouth - 0.08), (0, mouth - 0.08)]])
+    lip = np.array(
+        [
+            (neck, mouth - 0.03),
+            (neck, mouth - 0.03),
+            (1.35 * neck, mouth - 0.025),
+            (1.35 * neck, mouth),
+            (1.35 * neck, mouth),
+        ]
+    )
+    profile = np.concatenate(
+        [
+            [(0.0, 0.0), side[0]],
+            side,
+            side[-1:],
+            bend,
+            bend[-1:],
+            lip,
+            [(0.7 * neck, mouth), (0.7 * neck, mouth), (0.7 * neck, mouth - 0.08), (0, mouth - 0.08)],
+        ]
+    )
     blend = np.zeros(len(profile))
     section = None
     if a["body"] == "square":
@@ -147,13 +201,24 @@ def _bottle(a: Attributes, draw: Draw) -> Parts:
     elif a["cap"] == "ball":
         parts.append(("cap", ball(1.7 * neck).moved(y=mouth + 1.3 * neck)))
     elif a["cap"] == "pump":
-        parts += [("cap", cylinder(1.5 * neck, 0.07).moved(y=mouth - 0.02)), ("cap", cylinder(0.022, 0.16, segments=12).moved(y=mouth))]
+        parts += [
+            ("cap", cylinder(1.5 * neck, 0.07).moved(y=mouth - 0.02)),
+            ("cap", cylinder(0.022, 0.16, segments=12).moved(y=mouth)),
+        ]
         parts.append(("cap", box((0.09, 0.04, 0.09), (0, mouth + 0.16, 0))))
         parts.append(("cap", tube([(0, mouth + 0.16, 0), (0, mouth + 0.16, 0.17), (0, mouth + 0.12, 0.21)], 0.02)))
     if a["handle"] == "yes":
         low = (_radius_at(side, 0.5 * body) - 0.01, 0.5 * body)
         high = (neck - 0.005, body + rise + 0.05)
-        path = curve([(high[0], high[1], 0), (radius + 0.1, high[1] + 0.01, 0), (radius + 0.17, 0.8 * body + 0.02, 0), (low[0], low[1], 0)], 5)
+        path = curve(
+            [
+                (high[0], high[1], 0),
+                (radius + 0.1, high[1] + 0.01, 0),
+                (radius + 0.17, 0.8 * body + 0.02, 0),
+                (low[0], low[1], 0),
+            ],
+            5,
+        )
         parts.append(("cap", tube(path, bar)))
     return parts
 
@@ -182,13 +247,13 @@ BOTTLE = Category(
 
 
 def _vase(a: Attributes, draw: Draw) -> Parts:
-    squat, tall, radius = draw(0.62, 0.72), draw(1.2, 1.4), draw(0.34, 0.4)
+    squat, tall, radius = draw(0.68, 0.78), draw(1.2, 1.4), draw(0.34, 0.4)
     wall, pedestal, bar = draw(0.025, 0.035), draw(0.24, 0.3), draw(0.03, 0.038)
     collar, ribs = draw(0.16, 0.2), draw(9, 13)
     height = tall if a["height"] == "tall" else squat
     control = {
         "round": [(0.45, 0), (0.88, 0.2), (1.05, 0.5), (0.9, 0.78), (0.55, 1)],
-        "straight": [(0.72, 0), (0.74, 0.25), (0.74, 0.5), (0.74, 0.75), (0.72, 1)],
+        "straight": [(0.6, 0), (0.62, 0.25), (0.62, 0.5), (0.62, 0.75), (0.6, 1)],
         "cone": [(0.4, 0), (0.53, 0.25), (0.68, 0.5), (0.84, 0.75), (1.0, 1)],
         "shouldered": [(0.42, 0), (0.55, 0.28), (0.82, 0.6), (1.0, 0.82), (0.6, 1)],
     }[a["body"]]
@@ -198,10 +263,12 @@ def _vase(a: Attributes, draw: Draw) -> Parts:
     if a["neck"] == "yes":
         narrow = 0.62 * mouth
         top = height + collar * (1.0 if a["height"] == "squat" else 1.6)
-        pieces.append(np.array([(narrow, height + 0.04), (narrow, (height + top) / 2), (narrow, top)]))
-        mouth, height = narrow, top
+        pieces.append(np.array([(narrow, height + 0.04), (narrow, (height + top) / 2), (1.25 * narrow, top)]))
+        mouth, height = 1.25 * narrow, top
     if a["rim"] == "flared":
-        pieces.append(np.array([(mouth + 0.03, height + 0.03), (mouth + 0.1, height + 0.065), (mouth + 0.19, height + 0.085)]))
+        pieces.append(
+            np.array([(mouth + 0.03, height + 0.03), (mouth + 0.1, height + 0.065), (mouth + 0.19, height + 0.085)])
+        )
     outside = np.concatenate(pieces)
     share = np.zeros(0)
     profile = hollow(outside, wall, 0.05)
@@ -216,7 +283,17 @@ def _vase(a: Attributes, draw: Draw) -> Parts:
     parts: Parts = []
     if a["foot"] == "pedestal":
         wide, slim = 0.75 * radius, 0.22 * radius
-        stem = [(0, 0), (wide, 0), (wide, 0), (wide, 0.04), (0.5 * wide, 0.08), (slim, 0.5 * pedestal), (slim, 0.8 * pedestal), (0.45 * radius, pedestal + 0.03), (0, pedestal + 0.03)]
+        stem = [
+            (0, 0),
+            (wide, 0),
+            (wide, 0),
+            (wide, 0.04),
+            (0.5 * wide, 0.08),
+            (slim, 0.5 * pedestal),
+            (slim, 0.8 * pedestal),
+            (0.45 * radius, pedestal + 0.03),
+            (0, pedestal + 0.03),
+        ]
         parts.append(("foot", revolve(stem, 24)))
         base = pedestal
     elif a["foot"] == "balls":
@@ -227,7 +304,7 @@ def _vase(a: Attributes, draw: Draw) -> Parts:
         base = 0.14
     parts.append(("body", vessel.moved(y=base)))
     if a["handles"] == "yes":
-        low, high = 0.45 * body[-1, 1], 0.93 * body[-1, 1]
+        low, high = 0.55 * body[-1, 1], 0.93 * body[-1, 1]
         ends = [(_radius_at(body, y) - 0.02, base + y) for y in (low, high)]
         handle = _handle("round", ends[0], ends[1], 0.17, bar)
         parts += [("handles", handle), ("handles", handle.turned("y", 180))]
