@@ -1,0 +1,187 @@
+"""Mesh files -> `Mesh`: OBJ, PLY, STL, OFF, GLB and GLTF from any fsspec URL, read by trimesh.
+
+Kept is what a view shows: geometry with the scene's transforms applied, base colour
+textures, material colours, vertex colours (as the mean of a face's corners). Lights,
+cameras, animation and every other map are not. glTF colours that are not pictures are
+linear by its specification and become sRGB here, as those of all other formats are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import posixpath
+import warnings
+from typing import Any
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from PIL import Image
+from trimesh.visual.color import ColorVisuals
+from trimesh.visual.material import PBRMaterial
+from trimesh.visual.texture import TextureVisuals
+
+from captionless.errors import DataError, Retryable, SpecError
+from captionless.precompute.mesh import Mesh, Part, Up
+from captionless.precompute.references import references
+from captionless.precompute.surface import areas, triangles
+from captionless.store import objects
+
+DEFAULT_UP: dict[str, Up | None] = {"obj": "y", "glb": "y", "gltf": "y", "ply": None, "stl": None, "off": None}
+"""The formats that are read, and the up axis that each one's convention gives it."""
+
+MAX_FACES = 5_000_000
+MAX_TEXTURE = 1024  # a view shows no more of a texture, and a larger one costs its upload
+
+# What trimesh has to say about a file is told as our own errors.
+logging.getLogger("trimesh").setLevel(logging.CRITICAL + 1)
+
+
+def file_type(url: str) -> str | None:
+    """The format by the URL's suffix, one of `DEFAULT_UP`, or None."""
+    suffix = posixpath.splitext(url.split("::")[0])[1][1:].lower()
+    return suffix if suffix in DEFAULT_UP else None
+
+
+def load_mesh(url: str, up: Up | None = None) -> Mesh:
+    """The mesh in a file, turned to y-up.
+
+    `up` is the file's own up axis; None takes the format's convention. SpecError when the
+    format has none. DataError when the file is missing, of another format, damaged, without
+    faces or area, of more than `MAX_FACES` faces, or has coordinates that are not finite.
+    """
+    kind = _known(url)
+    axis = up or DEFAULT_UP[kind]
+    if axis is None:
+        raise SpecError(f"data.source.up: {kind.upper()} files do not say which axis is up; set it to x, y or z")
+    data, named = _read(url, kind)
+    mesh = _convert(_parse(kind, data, named), linear=kind in ("glb", "gltf"))
+    areas(triangles(mesh))
+    return mesh.y_up(axis)
+
+
+def digest(url: str) -> str:
+    """sha256 (hex) of a mesh file and of the files it refers to. DataError when it is missing."""
+    data, named = _read(url, _known(url))
+    contents = sorted((name, hashlib.sha256(b).hexdigest() if b is not None else "") for name, b in named.items())
+    return objects.digest(hashlib.sha256(data).hexdigest(), contents)
+
+
+def _known(url: str) -> str:
+    kind = file_type(url)
+    if kind is None:
+        raise DataError(f"{url}: not a mesh format that is read; expected one of {', '.join(sorted(DEFAULT_UP))}")
+    return kind
+
+
+def _read(url: str, kind: str) -> tuple[bytes, dict[str, bytes | None]]:
+    try:
+        data = objects.read_bytes(url)
+    except (FileNotFoundError, IsADirectoryError, KeyError) as error:
+        raise DataError(f"{url}: no such file") from error
+    return data, references(url, kind, data)
+
+
+class _Named(trimesh.resolvers.Resolver):
+    """Gives trimesh the files that were read for it, and nothing else."""
+
+    def __init__(self, files: dict[str, bytes | None]):
+        self._files = files
+
+    def get(self, key: str) -> bytes:
+        content = self._files.get(key.strip())
+        if content is None:
+            raise FileNotFoundError(key)
+        return content
+
+    def keys(self) -> list[str]:
+        return [name for name, content in self._files.items() if content is not None]
+
+    def write(self, name: str, data: bytes) -> None:
+        raise NotImplementedError("meshes are only read")
+
+    def namespaced(self, namespace: str) -> _Named:
+        raise NotImplementedError("names are as the file writes them")
+
+
+def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> trimesh.Scene:
+    if not data:
+        raise DataError(f"the {kind.upper()} file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Named(named), process=False)
+    except MemoryError as error:
+        raise Retryable(f"not enough memory to read {len(data)} bytes of {kind.upper()}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"the {kind.upper()} file refers to {error}, which is missing") from error
+    except Exception as error:  # trimesh raises whatever a damaged file makes it stumble over
+        told = " ".join(str(error).split())[:160]
+        raise DataError(f"the {kind.upper()} file cannot be read: {type(error).__name__}: {told}") from error
+
+
+def _convert(scene: trimesh.Scene, linear: bool) -> Mesh:
+    placed = [scene.graph[node] for node in scene.graph.nodes_geometry]
+    shown = [(m, scene.geometry[g]) for m, g in placed if isinstance(scene.geometry[g], trimesh.Trimesh)]
+    faces = sum(len(g.faces) for _, g in shown)
+    if faces > MAX_FACES:
+        raise DataError(f"has {faces} faces; {MAX_FACES} are the most that are read: simplify the mesh")
+    return Mesh(tuple(_part(g, matrix, linear) for matrix, g in shown if len(g.faces)))
+
+
+def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) -> Part:
+    vertices = np.asarray(geometry.vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    faces = np.asarray(geometry.faces, np.int32)
+    look: dict[str, Any] = {}
+    visual = geometry.visual
+    if isinstance(visual, TextureVisuals):
+        color, picture = _material(visual.material, linear)
+        look["color"] = color
+        uv = visual.uv
+        if picture is not None and uv is not None and len(uv) == len(vertices):
+            tint = color if isinstance(visual.material, PBRMaterial) else (255, 255, 255)
+            look["uv"] = np.nan_to_num(np.asarray(uv, np.float32))
+            look["texture"] = _texture(picture, tint)
+    elif isinstance(visual, ColorVisuals) and visual.kind == "face":
+        look["face_colors"] = np.ascontiguousarray(visual.face_colors[:, :3])
+    elif isinstance(visual, ColorVisuals) and visual.kind == "vertex":
+        colors = np.asarray(visual.vertex_colors)[:, :3]
+        mean = np.asarray(_srgb(colors) if linear else colors, np.float64)[faces].mean(axis=1)
+        look["face_colors"] = np.rint(mean).astype(np.uint8)
+    return Part(vertices.astype(np.float32), faces, **look)
+
+
+def _material(material: Any, linear: bool) -> tuple[tuple[int, int, int], Image.Image | None]:
+    """A material's colour and picture. glTF multiplies the two; MTL's colour only counts without a picture."""
+    if isinstance(material, PBRMaterial):
+        factor = material.baseColorFactor
+        rgb = np.full(3, 255) if factor is None else np.asarray(factor)[:3]
+        picture = material.baseColorTexture
+        if linear:
+            rgb = _srgb(rgb)
+    else:
+        rgb, picture = np.asarray(material.diffuse)[:3], getattr(material, "image", None)
+    red, green, blue = (int(c) for c in rgb)
+    return (red, green, blue), picture
+
+
+def _srgb(linear: NDArray[Any]) -> NDArray[np.uint8]:
+    """0..255 of linear light -> 0..255 of sRGB (IEC 61966-2-1)."""
+    x = np.asarray(linear, np.float64) / 255
+    encoded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(x, 1 / 2.4) - 0.055)
+    return np.rint(np.clip(encoded, 0, 1) * 255).astype(np.uint8)
+
+
+def _texture(picture: Image.Image, tint: tuple[int, int, int]) -> NDArray[np.uint8]:
+    try:
+        rgb = picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"a texture is not a whole picture: {error}") from error
+    shrink = -(-max(rgb.size) // MAX_TEXTURE)
+    texels: NDArray[np.uint8] = np.asarray(rgb.reduce(shrink) if shrink > 1 else rgb)
+    if tint == (255, 255, 255):
+        return texels
+    tinted: NDArray[np.uint8] = ((texels.astype(np.uint16) * np.array(tint, np.uint16) + 127) // 255).astype(np.uint8)
+    return tinted
