@@ -12,8 +12,8 @@ from typing import Any
 
 ROW_NAMES = {
     "chance": "chance",
-    "clip_mean": "CLIP on views (mean of all)",
-    "clip_single": "CLIP on views (one view)",
+    "clip_mean": "CLIP, all views",
+    "clip_single": "CLIP, one view",
     "uniform": "InfoNCE",
     "category": "category only",
     "i2i": "I2I",
@@ -100,7 +100,8 @@ def caption(results: Mapping[str, Any]) -> str:
         f"Percent, on {figures['objects']} unseen objects of {len(figures['classes'])} classes"
         + (", mean ± standard deviation over seeds" if spread else "")
         + f". Retrieval ranks all {figures['objects']} objects and only the very object counts; "
-        "ties count against the method."
+        "ties count against the method. The CLIP rows need no training: classes from an object's views, "
+        "retrieval from one view to the mean of its others (all views) or to the opposite one (one view)."
     )
 
 

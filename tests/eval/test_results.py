@@ -213,5 +213,5 @@ def test_one_view_has_no_ceiling_in_retrieval_and_the_table_says_so() -> None:
     test = world(views=1)
     built = results.build(test, [results.Run("i2i", 0, results.evaluate_run(shapes(test, 0, 0.5), test))], {})
     line = tables.markdown(built).splitlines()[3]
-    assert line.startswith("| CLIP on views (mean of all) |")
+    assert line.startswith("| CLIP, all views |")
     assert line.endswith("| – | – | – | – | – | – |")

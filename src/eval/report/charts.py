@@ -1,0 +1,206 @@
+"""The report's charts as Plotly figures, in JSON for one inlined plotly.js.
+
+Colours are of middle lightness, so that they stand out on the light and on the dark page
+alike; text, grid and background are left to the page, which sets them from its own style
+sheet and again when the reader's colour scheme changes. Nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from numpy.typing import ArrayLike, NDArray
+
+from captionless.eval.cosine import unit_rows
+from captionless.eval.report.context import EmbeddingMap, History
+from captionless.eval.tables import Column, row_name
+
+PALETTE = ("#3f7fd6", "#d67d2c", "#2e9b74", "#b4589f", "#c94f5d", "#8b8f2f", "#4aa3b8", "#8a74d1")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+DASHES = ("solid", "dash", "dot", "dashdot")
+_MAX_POINTS = 400  # of a training curve
+
+
+def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
+    """Rows of `figures.rows` on one axis of percent, one marker per column, bars of one standard deviation."""
+    figure = _figure(height=130 + 40 * len(rows))
+    names = [row_name(row["name"]) for row in rows]
+    for i, column in enumerate(columns):
+        spreads = [column.spread(row) for row in rows]
+        figure.add_scatter(
+            x=[None if s is None else 100 * s["mean"] for s in spreads],
+            y=[line + 0.2 * (i - (len(columns) - 1) / 2) for line in range(len(rows))],  # side by side, not on top
+            error_x={"array": [100 * (s["std"] or 0) if s else 0 for s in spreads], "thickness": 1.5, "width": 3},
+            mode="markers",
+            name=f"{column.heading} {column.name}",
+            marker={"color": PALETTE[i % len(PALETTE)], "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8},
+            text=names,
+            hovertemplate="%{text}: %{x:.1f} %",
+        )
+    lines = list(range(len(rows)))
+    figure.update_xaxes(range=[-2, 102], ticksuffix=" %", nticks=6)
+    figure.update_yaxes(
+        tickvals=lines, ticktext=names, range=[len(rows) - 0.4, -0.6], automargin=True, ticksuffix="  ", zeroline=False
+    )
+    return _json(figure)
+
+
+def curves(histories: Sequence[History], value: Literal["loss", "temperature"]) -> str:
+    """Loss or temperature over steps: a colour for each mode, a dash for each seed."""
+    figure = _figure(height=320)
+    modes = list(dict.fromkeys(history.mode for history in histories))
+    seeds = list(dict.fromkeys(history.seed for history in histories))
+    for i, history in enumerate(histories):
+        name = row_name(history.mode)
+        values = np.asarray(history.loss, dtype=float)
+        if value == "temperature":
+            values = 1 / np.asarray(history.scale, dtype=float)
+        shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MAX_POINTS)).astype(int))
+        figure.add_scatter(
+            x=np.asarray(history.steps)[shown].tolist(),
+            y=_round(values[shown], 5),
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            showlegend=history.mode not in [earlier.mode for earlier in histories[:i]],
+            line={
+                "color": PALETTE[modes.index(history.mode) % len(PALETTE)],
+                "dash": DASHES[seeds.index(history.seed) % len(DASHES)],
+                "width": 1.75,
+            },
+            hovertemplate=f"{name}, seed {history.seed}, step %{{x}}: %{{y:.4g}}<extra></extra>",
+        )
+    figure.update_xaxes(title_text="step", nticks=6)
+    figure.update_yaxes(title_text=value, automargin=True, nticks=6)
+    return _json(figure)
+
+
+def per_class(classes: Sequence[str], accuracy: Mapping[str, float | None], ceiling: Mapping[str, float | None]) -> str:
+    """Accuracy of each class as a bar, with what CLIP reaches from the views as a mark."""
+    figure = _figure(height=100 + 24 * len(classes))
+    figure.add_bar(
+        x=_percents(classes, accuracy),
+        y=list(classes),
+        orientation="h",
+        name="this run",
+        marker={"color": PALETTE[0]},
+        hovertemplate="%{y}: %{x:.1f} %",
+    )
+    figure.add_scatter(
+        x=_percents(classes, ceiling),
+        y=list(classes),
+        mode="markers",
+        name=row_name("clip_mean"),
+        marker={"color": PALETTE[1], "symbol": "line-ns", "size": 13, "line": {"width": 3, "color": PALETTE[1]}},
+        hovertemplate="%{y}: %{x:.1f} %",
+    )
+    figure.update_xaxes(range=[0, 102], ticksuffix=" %", nticks=6)
+    figure.update_yaxes(autorange="reversed", automargin=True, ticksuffix="  ", dtick=1)
+    return _json(figure)
+
+
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Share of each true class (row) that is predicted as each class (column); counts in the hover text."""
+    matrix = np.asarray(counts, dtype=np.float64)
+    support = matrix.sum(axis=1, keepdims=True)
+    share = np.divide(matrix, support, out=np.zeros_like(matrix), where=support > 0)
+    figure = _figure(height=170 + 22 * len(classes))
+    figure.add_heatmap(
+        z=_round(100 * share, 1),
+        x=list(classes),
+        y=list(classes),
+        customdata=matrix.astype(int).tolist(),
+        colorscale=[[0, "rgba(63,127,214,0.04)"], [1, "rgba(63,127,214,1)"]],
+        zmin=0,
+        zmax=100,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+        hovertemplate="%{y} taken for %{x}: %{customdata} (%{z:.0f} %)<extra></extra>",
+    )
+    figure.update_xaxes(
+        title={"text": "predicted", "standoff": 8}, tickangle=-60, automargin=True, dtick=1, showgrid=False
+    )
+    figure.update_yaxes(
+        title={"text": "true", "standoff": 8}, autorange="reversed", automargin=True, dtick=1, showgrid=False
+    )
+    return _json(figure)
+
+
+def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> str:
+    """The first two principal components, a colour and symbol for each category, its name at its median."""
+    points, explained = principal_components(given.embeddings)
+    names = [categories.get(key, "") for key in given.keys]
+    figure = _figure(height=520, showlegend=False, hovermode="closest")
+    for i, name in enumerate(sorted(set(names))):
+        chosen = [j for j, other in enumerate(names) if other == name]
+        figure.add_scatter(
+            x=_round(points[chosen, 0], 4),
+            y=_round(points[chosen, 1], 4),
+            text=[given.keys[j] for j in chosen],
+            mode="markers",
+            name=name,
+            marker={
+                "color": PALETTE[i % len(PALETTE)],
+                "symbol": SYMBOLS[(i // len(PALETTE)) % len(SYMBOLS)],
+                "size": 7,
+                "opacity": 0.75,
+            },
+            hovertemplate="%{text}" + (f"<br>{name}" if name else "") + "<extra></extra>",
+        )
+        middle = np.median(points[chosen], axis=0)
+        figure.add_annotation(x=float(middle[0]), y=float(middle[1]), text=name, showarrow=False, font={"size": 12})
+    for axis, share, update in zip("xy", explained, (figure.update_xaxes, figure.update_yaxes), strict=True):
+        ordinal = "first" if axis == "x" else "second"
+        update(title_text=f"{ordinal} principal component ({share:.0%} of the variance)", showticklabels=False)
+    return _json(figure)
+
+
+def principal_components(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates (n, 2) of unit rows on their first two principal axes, and the variance shares (2,).
+
+    Signs are fixed (each axis' largest loading is positive), so that equal input gives equal charts.
+    """
+    rows = unit_rows(embeddings, "embeddings of the map")
+    centred = rows - rows.mean(axis=0)
+    _, length, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:2] * np.sign(axes[:2][np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    points = np.zeros((len(rows), 2))
+    points[:, : len(axes)] = centred @ axes.T
+    variance = np.zeros(2)
+    total = float(np.sum(length**2))
+    if total > 0:
+        variance[: len(axes)] = length[:2] ** 2 / total
+    return points, variance
+
+
+def _figure(height: int, **layout: Any) -> Any:
+    figure = go.Figure()
+    figure.update_layout(
+        template=go.layout.Template(),
+        height=height,
+        margin={"l": 10, "r": 16, "t": 8, "b": 40},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        dragmode=False,
+        **layout,
+    )
+    return figure
+
+
+def _json(figure: Any) -> str:
+    """JSON that is safe inside a `<script>` element."""
+    return str(figure.to_json()).replace("<", "\\u003c")
+
+
+def _percents(classes: Sequence[str], accuracy: Mapping[str, float | None]) -> list[float | None]:
+    found = [accuracy.get(name) for name in classes]
+    return [None if value is None else round(100 * value, 2) for value in found]
+
+
+def _round(values: NDArray[np.float64], digits: int) -> Any:
+    return np.round(values, digits).tolist()

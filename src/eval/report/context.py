@@ -1,0 +1,168 @@
+"""What a report shows beside the figures: pictures, curves, examples; all of it optional.
+
+The objects that stand as examples are drawn by a hash of their keys, one category after
+the other, and never by how well they came out: a gallery of chosen hits would say nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from captionless.errors import DataError
+from captionless.eval.cosine import TIE, unit_rows
+
+
+@dataclass(frozen=True)
+class History:
+    """Training curve of one run: `scale` is the inverse temperature at the same steps, empty if unknown."""
+
+    mode: str
+    seed: int
+    steps: Sequence[int]
+    loss: Sequence[float]
+    scale: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One place of a ranking: the very object, another of its class, or a miss."""
+
+    key: str
+    similarity: float
+    outcome: Literal["hit", "same class", "miss"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query, the first places of its ranking, and the rank of the right object.
+
+    `picture` is the query's own image file; without it the object's thumbnail stands in.
+    """
+
+    key: str
+    rank: int
+    hits: Sequence[Hit]
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """An object in words: its own texts, and landmarks of its category."""
+
+    key: str
+    texts: Sequence[str] = ()
+    landmarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another object and how similar it is; `weight` as a negative, where known."""
+
+    key: str
+    similarity: float
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest and farthest objects of one object's category, by `metric`."""
+
+    key: str
+    metric: str
+    nearest: Sequence[Neighbour]
+    farthest: Sequence[Neighbour]
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Embeddings (n, D) to be drawn in two dimensions, with the objects' keys."""
+
+    embeddings: NDArray[Any]
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """Everything the report shows that is not in `results.json`; what is empty is left out.
+
+    `chosen` is the (mode, seed) whose classes are shown in detail, by default the first run of
+    the results; `queries` and `embedding_map` should be of the same run. `thumbnails` holds
+    image files (WebP, PNG or JPEG) by object key, `categories` the category by object key.
+    """
+
+    title: str = "captionless: evaluation"
+    summary: str = ""
+    chosen: tuple[str, int] | None = None
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
+    categories: Mapping[str, str] = field(default_factory=dict)
+    histories: Sequence[History] = ()
+    queries: Sequence[Query] = ()
+    neighbours: Sequence[Neighbours] = ()
+    examples: Sequence[Example] = ()
+    embedding_map: EmbeddingMap | None = None
+
+
+def drawn(keys: Sequence[str], categories: Mapping[str, str], count: int, seed: int = 0) -> list[int]:
+    """Positions of `count` of `keys`, drawn by a stable hash, the categories taking turns."""
+    order = sorted(range(len(keys)), key=lambda i: hashlib.sha256(f"report:{seed}:{keys[i]}".encode()).digest())
+    by_category: dict[str, list[int]] = defaultdict(list)
+    for i in order:
+        by_category[categories.get(keys[i], "")].append(i)
+    in_turn = chain.from_iterable(zip_longest(*by_category.values()))
+    return [i for i in in_turn if i is not None][:count]
+
+
+def retrieval_queries(
+    images: ArrayLike,
+    shapes: ArrayLike,
+    keys: Sequence[str],
+    categories: Mapping[str, str],
+    count: int = 8,
+    top: int = 5,
+    seed: int = 0,
+) -> list[Query]:
+    """Rankings of `count` drawn objects: image embeddings (n, D) against all shape embeddings (n, D).
+
+    Ties rank the right object last, as in the figures.
+    """
+    asked, given = unit_rows(images, "images"), unit_rows(shapes, "shapes")
+    if not len(asked) == len(given) == len(keys):
+        raise DataError(f"report: {len(asked)} images, {len(given)} shapes and {len(keys)} keys do not pair")
+    queries = []
+    for i in drawn(keys, categories, count, seed):
+        scores = given @ asked[i]
+        ordering = scores.copy()
+        ordering[i] -= 2 * TIE
+        order = np.argsort(-ordering, kind="stable")
+        hits = [Hit(keys[j], float(scores[j]), _outcome(keys[j], keys[i], categories)) for j in order[:top]]
+        queries.append(Query(keys[i], int(np.flatnonzero(order == i)[0]) + 1, hits))
+    return queries
+
+
+def neighbours_of(
+    key: str, similarity: ArrayLike, keys: Sequence[str], metric: str, each: int = 4, weights: ArrayLike | None = None
+) -> Neighbours:
+    """The `each` nearest and farthest of `keys` by `similarity` (n,) to `key`, which itself is left out."""
+    values = np.asarray(similarity, dtype=np.float64)
+    if values.shape != (len(keys),):
+        raise DataError(f"report: expected {len(keys)} similarities to {key}, found shape {values.shape}")
+    weight = None if weights is None else np.asarray(weights, dtype=np.float64)
+    order = [int(j) for j in np.argsort(-values, kind="stable") if keys[j] != key]
+    found = [Neighbour(keys[j], float(values[j]), None if weight is None else float(weight[j])) for j in order]
+    nearest = found[:each]
+    return Neighbours(key, metric, nearest, found[len(nearest) :][::-1][:each])
+
+
+def _outcome(found: str, wanted: str, categories: Mapping[str, str]) -> Literal["hit", "same class", "miss"]:
+    if found == wanted:
+        return "hit"
+    same = found in categories and categories.get(wanted) == categories[found]
+    return "same class" if same else "miss"

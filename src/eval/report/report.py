@@ -1,0 +1,162 @@
+"""Turns results and their context into one HTML file.
+
+plotly.js is inlined once, pictures are data URIs, and a content security policy forbids the
+page every request, so it opens the same on a plane. Every chart has its figures in a table
+beside it, which is what a screen reader or a text browser gets.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+from captionless.errors import DataError
+from captionless.eval import tables
+from captionless.eval.report import charts
+from captionless.eval.report.context import ReportContext
+
+_SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
+_MOST_CLASSES_IN_A_MATRIX = 60
+_CHARTED = ("zero-shot top-1", "image → shape R@1", "shape → image R@1")
+
+
+def render(results: Mapping[str, Any], context: ReportContext) -> str:
+    """The whole of `report.html` for `results` (see `captionless.eval.results`), everything inlined."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"row_name": tables.row_name, "percent": tables.percent, "flat": flat, "short": _short}
+    environment.globals["picture"] = lambda key: (
+        data_uri(context.thumbnails[key]) if key in context.thumbnails else None
+    )
+    environment.globals["data_uri"] = data_uri
+    figures = results["figures"]
+    columns = tables.columns(results)
+    classes = _classes(figures, context.chosen)
+    page = environment.get_template("template.html").render(
+        results=results,
+        figures=figures,
+        context=context,
+        columns=columns,
+        headings=_spans([column.heading for column in columns]),
+        caption=tables.caption(results),
+        baseline=tables.row_name("uniform"),
+        classes=classes,
+        histories=[_curve_row(history) for history in context.histories],
+        charts=_charts(figures, columns, classes, context),
+        plotly=Markup(get_plotlyjs()),
+    )
+    return page
+
+
+def data_uri(image: bytes) -> str:
+    """A WebP, PNG or JPEG file as a `data:` URI."""
+    for signature, kind in _SIGNATURES:
+        if image.startswith(signature):
+            return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+    raise DataError(f"report: a picture of {len(image)} bytes is neither WebP, PNG nor JPEG")
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as (dotted name, text) pairs, in order."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            pairs += flat(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            pairs.append((name, ", ".join(map(str, value))))
+        else:
+            pairs.append((name, "–" if value is None else str(value)))
+    return pairs
+
+
+def _picture(context: ReportContext, key: str) -> str | None:
+    return data_uri(context.thumbnails[key]) if key in context.thumbnails else None
+
+
+def _charts(
+    figures: Mapping[str, Any],
+    columns: Sequence[tables.Column],
+    classes: Mapping[str, Any] | None,
+    given: ReportContext,
+) -> dict[str, Markup]:
+    drawn = {"comparison": charts.comparison(figures["rows"], [c for c in columns if _full_name(c) in _CHARTED])}
+    if given.histories:
+        drawn["loss"] = charts.curves(given.histories, "loss")
+    with_scale = [history for history in given.histories if len(history.scale)]
+    if with_scale:
+        drawn["temperature"] = charts.curves(with_scale, "temperature")
+    if classes and len(figures["classes"]) <= _MOST_CLASSES_IN_A_MATRIX:
+        ceiling = figures["clip_mean"]["zero_shot"]["per_class"]
+        drawn["per_class"] = charts.per_class(figures["classes"], classes["accuracy"], ceiling)
+        drawn["confusion"] = charts.confusion(figures["classes"], classes["confusion"])
+    if given.embedding_map is not None:
+        drawn["map"] = charts.embedding_map(given.embedding_map, given.categories)
+    return {name: Markup(text) for name, text in drawn.items()}
+
+
+def _classes(figures: Mapping[str, Any], chosen: tuple[str, int] | None) -> dict[str, Any] | None:
+    """The run whose classes are shown: its name, and a row for each class."""
+    runs = figures["runs"]
+    if not runs:
+        return None
+    mode, seed = chosen if chosen is not None else (next(iter(runs)), next(iter(next(iter(runs.values())))))
+    if str(seed) not in runs.get(mode, {}):
+        raise DataError(f"report: there is no run {mode}, seed {seed}; there are {', '.join(runs)}")
+    found = runs[mode][str(seed)]["zero_shot"]
+    ceiling = figures["clip_mean"]["zero_shot"]["per_class"]
+    rows = []
+    for i, name in enumerate(figures["classes"]):
+        wrong = [(count, -j) for j, count in enumerate(found["confusion"][i]) if j != i and count]
+        worst = max(wrong, default=None)
+        rows.append(
+            {
+                "name": name,
+                "objects": found["support"][i],
+                "accuracy": found["per_class"][name],
+                "ceiling": ceiling[name],
+                "confused": "" if worst is None else f"{figures['classes'][-worst[1]]} ({worst[0]})",
+            }
+        )
+    name = f"{tables.row_name(mode)}, seed {seed}"
+    return {"run": name, "rows": rows, "accuracy": found["per_class"], "confusion": found["confusion"]}
+
+
+def _curve_row(history: Any) -> dict[str, Any]:
+    return {
+        "run": f"{tables.row_name(history.mode)}, seed {history.seed}",
+        "steps": history.steps[-1] if len(history.steps) else 0,
+        "first": f"{history.loss[0]:.3f}" if len(history.loss) else "–",
+        "last": f"{history.loss[-1]:.3f}" if len(history.loss) else "–",
+        "temperature": f"{1 / history.scale[-1]:.4f}" if len(history.scale) else "–",
+    }
+
+
+def _spans(headings: Sequence[str]) -> list[tuple[str, int]]:
+    """Runs of equal headings with their length."""
+    spans: list[tuple[str, int]] = []
+    for heading in headings:
+        if spans and spans[-1][0] == heading:
+            spans[-1] = (heading, spans[-1][1] + 1)
+        else:
+            spans.append((heading, 1))
+    return spans
+
+
+def _full_name(column: tables.Column) -> str:
+    return f"{column.heading} {column.name}"
+
+
+def _short(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captionless.errors import DataError
+from captionless.eval import report, results, tables
+from captionless.eval.report import charts
+from captionless.eval.report.context import drawn
+
+CLASSES = ["chair", "mug", "lamp"]
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+def world() -> tuple[results.TestSet, list[results.Run], np.ndarray]:
+    rng = np.random.default_rng(0)
+    n = 18
+    labels = np.arange(n) % 3
+    texts = rng.normal(size=(3, 8))
+    objects = texts[labels] + rng.normal(size=(n, 8))
+    views = objects[:, None] + rng.normal(size=(n, 4, 8))
+    test = results.TestSet([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
+    runs = [
+        results.Run(mode, seed, results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
+        for mode in ("uniform", "avg")
+        for seed in (0, 1)
+    ]
+    return test, runs, objects
+
+
+def image(kind: str = "webp") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def built() -> dict:
+    test, runs, _ = world()
+    return results.build(test, runs, {"clip": {"model": "demo", "digest": "sha256:abc"}, "prompt": "a {} </script>"})
+
+
+@pytest.fixture(scope="module")
+def context() -> report.ReportContext:
+    test, _, shapes = world()
+    categories = {key: key.split("/")[0] for key in test.keys}
+    (chosen,) = test.choices()
+    images = test.views[np.arange(18), chosen]
+    similarity = np.linspace(0.9, 0.1, 18)
+    return report.ReportContext(
+        title="A <title>",
+        summary="What this is.",
+        chosen=("avg", 1),
+        thumbnails={key: image() for key in test.keys[:-1]},
+        categories=categories,
+        histories=[
+            report.History(mode, seed, range(900), list(np.linspace(4, 1, 900)), [14.3] * 900)
+            for mode in ("uniform", "avg")
+            for seed in (0, 1)
+        ],
+        queries=report.retrieval_queries(images, shapes, test.keys, categories, count=5, top=4),
+        neighbours=[report.neighbours_of(test.keys[0], similarity, test.keys, "i2i", weights=similarity)],
+        examples=[report.Example(test.keys[-1], ["a lamp on a foot"], ["a lamp with two arms"])],
+        embedding_map=report.EmbeddingMap(shapes, test.keys),
+    )
+
+
+@pytest.fixture(scope="module")
+def page(built: dict, context: report.ReportContext) -> str:
+    return report.render(built, context)
+
+
+class Structure(HTMLParser):
+    """Collects tags and their attributes, and checks that elements close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        self.ids += [str(value) for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.seen if name == tag]
+
+
+def parsed(page: str) -> Structure:
+    structure = Structure()
+    structure.feed(page)
+    structure.close()
+    assert structure.open == []
+    return structure
+
+
+def chart(page: str, name: str) -> dict:
+    found = re.search(rf'<script type="application/json" id="chart-{name}">(.*?)</script>', page, re.S)
+    assert found
+    figure: dict = json.loads(found[1])
+    return figure
+
+
+def test_nothing_is_asked_of_the_network(page: str) -> None:
+    structure = parsed(page)
+    for tag, attrs in structure.seen:
+        for name in ("src", "href", "data", "action", "srcset"):
+            value = attrs.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, value)
+    policy = next(m["content"] for m in structure.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert page.count("plotly.js v") == 1
+
+
+def test_it_can_be_read_by_keyboard_and_screen_reader(page: str) -> None:
+    structure = parsed(page)
+    assert structure.all("html")[0]["lang"] == "en"
+    assert len(structure.all("main")) == len(structure.all("h1")) == 1
+    assert len(structure.ids) == len(set(structure.ids))
+    assert all(attrs.get("alt") for attrs in structure.all("img"))
+    assert all(attrs.get("scope") for attrs in structure.all("th"))
+    assert len(structure.all("caption")) == len(structure.all("table"))
+    for _, attrs in structure.seen:
+        for name in ("aria-labelledby",):
+            assert attrs.get(name) is None or attrs[name] in structure.ids
+        if attrs.get("role") == "img":
+            assert attrs["aria-label"]
+    for link in structure.all("a"):
+        assert str(link["href"])[1:] in structure.ids
+    levels = [int(tag[1]) for tag, _ in structure.seen if re.fullmatch("h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_table_and_charts_show_the_figures(page: str, built: dict) -> None:
+    for row in built["figures"]["rows"]:
+        for column in tables.COLUMNS:
+            assert f"<td>{tables.percent(column.spread(row))}</td>" in page
+    names = [tables.row_name(row["name"]) for row in built["figures"]["rows"]]
+    comparison = chart(page, "comparison")
+    assert comparison["layout"]["yaxis"]["ticktext"] == names
+    top1 = built["figures"]["rows"][3]["figures"]["zero_shot"]["top1"]
+    assert comparison["data"][0]["x"][3] == pytest.approx(100 * top1["mean"])
+    assert comparison["data"][0]["error_x"]["array"][3] == pytest.approx(100 * top1["std"])
+    assert "AVG, seed 1" in page
+    chosen = built["figures"]["runs"]["avg"]["1"]["zero_shot"]
+    assert chart(page, "confusion")["data"][0]["customdata"] == chosen["confusion"]
+    assert chart(page, "per_class")["data"][0]["x"] == [
+        pytest.approx(100 * chosen["per_class"][name], abs=0.01) for name in CLASSES
+    ]
+
+
+def test_curves_are_thinned_with_both_ends(page: str) -> None:
+    figure = chart(page, "loss")
+    assert len(figure["data"]) == 4
+    assert (figure["data"][0]["x"][0], figure["data"][0]["x"][-1]) == (0, 899)
+    assert len(figure["data"][0]["x"]) == 400
+    assert sum(bool(trace["showlegend"]) for trace in figure["data"]) == 2
+    assert chart(page, "temperature")["data"][0]["y"][0] == pytest.approx(1 / 14.3, abs=1e-5)
+
+
+def test_outcomes_are_told_in_words(page: str, context: report.ReportContext) -> None:
+    for query in context.queries:
+        assert f"found at rank {query.rank}" in page
+        for place, hit in enumerate(query.hits, start=1):
+            assert f"{place}. {hit.outcome}" in page
+
+
+def test_text_is_escaped(page: str) -> None:
+    assert "A &lt;title&gt;" in page
+    assert "a {} &lt;/script&gt;" in page
+    assert "chair/&lt;0&gt;&amp;" in page
+    assert page.count("</script>") == page.count("<script")
+    assert "chair/<0>&" in chart(page, "map")["data"][0]["text"]
+
+
+def test_same_input_same_page(page: str, built: dict, context: report.ReportContext) -> None:
+    assert report.render(built, context) == page
+
+
+def test_without_runs_or_context() -> None:
+    test, _, _ = world()
+    page = report.render(results.build(test, [], {}), report.ReportContext())
+    structure = parsed(page)
+    assert structure.ids.count("results") == 1
+    assert not {"training", "classes", "retrieval", "similarity", "objects", "map"} & set(structure.ids)
+    assert len(structure.all("table")) == 1
+
+
+def test_queries_are_ranked_as_in_the_figures() -> None:
+    test, _, shapes = world()
+    categories = {key: key.split("/")[0] for key in test.keys}
+    (chosen,) = test.choices()
+    images = test.views[np.arange(18), chosen]
+    queries = report.retrieval_queries(images, shapes, test.keys, categories, count=18, top=18)
+    tree = results.evaluate_run(shapes, test)["gallery"]["image_to_shape"]
+    assert np.median([query.rank for query in queries]) == tree["median_rank"]
+    assert np.mean([query.rank == 1 for query in queries]) == pytest.approx(tree["recall@1"], abs=1e-6)
+    for query in queries:
+        assert query.hits[query.rank - 1].outcome == "hit"
+        assert [hit.key for hit in query.hits if hit.outcome == "hit"] == [query.key]
+        same = [hit for hit in query.hits if hit.outcome == "same class"]
+        assert len(same) == 5
+        assert all(categories[hit.key] == categories[query.key] for hit in same)
+    tied = report.retrieval_queries(np.ones((4, 2)), np.ones((4, 2)), list("abcd"), {}, count=4)
+    assert [query.rank for query in tied] == [4] * 4
+
+
+def test_examples_are_drawn_from_every_category_whatever_their_order() -> None:
+    keys = [f"{name}-{i}" for name in ("a", "b", "c") for i in range(5)]
+    categories = {key: key[0] for key in keys}
+    chosen = [keys[i] for i in drawn(keys, categories, 6)]
+    assert sorted(key[0] for key in chosen) == list("aabbcc")
+    assert [keys[::-1][i] for i in drawn(keys[::-1], categories, 6)] == chosen
+    assert [keys[i] for i in drawn(keys, categories, 6, seed=1)] != chosen
+
+
+def test_neighbours_leave_the_object_out() -> None:
+    found = report.neighbours_of("b", [0.5, 1.0, 0.7, 0.2, 0.6], list("abcde"), "i2l", each=3)
+    assert [n.key for n in found.nearest] == ["c", "e", "a"]
+    assert [n.key for n in found.farthest] == ["d"]
+    with pytest.raises(DataError, match="expected 2 similarities to a"):
+        report.neighbours_of("a", [1.0], ["a", "b"], "i2i")
+
+
+def test_principal_components_are_those_of_the_covariance() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(50, 6)) * [3, 2, 1, 1, 1, 0.5]
+    points, share = charts.principal_components(rows)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    values = np.linalg.eigvalsh(np.cov(unit.T))[::-1]
+    assert share == pytest.approx(values[:2] / values.sum())
+    assert points.var(axis=0, ddof=1) == pytest.approx(values[:2])
+    assert np.array_equal(charts.principal_components(rows.copy())[0], points)
+    single, none = charts.principal_components([[1.0, 2.0]])
+    assert single.tolist() == [[0, 0]]
+    assert none.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("kind", "mime"), [("webp", "image/webp"), ("png", "image/png"), ("jpeg", "image/jpeg")])
+def test_pictures_are_inlined_by_their_kind(kind: str, mime: str) -> None:
+    assert report.report.data_uri(image(kind)).startswith(f"data:{mime};base64,")
+
+
+def test_bad_context_is_told(built: dict) -> None:
+    with pytest.raises(DataError, match="there is no run i2i, seed 0; there are uniform, avg"):
+        report.render(built, report.ReportContext(chosen=("i2i", 0)))
+    with pytest.raises(DataError, match="a picture of 3 bytes is neither WebP, PNG nor JPEG"):
+        report.report.data_uri(b"gif")
