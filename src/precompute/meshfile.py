@@ -171,7 +171,8 @@ def _srgb(linear: NDArray[Any]) -> NDArray[np.uint8]:
     """0..255 of linear light -> 0..255 of sRGB (IEC 61966-2-1)."""
     x = np.asarray(linear, np.float64) / 255
     encoded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(x, 1 / 2.4) - 0.055)
-    return np.rint(np.clip(encoded, 0, 1) * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(np.clip(encoded, 0, 1) * 255).astype(np.uint8)
+    return levels
 
 
 def _texture(picture: Image.Image, tint: tuple[int, int, int]) -> NDArray[np.uint8]:

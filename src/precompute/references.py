@@ -20,7 +20,6 @@ def beside(url: str, name: str) -> str:
     """URL of the file that the one at `url` names; inside the same archive for `zip://inner::outer` URLs."""
     inner, *outer = url.split("::")
     scheme, mark, path = inner.rpartition("://")
-    name = unquote(name) if "%" in name else name
     joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), name.replace("\\", "/")))
     return "::".join([scheme + mark + joined, *outer])
 
@@ -54,7 +53,8 @@ def _named(url: str, file_type: str, data: bytes) -> Iterator[tuple[str, str]]:
         "glb": lambda blob: _gltf_uris(_glb_header(blob)),
     }.get(file_type)
     for name in names(data) if names else ():
-        yield name, beside(url, name)
+        # glTF names files by URI, the others as they are called.
+        yield name, beside(url, unquote(name) if file_type in ("gltf", "glb") else name)
 
 
 def _statements(text: bytes, keyword: str) -> Iterator[str]:

@@ -1,0 +1,44 @@
+"""The embedded demo world as a source: as many objects as asked for, their structure in words with them."""
+
+from __future__ import annotations
+
+from captionless.precompute import world
+from captionless.precompute.sources.base import Loaded, ObjectRef, Split, by_key, chosen
+from captionless.spec import DataSpec
+from captionless.store import objects
+
+
+class ParametricSource:
+    """Objects dealt evenly over the categories; the test split's attribute combinations are in no training object."""
+
+    def __init__(self, data: DataSpec) -> None:
+        self._spec = data.source
+
+    def refs(self) -> list[ObjectRef]:
+        taken = chosen(self._spec.categories, world.CLASSES)
+        categories = [c for c in world.CLASSES if c in taken]
+        totals: tuple[tuple[Split, int], ...] = (("train", self._spec.objects), ("test", self._spec.test_objects))
+        return by_key(
+            self._ref(category, split, index)
+            for split, total in totals
+            for place, category in enumerate(categories)
+            for index in range(total // len(categories) + (place < total % len(categories)))
+        )
+
+    def digest(self, ref: ObjectRef) -> str:
+        return objects.digest(world.VERSION, ref.key, ref.category, ref.attributes, self._spec.seed)
+
+    def load(self, ref: ObjectRef) -> Loaded:
+        return Loaded(mesh=world.build(ref.key, ref.category, dict(ref.attributes or {}), self._spec.seed).mesh)
+
+    def _ref(self, category: str, split: Split, index: int) -> ObjectRef:
+        attributes = world.draw(category, index, self._spec.seed, held_out=split == "test")
+        return ObjectRef(
+            key=f"{category}-{split}-{index:04d}",
+            category=category,
+            split=split,
+            source="captionless demo world",
+            licence="Apache-2.0",
+            text=world.describe(category, attributes, 2),
+            attributes=attributes,
+        )
