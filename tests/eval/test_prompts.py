@@ -14,7 +14,8 @@ def test_named_and_literal_templates() -> None:
 
 def test_ensemble_is_a_list_of_distinct_texts() -> None:
     texts = prompts.class_texts("ensemble", ["mug", "chair"])
-    assert len(texts) == 2 and len(set(texts[0])) == len(texts[0]) == len(prompts.TEMPLATES["ensemble"]) > 8
+    assert len(texts) == 2
+    assert len(set(texts[0])) == len(texts[0]) == len(prompts.TEMPLATES["ensemble"]) > 8
     assert all("mug" in text and "{" not in text for text in texts[0])
 
 

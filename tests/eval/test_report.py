@@ -263,3 +263,13 @@ def test_bad_context_is_told(built: dict) -> None:
         report.render(built, report.ReportContext(chosen=("i2i", 0)))
     with pytest.raises(DataError, match="a picture of 3 bytes is neither WebP, PNG nor JPEG"):
         report.report.data_uri(b"gif")
+
+
+def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
+    rng = np.random.default_rng(6)
+    classes = [f"class {i}" for i in range(61)]
+    test = results.TestSet(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
+    run = results.Run("uniform", 0, results.evaluate_run(rng.normal(size=(61, 4)), test))
+    page = report.render(results.build(test, [run], {}), report.ReportContext())
+    assert "chart-confusion" not in page
+    assert '<th scope="row">class 60</th><td>1</td>' in page

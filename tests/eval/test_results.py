@@ -68,7 +68,7 @@ def test_the_chosen_view_depends_on_key_and_seed_only(test: results.TestSet) -> 
     assert set(chosen.tolist()) == set(range(6))
     half = results.TestSet(test.keys[18:], CLASSES, test.labels[18:], test.views[18:], test.class_texts)
     assert half.choices()[0].tolist() == chosen[18:].tolist()
-    assert world(seed=0, **{"n": 36}).choices()[0].tolist() == chosen.tolist()
+    assert world(seed=0, n=36).choices()[0].tolist() == chosen.tolist()
     other = results.TestSet(test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(seed=1))
     assert other.choices()[0].tolist() != chosen.tolist()
 

@@ -66,7 +66,8 @@ def test_what_float32_cannot_tell_apart_is_ranked_exactly() -> None:
 def test_a_collapsed_encoder_finds_nothing() -> None:
     found = retrieval.gallery(np.ones((8, 512)), np.ones((8, 512)), np.arange(8))
     assert found["recall@1"] == found["recall@5"] == 0
-    assert found["map"] == 1 / 8 and found["median_rank"] == 8
+    assert found["map"] == 1 / 8
+    assert found["median_rank"] == 8
 
 
 def test_perfect() -> None:
@@ -81,7 +82,9 @@ def test_average_precision_by_hand() -> None:
     items = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = retrieval.gallery([[1.0, 0.0]], items, np.array([[False, True, False, True, True]]))
     assert found["map"] == pytest.approx((1 / 2 + 2 / 4 + 3 / 5) / 3)
-    assert found["median_rank"] == 2 and found["recall@1"] == 0 and found["recall@5"] == 1
+    assert found["median_rank"] == 2
+    assert found["recall@1"] == 0
+    assert found["recall@5"] == 1
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 1), (5, 2), (6, 3), (4, 4), (1, 1)])
@@ -97,7 +100,8 @@ def test_chance_is_the_mean_over_all_rankings(n: int, m: int) -> None:
 
 def test_chance_of_index_arrays_and_mixed_counts() -> None:
     one = retrieval.chance(np.arange(240), 240)
-    assert one["recall@1"] == pytest.approx(1 / 240) and one["recall@5"] == pytest.approx(5 / 240)
+    assert one["recall@1"] == pytest.approx(1 / 240)
+    assert one["recall@5"] == pytest.approx(5 / 240)
     assert one["map"] == pytest.approx(np.mean(1 / np.arange(1, 241)))
     mixed = np.zeros((3, 8), dtype=bool)
     mixed[0, :2] = mixed[1, :3] = True  # the third query has no answer
@@ -125,7 +129,8 @@ def test_in_batch_equals_plain_loop() -> None:
 
 def test_in_batch_chance_counts_the_short_batch() -> None:
     found = retrieval.in_batch_chance(131, batch=128)
-    assert found["top1"] == pytest.approx(2 / 131) and found["top5"] == pytest.approx((5 + 3) / 131)
+    assert found["top1"] == pytest.approx(2 / 131)
+    assert found["top5"] == pytest.approx((5 + 3) / 131)
     rng = np.random.default_rng(6)
     pairs = rng.normal(size=(2, 4000, 16))
     assert retrieval.in_batch(*pairs, batch=16)["top5"] == pytest.approx(5 / 16, abs=0.03)

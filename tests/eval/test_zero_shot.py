@@ -65,7 +65,9 @@ def test_ties_go_against_the_method() -> None:
 
 def test_a_collapsed_encoder_scores_nothing() -> None:
     found = zero_shot.evaluate(np.ones((6, 4)), np.ones((3, 4)), [0, 1, 2, 0, 1, 2])
-    assert found["top1"] == 0 and found["class_mean"] == 0 and found["top5"] == 1
+    assert found["top1"] == 0
+    assert found["class_mean"] == 0
+    assert found["top5"] == 1
 
 
 def test_templates_are_normalised_before_they_are_averaged() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from captionless.eval.cosine import unit_rows
@@ -155,7 +155,8 @@ def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> str:
         figure.add_annotation(x=float(middle[0]), y=float(middle[1]), text=name, showarrow=False, font={"size": 12})
     for axis, share, update in zip("xy", explained, (figure.update_xaxes, figure.update_yaxes), strict=True):
         ordinal = "first" if axis == "x" else "second"
-        update(title_text=f"{ordinal} principal component ({share:.0%} of the variance)", showticklabels=False)
+        text = f"{ordinal} principal component ({share:.0%} of the variance)"
+        update(title={"text": text, "standoff": 10}, automargin=True, showticklabels=False)
     return _json(figure)
 
 
