@@ -96,7 +96,7 @@ class Finish:
         field = _PATTERNS[random.integers(len(_PATTERNS))](random)
         other = base + random.uniform(0.25, 1.0) * (_colour(random) - base)
         picture = base + field[..., None] * (other - base)
-        return Finish(color, np.clip(picture, 0, 255).astype(np.uint8), float(random.uniform(1.5, 5.0)))
+        return Finish(color, np.clip(picture, 0, 255).astype(np.uint8), float(random.uniform(0.7, 2.5)))
 
     def on(self, solid: Solid) -> Part:
         """`solid` in this finish."""

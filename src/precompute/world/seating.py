@@ -357,7 +357,7 @@ def _sofa(a: Attributes, draw: Draw) -> Parts:
     for k in range(count):
         x = -inner / 2 + each * (k + 0.5)
         more = chaise if a["chaise"] == "yes" and k == count - 1 and count > 1 else 0.0
-        size = (0.97 * each, 0.17, room + more)
+        size = (0.94 * each, 0.17, room + more)
         parts.append(("seat", cushion(size, (x, seat, behind + back_thick + (room + more) / 2), 0.16)))
         if a["back"] == "cushions":
             pillow = cushion((0.93 * each, 1.05 * height, 0.2), (0, 0, 0), 0.3).turned("x", -12)

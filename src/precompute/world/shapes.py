@@ -197,7 +197,7 @@ def cushion(size: ArrayLike, centre: ArrayLike = (0.0, 0.0, 0.0), roundness: flo
     """A pillow: a superellipsoid of full extents `size`; `roundness` 1 is an ellipsoid, towards 0 a box."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 13)
     profile = np.stack(
-        [np.abs(np.cos(angle)) ** roundness, np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2 * roundness)], 1
+        [np.abs(np.cos(angle)) ** roundness, np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** roundness], 1
     )
     profile[[0, -1], 0] = 0.0
     round_ = revolve(profile, 24, squircle(2.0 / roundness, 24))

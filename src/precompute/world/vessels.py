@@ -40,16 +40,13 @@ def _radius_at(profile: Array, y: float) -> float:
 def _handle(kind: str, low: tuple[float, float], high: tuple[float, float], out: float, radius: float) -> Solid:
     """A handle in the plane z = 0 from (x, y) `low` to `high`, standing `out` off the wall."""
     (x0, y0), (x1, y1) = low, high
-    far = max(x0, x1) + out
     if kind == "square":
-        cut = 0.25 * out
+        far, cut = max(x0, x1) + out, 0.15 * out
         path = np.array([(x1, y1), (far - cut, y1), (far, y1 - cut), (far, y0 + cut), (far - cut, y0), (x0, y0)])
     else:
-        middle = (y0 + y1) / 2
-        path = curve(
-            [(x1, y1), (x1 + 0.72 * out, y1 - 0.02 * out), (far, middle), (x0 + 0.72 * out, y0 + 0.02 * out), (x0, y0)],
-            4,
-        )
+        angle = np.linspace(np.pi / 2, -np.pi / 2, 17)
+        share = (1 + np.sin(angle)) / 2  # of the upper end
+        path = np.stack([x0 + (x1 - x0) * share + out * np.cos(angle), y0 + (y1 - y0) * share], 1)
     return tube(np.insert(path, 2, 0.0, axis=1), radius)
 
 
@@ -257,7 +254,7 @@ def _vase(a: Attributes, draw: Draw) -> Parts:
         "cone": [(0.4, 0), (0.53, 0.25), (0.68, 0.5), (0.84, 0.75), (1.0, 1)],
         "shouldered": [(0.42, 0), (0.55, 0.28), (0.82, 0.6), (1.0, 0.82), (0.6, 1)],
     }[a["body"]]
-    body = curve(control, 5) * np.array([radius, height])
+    body = curve(control, 4) * np.array([radius, height])
     mouth = float(body[-1, 0])
     pieces = [body]
     if a["neck"] == "yes":
@@ -277,8 +274,8 @@ def _vase(a: Attributes, draw: Draw) -> Parts:
         height_share = np.clip(profile[:, 1] / body[-1, 1], 0, 1)
         share = np.where(np.arange(len(profile)) < len(outside) + 2, np.sin(np.pi * height_share) ** 0.5, 0.0)
     count = int(ribs)
-    section = flutes(count, 0.09, 6 * count) if len(share) else None
-    vessel = revolve(profile, 6 * count if len(share) else 32, section, share if len(share) else 1.0)
+    section = flutes(count, 0.09, 5 * count) if len(share) else None
+    vessel = revolve(profile, 5 * count if len(share) else 32, section, share if len(share) else 1.0)
     base = 0.0
     parts: Parts = []
     if a["foot"] == "pedestal":
