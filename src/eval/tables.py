@@ -15,7 +15,7 @@ ROW_NAMES = {
     "clip_mean": "CLIP, all views",
     "clip_single": "CLIP, one view",
     "uniform": "InfoNCE",
-    "category": "category only",
+    "category": "category-only",
     "i2i": "I2I",
     "i2l": "(I2L)²",
     "avg": "AVG",

@@ -134,7 +134,8 @@ def test_it_can_be_read_by_keyboard_and_screen_reader(page: str) -> None:
     assert structure.all("html")[0]["lang"] == "en"
     assert len(structure.all("main")) == len(structure.all("h1")) == 1
     assert len(structure.ids) == len(set(structure.ids))
-    assert all(attrs.get("alt") for attrs in structure.all("img"))
+    assert all("alt" in attrs for attrs in structure.all("img"))
+    assert all(attrs["alt"] for attrs in structure.all("img") if "src" in attrs)
     assert all(attrs.get("scope") for attrs in structure.all("th"))
     assert len(structure.all("caption")) == len(structure.all("table"))
     for _, attrs in structure.seen:
@@ -164,6 +165,13 @@ def test_table_and_charts_show_the_figures(page: str, built: dict) -> None:
     assert chart(page, "per_class")["data"][0]["x"] == [
         pytest.approx(100 * chosen["per_class"][name], abs=0.01) for name in CLASSES
     ]
+
+
+def test_the_map_has_the_pictures_it_can_show(page: str, context: report.ReportContext) -> None:
+    found = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page, re.S)
+    assert found
+    assert set(json.loads(found[1])) == set(context.thumbnails)
+    assert sum(len(trace["x"]) for trace in chart(page, "map")["data"]) == 18
 
 
 def test_curves_are_thinned_with_both_ends(page: str) -> None:

@@ -7,11 +7,13 @@ sheet and again when the reader's colour scheme changes. Nothing is told by colo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from captionless.eval.cosine import unit_rows
@@ -24,7 +26,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 _MAX_POINTS = 400  # of a training curve
 
 
-def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
+def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Markup:
     """Rows of `figures.rows` on one axis of percent, one marker per column, bars of one standard deviation."""
     figure = _figure(height=130 + 40 * len(rows))
     names = [row_name(row["name"]) for row in rows]
@@ -48,7 +50,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> 
     return _json(figure)
 
 
-def curves(histories: Sequence[History], value: Literal["loss", "temperature"]) -> str:
+def curves(histories: Sequence[History], value: Literal["loss", "temperature"]) -> Markup:
     """Loss or temperature over steps: a colour for each mode, a dash for each seed."""
     figure = _figure(height=320)
     modes = list(dict.fromkeys(history.mode for history in histories))
@@ -78,7 +80,9 @@ def curves(histories: Sequence[History], value: Literal["loss", "temperature"]) 
     return _json(figure)
 
 
-def per_class(classes: Sequence[str], accuracy: Mapping[str, float | None], ceiling: Mapping[str, float | None]) -> str:
+def per_class(
+    classes: Sequence[str], accuracy: Mapping[str, float | None], ceiling: Mapping[str, float | None]
+) -> Markup:
     """Accuracy of each class as a bar, with what CLIP reaches from the views as a mark."""
     figure = _figure(height=100 + 24 * len(classes))
     figure.add_bar(
@@ -102,7 +106,7 @@ def per_class(classes: Sequence[str], accuracy: Mapping[str, float | None], ceil
     return _json(figure)
 
 
-def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
     """Share of each true class (row) that is predicted as each class (column); counts in the hover text."""
     matrix = np.asarray(counts, dtype=np.float64)
     support = matrix.sum(axis=1, keepdims=True)
@@ -130,7 +134,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     return _json(figure)
 
 
-def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> str:
+def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
     """The first two principal components, a colour and symbol for each category, its name at its median."""
     points, explained = principal_components(given.embeddings)
     names = [categories.get(key, "") for key in given.keys]
@@ -193,9 +197,13 @@ def _figure(height: int, **layout: Any) -> Any:
     return figure
 
 
-def _json(figure: Any) -> str:
+def script_json(value: Any) -> Markup:
     """JSON that is safe inside a `<script>` element."""
-    return str(figure.to_json()).replace("<", "\\u003c")
+    return Markup(json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
+
+
+def _json(figure: Any) -> Markup:
+    return script_json(json.loads(figure.to_json()))
 
 
 def _percents(classes: Sequence[str], accuracy: Mapping[str, float | None]) -> list[float | None]:

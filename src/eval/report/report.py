@@ -54,6 +54,7 @@ def render(results: Mapping[str, Any], context: ReportContext) -> str:
         classes=classes,
         histories=[_curve_row(history) for history in context.histories],
         charts=_charts(figures, columns, classes, context),
+        pictures=_map_pictures(context),
         plotly=Markup(get_plotlyjs()),
     )
     return page
@@ -85,6 +86,12 @@ def _picture(context: ReportContext, key: str) -> str | None:
     return data_uri(context.thumbnails[key]) if key in context.thumbnails else None
 
 
+def _map_pictures(context: ReportContext) -> Markup:
+    """The pictures of the map's objects by key, for the script that shows the one pointed at."""
+    keys = context.embedding_map.keys if context.embedding_map else ()
+    return charts.script_json({key: data_uri(context.thumbnails[key]) for key in keys if key in context.thumbnails})
+
+
 def _charts(
     figures: Mapping[str, Any],
     columns: Sequence[tables.Column],
@@ -103,7 +110,7 @@ def _charts(
         drawn["confusion"] = charts.confusion(figures["classes"], classes["confusion"])
     if given.embedding_map is not None:
         drawn["map"] = charts.embedding_map(given.embedding_map, given.categories)
-    return {name: Markup(text) for name, text in drawn.items()}
+    return drawn
 
 
 def _classes(figures: Mapping[str, Any], chosen: tuple[str, int] | None) -> dict[str, Any] | None:
