@@ -1,0 +1,188 @@
+"""Landmark texts from a language model, asked for until L of them are clean.
+
+Each round asks for the texts still missing, with the paper's rules (arXiv 2406.02202): one hypothetical
+object per text, structural features and details only, a high variety of settings and types, no texture,
+material or colour. What comes back is filtered; rejected words and the latest texts go into the next
+question, so that the model neither offends nor repeats itself again. Accepted texts are stored after
+every round, since they were paid for: a run that is killed, or stops at its budget, goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from captionless.errors import DataError, SpecError
+from captionless.precompute.landmark_filter import named_words
+from captionless.precompute.landmarks import LandmarkSet, flags, same_text
+from captionless.precompute.llm import Chat
+from captionless.store import objects
+
+MAX_BARREN_ROUNDS = 5
+"""Rounds in a row without one new text, after which the model is taken to have no more to say."""
+
+WORDS = range(3, 51)
+"""Words of an acceptable text: less is a name, more is not one object or does not fit CLIP's 77 tokens."""
+
+_SHOWN_TEXTS = 40
+_SHOWN_WORDS = 20
+
+_SYSTEM = "You describe the shape of objects, for a library of 3D models."
+
+
+@dataclass
+class _Draft:
+    """What a category has so far; stored as JSON at `url`."""
+
+    url: str
+    fingerprint: str
+    texts: list[str] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    cost: float = 0.0
+
+    @classmethod
+    def load(cls, url: str, fingerprint: str) -> _Draft:
+        """The stored draft; an empty one if there is none or it was asked of another model or in other words."""
+        try:
+            stored: Any = objects.read_json(url)
+            if stored["fingerprint"] == fingerprint:
+                return cls(url, fingerprint, list(stored["texts"]), Counter(stored["rejected"]), float(stored["cost"]))
+        except FileNotFoundError:
+            pass
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{url}: not a landmark draft (no {error}); delete it and run again") from error
+        return cls(url, fingerprint)
+
+    def save(self) -> None:
+        objects.write_json(
+            self.url,
+            {
+                "fingerprint": self.fingerprint,
+                "texts": self.texts,
+                "rejected": dict(self.rejected),
+                "cost": self.cost,
+            },
+        )
+
+
+def from_llm(
+    chat: Chat,
+    category: str,
+    count: int,
+    draft_url: str,
+    hint: str = "",
+    texts_per_request: int = 32,
+    tell: Callable[[int], None] | None = None,
+) -> LandmarkSet:
+    """`count` clean, different texts of `category`.
+
+    Args:
+        chat: the endpoint, and the budget that all categories share. What a resumed draft had cost is
+            charged to it first.
+        draft_url: where accepted texts are kept as they come; found there, they are not asked for again.
+        hint: what the category is, for names that do not say it themselves.
+        tell: called with the number of texts after each round.
+
+    Raises:
+        SpecError: the budget is used up, the endpoint refuses, or the model has nothing new to say.
+        Retryable: the endpoint gives no usable answer. Either way what was accepted is kept.
+    """
+    draft = _Draft.load(
+        draft_url, objects.digest("landmarks 1", chat.endpoint.url, chat.endpoint.model, category, hint)
+    )
+    chat.budget.spent += draft.cost
+    known = {same_text(text) for text in draft.texts}
+    words: dict[str, None] = {}  # rejected ones, latest last
+    barren = 0
+    while len(draft.texts) < count:
+        if barren == MAX_BARREN_ROUNDS:
+            raise SpecError(
+                f'landmarks of category "{category}": {chat.endpoint.model} gave no new text in {barren} rounds, '
+                f"{len(draft.texts)} of {count} are there; rejected: {_told(draft.rejected)}; "
+                "lower landmarks.count, add a hint, or ask another model"
+            )
+        spent = chat.budget.spent
+        missing = min(texts_per_request, count - len(draft.texts))
+        before = len(draft.texts)
+        try:
+            question = prompt(category, missing, hint, draft.texts[-_SHOWN_TEXTS:], list(words)[-_SHOWN_WORDS:])
+            for text in chat.ask(_SYSTEM, question, parse_reply):
+                reasons = flags(text, known)
+                if len(text.split()) not in WORDS:
+                    reasons.append("length")
+                draft.rejected.update(reasons)
+                for named in named_words(text):
+                    words.pop(named.word, None)
+                    words[named.word] = None
+                if not reasons and len(draft.texts) < count:
+                    draft.texts.append(text)
+                    known.add(same_text(text))
+        finally:
+            draft.cost += chat.budget.spent - spent
+            draft.save()
+        barren = 0 if len(draft.texts) > before else barren + 1
+        if tell is not None:
+            tell(len(draft.texts))
+    return LandmarkSet(category, tuple(draft.texts[:count]), dict(sorted(draft.rejected.items())), draft.cost)
+
+
+def prompt(category: str, count: int, hint: str = "", taken: Sequence[str] = (), forbidden: Sequence[str] = ()) -> str:
+    """The question for `count` texts. `taken` are not to be repeated, `forbidden` words were rejected before."""
+    lines = [
+        f'Write {count} descriptions of different hypothetical objects of the category "{category}".',
+        *([f"About the category: {hint}"] if hint else []),
+        "Rules:",
+        "- Each description is of one object, in one sentence of at most 30 words.",
+        "- Describe structural features and details only: parts, their number, shape, proportions and arrangement.",
+        "- High variety: cover as many settings and types of the category as you can.",
+        "- Never mention texture, material or colour.",
+        *([f"- Do not use these words: {', '.join(forbidden)}."] if forbidden else []),
+        f"Answer with a JSON list of {count} strings and nothing else.",
+    ]
+    if taken:
+        lines += ["", "These are written already; describe objects unlike them:", *(f"- {text}" for text in taken)]
+    return "\n".join(lines)
+
+
+_ITEM = re.compile(r"^[ \t]*(?:\(?\d+[ \t]*[.):]|[-*\u2022])[ \t]+(.*\S)", re.MULTILINE)
+
+
+def parse_reply(reply: str) -> list[str]:
+    """The texts of a reply: a JSON list, whole or cut off, or else numbered or bulleted lines.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    texts = _json_strings(reply) or [item.group(1) for item in _ITEM.finditer(reply)]
+    texts = [" ".join(text.strip().strip("\"'*`").split()) for text in texts]
+    texts = [text for text in texts if text]
+    if not texts:
+        raise ValueError("the answer has no list of texts")
+    return texts
+
+
+def _json_strings(reply: str) -> list[str]:
+    """Strings of the reply's first JSON list; items of a list that is cut off count up to there."""
+    start = reply.find("[")
+    if start < 0:
+        return []
+    decoder, at = json.JSONDecoder(strict=False), start + 1
+    texts: list[str] = []
+    while True:
+        at += len(reply[at:]) - len(reply[at:].lstrip(" \t\r\n,"))
+        try:
+            item, at = decoder.raw_decode(reply, at)
+        except ValueError:  # the closing bracket, or where the reply was cut off
+            return texts
+        if isinstance(item, dict):
+            item = item.get("text") or item.get("description")
+        if isinstance(item, str):
+            texts.append(item)
+
+
+def _told(rejected: Counter[str]) -> str:
+    return ", ".join(f"{n} {reason}" for reason, n in rejected.most_common()) or "none"

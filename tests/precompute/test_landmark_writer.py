@@ -1,0 +1,217 @@
+"""Landmarks from a language model: filtered, refilled, resumed, bounded."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from captionless.errors import DataError, Retryable, SpecError
+from captionless.precompute.landmark_writer import MAX_BARREN_ROUNDS, from_llm, parse_reply, prompt
+from captionless.precompute.landmarks import LandmarkSet, count_flags
+from captionless.precompute.llm import Budget, Chat, Endpoint
+from captionless.store import objects
+
+from .chat_server import Answer, ChatServer, completion, failure, texts
+
+PARTS = ("leg", "arm", "rail", "slat", "panel", "spindle", "castor", "hinge", "shelf", "drawer")
+SHAPES = ("round", "square", "oval", "tapered", "curved", "splayed", "stacked", "folded")
+FRESH = [f"A chair with {n} {shape} {part}s." for n, shape, part in itertools.product("2345", SHAPES, PARTS)]
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with ChatServer().running() as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "memory"])
+def draft(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"{request.param}://{tmp_path}/drafts/chair.json"
+
+
+def chat(server: ChatServer, max_cost: float = 1.0, attempts: int = 3) -> Chat:
+    endpoint = Endpoint(server.url, "a-model", "", timeout_seconds=0.3, attempts=attempts)
+    return Chat(endpoint, Budget(max_cost, 1.0, 2.0), lambda _: None)
+
+
+def asked_for(question: str) -> int:
+    match = re.match(r"Write (\d+) descriptions", question)
+    assert match is not None
+    return int(match[1])
+
+
+class Model:
+    """Gives as many texts as are asked for, never one twice."""
+
+    def __init__(self) -> None:
+        self.fresh = iter(FRESH)
+
+    def __call__(self, question: str) -> Answer:
+        return texts(*itertools.islice(self.fresh, asked_for(question)))
+
+
+def test_until_there_are_enough(server: ChatServer, draft: str) -> None:
+    server.answers(Model())
+    seen: list[int] = []
+    held = from_llm(chat(server), "chair", 75, draft, "seats with a back", 32, seen.append)
+    assert held == LandmarkSet("chair", tuple(FRESH[:75]), {}, held.cost)
+    assert seen == [32, 64, 75]
+    assert held.cost == pytest.approx(3 * (1000 + 2 * 500) / 1e6)
+    questions = [request["messages"][-1]["content"] for request in server.requests]
+    assert [asked_for(q) for q in questions] == [32, 32, 11]
+    assert all('"chair"' in q and "seats with a back" in q for q in questions)
+    assert FRESH[31] not in questions[0]
+    assert FRESH[31] in questions[1]
+
+
+def test_texts_that_name_appearance_or_repeat_are_asked_for_again(server: ChatServer, draft: str) -> None:
+    bad = ["A red chair.", "A wooden, red seat with arms.", FRESH[0].upper(), "A chair", "A chair " + "and more " * 40]
+    server.answers(texts(FRESH[0], *bad), texts(FRESH[0], FRESH[1]), texts(*FRESH[2:4]))
+    held = from_llm(chat(server), "chair", 4, draft)
+    assert held.texts == tuple(FRESH[:4])
+    assert held.flagged == {"colour": 2, "duplicate": 2, "length": 2, "material": 1}
+    assert count_flags(held.texts) == {}
+    question = server.requests[1]["messages"][-1]["content"]
+    assert "Do not use these words: wooden, red." in question
+
+
+def test_faults_on_the_way_change_nothing(server: ChatServer, draft: str) -> None:
+    model = Model()
+    faults = [
+        failure(429, Retry_After="1"),
+        failure(500),
+        model,
+        Answer(hang=True),
+        Answer(body=completion("[]").body, cut=9),
+        model,
+        completion("I would rather talk about something else."),
+        completion(""),
+        model,
+    ]
+    server.answers(*faults)
+    assert from_llm(chat(server), "chair", 96, draft).texts == tuple(FRESH[:96])
+
+
+def test_a_model_that_repeats_itself_is_given_up(server: ChatServer, draft: str) -> None:
+    server.answers(texts(*FRESH[:3], "A green chair."))
+    with pytest.raises(
+        SpecError, match=r'"chair": a-model gave no new text in 5 rounds, 3 of 4 .*15 duplicate, 6 colour'
+    ):
+        from_llm(chat(server), "chair", 4, draft)
+    assert len(server.requests) == 1 + MAX_BARREN_ROUNDS
+
+
+def test_the_budget_keeps_what_was_got_and_counts_it_after_a_restart(server: ChatServer, draft: str) -> None:
+    server.answers(Model())
+    cost = (1000 + 2 * 500) / 1e6
+    with pytest.raises(SpecError, match=r"landmarks\.max_cost"):
+        from_llm(chat(server, max_cost=2 * cost), "chair", 96, draft)
+    with pytest.raises(SpecError, match=r"landmarks\.max_cost"):
+        from_llm(chat(server, max_cost=2 * cost), "chair", 96, draft)
+    assert len(server.requests) == 2
+    held = from_llm(chat(server), "chair", 96, draft)
+    assert held.texts == tuple(FRESH[:96])
+    assert held.cost == pytest.approx(3 * cost)
+    assert len(server.requests) == 3
+
+
+def test_a_failed_endpoint_keeps_what_was_got(server: ChatServer, draft: str) -> None:
+    model = Model()
+    server.answers(model, failure(503))
+    with pytest.raises(Retryable):
+        from_llm(chat(server), "chair", 64, draft)
+    server.answers(model)
+    assert from_llm(chat(server), "chair", 64, draft).texts == tuple(FRESH[:64])
+
+
+def test_another_model_or_hint_starts_anew(server: ChatServer, draft: str) -> None:
+    server.answers(Model())
+    first = from_llm(chat(server), "chair", 10, draft)
+    assert from_llm(chat(server), "chair", 10, draft) == first
+    assert len(server.requests) == 1
+    assert from_llm(chat(server), "chair", 10, draft, "with wheels").texts == tuple(FRESH[10:20])
+
+
+def test_a_damaged_draft_is_named(server: ChatServer, draft: str) -> None:
+    for content in (b"{", b"[]", b"{}"):
+        objects.write_bytes(draft, content)
+        with pytest.raises(DataError, match=r"chair\.json: not .*delete it"):
+            from_llm(chat(server), "chair", 4, draft)
+
+
+RUN = """
+import sys
+from captionless.precompute.landmark_writer import from_llm
+from captionless.precompute.llm import Budget, Chat, Endpoint
+url, draft = sys.argv[1:]
+held = from_llm(Chat(Endpoint(url, "a-model", ""), Budget(1, 1, 2)), "chair", 96, draft)
+sys.stdout.buffer.write(held.jsonl())
+"""
+
+
+def test_killed_and_run_again(server: ChatServer, tmp_path: Path) -> None:
+    model, killable = Model(), threading.Event()
+
+    def last_before_the_kill(_: str) -> Answer:
+        killable.set()
+        return Answer(hang=True)
+
+    server.answers(model, model, last_before_the_kill)
+    command = [sys.executable, "-c", RUN, server.url, f"file://{tmp_path}/chair.json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert killable.wait(60)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert json.loads((tmp_path / "chair.json").read_text())["texts"] == FRESH[:64]
+    server.answers(model)
+    out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+    assert [json.loads(line)["text"] for line in out] == FRESH[:96]
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '["A mug with one ear.", "A tall mug, tapered."]',
+        '```json\n["A mug with one ear.",\n "A tall mug, tapered."]\n```',
+        '{"texts": ["A mug with one ear.", "A tall mug, tapered."]}',
+        '[{"text": "A mug with one ear."}, {"text": "A tall mug, tapered."}]',
+        '["A mug with one ear.", "A tall mug, tapered.", "A mug with tw',
+        "Here they are:\n1. A mug with one ear.\n2) A tall mug, tapered.\n\nEnjoy!",
+        '- "A mug with one ear."\n* A tall mug,  tapered.',
+        "Sure [as asked]:\n1. A mug with one ear.\n2. A tall mug, tapered.",
+    ],
+)
+def test_replies(reply: str) -> None:
+    assert parse_reply(reply) == ["A mug with one ear.", "A tall mug, tapered."]
+
+
+@pytest.mark.parametrize("reply", ["No.", "[]", "[1, 2]", '{"a": 1}', '[""]', "1.\n2.\n"])
+def test_replies_without_texts(reply: str) -> None:
+    with pytest.raises(ValueError, match="no list of texts"):
+        parse_reply(reply)
+
+
+def test_the_prompt_has_the_rules_of_the_method() -> None:
+    text = prompt("mug", 7, "drinking vessels", ["A mug."], ["red"])
+    for part in (
+        '7 descriptions of different hypothetical objects of the category "mug"',
+        "drinking vessels",
+        "structural features and details only",
+        "High variety",
+        "Never mention texture, material or colour",
+        "Do not use these words: red.",
+        "- A mug.",
+    ):
+        assert part in text
+    assert "About" not in prompt("mug", 7)
