@@ -35,6 +35,8 @@ DEFAULT_UP: dict[str, Up | None] = {"obj": "y", "glb": "y", "gltf": "y", "ply": 
 MAX_FACES = 5_000_000
 MAX_TEXTURE = 1024  # a view shows no more of a texture, and a larger one costs its upload
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
+
 # What trimesh has to say about a file is told as our own errors.
 logging.getLogger("trimesh").setLevel(logging.CRITICAL + 1)
 
@@ -109,6 +111,9 @@ class _Named(trimesh.resolvers.Resolver):
 def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> trimesh.Scene:
     if not data:
         raise DataError(f"the {kind.upper()} file is empty")
+    for name, content in named.items():
+        if content is not None and name.lower().endswith(_PICTURES):
+            _open_picture(name, content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -120,6 +125,14 @@ def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> trimesh.Sc
     except Exception as error:  # trimesh raises whatever a damaged file makes it stumble over
         told = " ".join(str(error).split())[:160]
         raise DataError(f"the {kind.upper()} file cannot be read: {type(error).__name__}: {told}") from error
+
+
+def _open_picture(name: str, content: bytes) -> None:
+    """DataError for a file that is no picture: trimesh would leave the texture out without a word."""
+    try:
+        Image.open(io.BytesIO(content)).close()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"the texture {name} is not a picture that can be read") from error
 
 
 def _convert(scene: trimesh.Scene, linear: bool) -> Mesh:

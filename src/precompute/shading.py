@@ -26,13 +26,25 @@ def corner_normals(corners: NDArray[np.float64], crease: float = 35.0) -> NDArra
 
     A face of no area has the normal (0, 0, 1).
     """
-    flat = np.ascontiguousarray(corners.reshape(-1, 3))
-    flat = flat + 0.0  # -0.0 and 0.0 are one place
-    vertex = np.unique(flat.view(np.dtype((np.void, 24))).ravel(), return_inverse=True)[1].ravel()
-    order = np.argsort(vertex, kind="stable")
-    starts = np.searchsorted(vertex[order], np.arange(vertex.max() + 2))
+    place = _place(corners.reshape(-1, 3))
+    order = np.argsort(place, kind="stable")
+    ranked = place[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1], [True]]))
     weighted = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return _smooth(weighted, order.astype(np.int64), starts.astype(np.int64), math.cos(math.radians(crease)))
+
+
+def _place(points: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """(n,) a number for each place: a 64-bit hash, which sorts eight times as fast as coordinates.
+
+    Should two places ever share a number, they at most smooth each other's normals.
+    """
+    bits = np.ascontiguousarray(points + 0.0).view(np.uint64)  # -0.0 and 0.0 are one place
+    mixed = np.zeros(len(points), np.uint64)
+    for axis, factor in enumerate((0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)):
+        mixed = (mixed + bits[:, axis]) * np.uint64(factor)
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
 
 
 @numba.njit(cache=True)
