@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teach a 3D point-cloud encoder to see as CLIP does, without captions.",
-    epilog="Exit codes: 0 done; 1 failed, try again; 2 usage; 64 wrong spec or credentials; 65 bad data; 75 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 64 wrong spec or access, 65 bad data, 75 interrupted.",
 )
 
 Where = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file: path, URL, or - for stdin.")]
@@ -219,7 +219,7 @@ def landmarks(spec: Where, set_: Set = None, shard: Shard = "") -> None:
 def similarity(
     spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A spec; or name the data by options.")] = None,
     set_: Set = None,
-    metric: Annotated[str | None, typer.Option(help="i2i or i2l.")] = None,
+    metric: Annotated[Literal["i2i", "i2l"], typer.Option(help="Which similarity.")] = "i2i",
     dataset: Annotated[str | None, typer.Option(metavar="URL", help="An embed stage's folder.")] = None,
     landmarks_: Annotated[
         str | None,
@@ -235,8 +235,6 @@ def similarity(
     """
     from captionless.stages import similarity as stage
 
-    if metric not in ("i2i", "i2l"):
-        raise typer.BadParameter(f"expected i2i or i2l, found {metric!r}", param_hint="--metric")
     if spec is not None:
         stage.run(_stage(spec, set_), metric, _share(shard))
         return

@@ -29,7 +29,7 @@ from typing import IO, Literal
 from captionless import progress, specfile
 from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
-from captionless.plan import Stage, plan
+from captionless.plan import Stage, logs_folder, plan
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
@@ -93,12 +93,6 @@ def select(stages: Sequence[Stage], start: str | None, only: str | None) -> list
     return list(stages[names.index(matching[0]) :])
 
 
-def logs_folder(spec: AlignmentSpec) -> Path:
-    """Where the stages' logs are: with the outputs when these are on this machine."""
-    root = objects.local_path(spec.root) if objects.is_local(spec.root) else os.path.abspath(f"runs/{spec.name}")
-    return Path(root) / "logs"
-
-
 def run(spec: AlignmentSpec, start: str | None = None, only: str | None = None, view: View | None = None) -> None:
     """Runs the plan to its end. Raises the error of the first stage that failed, after the others have ended."""
     if spec.root.startswith("memory://"):
@@ -112,7 +106,9 @@ def run(spec: AlignmentSpec, start: str | None = None, only: str | None = None, 
             (Path(scratch) / "spec.yaml").write_text(specfile.dump(spec))
             _Runner(spec, stages, logs, Path(scratch), view or View()).run()
     except OSError as error:
-        raise Retryable(f"{error.filename or logs}: {error.strerror or error}; free space or change `output`") from error
+        raise Retryable(
+            f"{error.filename or logs}: {error.strerror or error}; free space or change `output`"
+        ) from error
 
 
 @contextmanager

@@ -7,9 +7,12 @@ the controller as pods of an Indexed Job; neither knows more about a stage than 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from captionless.spec import AlignmentSpec, Weights
+from captionless.store import objects
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class Run:
         return f"{self.weights.value}-seed{self.seed}"
 
 
+def logs_folder(spec: AlignmentSpec) -> Path:
+    """Where the stages' logs are on this machine: with the outputs when these are on it too."""
+    root = objects.local_path(spec.root) if objects.is_local(spec.root) else os.path.abspath(f"runs/{spec.name}")
+    return Path(root) / "logs"
+
+
 def runs(spec: AlignmentSpec) -> tuple[Run, ...]:
     """The trainings a spec asks for: every source of weights with every seed, seeds outermost."""
     return tuple(Run(w, s) for s in dict.fromkeys(spec.train.seeds) for w in dict.fromkeys(spec.train.weights))
@@ -56,7 +65,7 @@ def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:
     if "i2l" in spec.metrics:
         stages.append(Stage("landmarks", ("landmarks",), "landmarks", cpus=threads))
     for metric in spec.metrics:
-        reads = ("embed", "landmarks") if metric == "i2l" else ("embed",)
+        reads: tuple[str, ...] = ("embed", "landmarks") if metric == "i2l" else ("embed",)
         command = ("similarity", "--metric", metric)
         stages.append(Stage(f"similarity-{metric}", command, f"similarity/{metric}", reads, workers, threads))
     for run in runs(spec):

@@ -111,8 +111,8 @@ class ClipSpec(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _demo_has_weights(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("model") == DEMO:
+    def _weights_of_its_own(cls, values: Any) -> Any:
+        if isinstance(values, dict) and str(values.get("model", "")).startswith((DEMO, "hf-hub:", "local-dir:")):
             return {"pretrained": "", **values}
         return values
 

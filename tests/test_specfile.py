@@ -23,7 +23,9 @@ def test_camel_and_snake_case_are_the_same_field() -> None:
 
 def test_overrides_go_on_top_in_either_spelling() -> None:
     document = {**BASE, "train": {"batch_size": 8}}
-    spec = specfile.build(document, ["train.batchSize=16", "train.weights=[uniform, i2i]", "data.source.test_objects=3"])
+    spec = specfile.build(
+        document, ["train.batchSize=16", "train.weights=[uniform, i2i]", "data.source.test_objects=3"]
+    )
     assert spec.train.batch_size == 16
     assert [w.value for w in spec.train.weights] == ["uniform", "i2i"]
     assert spec.data.source.test_objects == 3

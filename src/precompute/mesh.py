@@ -60,9 +60,7 @@ class Mesh:
 
     def rotated(self, rotation: NDArray[np.float64]) -> Mesh:
         """The mesh with every vertex v replaced by `rotation @ v`."""
-        return Mesh(
-            tuple(replace(p, vertices=(p.vertices @ rotation.T).astype(np.float32)) for p in self.parts)
-        )
+        return Mesh(tuple(replace(p, vertices=(p.vertices @ rotation.T).astype(np.float32)) for p in self.parts))
 
     def y_up(self, up: Up) -> Mesh:
         """The mesh turned so that its `up` axis becomes +y."""

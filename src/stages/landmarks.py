@@ -1,8 +1,107 @@
 """landmarks: L texts per category and their CLIP embeddings.
 
-    landmarks/<category>.jsonl    one {"category", "text"} a line
-    landmarks/<category>.npy      (L, F) float32, rows L2-normalised
+    landmarks/<category>.jsonl, <category>.npy    see store.landmarks
+    landmarks/drafts/<category>.json              origin llm: texts as they are accepted
 
-The texts come from the source's grammar, a file or a language model; a category's
-texts from a model are kept as they are accepted, so that nothing paid for is lost.
+The texts come from the source's grammar, a file or a language model; what a model
+wrote is kept as it comes, so that nothing paid for is lost.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from captionless import clip
+from captionless.precompute import landmarks, world
+from captionless.precompute.landmark_writer import from_llm
+from captionless.precompute.landmarks import LandmarkSet
+from captionless.precompute.llm import Budget, Chat, Endpoint
+from captionless.precompute.sources import open_source
+from captionless.spec import AlignmentSpec, LandmarkOrigin
+from captionless.stages.embed import clip_identity, load_clip
+from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.store import objects
+from captionless.store.landmarks import file_stem, write_landmarks
+from captionless.store.ledger import Ledger
+
+VERSION = 1
+
+
+def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
+    """Gets and embeds the landmarks of this worker's categories."""
+    url = objects.join(spec.root, "landmarks")
+    objects.check(url)
+    categories = sorted({r.category for r in open_source(spec.data).refs()})
+    stage = _Landmarks(spec, url, categories)
+    return work("landmarks", "text", Ledger(url), [stage.part(c) for c in categories], shard)
+
+
+class _Landmarks:
+    def __init__(self, spec: AlignmentSpec, url: str, categories: list[str]):
+        self.spec, self.own, self.url, self.categories = spec, spec.landmarks, url, categories
+
+    def part(self, category: str) -> Part:
+        name = file_stem(category)
+        fingerprint = objects.digest(
+            VERSION, category, self.own.count, clip_identity(self.spec.clip), self._origin(category)
+        )
+
+        def make(tell: Callable[[int], None]) -> Made:
+            texts = self._texts(category, tell)
+            files, digest = write_landmarks(self.url, category, texts.texts, self.clip.texts(texts.texts))
+            facts = {
+                "category": category, "digest": digest, "count": len(texts.texts),
+                "flagged": dict(texts.flagged), "cost": texts.cost,
+            }  # fmt: skip
+            return Made(files, facts)
+
+        return Part(name, fingerprint, self.own.count, make)
+
+    def _origin(self, category: str) -> list[Any]:
+        """What a category's texts depend on."""
+        match self.own.origin:
+            case LandmarkOrigin.grammar:
+                return ["grammar", world.VERSION]
+            case LandmarkOrigin.file:
+                return ["file", self._of_file[category].texts]
+            case LandmarkOrigin.llm:
+                return ["llm", self.own.endpoint, self.own.model, self.own.temperature, self._hints.get(category, "")]
+
+    def _texts(self, category: str, tell: Callable[[int], None]) -> LandmarkSet:
+        match self.own.origin:
+            case LandmarkOrigin.grammar:
+                return landmarks.from_grammar(category, self.own.count)
+            case LandmarkOrigin.file:
+                return self._of_file[category]
+            case LandmarkOrigin.llm:
+                draft = objects.join(self.url, "drafts", f"{file_stem(category)}.json")
+                told = 0
+
+                def advance(count: int) -> None:
+                    nonlocal told
+                    tell(min(count, self.own.count) - told)
+                    told = min(count, self.own.count)
+
+                hint = self._hints.get(category, "")
+                return from_llm(self._chat, category, self.own.count, draft, hint, self.own.texts_per_request, advance)
+
+    @cached_property
+    def clip(self) -> clip.Clip:
+        return load_clip(self.spec.clip)
+
+    @cached_property
+    def _of_file(self) -> dict[str, LandmarkSet]:
+        return landmarks.from_file(self.own.file, self.categories, self.own.count, self.own.filter == "drop")
+
+    @cached_property
+    def _chat(self) -> Chat:
+        own = self.own
+        endpoint = Endpoint(own.endpoint, own.model, own.api_key_env, own.temperature, own.timeout_seconds)
+        return Chat(endpoint, Budget(own.max_cost, own.input_price, own.output_price))
+
+    @cached_property
+    def _hints(self) -> dict[str, str]:
+        pairs = (h.partition(":") for h in self.own.hints)
+        return {category.strip(): text.strip() for category, _, text in pairs}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ VERSION = 1
 
 def shard_count(count: int, per_shard: int) -> int:
     """The power of two of shards nearest to `count / per_shard`, at least 1."""
-    return 1 << max(0, round(np.log2(max(1.0, count / per_shard))))
+    return 1 << round(math.log2(max(1.0, count / per_shard)))
 
 
 def _bucket(key: str, shards: int) -> int:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from captionless.errors import DataError, did_you_mean
 from captionless.precompute import similarity
 from captionless.spec import AlignmentSpec
-from captionless.store.landmarks import LandmarkTexts, open_landmarks
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store import similarity as store
 from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.store.landmarks import LandmarkTexts, open_landmarks
 from captionless.store.ledger import Ledger
 
 VERSION = 1

@@ -104,7 +104,9 @@ class Embeddings:
 def check_views(array: NDArray[Any], key: str, where: str) -> None:
     """DataError unless `array` is (R, F) of finite unit rows; names the object and the view."""
     if array.ndim != 2:
-        raise DataError(f"{where}: object {key!r}: view embeddings have shape {array.shape}, expected (views, features)")
+        raise DataError(
+            f"{where}: object {key!r}: view embeddings have shape {array.shape}, expected (views, features)"
+        )
     norms = np.linalg.norm(array.astype(np.float32), axis=1)
     wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
     if len(wrong):

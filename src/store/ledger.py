@@ -133,7 +133,9 @@ class Ledger:
         try:
             document = objects.read_json(url)
         except FileNotFoundError:
-            raise DataError(f"{url}: not there: the stage that makes {self.url} is not finished; run it first") from None
+            raise DataError(
+                f"{url}: not there: the stage that makes {self.url} is not finished; run it first"
+            ) from None
         try:
             parts: dict[str, str] = document["parts"]
             digest = str(document["digest"])
@@ -144,4 +146,6 @@ class Ledger:
         missing = [name for name, record in records.items() if record is None]
         if missing:
             raise DataError(f"{self.url}: the record of part {missing[0]} is missing; run the stage again")
-        return Manifest(self.url, digest, {name: r for name, r in records.items() if r is not None}, document.get("facts", {}))
+        return Manifest(
+            self.url, digest, {name: r for name, r in records.items() if r is not None}, document.get("facts", {})
+        )

@@ -204,8 +204,8 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     """
     if not is_local(url):
         with tempfile.SpooledTemporaryFile(max_size=64 << 20) as spool:
-            yield spool  # type: ignore[misc]
-            _upload(url, spool)  # type: ignore[arg-type]
+            yield spool
+            _upload(url, spool)
         return
     path = local_path(url)
     folder, name = os.path.split(path)

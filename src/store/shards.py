@@ -73,9 +73,10 @@ def write_shard(url: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
                 raise DataError(f"{url}: key {key!r} appears twice")
             entry = index[key] = {}
             for extension, data in members.items():
-                info = tarfile.TarInfo(f"{key}.{extension}")
-                info.size, info.mode, info.uname, info.gname = len(data), 0o644, "captionless", "captionless"
-                file.write(info.tobuf(tarfile.GNU_FORMAT))
+                header = tarfile.TarInfo(f"{key}.{extension}")
+                header.size, header.mode = len(data), 0o644
+                header.uname = header.gname = "captionless"
+                file.write(header.tobuf(tarfile.GNU_FORMAT))
                 entry[extension] = [file.position, len(data)]
                 file.write(data)
                 file.write(b"\0" * (-len(data) % _BLOCK))

@@ -1,0 +1,158 @@
+"""eval: trained encoders on the test split -> results.json, table.md and report.html.
+
+    eval/runs/<run>.json, <run>.npy    a run's figures, and its embeddings (n, D) of the test objects
+    eval/results.json, table.md, report.html
+
+A run's figures are a part of their own, so that another loss or seed leaves the others
+as they are; the results are one more part, made of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from captionless import __version__, clip
+from captionless.errors import DataError
+from captionless.eval import prompts, results, tables
+from captionless.plan import Run, runs
+from captionless.spec import AlignmentSpec, SourceKind
+from captionless.stages import report, train
+from captionless.stages.embed import clip_identity, load_clip
+from captionless.stages.parts import Made, Part, Shard, work
+from captionless.store import objects
+from captionless.store.embeddings import open_embeddings
+from captionless.store.ledger import Ledger
+from captionless.store.shards import encode_array
+from captionless.trainer.checkpoint import MODEL, load_model
+from captionless.trainer.infer import encode_points
+
+VERSION = 1
+RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
+_PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
+
+
+def run(spec: AlignmentSpec) -> None:
+    """Evaluates the spec's runs and writes the results."""
+    torch.set_num_threads(spec.resources.threads)
+    _Evaluation(spec).run()
+
+
+class _Evaluation:
+    def __init__(self, spec: AlignmentSpec):
+        self.spec, self.url = spec, objects.join(spec.root, "eval")
+        self.runs = runs(spec)
+        self.data = open_embeddings(objects.join(spec.root, "embed"), "test")
+        if not len(self.data):
+            raise DataError("the test split has no objects: raise data.testFraction or data.source.testObjects")
+        self.models = {r.name: Ledger(train.url_of(spec, r)).manifest().digest for r in self.runs}
+
+    def run(self) -> None:
+        same = objects.digest(
+            VERSION, self.data.digest, clip_identity(self.spec.clip), self.spec.eval, self.spec.train.points
+        )
+        parts = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
+        work("eval", "run", Ledger(objects.join(self.url, "runs")), parts, Shard())
+        whole = objects.digest(same, self._described(), [p.fingerprint for p in parts])
+        size = len(self.runs)
+        work("report", "run", Ledger(self.url), [Part("results", whole, size, self._make_results)], Shard())
+
+    # -- a run's figures
+
+    def _run_part(self, run: Run, fingerprint: str) -> Part:
+        def make(tell: Callable[[int], None]) -> Made:
+            model, _ = load_model(objects.join(train.url_of(self.spec, run), MODEL))
+            shapes = encode_points(model, self.points, self.spec.train.points)
+            folder = objects.join(self.url, "runs")
+            objects.write_bytes(objects.join(folder, f"{run.name}.npy"), encode_array(shapes))
+            objects.write_json(objects.join(folder, f"{run.name}.json"), results.evaluate_run(shapes, self.test))
+            return Made([f"{run.name}.npy", f"{run.name}.json"], {})
+
+        return Part(run.name, fingerprint, 1, make)
+
+    @cached_property
+    def views(self) -> NDArray[np.float32]:
+        return self.data.views(range(len(self.data)))
+
+    @cached_property
+    def points(self) -> NDArray[np.float16]:
+        return self.data.points(range(len(self.data)))
+
+    @cached_property
+    def clip(self) -> clip.Clip:
+        return load_clip(self.spec.clip)
+
+    @cached_property
+    def test(self) -> results.TestSet:
+        """The unseen objects, with one text or several for every class that the test split has."""
+        classes = self.data.classes
+        texts = prompts.class_texts(self.spec.eval.prompt, classes)
+        flat = self.clip.texts([t for of_class in texts for t in of_class])
+        labels = np.array([classes.index(c) for c in self.data.categories], dtype=np.int64)
+        protocol = results.Protocol(views=self.spec.eval.views, seed=self.spec.eval.seed)
+        return results.TestSet(
+            self.data.keys, classes, labels, self.views, flat.reshape(len(classes), len(texts[0]), -1), protocol
+        )
+
+    # -- results and report
+
+    def _described(self) -> dict[str, Any]:
+        """What the run was, apart from where its outputs are and on how many workers it was made."""
+        return self.spec.model_dump(by_alias=True, mode="json", exclude={"name", "output", "resources"})
+
+    def _make_results(self, tell: Callable[[int], None]) -> Made:
+        folder = objects.join(self.url, "runs")
+        evaluated = [
+            results.Run(r.weights.value, r.seed, objects.read_json(objects.join(folder, f"{r.name}.json")))
+            for r in self.runs
+        ]
+        found = results.build(self.test, evaluated, self._provenance(), self._timing(), _host())
+        objects.write_bytes(objects.join(self.url, RESULTS), results.dumps(found))
+        table = tables.markdown(found) + "\n" + tables.markdown_differences(found)
+        objects.write_bytes(objects.join(self.url, TABLE), table.encode())
+        objects.write_bytes(
+            objects.join(self.url, REPORT), report.html(self.spec, self.data, self.test, found).encode()
+        )
+        return Made([RESULTS, TABLE, REPORT], {})
+
+    def _provenance(self) -> dict[str, Any]:
+        source = self.spec.data.source
+        kept = ("kind", "objects", "test_objects", "seed") if source.kind is SourceKind.parametric else ("kind", "url")
+        training = open_embeddings(self.data.url, "train")
+        packed = Ledger(objects.join(self.spec.root, "pack")).manifest()
+        skipped = [s for facts in packed.facts() for s in facts["skipped"]]
+        models = {
+            r.name: hashlib.sha256(objects.read_bytes(objects.join(train.url_of(self.spec, r), MODEL))).hexdigest()
+            for r in self.runs
+        }
+        return {
+            "dataset": source.model_dump(mode="json", include=set(kept)),
+            "objects": {"train": len(training), "test": len(self.data), "skipped": skipped},
+            "digests": {"train": training.digest, "test": self.data.digest},
+            "clip": {
+                "model": self.spec.clip.model,
+                "pretrained": self.spec.clip.pretrained,
+                "digest": self.clip.digest,
+            },
+            "prompt": {"name": self.spec.eval.prompt, "templates": list(prompts.templates(self.spec.eval.prompt))},
+            "points": self.spec.train.points,
+            "encoder": self.spec.train.encoder.model_dump(mode="json"),
+            "checkpoints": models,
+            "spec": self._described(),
+            "versions": {"captionless": __version__, **{p: importlib.metadata.version(p) for p in _PACKAGES}},
+        }
+
+    def _timing(self) -> dict[str, float]:
+        return {r.name: train.history(self.spec, r).get("seconds", 0.0) for r in self.runs}
+
+
+def _host() -> dict[str, Any]:
+    return {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}

@@ -1,0 +1,125 @@
+"""What report.html shows of a run beside its figures: pictures, curves, examples, neighbours.
+
+Pictures are the stored views themselves; nothing is rendered or embedded again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Set
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from captionless.demo_clip import NAME as DEMO
+from captionless.eval import results
+from captionless.eval.report import context as shown
+from captionless.eval.report.report import render
+from captionless.plan import Run, runs
+from captionless.spec import AlignmentSpec
+from captionless.stages import train
+from captionless.store import objects
+from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.store.landmarks import open_landmarks
+from captionless.store.shards import Shard as Tar
+from captionless.store.shards import decode_array
+from captionless.store.similarity import open_similarity
+
+_MOST_PICTURES = 400
+"""Test objects with a picture in the embedding map; beyond that the page grows too heavy."""
+
+
+def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Mapping[str, Any]) -> str:
+    """The page for the results `found` on the test split `data`; classes are shown of the spec's first run."""
+    first = runs(spec)[0]
+    url = objects.join(spec.root, "eval", "runs", f"{first.name}.npy")
+    shapes = decode_array(objects.read_bytes(url), url)
+    training = open_embeddings(data.url, "train")
+    categories = dict(zip(data.keys, data.categories, strict=True))
+    training_categories = dict(zip(training.keys, training.categories, strict=True))
+    asked = test.choices()[0]
+    images = test.views[np.arange(len(test.views)), asked]
+    queries = [
+        replace(q, picture=_view(spec, data, index := data.keys.index(q.key), int(asked[index])))
+        for q in shown.retrieval_queries(images, shapes, data.keys, categories)
+    ]
+    neighbours = _neighbours(spec, training.keys, training_categories)
+    examples = _examples(spec, training, training_categories)
+    seen = {q.key for q in queries} | {h.key for q in queries for h in q.hits} | set(data.keys[:_MOST_PICTURES])
+    of_training = {e.key for e in examples} | {n.key for n in neighbours}
+    of_training |= {o.key for n in neighbours for o in (*n.nearest, *n.farthest)}
+    return render(
+        found,
+        shown.ReportContext(
+            title=f"captionless: {spec.name}",
+            summary=_summary(spec, len(training), len(data)),
+            chosen=(first.weights.value, first.seed),
+            thumbnails={**_pictures(spec, data, seen), **_pictures(spec, training, of_training)},
+            categories=categories | training_categories,
+            histories=[_curve(spec, r) for r in runs(spec)],
+            queries=queries,
+            neighbours=neighbours,
+            examples=examples,
+            embedding_map=shown.EmbeddingMap(shapes, data.keys),
+        ),
+    )
+
+
+def _summary(spec: AlignmentSpec, training: int, unseen: int) -> str:
+    clip = spec.clip.model
+    if clip == DEMO:
+        clip += " (the small embedded model: its figures are its own and no paper's)"
+    return (
+        f"{spec.train.encoder.name} of width {spec.train.encoder.width}, trained for {spec.train.steps} steps of "
+        f"{spec.train.batch_size} clouds of {spec.train.points} points on {training} objects, against "
+        f"{clip}; measured on {unseen} objects it never saw."
+    )
+
+
+def _curve(spec: AlignmentSpec, run: Run) -> shown.History:
+    history = train.history(spec, run)
+    steps = range(1, len(history["loss"]) + 1)
+    return shown.History(run.weights.value, run.seed, steps, history["loss"], history["scale"])
+
+
+def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.Neighbours]:
+    found = []
+    for metric in spec.metrics:
+        store = open_similarity(objects.join(spec.root, "similarity", metric))
+        for index in shown.drawn(keys, categories, 3):
+            mates = store.keys(categories[keys[index]])
+            if len(mates) > 1:
+                row = store.lookup([keys[index], *mates])[0, 1:]
+                found.append(shown.neighbours_of(keys[index], row, mates, metric))
+    return found
+
+
+def _examples(spec: AlignmentSpec, training: Embeddings, categories: Mapping[str, str]) -> list[shown.Example]:
+    landmarks = open_landmarks(objects.join(spec.root, "landmarks")) if "i2l" in spec.metrics else {}
+    found = []
+    for index in shown.drawn(training.keys, categories, 8):
+        item = training.objects[index]
+        about = json.loads(Tar(objects.join(training.url, item.shard)).read(item.key, "json"))
+        texts = [about["text"]] if about.get("text") else []
+        marks = landmarks[item.category].texts()[:3] if item.category in landmarks else []
+        found.append(shown.Example(item.key, texts, marks))
+    return found
+
+
+def _pictures(spec: AlignmentSpec, data: Embeddings, keys: Set[str]) -> dict[str, bytes]:
+    """One stored view of each object, the camera about 36 degrees off its front."""
+    pose = round(spec.data.views / 10) % spec.data.views
+    return {o.key: _view(spec, data, i, pose) for i, o in enumerate(data.objects) if o.key in keys}
+
+
+def _view(spec: AlignmentSpec, data: Embeddings, index: int, pose: int) -> bytes:
+    """The picture of an object from a pose, as it is stored."""
+    item = data.objects[index]
+    return _tar(objects.join(spec.root, "pack", item.shard)).read(item.key, f"view{pose:02d}.webp")
+
+
+@lru_cache(maxsize=256)
+def _tar(url: str) -> Tar:
+    return Tar(url)

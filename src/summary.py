@@ -1,0 +1,42 @@
+"""What a finished run says on the terminal: its table, and where the files are."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from captionless.demo_clip import NAME as DEMO
+from captionless.eval import results, tables
+from captionless.spec import AlignmentSpec
+from captionless.store import objects
+
+
+def show(spec: AlignmentSpec) -> None:
+    """Prints the comparison table of a spec's results; nothing when there are none yet."""
+    url = objects.join(spec.root, "eval", "results.json")
+    if not objects.exists(url):
+        return
+    found = results.loads(objects.read_bytes(url), url)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    columns = tables.columns(found)
+    table = Table(title=f"{spec.name}: unseen objects, percent", title_justify="left", box=None, header_style="dim")
+    table.add_column("", no_wrap=True)
+    before = ""
+    for column in columns:
+        heading = column.heading if column.heading != before else ""
+        before = column.heading
+        table.add_column(f"{heading}\n{column.name}", justify="right", no_wrap=True)
+    for row in found["figures"]["rows"]:
+        table.add_row(tables.row_name(row["name"]), *(tables.percent(c.spread(row)) for c in columns))
+    console.print(table)
+    console.print(tables.caption(found), style="dim", highlight=False)
+    if spec.clip.model == DEMO:
+        console.print(
+            "The CLIP model is the small embedded one: these figures are its own and no paper's.",
+            style="dim",
+            highlight=False,
+        )
+    for what in ("report.html", "results.json"):
+        console.print(f"{what}: {objects.join(spec.root, 'eval', what)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,99 @@
+"""Killed at any moment and run again, a run ends with the same results."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.flow.conftest import Finished, call, command, comparable, environment, write_spec
+
+pytestmark = pytest.mark.flow
+
+KILLS = 10
+
+
+def _descendants(pid: int) -> list[int]:
+    """All processes below one, by the parents that /proc tells."""
+    parents: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry)] = int(stat.rsplit(")", 1)[1].split()[1])
+    found, frontier = [], {pid}
+    while frontier:
+        frontier = {p for p, parent in parents.items() if parent in frontier}
+        found += sorted(frontier)
+    return found
+
+
+def _run_and_kill(spec: Path, seconds: float) -> bool:
+    """Starts the run and kills its runner with SIGKILL after a while; whether it was still running."""
+    process = subprocess.Popen(
+        command("run", str(spec)), cwd=spec.parent, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        below = _descendants(process.pid)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 10
+        while any(Path("/proc", str(p)).exists() for p in below):  # children die with their parent
+            assert time.monotonic() < deadline, "a child outlived its killed runner"
+            time.sleep(0.02)
+        return True
+    return False
+
+
+def test_killed_ten_times_at_random_moments_it_ends_with_the_same_results(finished: Finished, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path)
+    seed = random.randrange(1 << 30)
+    print(f"seed of the moments: {seed}")
+    moments = random.Random(seed)
+    killed = sum(_run_and_kill(spec, moments.uniform(0.5, 9.0)) for _ in range(KILLS))
+    assert killed > 0
+    done = call("run", str(spec), cwd=tmp_path)
+    assert done.returncode == 0, f"seed {seed}: {done.stderr}"
+    assert comparable((tmp_path / "out" / "eval" / "results.json").read_bytes()) == finished.results, f"seed {seed}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_75_and_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path)
+    process = subprocess.Popen(
+        command("run", str(spec)), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    time.sleep(4)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 75, error
+    assert "run the same command again" in error
+    assert "Traceback" not in error
+
+
+def test_two_runs_in_one_place_are_refused(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path)
+    first = subprocess.Popen(
+        command("run", str(spec)), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "out" / "logs" / "pack.0.log").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        second = call("run", str(spec), cwd=tmp_path)
+        assert second.returncode == 1
+        assert "another `captionless run` is at work here" in second.stderr
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.wait(60)

@@ -1,0 +1,103 @@
+"""The whole flow as a user runs it: to figures and a report, again for nothing, and only what changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import webdataset
+from tests.flow.conftest import Finished, call, comparable
+
+pytestmark = pytest.mark.flow
+
+
+def _times(folder: Path) -> dict[str, int]:
+    """When each output was last written; locks and logs are not outputs."""
+    outputs = (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock" and "logs" not in p.parts)
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in outputs}
+
+
+def test_the_run_ends_with_figures_and_a_report(finished: Finished) -> None:
+    figures = finished.results["figures"]
+    assert figures["objects"] == 9
+    assert figures["classes"] == ["chair", "lamp", "table"]
+    assert [r["name"] for r in figures["rows"]] == ["chance", "clip_mean", "clip_single", "uniform", "avg"]
+    provenance = finished.results["provenance"]
+    assert provenance["gallery_size"] == 9
+    assert provenance["seeds"] == [0]
+    assert set(provenance["checkpoints"]) == {"uniform-seed0", "avg-seed0"}
+    assert provenance["prompt"]["templates"] == ["a point cloud of a {}"]
+    page = (finished.folder / "out" / "eval" / "report.html").read_text()
+    assert "<img" in page
+    for outward in ('src="http', "src='http", 'href="http', "@import"):
+        assert outward not in page.split("<script", 1)[0]
+    assert "InfoNCE" in finished.output
+    assert "report.html" in finished.output
+
+
+def test_the_third_time_nothing_is_computed(finished: Finished) -> None:
+    before = _times(finished.folder / "out")
+    again = call("run", str(finished.spec), cwd=finished.folder)
+    assert again.returncode == 0, again.stderr
+    assert _times(finished.folder / "out") == before
+
+
+def test_webdataset_reads_packed_and_embedded_shards(finished: Finished) -> None:
+    packed = next((finished.folder / "out" / "pack" / "train").glob("*.tar"))
+    sample = next(iter(webdataset.WebDataset(str(packed), shardshuffle=False).decode("rgb8")))
+    assert sample["points.npy"].shape == (128, 6)
+    assert sample["view00.webp"].shape[:2] == (64, 64)
+    assert sample["json"]["category"] in ("chair", "lamp", "table")
+    embedded = next((finished.folder / "out" / "embed" / "train").glob("*.tar"))
+    sample = next(iter(webdataset.WebDataset(str(embedded), shardshuffle=False).decode()))
+    assert sample["views.npy"].shape[0] == 6
+
+
+def test_a_changed_setting_recomputes_what_depends_on_it_and_no_more(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished.folder / "out", out)
+    before = _times(out)
+    changed = call("run", str(finished.spec), "--set", f"output={out}", "--set", "eval.prompt=ensemble", cwd=tmp_path)
+    assert changed.returncode == 0, changed.stderr
+    renewed = {p.split("/")[0] for p, t in _times(out).items() if before.get(p) != t}
+    assert renewed == {"eval"}
+    other = comparable((out / "eval" / "results.json").read_bytes())
+    assert other["provenance"]["prompt"]["name"] == "ensemble"
+    assert other["provenance"]["checkpoints"] == finished.results["provenance"]["checkpoints"]
+
+
+def test_from_and_only_choose_stages(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    only = call("run", str(finished.spec), "--set", f"output={out}", "--only", "pack", cwd=tmp_path)
+    assert only.returncode == 0, only.stderr
+    assert sorted(p.name for p in out.iterdir() if p.is_dir()) == ["logs", "pack"]
+    early = call("run", str(finished.spec), "--set", f"output={out}", "--from", "eval", cwd=tmp_path)
+    assert early.returncode == 65
+    assert "is not finished; run it first" in early.stderr
+    wrong = call("run", str(finished.spec), "--set", f"output={out}", "--only", "pakc", cwd=tmp_path)
+    assert wrong.returncode == 64
+    assert 'did you mean "pack"?' in wrong.stderr
+
+
+def test_stages_by_hand_in_shards_give_the_same_data(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for index in ("1", "0"):
+        done = call("pack", str(finished.spec), "--set", f"output={out}", "--shard", f"{index}/2", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    done = call(
+        "embed", str(finished.spec), "--set", f"output={out}",
+        cwd=tmp_path, JOB_COMPLETION_INDEX="0", CAPTIONLESS_SHARDS="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for part in ("pack", "embed"):
+        theirs = {p.name: p.read_bytes() for p in (finished.folder / "out" / part / "train").iterdir()}
+        ours = {p.name: p.read_bytes() for p in (out / part / "train").iterdir()}
+        assert ours == theirs
+    done = call(
+        "similarity", "--dataset", f"{out}/embed", "--out", f"{tmp_path}/sim", "--metric", "i2i", "--shard", "0/1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    theirs = finished.folder / "out" / "similarity" / "i2i" / "chair.sim"
+    assert (tmp_path / "sim" / "chair.sim").read_bytes() == theirs.read_bytes()
