@@ -145,7 +145,8 @@ def _convert(scene: trimesh.Scene, linear: bool) -> Mesh:
 
 
 def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) -> Part:
-    vertices = np.asarray(geometry.vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    with np.errstate(invalid="ignore"):  # what is not finite is told by `triangles`
+        vertices = np.asarray(geometry.vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
     faces = np.asarray(geometry.faces, np.int32)
     look: dict[str, Any] = {}
     visual = geometry.visual

@@ -1,0 +1,261 @@
+"""Real files of every format, whole and damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from captionless.errors import DataError, SpecError
+from captionless.precompute import meshfile
+from captionless.precompute.mesh import Mesh
+from captionless.precompute.meshfile import digest, load_mesh
+
+OBJ = """mtllib box.mtl
+v 0 0 0
+v 2 0 0
+v 2 1 0
+v 0 1 0
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 1
+usemtl painted
+f 1/1 2/2 3/3
+usemtl plain
+f 1/1 3/3 4/4
+"""
+MTL = "newmtl painted\nKd 1 1 1\nmap_Kd maps/paint.png\nnewmtl plain\nKd 1.0 0.5 0.0\n"
+
+
+def textured_obj(folder: Path) -> Path:
+    (folder / "maps").mkdir(parents=True)
+    Image.fromarray(np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [9, 9, 9]]], np.uint8)).save(
+        folder / "maps" / "paint.png"
+    )
+    (folder / "box.mtl").write_text(MTL)
+    (folder / "box.obj").write_text(OBJ)
+    return folder / "box.obj"
+
+
+def extent(mesh: Mesh) -> list[float]:
+    return np.ptp(mesh.vertices, axis=0).astype(float).round(5).tolist()
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply", "stl", "off", "glb"])
+def test_every_format_is_read_and_turned(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"box.{kind}"
+    trimesh.creation.box((1, 2, 3)).export(path)
+    assert extent(load_mesh(str(path), "y")) == [1, 2, 3]
+    turned = load_mesh(str(path), "z")
+    assert extent(turned) == [1, 3, 2]
+    assert turned.face_count == 12
+
+
+def test_gltf_with_its_buffers(tmp_path: Path) -> None:
+    for name, data in trimesh.Scene(trimesh.creation.box((1, 2, 3))).export(file_type="gltf").items():
+        (tmp_path / name).write_bytes(data)
+    assert extent(load_mesh(str(tmp_path / "model.gltf"))) == [1, 2, 3]
+    before = digest(str(tmp_path / "model.gltf"))
+    buffer = next(tmp_path.glob("*.bin"))
+    moved = buffer.rename(tmp_path / "two words.bin")
+    tree = json.loads((tmp_path / "model.gltf").read_text())
+    for entry in tree["buffers"]:
+        if entry["uri"] == buffer.name:
+            entry["uri"] = "two%20words.bin"  # names in glTF are URIs
+    (tmp_path / "model.gltf").write_text(json.dumps(tree))
+    assert extent(load_mesh(str(tmp_path / "model.gltf"))) == [1, 2, 3]
+    assert digest(str(tmp_path / "model.gltf")) != before
+    moved.unlink()
+    with pytest.raises(DataError, match=r"refers to two%20words\.bin, which is missing"):
+        load_mesh(str(tmp_path / "model.gltf"))
+
+
+def test_up_must_be_said_where_the_format_does_not(tmp_path: Path) -> None:
+    for kind in ("ply", "stl", "off"):
+        path = tmp_path / f"box.{kind}"
+        trimesh.creation.box().export(path)
+        with pytest.raises(SpecError, match=r"data\.source\.up"):
+            load_mesh(str(path))
+
+
+def test_obj_keeps_texture_and_material_colour(tmp_path: Path) -> None:
+    mesh = load_mesh(str(textured_obj(tmp_path)))
+    painted, plain = sorted(mesh.parts, key=lambda p: p.texture is None)
+    assert painted.texture is not None
+    assert painted.uv is not None
+    assert painted.texture.tolist() == [[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [9, 9, 9]]]
+    by_corner = {tuple(v): tuple(t) for v, t in zip(painted.vertices.tolist(), painted.uv.tolist(), strict=True)}
+    assert by_corner[(0, 0, 0)] == (0, 0)
+    assert by_corner[(2, 1, 0)] == (1, 1)
+    assert plain.texture is None
+    assert np.abs(np.array(plain.color) - (255, 128, 0)).max() <= 1
+
+
+def test_glb_keeps_texture_tint_and_transforms(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 2), (200, 100, 50))
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=(255, 55, 255, 255))
+    box = trimesh.creation.box((1, 1, 1))
+    box.visual = trimesh.visual.TextureVisuals(uv=box.vertices[:, :2] + 0.5, material=material)
+    scene = trimesh.Scene()
+    scene.add_geometry(box, transform=trimesh.transformations.translation_matrix((5, 0, 0)))
+    scene.add_geometry(box, transform=trimesh.transformations.translation_matrix((9, 0, 0)))
+    scene.export(tmp_path / "two.glb")
+    mesh = load_mesh(str(tmp_path / "two.glb"))
+    assert len(mesh.parts) == 2
+    assert mesh.vertices[:, 0].min() == 4.5
+    assert mesh.vertices[:, 0].max() == 9.5
+    texture, uv = mesh.parts[0].texture, mesh.parts[0].uv
+    assert texture is not None
+    assert uv is not None
+    assert texture.shape == (2, 4, 3)
+    # 55 / 255 of linear light is level 128 of sRGB
+    np.testing.assert_allclose(texture[0, 0], (200, 100 * 128 / 255, 50), atol=1)
+    assert uv[:, 1].min() == pytest.approx(0)
+    assert uv[:, 1].max() == pytest.approx(1)
+
+
+def test_ply_vertex_colours_become_face_colours(tmp_path: Path) -> None:
+    triangle = trimesh.Trimesh(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0]],
+        [[0, 1, 2]],
+        vertex_colors=[[30, 0, 0, 255], [60, 90, 0, 255], [0, 0, 9, 255]],
+        process=False,
+    )
+    triangle.export(tmp_path / "t.ply")
+    colors = load_mesh(str(tmp_path / "t.ply"), "y").parts[0].face_colors
+    assert colors is not None
+    assert colors.tolist() == [[30, 30, 3]]
+
+
+def test_large_textures_are_made_smaller(tmp_path: Path) -> None:
+    path = textured_obj(tmp_path)
+    Image.new("RGB", (3000, 16), (10, 20, 30)).save(tmp_path / "maps" / "paint.png")
+    texture = next(p.texture for p in load_mesh(str(path)).parts if p.texture is not None)
+    assert max(texture.shape) <= meshfile.MAX_TEXTURE
+    assert (texture == (10, 20, 30)).all()
+
+
+def test_any_storage_and_archives(tmp_path: Path) -> None:
+    path = textured_obj(tmp_path / "files")
+    memory = fsspec.filesystem("memory")
+    archive = tmp_path / "models.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for name in ("box.obj", "box.mtl", "maps/paint.png"):
+            memory.pipe_file(f"/meshes/{name}", (path.parent / name).read_bytes())
+            bundle.write(path.parent / name, f"boxes/{name}")
+    urls = [str(path), f"file://{path}", "memory://meshes/box.obj", f"zip://boxes/box.obj::file://{archive}"]
+    for url in urls:
+        assert sum(p.texture is not None for p in load_mesh(url).parts) == 1
+    assert len({digest(url) for url in urls}) == 1
+
+
+def test_digest_covers_every_file_that_counts(tmp_path: Path) -> None:
+    path = textured_obj(tmp_path)
+    seen = [digest(str(path))]
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(tmp_path / "maps" / "paint.png")
+    seen.append(digest(str(path)))
+    (tmp_path / "maps" / "paint.png").unlink()
+    seen.append(digest(str(path)))
+    (tmp_path / "box.mtl").write_text(MTL.replace("0.5", "0.6"))
+    seen.append(digest(str(path)))
+    path.write_text(OBJ.replace("v 2 1 0", "v 2 3 0"))
+    seen.append(digest(str(path)))
+    (tmp_path / "note.txt").write_text("of no concern")
+    assert len(set(seen)) == len(seen)
+    assert digest(str(path)) == seen[-1]
+
+
+def test_missing_texture_is_no_texture_but_a_damaged_one_is_told(tmp_path: Path) -> None:
+    path = textured_obj(tmp_path)
+    picture = tmp_path / "maps" / "paint.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(picture)
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:2000])
+    with pytest.raises(DataError, match="texture"):
+        load_mesh(str(path))
+    picture.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"texture maps/paint\.png is not a picture"):
+        load_mesh(str(path))
+    picture.unlink()
+    assert all(p.texture is None for p in load_mesh(str(path)).parts)
+    (tmp_path / "box.mtl").unlink()
+    assert load_mesh(str(path)).face_count == 2
+
+
+def glb() -> bytes:
+    return bytes(trimesh.Scene(trimesh.creation.box()).export(file_type="glb"))
+
+
+def stl() -> bytes:
+    return bytes(trimesh.creation.box().export(file_type="stl"))
+
+
+def header(elements: str) -> bytes:
+    return f"ply\nformat ascii 1.0\n{elements}end_header\n".encode()
+
+
+VERTEX = "element vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+FACE = "element face 1\nproperty list uchar int vertex_indices\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.obj", b"", "empty"),
+        ("a.glb", b"", "not a glTF file|empty"),
+        ("a.obj", b"# nothing in here\n", "no faces|cannot be read"),
+        ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "no faces"),
+        ("a.obj", b"v 0 0 0\nv 1 0 0\nv nan 1 0\nf 1 2 3\n", "NaN"),
+        ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "vertex|cannot be read|no faces"),
+        ("a.obj", bytes(range(256)) * 8, "no faces|cannot be read"),
+        ("a.glb", glb()[:300], "not a glTF file|cannot be read"),
+        ("a.glb", glb()[:-40], "cannot be read"),
+        ("a.glb", b"glTF" + bytes(40), "not a glTF file|cannot be read"),
+        ("a.gltf", b"{}", "cannot be read|no faces"),
+        ("a.gltf", b"[1, 2", "not a glTF file"),
+        ("a.stl", stl()[:200], "cannot be read|no faces"),
+        ("a.stl", b"solid nothing\nendsolid nothing\n", "cannot be read|no faces"),
+        ("a.off", b"OFF\n8 12 0\n0 0 0\n", "cannot be read"),
+        ("a.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 99\n", "cannot be read|no faces"),
+        ("a.ply", header(VERTEX) + b"0 0 0\n1 0 0\n0 1 0\n", "no faces"),
+        ("a.ply", header(VERTEX + FACE) + b"0 0 0\n1 0 0\ninf 1 0\n3 0 1 2\n", "infinite"),
+        ("a.ply", header(VERTEX + FACE) + b"0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "no area"),
+    ],
+)
+def test_broken_files_are_told_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=told) as caught:
+        load_mesh(str(tmp_path / name), "y")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_unknown_and_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        load_mesh(str(tmp_path / "gone.obj"))
+    with pytest.raises(DataError, match="no such file"):
+        digest(str(tmp_path / "gone.obj"))
+    with pytest.raises(DataError, match="expected one of"):
+        load_mesh(str(tmp_path / "drawing.dwg"))
+    trimesh.creation.box().export(tmp_path / "box.glb")
+    monkeypatch.setattr(meshfile, "MAX_FACES", 11)
+    with pytest.raises(DataError, match="has 12 faces; 11 are the most"):
+        load_mesh(str(tmp_path / "box.glb"))
+
+
+def test_non_manifold_soup_is_read(tmp_path: Path) -> None:
+    soup = trimesh.Trimesh(np.random.default_rng(0).normal(size=(90, 3)), np.arange(90).reshape(-1, 3), process=False)
+    sink = io.BytesIO()
+    soup.export(sink, file_type="stl")
+    (tmp_path / "soup.stl").write_bytes(sink.getvalue())
+    assert load_mesh(str(tmp_path / "soup.stl"), "y").face_count == 30
