@@ -105,7 +105,7 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(answer.body[: len(answer.body) - answer.cut])
             self.close_connection = answer.cut > 0
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             """Quiet: pytest shows what failed."""
 
     return Handler
