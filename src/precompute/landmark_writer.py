@@ -46,7 +46,7 @@ class _Draft:
 
     @classmethod
     def load(cls, url: str, fingerprint: str) -> _Draft:
-        """The stored draft; an empty one if there is none or it was asked of another model or in other words."""
+        """The stored draft; an empty one if there is none or it was asked of another model, or otherwise."""
         try:
             stored: Any = objects.read_json(url)
             if stored["fingerprint"] == fingerprint:
