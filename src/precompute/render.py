@@ -100,7 +100,7 @@ class Renderer:
         self._distance = distance
         self._camera.SetClippingRange(distance - 1.05, distance + 1.05)
         self._scene.SetActiveCamera(self._camera)
-        self._rig: Sequence[Light] = ()
+        self._rig: tuple[Light, ...] = ()
         self._pixels = vtkUnsignedCharArray()
 
     def render(self, mesh: Mesh) -> NDArray[np.uint8]:
@@ -148,7 +148,7 @@ class Renderer:
         self._camera.SetViewUp(-math.sin(a) * math.sin(e), math.cos(e), -math.cos(a) * math.sin(e))
 
     def _illuminate(self, rig: Sequence[Light]) -> None:
-        if rig == self._rig:  # new lights make VTK look through its shaders again
+        if tuple(rig) == self._rig:  # new lights make VTK look through its shaders again
             return
         self._scene.RemoveAllLights()
         for light in rig:
@@ -158,7 +158,7 @@ class Renderer:
             lamp.SetFocalPoint(0.0, 0.0, 0.0)
             lamp.SetIntensity(light.intensity)
             self._scene.AddLight(lamp)
-        self._rig = rig
+        self._rig = tuple(rig)
 
     def _read(self) -> NDArray[np.uint8]:
         width = 2 * self.size
