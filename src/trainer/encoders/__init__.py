@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from captionless.errors import SpecError, did_you_mean
+from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.encoders.pointnext import PointNext
 
-_ENCODERS: dict[str, Callable[..., nn.Module]] = {"pointnext-s": PointNext}
+_ENCODERS: dict[str, Callable[..., Encoder]] = {"pointnext-s": PointNext}
 
 
 def names() -> list[str]:
@@ -18,7 +17,7 @@ def names() -> list[str]:
     return sorted(_ENCODERS)
 
 
-def build(name: str, **options: Any) -> nn.Module:
+def build(name: str, **options: Any) -> Encoder:
     """The encoder called `name`, freshly initialised from torch's global generator.
 
     `options` are those of the encoder's class (`PointNext` for "pointnext-s"). SpecError on an unknown name or option.

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captionless.trainer import ops
+from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.grouped import gather_norm_relu, linear_norm_max
 from captionless.trainer.norm import BatchNorm
 
@@ -97,7 +98,7 @@ class SetAbstraction(nn.Module):
         return linear_norm_max(h, last.linear.weight, last.norm)
 
 
-class PointNext(nn.Module):
+class PointNext(Encoder):
     """(B, N, in_channels) float clouds, xyz first -> (B, embed_dim) embeddings, not normalised.
 
     in_channels: 3 (xyz) or 4 (xyz and height). width: channels of the stem; each stage of stride above 1 doubles
@@ -118,9 +119,8 @@ class PointNext(nn.Module):
         head: Sequence[int] = (512, 256),
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
         _check(in_channels, width, strides, sa_layers)
-        self.in_channels, self.embed_dim = in_channels, embed_dim
+        super().__init__(in_channels, embed_dim)
         self.stem = nn.Linear(in_channels, width)
         channels = width
         stages = []

@@ -1,0 +1,31 @@
+"""Embeddings of point clouds by a trained encoder, the same on every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from captionless.trainer.augment import evaluation_clouds, with_channels
+from captionless.trainer.encoders.encoder import Encoder
+
+
+def encode_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = 64) -> NDArray[np.float32]:
+    """L2-normalised embeddings, (n, embed_dim) float32, of the first `n_points` points of each cloud.
+
+    points: (n, P, 3 or more), xyz first, y up, in the unit sphere, in farthest-point order, so that the first points
+    are a farthest point sample. The model is put into evaluation mode and stays where it is. ValueError if P is less
+    than `n_points`.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    out = [np.zeros((0, model.embed_dim), np.float32)]
+    with torch.no_grad():
+        for start in range(0, len(points), batch_size):
+            clouds = evaluation_clouds(points[start : start + batch_size], n_points)
+            batch = torch.from_numpy(with_channels(clouds, model.in_channels)).to(device)
+            out.append(functional.normalize(model(batch).float(), dim=-1).cpu().numpy())
+    return np.concatenate(out)

@@ -1,0 +1,45 @@
+"""What one training run is: everything a worker needs, as one JSON document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from captionless.spec import TrainSpec, Weights
+from captionless.store import objects
+
+FORMAT = 1
+"""Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+
+class Job(BaseModel):
+    """One run: a source of weights and a seed. URLs are as `captionless.store.objects` takes them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    """The run's folder: checkpoints/, history.json, and model.pt, written last."""
+    data: str
+    """The embed stage's folder; its split "train" is read."""
+    similarity: dict[str, str] = {}
+    """A similarity store per metric that `weights` reads."""
+    weights: Weights
+    seed: int
+    train: TrainSpec
+    clip: dict[str, str]
+    """The CLIP model's name, tag and identity; copied into the model file."""
+    threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    provenance: dict[str, Any] = {}
+    """Copied into the model file."""
+
+    @property
+    def title(self) -> str:
+        return f"train {self.weights.value} seed {self.seed}"
+
+    def fingerprint(self, data_digest: str) -> str:
+        """Digest of what decides the result, the number of ranks and threads apart (they move only the last bits)."""
+        manifests = {m: objects.read_json(objects.join(url, "similarity.json")) for m, url in self.similarity.items()}
+        spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", "checkpoint_every", "keep_checkpoints"})
+        return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, manifests)

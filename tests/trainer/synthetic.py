@@ -1,0 +1,90 @@
+"""A small aligned data set in the real stores: boxes of varying sides whose embeddings follow from their sides."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from captionless.spec import TrainSpec, Weights
+from captionless.store import similarity
+from captionless.store.embeddings import open_embeddings
+from captionless.store.ledger import Ledger
+from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.trainer.job import Job
+from captionless.trainer.ops import farthest_point_sample
+
+VIEWS, FEATURES = 4, 16
+
+
+def write(root: Path, train: int = 24, test: int = 0, categories: int = 3, points: int = 64, seed: int = 0) -> None:
+    """embed/ with the splits train and test, and similarity/i2i and i2l (the latter of made-up values)."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.standard_normal((6, FEATURES))
+    embed = str(root / "embed")
+    parts = {}
+    for split, count in (("train", train), ("test", test)):
+        samples = []
+        for i in range(count):
+            category = i % categories
+            sides = np.array([1.0, 0.3 + 0.6 * category / categories, 0.3]) * rng.uniform(0.8, 1.2, 3)
+            sides /= np.linalg.norm(sides)
+            spectrum = np.concatenate([np.cos(3 * sides), np.sin(3 * sides)]) @ mixing
+            views = spectrum + 0.02 * rng.standard_normal((VIEWS, FEATURES))
+            views = (views / np.linalg.norm(views, axis=1, keepdims=True)).astype(np.float16)
+            samples.append((f"c{category}-{split}-{i:03d}", f"c{category}", views, _box(sides, points, rng)))
+        shard = f"{split}/00000.tar"
+        info = write_shard(
+            f"{embed}/{shard}",
+            [(k, {"views.npy": encode_array(v), "points.npy": encode_array(p)}) for k, _, v, p in samples],
+        )
+        listed = [{"key": k, "category": c, "views": _sha(v), "points": _sha(p)} for k, c, v, p in samples]
+        facts = {"split": split, "shard": shard, "objects": listed}
+        Ledger(embed).commit(split, info.sha256, [shard, index_url(shard)], facts)
+        parts[split] = info.sha256
+    Ledger(embed).publish(parts)
+    data = open_embeddings(embed, "train")
+    views = data.views(range(len(data))).astype(np.float64)
+    for metric in ("i2i", "i2l"):
+        names = sorted(set(data.categories))
+        for name in names:
+            own = [i for i, c in enumerate(data.categories) if c == name]
+            sim = np.einsum("irf,jrf->ij", views[own], views[own]) / (2 * VIEWS) + 0.5
+            sim = sim if metric == "i2i" else sim**4
+            np.fill_diagonal(sim, 1.0)
+            url = str(root / "similarity" / metric)
+            similarity.write_category(url, name, [data.keys[i] for i in own], sim, metric, "synthetic")
+        similarity.publish(str(root / "similarity" / metric), names)
+
+
+def job(root: Path, run: str = "run", weights: str = "i2i", seed: int = 0, **train: Any) -> Job:
+    """A tiny job on what `write` left under `root`; `train` overrides fields of the TrainSpec."""
+    settings: dict[str, Any] = {
+        "steps": 6, "batch_size": 8, "points": 32, "checkpoint_every": 2,
+        "encoder": {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.3},
+        "optim": {"lr": 5e-3, "warmup": 0.1},
+    }  # fmt: skip
+    return Job(
+        run=str(root / run),
+        data=str(root / "embed"),
+        similarity={metric: str(root / "similarity" / metric) for metric in ("i2i", "i2l")},
+        weights=Weights(weights),
+        seed=seed,
+        train=TrainSpec.model_validate({**settings, **train}),
+        clip={"model": "synthetic", "pretrained": ""},
+    )
+
+
+def _box(sides: np.ndarray, points: int, rng: np.random.Generator) -> np.ndarray:
+    cloud = rng.uniform(-1, 1, (points, 3))
+    cloud[np.arange(points), rng.integers(3, size=points)] = rng.choice([-1.0, 1.0], points)
+    cloud = (cloud * sides).astype(np.float16)
+    order = farthest_point_sample(torch.from_numpy(cloud[None].astype(np.float32)), points)[0].numpy()
+    return np.concatenate([cloud[order], np.full((points, 3), 0.5, np.float16)], axis=1)
+
+
+def _sha(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()

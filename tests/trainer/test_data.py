@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.trainer import reference, synthetic
+
+from captionless.errors import DataError, SpecError
+from captionless.spec import Weights
+from captionless.store.embeddings import open_embeddings
+from captionless.store.similarity import open_similarity
+from captionless.trainer import loss
+from captionless.trainer.data import TrainingData
+from captionless.trainer.weights import WeightSource, entropy
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    synthetic.write(path, train=26)
+    return path
+
+
+def open_data(root: Path, seed: int = 0, **train: object) -> TrainingData:
+    job = synthetic.job(root, seed=seed, **train)
+    return TrainingData(job.data, job.train, seed)
+
+
+def test_an_epoch_holds_each_object_at_most_once_and_drops_the_rest(root: Path) -> None:
+    data = open_data(root)
+    epochs = [np.concatenate([data.indices(step)[1] for step in range(3 * e, 3 * e + 3)]) for e in range(2)]
+    for epoch in epochs:
+        assert len(epoch) == len(set(epoch.tolist())) == 24
+    assert not np.array_equal(*epochs)
+    assert [data.indices(step)[0] for step in range(6)] == [0, 0, 0, 1, 1, 1]
+    assert not np.array_equal(open_data(root, seed=1).indices(0)[1], data.indices(0)[1])
+
+
+def test_a_batch_is_a_pure_function_and_does_not_depend_on_the_ranks(root: Path) -> None:
+    whole = open_data(root).batch(4)
+    assert whole.image.shape == (8, synthetic.FEATURES)
+    assert whole.points.shape == (8, 32, 3)
+    for world in (2, 3):
+        parts = [open_data(root).batch(4, rank, world) for rank in range(world)]
+        np.testing.assert_array_equal(np.concatenate([p.image for p in parts]), whole.image)
+        np.testing.assert_array_equal(np.concatenate([p.points for p in parts]), whole.points)
+        assert all(p.keys == whole.keys and p.categories == whole.categories for p in parts)
+        assert [len(p.image) for p in parts] == parts[0].sizes
+        assert [p.first for p in parts] == [sum(parts[0].sizes[:r]) for r in range(world)]
+
+
+def test_images_are_stored_views_of_their_objects(root: Path) -> None:
+    data, stored = open_data(root), open_embeddings(str(root / "embed"), "train")
+    seen = set()
+    for step in range(9):
+        batch = data.batch(step)
+        for key, category, row in zip(batch.keys, batch.categories, batch.image, strict=True):
+            index = stored.keys.index(key)
+            products = stored.views([index])[0] @ row
+            seen.add(int(products.argmax()))
+            assert products.max() == pytest.approx(1.0, abs=2e-3)
+            assert category == stored.categories[index]
+    assert seen == set(range(synthetic.VIEWS))
+
+
+def test_small_and_wrong_data(root: Path, tmp_path: Path) -> None:
+    assert len(open_data(root, batch_size=100).indices(3)[1]) == 26  # the whole data set
+    with pytest.raises(SpecError, match=r"train\.points: 65"):
+        open_data(root, points=65)
+    synthetic.write(tmp_path, train=1)
+    with pytest.raises(DataError, match="1 training objects"):
+        open_data(tmp_path)
+
+
+def test_weights_of_each_mode_follow_from_the_stores(root: Path) -> None:
+    data = open_data(root)
+    batch = data.batch(0)
+    stores = {metric: open_similarity(str(root / "similarity" / metric)) for metric in ("i2i", "i2l")}
+    expected = {
+        metric: reference.log_weights(store.lookup(batch.keys).astype(np.float64), batch.keys, "one")
+        for metric, store in stores.items()
+    }
+    means = stores["i2i"].category_mean()
+    control = np.full((8, 8), 0.25)
+    for i, a in enumerate(batch.categories):
+        for j, b in enumerate(batch.categories):
+            if a == b:
+                control[i, j] = means[a]
+    expected["category"] = reference.log_weights(control, batch.keys, "one")
+    expected["uniform"] = np.zeros((8, 8))
+    expected["avg"] = np.log((np.exp(expected["i2i"]) + np.exp(expected["i2l"])) / 2)
+    assert set(expected) == {w.value for w in Weights}
+    for name, value in expected.items():
+        got = WeightSource(synthetic.job(root, weights=name))(batch.keys, batch.categories)
+        np.testing.assert_allclose(got.numpy(), value, atol=1e-5)
+
+
+def test_missing_similarity_is_told(root: Path) -> None:
+    with pytest.raises(SpecError, match="need the similarity i2l"):
+        WeightSource(synthetic.job(root, weights="avg").model_copy(update={"similarity": {"i2i": "x"}}))
+
+
+def test_entropy() -> None:
+    assert entropy(torch.zeros(5, 5)) == pytest.approx(1.0)
+    one = torch.full((4, 4), -50.0)
+    one[:, 0] = one[0, 1] = 0.0
+    assert entropy(one) == pytest.approx(0.0, abs=1e-6)
+    weights = np.array([1.0, 2.0, 3.0])
+    share = weights / weights.sum()
+    sim = torch.ones(4, 4)
+    sim[0, 1:] = torch.tensor(weights)
+    expected = (-(share * np.log(share)).sum() / np.log(3) + 3) / 4
+    assert entropy(loss.log_weights(sim)) == pytest.approx(expected)
+    assert entropy(loss.log_weights(torch.ones(2, 2))) == 1.0

@@ -1,0 +1,137 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.trainer import synthetic
+
+from captionless.errors import Interrupted, SpecError
+from captionless.store.embeddings import open_embeddings
+from captionless.trainer import checkpoint, loop
+from captionless.trainer.infer import encode_points
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("loop")
+    synthetic.write(path, train=24)
+    return path
+
+
+def outcome(root: Path, run: str) -> tuple[dict, dict]:
+    model, meta = checkpoint.load_model(str(root / run))
+    return {**model.state_dict(), "log_scale": torch.tensor(meta["log_scale"])}, json.loads(
+        (root / run / "history.json").read_text()
+    )
+
+
+def after(steps: int) -> Callable[[], bool]:
+    asked = iter(range(1, 1000))
+    return lambda: next(asked) >= steps
+
+
+@pytest.mark.parametrize("weights", ["uniform", "avg"])
+def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(root: Path, weights: str) -> None:
+    loop.train(synthetic.job(root, f"{weights}-whole", weights))
+    state, history = outcome(root, f"{weights}-whole")
+    assert [len(history[name]) for name in ("loss", "scale", "lr", "grad_norm", "weight_entropy")] == [6] * 5
+    for stops in ([1], [5], [1, 2, 1]):
+        job = synthetic.job(root, f"{weights}-{stops}", weights)
+        for steps in stops:
+            with pytest.raises(Interrupted, match="run again to go on"):
+                loop.train(job, after(steps))
+        loop.train(job)
+        again, its_history = outcome(root, f"{weights}-{stops}")
+        assert all(torch.equal(state[key], again[key]) for key in state)
+        assert its_history == history
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(root: Path) -> None:
+    job = synthetic.job(root, "killed")
+
+    def die() -> bool:
+        raise KeyboardInterrupt
+
+    loop.train(synthetic.job(root, "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(job, lambda: len(list((root / "killed").glob("checkpoints/*4-*"))) > 0 and die())
+    assert not (root / "killed" / "model.pt").exists()
+    loop.train(job)
+    state, history = outcome(root, "whole")
+    again, its_history = outcome(root, "killed")
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    assert its_history == history
+
+
+def test_a_finished_run_is_left_and_other_settings_begin_anew(root: Path) -> None:
+    job = synthetic.job(root, "twice")
+    loop.train(job)
+    before = {p: p.stat().st_mtime_ns for p in (root / "twice").rglob("*") if p.is_file()}
+    loop.train(job)
+    assert {p: p.stat().st_mtime_ns for p in (root / "twice").rglob("*") if p.is_file()} == before
+    loop.train(synthetic.job(root, "twice", points=16))
+    assert checkpoint.load_model(str(root / "twice"))[1]["points"] == 16
+    loop.train(synthetic.job(root, "fresh", points=16))
+    assert outcome(root, "twice")[1] == outcome(root, "fresh")[1]
+
+
+def test_seeds_and_weights_matter_and_data_order_is_paired(root: Path) -> None:
+    losses = {}
+    for weights, seed in (("uniform", 0), ("i2i", 0), ("i2i", 1)):
+        loop.train(synthetic.job(root, f"{weights}{seed}", weights, seed, steps=2))
+        losses[weights, seed] = outcome(root, f"{weights}{seed}")[1]["loss"]
+    assert losses["i2i", 0] != losses["i2i", 1] != losses["uniform", 0]
+    uniform, weighted = (loop.Run(synthetic.job(root, "x", w)) for w in ("uniform", "i2i"))
+    np.testing.assert_array_equal(uniform.data.batch(1).points, weighted.data.batch(1).points)
+    assert all(torch.equal(a, b) for a, b in zip(uniform.parameters, weighted.parameters, strict=True))
+
+
+def test_it_learns_to_find_an_objects_own_image(tmp_path: Path) -> None:
+    """Retrieval among held-out boxes, well above chance: a wrong gradient anywhere leaves it at chance."""
+    synthetic.write(tmp_path, train=120, test=32)
+    augment = {
+        "dropout": 0.0,
+        "rotate_up": False,
+        "shift": 0.0,
+        "scale_low": 1.0,
+        "scale_high": 1.0,
+        "perturb_sigma": 0.0,
+        "jitter_sigma": 0.0,
+    }
+    encoder = {"width": 8, "nsample": 8, "radius": 0.4, "dropout": 0.0}
+    job = synthetic.job(
+        tmp_path,
+        steps=120,
+        batch_size=32,
+        points=64,
+        checkpoint_every=1000,
+        encoder=encoder,
+        augment=augment,
+        optim={"lr": 1e-2, "warmup": 0.1},
+    )
+    loop.train(job)
+    history = outcome(tmp_path, "run")[1]
+    assert np.mean(history["loss"][-10:]) < 0.6 * np.mean(history["loss"][:5])
+    model, meta = checkpoint.load_model(str(tmp_path / "run"))
+    test = open_embeddings(str(tmp_path / "embed"), "test")
+    everything = range(len(test))
+    shape = encode_points(model, test.points(everything), meta["points"])
+    image = test.views(everything).mean(1)
+    rank = ((image @ shape.T) > np.sum(image * shape, axis=1, keepdims=True)).sum(1)
+    assert np.median(rank) <= 8  # chance: 15.5 of 32
+
+
+def test_a_diverging_run_is_told(root: Path) -> None:
+    with pytest.raises(SpecError, match=r"lower train\.optim\.lr"):
+        loop.train(synthetic.job(root, "nan", optim={"lr": 1e30, "warmup": 0.0}))
+
+
+def test_no_gpu_is_told(root: Path) -> None:
+    if torch.cuda.is_available():
+        assert loop.device("auto").type == "cuda"
+    else:
+        assert loop.device("auto").type == "cpu"
+        with pytest.raises(SpecError, match="no CUDA device"):
+            loop.device("cuda")
