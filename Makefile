@@ -18,6 +18,7 @@ help: ## Show the targets
 venv: $(STAMP) ## Make .venv with everything that is needed
 
 $(STAMP): $(BIN)/uv
+	hack/ensure-opengl $(BIN)/python
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	rm -rf build/__editable__.* src/*.egg-info
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall-package captionless \

@@ -70,13 +70,6 @@ STUDIO: tuple[Light, ...] = (
 )
 
 
-def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(..., 4) straight-alpha views -> (..., 3) uint8 on white."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    over = rgba[..., :3] * alpha + 255 * (255 - alpha)
-    return ((over + 127) // 255).astype(np.uint8)
-
-
 class Renderer:
     """Renders meshes to RGBA views of `size` x `size` pixels.
 

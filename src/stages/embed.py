@@ -17,13 +17,13 @@ import numpy as np
 from captionless import clip
 from captionless.errors import DataError
 from captionless.spec import AlignmentSpec, ClipSpec
-from captionless.stages.pack import decode_view
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store.embeddings import check_views
 from captionless.store.ledger import Ledger
 from captionless.store.shards import Shard as Tar
 from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.views import decode_view, on_white, view_name
 
 VERSION = 1
 _OBJECTS_AT_ONCE = 32
@@ -80,14 +80,14 @@ class _Embedder:
     ) -> Iterator[tuple[str, dict[str, bytes]]]:
         assert self._clip is not None
         where = objects.join(self.source, tar)
-        names = [f"view{i:02d}.webp" for i in range(self.views)]
+        names = [view_name(i) for i in range(self.views)]
 
         def decode(item: tuple[str, dict[str, bytes]]) -> tuple[str, dict[str, bytes], np.ndarray[Any, Any]]:
             key, members = item
             missing = [n for n in names if n not in members]
             if missing:
                 raise DataError(f"{where}: object {key!r} lacks {missing[0]}, expected {self.views} views")
-            return key, members, np.stack([decode_view(members[n], f"{where}: {key}.{n}") for n in names])
+            return key, members, on_white(np.stack([decode_view(members[n], f"{where}: {key}.{n}") for n in names]))
 
         with ThreadPoolExecutor(2) as pool:
             batch: list[Any] = []

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionless import clip
 from captionless.precompute import landmarks, world
-from captionless.precompute.landmark_writer import from_llm
 from captionless.precompute.landmarks import LandmarkSet
-from captionless.precompute.llm import Budget, Chat, Endpoint
 from captionless.precompute.sources import open_source
 from captionless.spec import AlignmentSpec, LandmarkOrigin
 from captionless.stages.embed import clip_identity, load_clip
@@ -25,6 +23,9 @@ from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store.landmarks import file_stem, write_landmarks
 from captionless.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from captionless.precompute.llm import Chat
 
 VERSION = 1
 
@@ -76,6 +77,8 @@ class _Landmarks:
             case LandmarkOrigin.file:
                 return self._of_file[category]
             case LandmarkOrigin.llm:
+                from captionless.precompute.landmark_writer import from_llm  # openai takes seconds to import
+
                 draft = objects.join(self.url, "drafts", f"{file_stem(category)}.json")
                 told = 0
 
@@ -97,9 +100,13 @@ class _Landmarks:
 
     @cached_property
     def _chat(self) -> Chat:
-        own = self.own
+        from captionless.precompute.llm import Budget, Chat, Endpoint
+
+        own, ledger = self.own, Ledger(self.url)
+        records = (ledger.record(file_stem(c)) for c in self.categories)
+        spent = sum(float(r.facts["cost"]) for r in records if r is not None)
         endpoint = Endpoint(own.endpoint, own.model, own.api_key_env, own.temperature, own.timeout_seconds)
-        return Chat(endpoint, Budget(own.max_cost, own.input_price, own.output_price))
+        return Chat(endpoint, Budget(own.max_cost, own.input_price, own.output_price, spent))
 
     @cached_property
     def _hints(self) -> dict[str, str]:

@@ -10,24 +10,22 @@ stage goes on over `data.maxSkipped` of them at most, and says which it left out
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from captionless.errors import DataError
-from captionless.precompute.pointcloud import cloud
-from captionless.precompute.render import Renderer, on_white
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.spec import AlignmentSpec, DataSpec
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.views import encode_view, view_name
+
+if TYPE_CHECKING:
+    from captionless.precompute.render import Renderer
 
 VERSION = 1
 """Of the shards' contents: raise it when the same source would give other bytes."""
@@ -127,7 +125,11 @@ class _Packer:
         loaded = self.source.load(ref)
         if loaded.mesh is None:
             raise DataError("has points but no mesh to render")
+        from captionless.precompute.pointcloud import cloud  # heavy, and needed only where there is work
+
         if self._renderer is None:
+            from captionless.precompute.render import Renderer
+
             self._renderer = Renderer(self.data.views, self.data.image_size, self.data.elevation)
         points = cloud(loaded.mesh, self.data.points, ref.key)
         views = self._renderer.render(loaded.mesh)
@@ -135,24 +137,7 @@ class _Packer:
             "key": ref.key, "category": ref.category, "split": ref.split, "source": ref.source,
             "licence": ref.licence, "text": ref.text, "attributes": ref.attributes,
         }  # fmt: skip
-        members = {f"view{i:02d}.webp": encode_view(v) for i, v in enumerate(views)}
+        members = {view_name(i): encode_view(v) for i, v in enumerate(views)}
         members["points.npy"] = encode_array(points)
         members["json"] = json.dumps(about, sort_keys=True, ensure_ascii=False).encode()
         return members
-
-
-def encode_view(rgba: NDArray[np.uint8]) -> bytes:
-    """A view (H, W, 4) as lossless WebP; what is under a transparent pixel is kept white."""
-    sink = io.BytesIO()
-    Image.fromarray(rgba).save(sink, "WEBP", lossless=True, method=0, quality=0, exact=True)
-    return sink.getvalue()
-
-
-def decode_view(data: bytes, what: str) -> NDArray[np.uint8]:
-    """A stored view on white, (H, W, 3); DataError names `what` when it is not a picture."""
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            rgba = np.asarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{what}: not a picture ({error}); delete its shard and run pack again") from error
-    return on_white(rgba)

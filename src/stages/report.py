@@ -26,6 +26,7 @@ from captionless.store.landmarks import open_landmarks
 from captionless.store.shards import Shard as Tar
 from captionless.store.shards import decode_array
 from captionless.store.similarity import open_similarity
+from captionless.store.views import view_name
 
 _MOST_PICTURES = 400
 """Test objects with a picture in the embedding map; beyond that the page grows too heavy."""
@@ -117,7 +118,7 @@ def _pictures(spec: AlignmentSpec, data: Embeddings, keys: Set[str]) -> dict[str
 def _view(spec: AlignmentSpec, data: Embeddings, index: int, pose: int) -> bytes:
     """The picture of an object from a pose, as it is stored."""
     item = data.objects[index]
-    return _tar(objects.join(spec.root, "pack", item.shard)).read(item.key, f"view{pose:02d}.webp")
+    return _tar(objects.join(spec.root, "pack", item.shard)).read(item.key, view_name(pose))
 
 
 @lru_cache(maxsize=256)

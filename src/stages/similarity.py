@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from captionless.errors import DataError, did_you_mean
-from captionless.precompute import similarity
 from captionless.spec import AlignmentSpec
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
@@ -83,6 +82,8 @@ def _part(
     fingerprint = objects.digest(VERSION, metric, known)
 
     def make(tell: Callable[[int], None]) -> Made:
+        from captionless.precompute import similarity  # heavy, and needed only where there is work
+
         views = data.views(indices)
         keys = [o.key for o in held]
         if metric == "i2l":

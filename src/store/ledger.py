@@ -123,9 +123,7 @@ class Ledger:
             "parts": dict(fingerprints),
             "facts": dict(facts or {}),
         }
-        url = objects.join(self.url, MANIFEST)
-        if not objects.exists(url) or objects.read_json(url) != document:
-            objects.write_json(url, document)
+        objects.renew_json(objects.join(self.url, MANIFEST), document)
 
     def manifest(self) -> Manifest:
         """The published stage. DataError when it is not finished."""

@@ -263,6 +263,16 @@ def write_json(url: str, value: Any) -> None:
     write_bytes(url, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
 
 
+def renew_json(url: str, value: Any) -> None:
+    """`write_json` unless the same document is stored already, so that what did not change keeps its time."""
+    try:
+        if read_json(url) == value:
+            return
+    except (FileNotFoundError, DataError):
+        pass
+    write_json(url, value)
+
+
 def check(url: str) -> None:
     """Fails with SpecError when nothing can be stored under `url` (missing bucket, denied, not a folder)."""
     if url.startswith("memory://"):

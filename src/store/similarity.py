@@ -160,7 +160,7 @@ def publish(url: str, categories: Iterable[str], cross_category_sim: float = CRO
     if len(metrics) != 1:
         raise DataError(f"{url}: files of different metrics ({', '.join(sorted(metrics))}); expected one per folder")
     _index(url, found.values())
-    objects.write_json(
+    objects.renew_json(
         objects.join(url, MANIFEST),
         {
             "format": "captionless similarity",

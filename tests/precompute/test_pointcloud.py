@@ -35,9 +35,7 @@ def reference_order(points: NDArray[np.float64]) -> list[int]:
 
 def test_samples_are_spread_by_area() -> None:
     n = 20_000
-    points, colors = sample_surface(
-        Mesh((quad(1.0, 0.0, color=(1, 2, 3)), quad(3.0, 5.0, color=(4, 5, 6)))), n, seed=1
-    )
+    points, colors = sample_surface(Mesh((quad(1.0, 0.0, color=(1, 2, 3)), quad(3.0, 5.0, color=(4, 5, 6)))), n, seed=1)
     assert (points.dtype, points.shape, colors.dtype, colors.shape) == (np.float32, (n, 3), np.uint8, (n, 3))
     small = points[:, 2] == 0
     sigma = np.sqrt(0.1 * 0.9 * n)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from captionless.errors import DataError, SpecError
 from captionless.precompute import render
 from captionless.precompute.mesh import Mesh, Part
-from captionless.precompute.render import Light, Renderer, on_white
+from captionless.precompute.render import Light, Renderer
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import triangles
+from captionless.store.views import on_white
 
 ROOT = Path(__file__).parents[2]
 RED, GREEN, BLUE, YELLOW, GREY = (220, 30, 30), (30, 200, 30), (30, 30, 220), (220, 220, 30), (128, 128, 128)

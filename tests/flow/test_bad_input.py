@@ -1,0 +1,143 @@
+"""What a wrong or damaged input says: one clear line, its exit code, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from tests.flow.conftest import TINY, Finished, call, command, environment, write_spec
+
+from captionless.store.shards import Shard, decode_array, encode_array, write_shard
+
+pytestmark = pytest.mark.flow
+
+
+def _told(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> str:
+    """The one line on stderr that `captionless:` begins; the rest of stderr is the view's."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("captionless:")]
+    assert len(lines) == 1, done.stderr
+    for part in parts:
+        assert part in lines[0]
+    return lines[0]
+
+
+def _outputs(folder: Path) -> dict[str, bytes]:
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock" and "logs" not in p.parts)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def test_a_typo_in_the_spec(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, train={**TINY["train"], "stps": 5})
+    _told(call("run", str(spec), cwd=tmp_path), 64, "train.stps", 'did you mean "steps"?')
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_clip_model(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, clip={"model": "VitB-32"})
+    _told(call("run", str(spec), cwd=tmp_path), 64, "clip.model", "VitB-32", 'did you mean "ViT-B-32"?')
+    spec = write_spec(tmp_path, clip={"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79"})
+    _told(call("run", str(spec), cwd=tmp_path), 64, "laion2b_s34b_b79", 'did you mean "laion2b_s34b_b79k"?')
+    assert not (tmp_path / "out" / "pack").exists()
+
+
+def test_a_missing_mesh_and_an_empty_one(tmp_path: Path) -> None:
+    names = []
+    for number in range(6):
+        names.append(f"box{number}.glb")
+        trimesh.creation.box((1, 1 + number, 2)).export(tmp_path / names[-1])
+    (tmp_path / "empty.obj").write_text("")
+    lines = [f'{{"key": "{n[:-4]}", "category": "box", "mesh": "{n}", "source": "t", "licence": "CC0"}}' for n in names]
+    lines.append('{"key": "ghost", "category": "box", "mesh": "ghost.glb", "source": "t", "licence": "CC0"}')
+    lines.append('{"key": "hollow", "category": "box", "mesh": "empty.obj", "source": "t", "licence": "CC0"}')
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
+    source = {"kind": "manifest", "url": str(tmp_path / "manifest.jsonl")}
+    data = {**TINY["data"], "source": source, "shardObjects": 64, "testFraction": 0.4}
+    train = {**TINY["train"], "weights": ["uniform", "i2i"], "batchSize": 2}
+    spec = write_spec(tmp_path, data=data, train=train)
+    line = _told(call("run", str(spec), cwd=tmp_path), 65, "pack", "data.maxSkipped allows 0")
+    assert "ghost" in line or "hollow" in line
+    allowed = call("run", str(spec), "--only", "pack", "--set", "data.maxSkipped=2", cwd=tmp_path)
+    assert allowed.returncode == 0, allowed.stderr
+    records = "".join(p.read_text() for p in (tmp_path / "out" / "pack" / "_parts").iterdir())
+    assert "ghost" in records
+    assert "hollow" in records
+
+
+def test_a_truncated_shard(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path)
+    assert call("run", str(spec), "--only", "pack", cwd=tmp_path).returncode == 0
+    shard = next((tmp_path / "out" / "pack" / "train").glob("*.tar"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    before = _outputs(tmp_path / "out")
+    _told(call("run", str(spec), cwd=tmp_path), 65, str(shard.relative_to(tmp_path / "out")), "truncated")
+    assert _outputs(tmp_path / "out") == before
+    _told(call("embed", str(spec), cwd=tmp_path), 65, str(shard.name), "truncated")
+    shard.unlink()
+    assert call("run", str(spec), "--only", "pack", cwd=tmp_path).returncode == 0
+    assert shard.read_bytes() == whole
+
+
+def test_a_nan_embedding(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path)
+    for stage in ("pack", "embed"):
+        assert call("run", str(spec), "--only", stage, cwd=tmp_path).returncode == 0
+    url = str(next((tmp_path / "out" / "embed" / "train").glob("*.tar")))
+    samples = list(Shard(url).samples())
+    key, members = samples[0]
+    views = decode_array(members["views.npy"], key).copy()
+    views[2, 5] = np.nan
+    members["views.npy"] = encode_array(views)
+    write_shard(url, samples)
+    _told(call("run", str(spec), cwd=tmp_path), 65, key, "view 2", "NaN")
+
+
+def test_a_full_disk_keeps_what_is_written_and_goes_on_when_there_is_room(finished: Finished, tmp_path: Path) -> None:
+    """On a real, small file system of its own; the second call is in the same namespace, after making room."""
+    out = tmp_path / "small"
+    out.mkdir()
+    spec = write_spec(tmp_path, output=str(out / "run"))
+    run = " ".join(command("run", str(spec)))
+    script = f"""
+        mount -t tmpfs -o size=3m tmpfs {out} || exit 99
+        head -c 2500000 /dev/zero > {out}/ballast
+        {run} 2> {tmp_path}/first.err; echo $? > {tmp_path}/first.code
+        find {out}/run -name '.*.tmp' > {tmp_path}/left
+        rm {out}/ballast; mount -o remount,size=200m {out}
+        {run} 2> {tmp_path}/second.err; echo $? > {tmp_path}/second.code
+        cp {out}/run/eval/results.json {tmp_path}/
+    """
+    flags = ["-m"] if os.geteuid() == 0 else ["-rm"]
+    done = subprocess.run(
+        ["unshare", *flags, "sh", "-c", script], env=environment(), cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    first = (tmp_path / "first.err").read_text()
+    code = int((tmp_path / "first.code").read_text())
+    line = _told(subprocess.CompletedProcess([], code, "", first), 1)
+    assert "no space left" in line.lower()
+    assert (tmp_path / "left").read_text() == ""
+    assert (tmp_path / "second.code").read_text().strip() == "0", (tmp_path / "second.err").read_text()
+    from tests.flow.conftest import comparable
+
+    assert comparable((tmp_path / "results.json").read_bytes()) == finished.results
+
+
+def test_memory_output_and_unwritable_places(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, output="memory://x")
+    _told(call("run", str(spec), cwd=tmp_path), 64, "memory://x", "use a path or s3://")
+    (tmp_path / "file").write_text("")
+    spec = write_spec(tmp_path, output=str(tmp_path / "file" / "x"))
+    _told(call("run", str(spec), cwd=tmp_path), 64, "is a file, expected a folder")
+
+
+def test_usage_errors_are_2(tmp_path: Path) -> None:
+    assert call("run", cwd=tmp_path).returncode == 2
+    assert call("similarity", "--metric", "i2x", "x.yaml", cwd=tmp_path).returncode == 2
+    assert call("pack", "x.yaml", "--shard", "3/2", cwd=tmp_path).returncode in (2, 64)

@@ -1,0 +1,76 @@
+"""The whole flow over S3 on the wire, against moto's server: same results, and its errors told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from tests.flow.conftest import Finished, call, comparable, write_spec
+
+pytestmark = pytest.mark.flow
+
+BUCKET = "captionless-tests"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    """A real HTTP server that speaks S3, and the environment that leads to it."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}".replace("0.0.0.0", "127.0.0.1"),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    client = boto3.client(
+        "s3", endpoint_url=environment["AWS_ENDPOINT_URL"], aws_access_key_id="test", aws_secret_access_key="test",
+        region_name="us-east-1",
+    )  # fmt: skip
+    client.create_bucket(Bucket=BUCKET)
+    yield environment
+    server.stop()
+
+
+def test_the_flow_over_s3_gives_the_same_results(finished: Finished, s3: dict[str, str], tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, output=f"s3://{BUCKET}/tiny")
+    done = call("run", str(spec), cwd=tmp_path, **s3)
+    assert done.returncode == 0, done.stderr
+    client = boto3.client(
+        "s3", endpoint_url=s3["AWS_ENDPOINT_URL"], aws_access_key_id="test", aws_secret_access_key="test",
+        region_name="us-east-1",
+    )  # fmt: skip
+    body = client.get_object(Bucket=BUCKET, Key="tiny/eval/results.json")["Body"].read()
+    assert comparable(body) == finished.results
+    stamps = {o["Key"]: o["LastModified"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="tiny/")["Contents"]}
+    assert {k.split("/")[1] for k in stamps} == {"pack", "embed", "landmarks", "similarity", "train", "eval"}
+    assert os.listdir(tmp_path / "runs" / "tiny" / "logs")
+    again = call("run", str(spec), cwd=tmp_path, **s3)
+    assert again.returncode == 0, again.stderr
+    after = {o["Key"]: o["LastModified"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="tiny/")["Contents"]}
+    assert after == stamps
+
+
+def test_a_missing_bucket_is_told_at_once(s3: dict[str, str], tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, output="s3://no-such-bucket/tiny")
+    done = call("run", str(spec), cwd=tmp_path, **s3)
+    assert done.returncode == 64, done.stderr
+    assert "the bucket 'no-such-bucket' does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_away_is_tried_again_and_then_told(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, output=f"s3://{BUCKET}/tiny")
+    away = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1", "CAPTIONLESS_STORE_RETRY_SECONDS": "2",
+    }  # fmt: skip
+    done = call("run", str(spec), cwd=tmp_path, **away)
+    assert done.returncode == 1, done.stderr
+    assert "storage did not answer for 2 s" in done.stderr
+    assert "Traceback" not in done.stderr
