@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-furniture demo-seeds test test-fast lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,9 @@ test: venv lint ## Lint and all tests
 
 test-fast: venv ## Tests without the whole flow
 	$(BIN)/pytest -m "not flow"
+
+generate: venv ## Renew what is generated from the code (docs/spec.md)
+	$(BIN)/python hack/generate.py
 
 lint: venv ## ruff, mypy, import-linter
 	$(BIN)/ruff check

@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from captionless import __version__, clip
@@ -25,15 +24,13 @@ from captionless.errors import DataError
 from captionless.eval import prompts, results, tables
 from captionless.plan import Run, runs
 from captionless.spec import AlignmentSpec, SourceKind
-from captionless.stages import report, train
+from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
 from captionless.stages.parts import Made, Part, Shard, work
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array
-from captionless.trainer.checkpoint import MODEL, load_model
-from captionless.trainer.infer import encode_points
 
 VERSION = 1
 RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
@@ -42,7 +39,6 @@ _PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
 
 def run(spec: AlignmentSpec) -> None:
     """Evaluates the spec's runs and writes the results."""
-    torch.set_num_threads(spec.resources.threads)
     _Evaluation(spec).run()
 
 
@@ -56,9 +52,7 @@ class _Evaluation:
         self.models = {r.name: Ledger(train.url_of(spec, r)).manifest().digest for r in self.runs}
 
     def run(self) -> None:
-        same = objects.digest(
-            VERSION, self.data.digest, clip_identity(self.spec.clip), self.spec.eval, self.spec.train.points
-        )
+        same = objects.digest(VERSION, self.data.digest, clip_identity(self.spec.clip), self._measured())
         parts = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
         work("eval", "run", Ledger(objects.join(self.url, "runs")), parts, Shard())
         whole = objects.digest(same, self._described(), [p.fingerprint for p in parts])
@@ -69,14 +63,23 @@ class _Evaluation:
 
     def _run_part(self, run: Run, fingerprint: str) -> Part:
         def make(tell: Callable[[int], None]) -> Made:
-            model, _ = load_model(objects.join(train.url_of(self.spec, run), MODEL))
-            shapes = encode_points(model, self.points, self.spec.train.points)
+            shapes = self._encode(run)
             folder = objects.join(self.url, "runs")
             objects.write_bytes(objects.join(folder, f"{run.name}.npy"), encode_array(shapes))
             objects.write_json(objects.join(folder, f"{run.name}.json"), results.evaluate_run(shapes, self.test))
             return Made([f"{run.name}.npy", f"{run.name}.json"], {})
 
         return Part(run.name, fingerprint, 1, make)
+
+    def _encode(self, run: Run) -> NDArray[np.float32]:
+        import torch  # heavy, and needed only where there is work
+
+        from captionless.trainer.checkpoint import load_model
+        from captionless.trainer.infer import encode_points
+
+        torch.set_num_threads(self.spec.resources.threads)
+        model, _ = load_model(train.model_url(self.spec, run))
+        return encode_points(model, self.points, self.spec.train.points)
 
     @cached_property
     def views(self) -> NDArray[np.float32]:
@@ -102,6 +105,10 @@ class _Evaluation:
             self.data.keys, classes, labels, self.views, flat.reshape(len(classes), len(texts[0]), -1), protocol
         )
 
+    def _measured(self) -> list[Any]:
+        """The settings that a run's figures depend on."""
+        return [self.spec.eval.model_dump(mode="json"), self.spec.train.points]
+
     # -- results and report
 
     def _described(self) -> dict[str, Any]:
@@ -109,6 +116,8 @@ class _Evaluation:
         return self.spec.model_dump(by_alias=True, mode="json", exclude={"name", "output", "resources"})
 
     def _make_results(self, tell: Callable[[int], None]) -> Made:
+        from captionless.stages import report  # heavy, as above
+
         folder = objects.join(self.url, "runs")
         evaluated = [
             results.Run(r.weights.value, r.seed, objects.read_json(objects.join(folder, f"{r.name}.json")))
@@ -130,8 +139,7 @@ class _Evaluation:
         packed = Ledger(objects.join(self.spec.root, "pack")).manifest()
         skipped = [s for facts in packed.facts() for s in facts["skipped"]]
         models = {
-            r.name: hashlib.sha256(objects.read_bytes(objects.join(train.url_of(self.spec, r), MODEL))).hexdigest()
-            for r in self.runs
+            r.name: hashlib.sha256(objects.read_bytes(train.model_url(self.spec, r))).hexdigest() for r in self.runs
         }
         return {
             "dataset": source.model_dump(mode="json", include=set(kept)),

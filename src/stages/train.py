@@ -18,11 +18,10 @@ from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.trainer import supervise
-from captionless.trainer.checkpoint import MODEL
 from captionless.trainer.job import Job
 
 PART = "model"
-HISTORY = "history.json"
+MODEL, HISTORY = "model.pt", "history.json"
 
 
 def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> None:
@@ -38,6 +37,11 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
 def url_of(spec: AlignmentSpec, run: Run) -> str:
     """The folder of a run."""
     return objects.join(spec.root, "train", run.name)
+
+
+def model_url(spec: AlignmentSpec, run: Run) -> str:
+    """The trained encoder of a run."""
+    return objects.join(url_of(spec, run), MODEL)
 
 
 def history(spec: AlignmentSpec, run: Run) -> dict[str, Any]:
