@@ -7,6 +7,9 @@ import os
 import signal
 import sys
 
+SUPERVISOR = "CAPTIONLESS_SUPERVISOR"
+"""Environment variable with the process id of a rank's supervisor, torchrun's parent."""
+
 _PR_SET_PDEATHSIG = 1
 
 

@@ -20,11 +20,8 @@ import torch.distributed as dist
 
 from captionless.errors import CaptionlessError
 from captionless.trainer.job import Job
-from captionless.trainer.lifeline import die_with_parent, is_alive
+from captionless.trainer.lifeline import SUPERVISOR, die_with_parent, is_alive
 from captionless.trainer.loop import train
-
-SUPERVISOR = "CAPTIONLESS_SUPERVISOR"
-"""Environment variable with the supervisor's process id."""
 
 
 def main() -> int:
