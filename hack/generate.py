@@ -35,7 +35,7 @@ def _kind(annotation: Any) -> str:
         return " \\| ".join(f"`{m.value}`" for m in annotation)
     origin = get_origin(annotation)
     if origin is Literal:
-        return " \\| ".join(f'`{a}`' if a != "" else '`""`' for a in get_args(annotation))
+        return " \\| ".join(f"`{a}`" if a != "" else '`""`' for a in get_args(annotation))
     if origin is tuple:
         return f"list of {_kind(get_args(annotation)[0])}"
     if origin in (Union, types.UnionType):

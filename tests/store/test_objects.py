@@ -37,9 +37,14 @@ def test_round_trip_ranges_listing_and_removal(root: str) -> None:
 def test_nothing_appears_when_writing_fails(root: str) -> None:
     url = objects.join(root, "whole.bin")
     objects.write_bytes(url, b"before")
-    with pytest.raises(ZeroDivisionError), objects.open_write(url) as file:
-        file.write(b"half")
-        raise ZeroDivisionError
+
+    def failing() -> None:
+        with objects.open_write(url) as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
     assert objects.read_bytes(url) == b"before"
     assert objects.walk(root) == ["whole.bin"]
 

@@ -79,5 +79,5 @@ def test_damage_is_named(tmp_path: Path) -> None:
     Path(index_url(url)).unlink()
     with pytest.raises(DataError, match="index"):
         Shard(url).keys  # noqa: B018
-    with pytest.raises(DataError, match="not a .npy array"):
+    with pytest.raises(DataError, match=r"not a \.npy array"):
         decode_array(b"nonsense", "what")
