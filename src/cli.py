@@ -9,6 +9,7 @@ libraries are imported by the command that needs them, so that `--help` and
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -51,6 +52,7 @@ Shard = Annotated[
 def main() -> NoReturn:
     """The console script."""
     _die_with_parent()
+    logging.basicConfig(format="captionless: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=True)
     except CaptionlessError as error:
@@ -257,8 +259,34 @@ def train(
 
 
 @app.command("eval")
-def eval_(spec: Where, set_: Set = None) -> None:
-    """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html."""
+def eval_(
+    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A spec; or name a checkpoint and data.")] = None,
+    set_: Set = None,
+    checkpoint: Annotated[str | None, typer.Option(metavar="URL", help="A trained encoder, model.pt.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="YAML", help="A file with a `data:` section.")] = None,
+    prompt: Annotated[str, typer.Option(help="paper, released, ensemble, or a template with {}.")] = "paper",
+    split: Annotated[Literal["test", "train", "all"], typer.Option(help="Which objects of the data.")] = "test",
+    out: Annotated[str, typer.Option(metavar="URL", help="Where the JSON goes; - for stdout.")] = "-",
+) -> None:
+    """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html.
+
+    With `--checkpoint` and `--data`: zero-shot classification of any source's objects by one encoder, as in
+    `captionless eval --checkpoint runs/demo/train/avg-seed0/model.pt --data modelnet40.yaml --split all`
+    """
+    if spec is None:
+        if checkpoint is None or data is None:
+            raise typer.BadParameter("without a SPEC both --checkpoint and --data are needed", param_hint="SPEC")
+        import json
+
+        from captionless.stages import clouds
+        from captionless.store import objects
+
+        found = clouds.evaluate(checkpoint, clouds.load_data(data), prompt, split)
+        if out == "-":
+            print(json.dumps(found, indent=1, sort_keys=True))
+        else:
+            objects.write_json(out, found)
+        return
     from captionless import summary
     from captionless.stages import eval as stage
 

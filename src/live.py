@@ -62,7 +62,7 @@ class View:
         due = now - self._told >= _LINE_EVERY
         for name, status, state, seconds in rows:
             changed = self._statuses.get(name, "waiting") != status
-            if changed:
+            if changed and status != "failed":  # a failure is told by the runner, with its log
                 took = f" after {progress.duration(seconds)}" if status != "running" else ""
                 done = f" ({state.done} {state.unit}s)" if state is not None and status == "done" else ""
                 self.say(f"{name}: {status}{took}{done}")

@@ -62,8 +62,7 @@ class Job:
     status: Status = "waiting"
     began: float = 0.0
     seconds: float = 0.0
-    error: CaptionlessError | None = None
-    log: Path | None = None
+    errors: list[CaptionlessError] = field(default_factory=list)
 
     def progress(self) -> progress.State | None:
         """All workers' progress as one; None before any has told."""
@@ -159,8 +158,10 @@ class _Runner:
         failed = [j for j in self.jobs.values() if j.status == "failed"]
         if self.stopping:
             raise Interrupted("stopped; run the same command again to go on from what is whole")
-        if failed and (error := failed[0].error) is not None:
-            raise type(error)(f"{failed[0].stage.name}: {error}")
+        if failed:
+            job = failed[0]
+            lines = dict.fromkeys(line for error in job.errors for line in str(error).splitlines())
+            raise type(job.errors[0])("\n".join(f"{job.stage.name}: {line}" for line in lines))
 
     def _step(self) -> bool:
         """Collects what ended, starts what can start; False when nothing runs and nothing can."""
@@ -215,11 +216,11 @@ class _Runner:
         if code is None:
             return
         del job.running[index]
-        if code != 0 and job.status != "failed":
-            job.status, job.log = ("stopped" if self.stopping else "failed"), worker.log
-            job.error = self._error(code, worker)
+        if code != 0:
+            job.status = "stopped" if self.stopping else "failed"
+            job.errors.append(self._error(code, worker))
             if job.status == "failed":
-                self.view.say(f"{job.stage.name}: failed: {job.error} (log: {worker.log})")
+                self.view.say(f"{job.stage.name}: failed, its log: {worker.log}")
         if not job.running and not job.to_start and job.status == "running":
             job.status = "done"
         job.seconds = time.monotonic() - job.began
@@ -231,7 +232,7 @@ class _Runner:
             line = ""
         if not line:
             how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            line = f"{how}; its log: {worker.log}"
+            line = f"{how}; see its log: {worker.log}"
         return _CLASSES.get(code, Retryable)(line)
 
     def _rows(self) -> list[tuple[str, Status, progress.State | None, float]]:

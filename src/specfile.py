@@ -22,7 +22,7 @@ from captionless.store import objects
 
 def load(where: str, overrides: Sequence[str] = ()) -> AlignmentSpec:
     """The spec at `where` (path, URL, or `-` for stdin) with `a.b=c` overrides. SpecError tells what is wrong."""
-    return build(_document(where), overrides, where)
+    return build(document(where), overrides, where)
 
 
 def build(document: dict[str, Any], overrides: Sequence[str] = (), where: str = "spec") -> AlignmentSpec:
@@ -35,11 +35,16 @@ def build(document: dict[str, Any], overrides: Sequence[str] = (), where: str = 
     try:
         return AlignmentSpec.model_validate(document)
     except ValidationError as error:
-        problems = error.errors()
-        wrong = {e["loc"] for e in problems}
-        # A list whose items are wrong also counts as too short: the item's line says it all.
-        told = [e for e in problems if not (e["type"] == "too_short" and any(w[:-1] == e["loc"] for w in wrong if w))]
-        raise SpecError("\n".join(f"{where}: {_tell(e)}" for e in told)) from None
+        raise told(error, where) from None
+
+
+def told(error: ValidationError, where: str, model: type[BaseModel] = AlignmentSpec) -> SpecError:
+    """pydantic's findings about a document as one line each."""
+    problems = error.errors()
+    wrong = {e["loc"] for e in problems}
+    # A list whose items are wrong also counts as too short: the item's line says it all.
+    kept = [e for e in problems if not (e["type"] == "too_short" and any(w[:-1] == e["loc"] for w in wrong if w))]
+    return SpecError("\n".join(f"{where}: {_tell(e, model)}" for e in kept))
 
 
 def dump(spec: AlignmentSpec) -> str:
@@ -48,7 +53,8 @@ def dump(spec: AlignmentSpec) -> str:
     return text
 
 
-def _document(where: str) -> dict[str, Any]:
+def document(where: str) -> dict[str, Any]:
+    """The parsed YAML mapping at a path, a URL or stdin; SpecError when it is none."""
     try:
         text = sys.stdin.read() if where == "-" else objects.read_bytes(where).decode()
     except FileNotFoundError:
@@ -94,11 +100,11 @@ def _snake(camel: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in camel)
 
 
-def _tell(error: ErrorDetails) -> str:
+def _tell(error: ErrorDetails, model: type[BaseModel]) -> str:
     path = ".".join(str(p) for p in error["loc"]) or "the spec"
     kind, context, value = error["type"], error.get("ctx") or {}, error.get("input")
     if kind == "extra_forbidden":
-        siblings = _fields_at(error["loc"][:-1])
+        siblings = _fields_at(error["loc"][:-1], model)
         return (
             f"{path}: unknown field{did_you_mean(str(error['loc'][-1]), siblings)} (known here: {', '.join(siblings)})"
         )
@@ -119,9 +125,8 @@ def _tell(error: ErrorDetails) -> str:
     return f"{path}: {message}, found {value!r}"
 
 
-def _fields_at(location: Sequence[int | str]) -> list[str]:
+def _fields_at(location: Sequence[int | str], model: type[BaseModel]) -> list[str]:
     """The field names of the section at a path."""
-    model: type[BaseModel] = AlignmentSpec
     for step in location:
         for name, field in model.model_fields.items():
             if step in (name, field.alias):

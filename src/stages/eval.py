@@ -159,7 +159,9 @@ class _Evaluation:
         }
 
     def _timing(self) -> dict[str, float]:
-        return {r.name: train.history(self.spec, r).get("seconds", 0.0) for r in self.runs}
+        """Seconds of the process that finished each training; one that was resumed counts from there."""
+        records = {r.name: Ledger(train.url_of(self.spec, r)).record(train.PART) for r in self.runs}
+        return {name: float(record.facts["seconds"]) for name, record in records.items() if record}
 
 
 def _host() -> dict[str, Any]:

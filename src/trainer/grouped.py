@@ -115,7 +115,7 @@ class _LinearNormMax(torch.autograd.Function):
         sign = torch.where(gain < 0, -1.0, 1.0).to(gain.dtype)
         signed = weight * sign.unsqueeze(1)
         h_mean = centres.mean((0, 1))
-        pivot = signed @ h_mean  # the mean of the outputs, so that block values are centred
+        pivot = signed @ h_mean  # the mean of the outputs
         best = h.new_empty(batch * m, weight.shape[0])
         winner = torch.empty(best.shape, dtype=torch.int32)
         sums = torch.zeros(2, weight.shape[0], dtype=torch.float64)
@@ -125,15 +125,15 @@ class _LinearNormMax(torch.autograd.Function):
         for start in range(0, batch * m, step):
             rows = centres[start : start + step].view(-1, channels)
             block = buffer[: rows.shape[0]]
-            torch.addmm(-pivot, rows, transposed, out=block)
-            _block_max(*map(_array, (block, sums, best[start : start + step], winner[start : start + step])))
+            torch.mm(rows, transposed, out=block)
+            _block_max(*map(_array, (block, pivot, sums, best[start : start + step], winner[start : start + step])))
         if norm.training:
             # the rounding of h_mean leaves a rest in sums[0], which `merge` accounts for
             mean, rstd, count = norm.merge(sums[0], sums[1], pivot, centres.shape[0] * k, sign)
         else:
             mean, count = norm.running_mean * sign, 0
             rstd = torch.rsqrt(norm.running_var + norm.eps)
-        normal = (best + (pivot - mean)) * rstd
+        normal = (best - mean) * rstd
         ctx.save_for_backward(h, signed, sign, gain, rstd, normal, winner, h_mean, mean - pivot)
         ctx.count = count
         return torch.addcmul(bias, normal, gain.abs()).view(batch, m, -1)
@@ -151,14 +151,14 @@ class _LinearNormMax(torch.autograd.Function):
         slope = scale * rstd * average[1]
         offset = scale * average[0] - slope * shift
         inner = signed.t() @ (slope.unsqueeze(1) * signed)
-        dh = torch.addmm(inner @ h_mean - offset @ signed, rows, inner, alpha=-1)
-        total = rows.sum(0)
+        constant = inner @ h_mean - offset @ signed
+        dh = rows @ inner.neg_()
+        total = h_mean * len(rows)
         second = rows.t() @ rows - torch.outer(h_mean, total)
         d_signed = -(torch.outer(offset, total) + slope.unsqueeze(1) * (signed @ second))
         sparse = (grad * scale).contiguous()
-        _add_winners(
-            *map(_array, (sparse, winner, h.view(-1, k, channels), signed, dh.view(-1, k, channels), d_signed))
-        )
+        groups = h.view(-1, k, channels), dh.view(-1, k, channels)
+        _add_winners(*map(_array, (sparse, winner, signed, constant, *groups, d_signed)))
         return dh.view_as(h), d_signed * sign.unsqueeze(1), sums[1] * sign, sums[0], None
 
 
@@ -283,8 +283,15 @@ def _gather_backward(
 
 
 @numba.njit(cache=True, nogil=True)
-def _block_max(block: NDArray[Any], sums: NDArray[np.float64], best: NDArray[Any], winner: NDArray[np.int32]) -> None:
-    """Sums of a block's values and squares into `sums`; per centre the first largest value and its neighbour."""
+def _block_max(
+    block: NDArray[Any],
+    pivot: NDArray[Any],
+    sums: NDArray[np.float64],
+    best: NDArray[Any],
+    winner: NDArray[np.int32],
+) -> None:
+    """`sums` += those of a block's values less the pivot, and of their squares; per centre the first largest value
+    and its neighbour."""
     centres, channels = best.shape
     k = block.shape[0] // centres
     first, second = np.empty(channels, block.dtype), np.empty(channels, block.dtype)
@@ -294,14 +301,15 @@ def _block_max(block: NDArray[Any], sums: NDArray[np.float64], best: NDArray[Any
         for c in range(channels):
             top[c] = row[c]
             who[c] = 0
-            first[c] = row[c]
-            second[c] = row[c] * row[c]
+            first[c] = row[c] - pivot[c]
+            second[c] = first[c] * first[c]
         for n in range(1, k):
             row = block[i * k + n]
             for c in range(channels):
                 value = row[c]
-                first[c] += value
-                second[c] += value * value
+                d = value - pivot[c]
+                first[c] += d
+                second[c] += d * d
                 larger = value > top[c]
                 who[c] = np.int32(n) if larger else who[c]
                 top[c] = value if larger else top[c]
@@ -314,15 +322,21 @@ def _block_max(block: NDArray[Any], sums: NDArray[np.float64], best: NDArray[Any
 def _add_winners(
     grad: NDArray[Any],
     winner: NDArray[np.int32],
-    h: NDArray[Any],
     weight: NDArray[Any],
+    constant: NDArray[Any],
+    h: NDArray[Any],
     dh: NDArray[Any],
     d_weight: NDArray[Any],
 ) -> None:
-    """Add the sparse part of the gradient: each channel's goes through the neighbour that won the maximum."""
+    """Add the sparse part of the gradient: each channel's goes through the neighbour that won the maximum. And add
+    to dh's rows what the mean's gradient gives to all of them."""
     centres, outputs = grad.shape
-    channels = h.shape[2]
+    _, k, channels = h.shape
     for i in range(centres):
+        for n in range(k):
+            row = dh[i, n]
+            for c in range(channels):
+                row[c] += constant[c]
         for o in range(outputs):
             g = grad[i, o]
             n = winner[i, o]

@@ -103,6 +103,18 @@ def _squared(radius: float, dtype: torch.dtype) -> np.floating:
     return scalar(radius) * scalar(radius)
 
 
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})  # lets the maximum be taken in vector lanes
+def _first_largest(values: NDArray[np.floating]) -> int:
+    """The first index of the largest of some values >= 0."""
+    largest = values[0]
+    for value in values:
+        largest = max(largest, value)
+    for j in range(len(values)):
+        if values[j] == largest:
+            return j
+    return 0
+
+
 @numba.njit(cache=True, nogil=True)
 def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) -> None:
     batch, n, _ = xyz.shape
@@ -121,12 +133,7 @@ def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) ->
                 dx, dy, dz = x[j] - px, y[j] - py, z[j] - pz
                 d = (dx * dx + dy * dy) + dz * dz
                 distance[j] = min(d, distance[j])
-            last = 0
-            best = distance[0]
-            for j in range(1, n):
-                if distance[j] > best:
-                    best = distance[j]
-                    last = j
+            last = _first_largest(distance)
             out[b, i] = last
 
 

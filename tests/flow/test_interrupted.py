@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.flow.conftest import Finished, call, command, comparable, environment, write_spec
 
 pytestmark = pytest.mark.flow

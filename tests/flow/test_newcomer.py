@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trimesh
+
 from tests.flow.conftest import call
 
 pytestmark = pytest.mark.flow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import webdataset
+
 from tests.flow.conftest import Finished, call, comparable
 
 pytestmark = pytest.mark.flow

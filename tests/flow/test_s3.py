@@ -9,6 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+
 from tests.flow.conftest import Finished, call, comparable, write_spec
 
 pytestmark = pytest.mark.flow
