@@ -3,7 +3,7 @@
 A step is a pure function of the state before it and of (seed, step): the batch, the views, the augmentation and the
 dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser and the history, and no
 generator state, and a run that was stopped anywhere and started again ends with the weights and the history of the
-undisturbed one, bit for bit on a CPU with the same ranks, threads and versions.
+undisturbed one, bit for bit on a CPU with the same ranks, threads and versions; only `seconds` is its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,10 +63,11 @@ class Run:
         self.optimizer = AdamW(self.parameters, self.spec.optim)
         self.history: History = {name: [] for name in _METRICS}
         self.done = 0
+        self.seconds = 0.0
 
     def step(self) -> None:
         """One optimisation step on the next global batch, its metrics appended to the history."""
-        step, optim = self.done, self.spec.optim
+        step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.data.batch(step, self.rank, self.world)
         log_weight = self.weights(batch.keys, batch.categories)
         torch.manual_seed(number("dropout", self.job.seed, step, self.rank))
@@ -90,6 +92,7 @@ class Run:
         for name, value in zip(_METRICS, values, strict=True):
             self.history[name].append(value)
         self.done += 1
+        self.seconds += time.monotonic() - began
 
     def _share(self, batch: Batch, log_weight: Tensor, scale: Tensor) -> Tensor:
         image = torch.from_numpy(batch.image).to(self.device)
@@ -107,6 +110,7 @@ class Run:
                 "log_scale": self.log_scale.detach(),
                 "optimizer": self.optimizer.state_dict(),
                 "history": self.history,
+                "seconds": self.seconds,
             }
             checkpoint.save(self.job.run, self.done, state, self.spec.keep_checkpoints)
 
@@ -123,13 +127,14 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
             with torch.no_grad():
                 self.log_scale.copy_(state["log_scale"])
-            self.history, self.done = state["history"], state["step"]
+            self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
 
     def finish(self) -> None:
         """Store history.json, then the model file, which says that the run is complete (rank 0)."""
         if self.rank == 0:
             url = objects.join(self.job.run, HISTORY)
-            objects.write_bytes(url, (json.dumps({"run": self.job.title, **self.history}) + "\n").encode())
+            document = {"run": self.job.title, "seconds": self.seconds, "step": list(range(self.done)), **self.history}
+            objects.write_bytes(url, (json.dumps(document) + "\n").encode())
             meta = {
                 "fingerprint": self.fingerprint,
                 "step": self.done,

@@ -39,7 +39,9 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
-    _farthest_point_sample(xyz.numpy(), out.numpy())
+    distance = torch.empty(xyz.shape[1], dtype=xyz.dtype)
+    bits = distance.view(torch.int64 if xyz.dtype == torch.float64 else torch.int32)
+    _farthest_point_sample(xyz.numpy(), distance.numpy(), bits.numpy(), out.numpy())
     return out
 
 
@@ -103,24 +105,14 @@ def _squared(radius: float, dtype: torch.dtype) -> np.floating:
     return scalar(radius) * scalar(radius)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})  # lets the maximum be taken in vector lanes
-def _first_largest(values: NDArray[np.floating]) -> int:
-    """The first index of the largest of some values >= 0."""
-    largest = values[0]
-    for value in values:
-        largest = max(largest, value)
-    for j in range(len(values)):
-        if values[j] == largest:
-            return j
-    return 0
-
-
 @numba.njit(cache=True, nogil=True)
-def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) -> None:
+def _farthest_point_sample(
+    xyz: NDArray[np.floating], distance: NDArray[np.floating], bits: NDArray[np.signedinteger], out: NDArray[np.int64]
+) -> None:
+    """`distance` is scratch space for (N,) distances, `bits` the same memory read as integers of that width."""
     batch, n, _ = xyz.shape
     m = out.shape[1]
     x, y, z = np.empty(n, xyz.dtype), np.empty(n, xyz.dtype), np.empty(n, xyz.dtype)
-    distance = np.empty(n, xyz.dtype)
     for b in range(batch):
         for j in range(n):
             x[j], y[j], z[j] = xyz[b, j, 0], xyz[b, j, 1], xyz[b, j, 2]
@@ -128,13 +120,37 @@ def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) ->
         last = 0
         out[b, 0] = 0
         for i in range(1, m):
-            px, py, pz = x[last], y[last], z[last]
-            for j in range(n):  # vectorised: no index is carried in this pass
-                dx, dy, dz = x[j] - px, y[j] - py, z[j] - pz
-                d = (dx * dx + dy * dy) + dz * dz
-                distance[j] = min(d, distance[j])
-            last = _first_largest(distance)
-            out[b, i] = last
+            _keep_nearer(x, y, z, x[last], y[last], z[last], distance)
+            out[b, i] = _first_largest(bits)
+            last = out[b, i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})  # a minimum in one instruction; no value changes
+def _keep_nearer(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    z: NDArray[np.floating],
+    px: np.floating,
+    py: np.floating,
+    pz: np.floating,
+    distance: NDArray[np.floating],
+) -> None:
+    for j in range(len(x)):
+        dx, dy, dz = x[j] - px, y[j] - py, z[j] - pz
+        distance[j] = min((dx * dx + dy * dy) + dz * dz, distance[j])
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_largest(bits: NDArray[np.signedinteger]) -> np.signedinteger:
+    """The first index of the largest of some floats >= 0, which order as their bits do: integer loops vectorise."""
+    largest = bits[0]
+    for value in bits:
+        largest = max(largest, value)
+    end = bits.dtype.type(len(bits))
+    first = end
+    for j in range(len(bits)):
+        first = min(first, bits.dtype.type(j) if bits[j] == largest else end)
+    return first
 
 
 @numba.njit(cache=True, nogil=True)

@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.trainer import reference, synthetic
 
 from captionless.errors import DataError, SpecError
 from captionless.spec import Weights
@@ -12,6 +11,7 @@ from captionless.store.similarity import open_similarity
 from captionless.trainer import loss
 from captionless.trainer.data import TrainingData
 from captionless.trainer.weights import WeightSource, entropy
+from tests.trainer import reference, synthetic
 
 
 @pytest.fixture(scope="module")

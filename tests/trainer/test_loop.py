@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.trainer import synthetic
 
 from captionless.errors import Interrupted, SpecError
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer import checkpoint, loop
 from captionless.trainer.infer import encode_points
+from tests.trainer import synthetic
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(root: Path, run: str) -> tuple[dict, dict]:
+    """Final weights and history, the time it took apart."""
     model, meta = checkpoint.load_model(str(root / run))
-    return {**model.state_dict(), "log_scale": torch.tensor(meta["log_scale"])}, json.loads(
-        (root / run / "history.json").read_text()
-    )
+    history = json.loads((root / run / "history.json").read_text())
+    assert history.pop("seconds") > 0
+    return {**model.state_dict(), "log_scale": torch.tensor(meta["log_scale"])}, history
 
 
 def after(steps: int) -> Callable[[], bool]:
@@ -37,6 +38,7 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(root: Path, weigh
     loop.train(synthetic.job(root, f"{weights}-whole", weights))
     state, history = outcome(root, f"{weights}-whole")
     assert [len(history[name]) for name in ("loss", "scale", "lr", "grad_norm", "weight_entropy")] == [6] * 5
+    assert history["step"] == list(range(6))
     for stops in ([1], [5], [1, 2, 1]):
         job = synthetic.job(root, f"{weights}-{stops}", weights)
         for steps in stops:

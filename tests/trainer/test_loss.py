@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.trainer import reference
 from torch.nn import functional
 
 from captionless.errors import DataError, SpecError
 from captionless.trainer import loss
+from tests.trainer import reference
 
 
 def pairs(n: int, d: int = 6, seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
