@@ -42,10 +42,10 @@ demo-furniture: venv ## The flow on 820 real furniture meshes (Debian's sweethom
 	$(BIN)/captionless run examples/furniture/furniture.yaml
 
 test: venv lint ## Lint and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-fast: venv ## Tests without the whole flow
-	$(BIN)/pytest -m "not flow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not flow"
 
 generate: venv ## Renew what is generated from the code (docs/spec.md)
 	$(BIN)/python hack/generate.py

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from tests.flow.conftest import environment, write_spec
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +26,7 @@ def test_every_folder_of_code_is_a_listed_package() -> None:
 
 
 @pytest.mark.flow
+@pytest.mark.xdist_group("flow")
 def test_a_wheel_installs_and_works_outside_the_checkout(tmp_path: Path) -> None:
     scripts = Path(sys.executable).parent
     checkout = tmp_path / "checkout"  # building leaves its traces beside the sources

@@ -13,7 +13,7 @@ import pytest
 
 from tests.flow.conftest import Finished, call, command, comparable, environment, write_spec
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
 
 KILLS = 10
 

@@ -10,7 +10,7 @@ import webdataset
 
 from tests.flow.conftest import Finished, call, comparable
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
 
 
 def _times(folder: Path) -> dict[str, int]:

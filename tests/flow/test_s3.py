@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.flow.conftest import Finished, call, comparable, write_spec
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
 
 BUCKET = "captionless-tests"
 
