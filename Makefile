@@ -38,7 +38,8 @@ demo-seeds: venv ## The demo with three seeds: the table in docs/results.md
 	$(BIN)/captionless run examples/demo.yaml --set name=demo-seeds --set train.seeds=[0,1,2]
 
 demo-furniture: venv ## The flow on 820 real furniture meshes (Debian's sweethome3d-furniture)
-	$(BIN)/python examples/furniture/make_manifest.py --out runs/furniture
+	$(BIN)/python examples/furniture/make_manifest.py runs/furniture-meshes
+	$(BIN)/python examples/furniture/make_landmarks.py runs/furniture-meshes/landmarks.jsonl
 	$(BIN)/captionless run examples/furniture/furniture.yaml
 
 test: venv lint ## Lint and all tests

@@ -81,8 +81,7 @@ def _summary(spec: AlignmentSpec, training: int, unseen: int) -> str:
 
 def _curve(spec: AlignmentSpec, run: Run) -> shown.History:
     history = train.history(spec, run)
-    steps = range(1, len(history["loss"]) + 1)
-    return shown.History(run.weights.value, run.seed, steps, history["loss"], history["scale"])
+    return shown.History(run.weights.value, run.seed, history["step"], history["loss"], history["scale"])
 
 
 def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.Neighbours]:

@@ -8,7 +8,6 @@ trainer itself; here is only decided whether there is anything left to do.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from captionless import clip
@@ -46,7 +45,7 @@ def model_url(spec: AlignmentSpec, run: Run) -> str:
 
 
 def history(spec: AlignmentSpec, run: Run) -> dict[str, Any]:
-    """The finished run's curves, one value a step: `loss`, `scale` and more."""
+    """The finished run's `seconds`, and its curves: lists `step`, `loss`, `scale` and more."""
     return dict(objects.read_json(objects.join(url_of(spec, run), HISTORY)))
 
 
@@ -71,9 +70,8 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
     fingerprint = objects.digest(job.fingerprint(data_digest), spec.resources.processes, spec.resources.threads)
     ledger = Ledger(url)
     if ledger.whole(PART, fingerprint) is None:
-        began = time.monotonic()
         supervise.run(job, spec.resources.processes, logs_folder(spec) / f"train-{run.name}.ranks.log")
-        ledger.commit(PART, fingerprint, [MODEL, HISTORY], {"seconds": round(time.monotonic() - began, 1)})
+        ledger.commit(PART, fingerprint, [MODEL, HISTORY], {})
     else:
         with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
             pass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import webdataset
 
+from captionless.precompute import world
+from captionless.precompute.pointcloud import sample_surface
 from tests.flow.conftest import Finished, call, comparable
 
 pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
@@ -102,3 +106,31 @@ def test_stages_by_hand_in_shards_give_the_same_data(finished: Finished, tmp_pat
     assert done.returncode == 0, done.stderr
     theirs = finished.folder / "out" / "similarity" / "i2i" / "chair.sim"
     assert (tmp_path / "sim" / "chair.sim").read_bytes() == theirs.read_bytes()
+
+
+def test_a_checkpoint_is_measured_on_labelled_clouds(finished: Finished, tmp_path: Path) -> None:
+    classes = ["chair", "lamp", "table"]
+    clouds, labels = [], []
+    for label, category in enumerate(classes):
+        for index in range(4):
+            key = f"{category}-{index}"
+            built = world.build(key, category, world.draw(category, index, 5, held_out=True), seed=5)
+            points, _ = sample_surface(built.mesh, 128, index)
+            clouds.append(points[:, [0, 2, 1]] * [1, -1, 1])  # as a z-up file has them
+            labels.append(label)
+    np.savez(tmp_path / "clouds.npz", points=np.array(clouds, np.float32), labels=labels, classes=classes)
+    (tmp_path / "clouds.yaml").write_text(f"source: {{kind: points, url: {tmp_path}/clouds.npz, up: z}}")
+    checkpoint = finished.folder / "out" / "train" / "avg-seed0" / "model.pt"
+    done = call(
+        "eval", "--checkpoint", str(checkpoint), "--data", "clouds.yaml", "--split", "all", "--out", "found.json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["figures"]["objects"] == 12
+    assert found["figures"]["classes"] == classes
+    assert 0 <= found["figures"]["zero_shot"]["top1"] <= 1
+    assert found["provenance"]["clip"]["model"] == "captionless-demo"
+    lost = call("eval", "--checkpoint", "nowhere.pt", "--data", "clouds.yaml", cwd=tmp_path)
+    assert lost.returncode == 65
+    assert "no such model file" in lost.stderr
