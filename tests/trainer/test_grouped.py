@@ -24,35 +24,73 @@ def close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-9) ->
     assert (got - expected).norm() <= tolerance * expected.norm().clamp_min(1e-6)
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("fused", ["gather_norm_relu", "linear_norm_max"])
-def test_fused_steps_equal_plain_torch(fused: str, training: bool) -> None:
+BATCH, N, M, K, C, D = 3, 40, 20, 6, 5, 8
+
+
+def padded_index() -> torch.Tensor:
+    """Groups as a ball query makes them: distinct neighbours in rising order, then copies of the first."""
     g = torch.Generator().manual_seed(1)
-    batch, n, m, k, c, d = 3, 40, 20, 6, 5, 8
-    if fused == "gather_norm_relu":
-        a = torch.randn(batch, n, c, generator=g, dtype=torch.float64) + 3.0
-        b = torch.randn(batch, m, c, generator=g, dtype=torch.float64)
-        inputs = [a, b]
-        index = torch.randint(n, (batch, m, k), generator=g)
-        extra, channels = [index], c
-    else:
-        h = torch.relu(torch.randn(batch, m, k, c, generator=g, dtype=torch.float64))
-        inputs = [h, torch.randn(d, c, generator=g, dtype=torch.float64)]
-        extra, channels = [], d
+    index = torch.rand(BATCH, M, N, generator=g).topk(K, dim=-1).indices.sort(dim=-1).values
+    found = torch.randint(1, K + 1, (BATCH, M, 1), generator=g)
+    return torch.where(torch.arange(K) < found, index, index[..., :1])
+
+
+def expanded(rows: torch.Tensor, groups: grouped.Groups) -> torch.Tensor:
+    """Merged rows with their copies again, (B M K, C)."""
+    sizes = groups.starts.diff()
+    place = torch.arange(K).expand(len(sizes), K)
+    return rows[(groups.starts[:-1, None] + torch.where(place < sizes[:, None], place, 0)).flatten()]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("merge", [True, False])
+def test_fused_steps_equal_plain_torch(merge: bool, training: bool) -> None:
+    """Both steps, one after the other: the rows between them are compared as well."""
+    g = torch.Generator().manual_seed(2)
+    leaves = [
+        torch.randn(BATCH, N, C, generator=g, dtype=torch.float64) + 3.0,
+        torch.randn(BATCH, M, C, generator=g, dtype=torch.float64),
+        torch.randn(D, C, generator=g, dtype=torch.float64),
+    ]
+    factors = torch.randn(BATCH, M, D, generator=g, dtype=torch.float64)
     results = []
-    for function in (getattr(grouped, fused), getattr(grouped, fused + "_torch")):
-        layer = norm(channels, 2).train(training)
-        if fused == "gather_norm_relu":
-            layer.weight.data[0] = 0.0  # a channel switched off; under a maximum it would leave the winner undefined
-        leaves = [x.clone().requires_grad_() for x in inputs]
-        out = function(*leaves, *extra, layer)
-        (out * torch.linspace(-1, 2, out.numel(), dtype=torch.float64).view_as(out)).sum().backward()
-        buffers = [layer.running_mean, layer.running_var, layer.num_batches_tracked.double()]
-        results.append([out.detach(), *(x.grad for x in leaves), layer.weight.grad, layer.bias.grad, *buffers])
-        with torch.no_grad():
-            results[-1].append(function(*inputs, *extra, layer.eval()))
+    for suffix, groups in (
+        ("", grouped.group(padded_index(), merge)),
+        ("_torch", grouped.group(padded_index(), False)),
+    ):
+        first, last = norm(C, 2).train(training), norm(D, 3).train(training)
+        first.weight.data[0] = 0.0  # a channel switched off
+        a, b, weight = (x.clone().requires_grad_(training) for x in leaves)
+        with torch.set_grad_enabled(training):
+            rows = getattr(grouped, "gather_norm_relu" + suffix)(a, b, groups, first)
+            out = getattr(grouped, "linear_norm_max" + suffix)(rows, weight, last, groups)
+        results.append([expanded(rows, groups), out, *first.buffers(), *last.buffers()])
+        if training:
+            (out * factors).sum().backward()
+            results[-1] += [x.grad for x in (a, b, weight, *first.parameters(), *last.parameters())]
     for got, expected in zip(*results, strict=True):
-        close(got, expected)
+        close(got.double(), expected.double())
+
+
+def test_merged_groups_count_their_copies() -> None:
+    index = padded_index()
+    groups = grouped.group(index, True)
+    for g, row in enumerate(index.view(-1, K).tolist()):
+        assert groups.starts[g + 1] - groups.starts[g] == len(set(row))
+        assert groups.copies[g] == row.count(row[0])
+    with pytest.raises(ValueError, match="fused"):
+        grouped.linear_norm_max_torch(torch.ones(3, C), torch.ones(D, C), norm(D, 0), groups)
+
+
+def test_gradients_in_evaluation_mode_reach_everything() -> None:
+    """As fine-tuning with frozen statistics needs them."""
+    groups = grouped.group(padded_index(), grouped.can_merge(torch.ones(1), norm(C, 2).eval()))
+    a = torch.randn(BATCH, N, C, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(BATCH, M, C, dtype=torch.float64, requires_grad=True)
+    rows = grouped.gather_norm_relu(a, b, groups, norm(C, 2).eval())
+    grouped.linear_norm_max(rows, torch.ones(D, C).double(), norm(D, 3).eval(), groups).sum().backward()
+    assert float(a.grad.norm()) > 0
+    assert float(b.grad.norm()) > 0
 
 
 def test_batch_norm_equals_torch() -> None:
@@ -74,7 +112,7 @@ def test_statistics_do_not_cancel_in_float32() -> None:
     x = torch.randn(4096, 3, generator=torch.Generator().manual_seed(5)) * 0.01 + 1000
     exact = torch.nn.functional.batch_norm(x.double(), None, None, training=True)
     a, index = x.view(1, -1, 3), torch.arange(4096).view(1, 1, -1)
-    got = grouped.gather_norm_relu(a, torch.zeros(1, 1, 3), index, BatchNorm(3))
+    got = grouped.gather_norm_relu(a, torch.zeros(1, 1, 3), grouped.group(index, True), BatchNorm(3))
     assert (got.view(-1, 3) - exact.relu()).abs().max() < 1e-2  # float32 resolves 1000 +- 0.01 to 6e-5
 
 

@@ -39,7 +39,7 @@ from torch.nn import functional
 
 from captionless.trainer import ops
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.grouped import gather_norm_relu, linear_norm_max
+from captionless.trainer.grouped import can_merge, gather_norm_relu, group, linear_norm_max
 from captionless.trainer.norm import BatchNorm
 
 _RADIUS_SCALING = 1.5
@@ -92,10 +92,11 @@ class SetAbstraction(nn.Module):
         first, *between, last = (cast(LinearNorm, layer) for layer in self.layers)
         weight = first.linear.weight
         a = functional.linear(torch.cat([xyz / radius, features], dim=-1), weight)
-        h = gather_norm_relu(a, functional.linear(centers / radius, weight[:, :3]), index, first.norm)
+        groups = group(index, merge=not between and can_merge(a, first.norm))
+        h = gather_norm_relu(a, functional.linear(centers / radius, weight[:, :3]), groups, first.norm)
         for layer in between:
             h = functional.relu(layer(h))
-        return linear_norm_max(h, last.linear.weight, last.norm)
+        return linear_norm_max(h, last.linear.weight, last.norm, groups)
 
 
 class PointNext(Encoder):
