@@ -19,7 +19,7 @@ venv: $(STAMP) ## Make .venv with everything that is needed
 
 $(STAMP): $(BIN)/uv
 	hack/ensure-opengl $(BIN)/python
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	rm -rf build/__editable__.* src/*.egg-info
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall-package captionless \
 		--config-settings editable_mode=strict --editable .

@@ -8,10 +8,8 @@ libraries are imported by the command that needs them, so that `--help` and
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import sys
 from typing import Annotated, Literal, NoReturn
 
@@ -21,6 +19,7 @@ from rich.table import Table
 
 from captionless import __version__, specfile
 from captionless.errors import CaptionlessError, Interrupted, SpecError
+from captionless.lifeline import die_with_parent
 from captionless.spec import AlignmentSpec, Weights
 from captionless.stages import parts
 
@@ -51,7 +50,7 @@ Shard = Annotated[
 
 def main() -> NoReturn:
     """The console script."""
-    _die_with_parent()
+    _of_the_runner()
     logging.basicConfig(format="captionless: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=True)
@@ -81,14 +80,13 @@ def _fail(error: CaptionlessError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _die_with_parent() -> None:
-    """Under the local runner: end when it is killed, so that no orphan goes on writing (Linux)."""
+def _of_the_runner() -> None:
+    """Under the local runner: end when it is killed."""
     from captionless.local import DIE_WITH_PARENT
 
     parent = os.environ.pop(DIE_WITH_PARENT, "")
-    if parent and sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if parent:
+        die_with_parent()
         if os.getppid() != int(parent):
             os._exit(Interrupted.exit_code)
 

@@ -73,7 +73,7 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str = "object", done: int = 0):
         self.state = State(title, unit, total, done)
         self._start, self._before = time.monotonic(), done
-        self._shown = 0.0
+        self._shown = self._start
         self._path = os.environ.get(VARIABLE, "")
         self._bar: Any = None
 
@@ -94,6 +94,9 @@ class Progress:
         self._show(force=True)
         if self._bar is not None:
             self._bar.stop()
+        elif not self._path:
+            nothing = self.state.total == self._before and kind is None
+            print(f"{self.state.title}: nothing left to do" if nothing else line(self.state), file=sys.stderr)
 
     def _show(self, force: bool = False) -> None:
         now = time.monotonic()
@@ -109,7 +112,7 @@ class Progress:
                     with open(temporary, "w") as file:
                         json.dump(asdict(state), file, default=float)
                     os.replace(temporary, self._path)
-        elif now - self._shown >= _LINE_EVERY or (force and state.done > self._before):
+        elif now - self._shown >= _LINE_EVERY:
             self._shown = now
             print(line(state), file=sys.stderr, flush=True)
 

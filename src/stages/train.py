@@ -66,8 +66,7 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
         threads=spec.resources.threads,
         device=spec.resources.device,
     )
-    # The number of ranks and threads moves the last bits, so a result is of its numbers.
-    fingerprint = objects.digest(job.fingerprint(data_digest), spec.resources.processes, spec.resources.threads)
+    fingerprint = job.fingerprint(data_digest)
     ledger = Ledger(url)
     if ledger.whole(PART, fingerprint) is None:
         supervise.run(job, spec.resources.processes, logs_folder(spec) / f"train-{run.name}.ranks.log")

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from captionless import progress
 from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError
+from captionless.lifeline import SUPERVISOR, die_with_parent
 from captionless.trainer.job import Job
-from captionless.trainer.lifeline import SUPERVISOR, die_with_parent
 
 _SEVERITY: tuple[type[CaptionlessError], ...] = (SpecError, DataError, Interrupted, Retryable)
 """Which cause speaks for the run when ranks ended differently: the earliest named here."""

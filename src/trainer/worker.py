@@ -19,8 +19,8 @@ import torch
 import torch.distributed as dist
 
 from captionless.errors import CaptionlessError
+from captionless.lifeline import SUPERVISOR, die_with_parent, is_alive
 from captionless.trainer.job import Job
-from captionless.trainer.lifeline import SUPERVISOR, die_with_parent, is_alive
 from captionless.trainer.loop import train
 
 
