@@ -257,7 +257,7 @@ def check(model: str, pretrained: str | None) -> None:
         )
     tags = list_pretrained_tags_by_model(model.replace("/", "-"))
     if not pretrained:
-        known = f"a tag ({', '.join(tags)}), a path or a URL" if tags else "a path or a URL of a checkpoint"
+        known = f"a tag ({_some(tags)}), a path or a URL" if tags else "a path or a URL of a checkpoint"
         raise SpecError(f'clip.pretrained: "{model}" needs weights: {known}')
     if is_pretrained_cfg(model.replace("/", "-"), pretrained):
         return
@@ -293,36 +293,20 @@ def identity(model: str, pretrained: str | None) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _version(url: str) -> str:
-    """What the store of a checkpoint says identifies its content (size, ETag, time), as a digest."""
-    import fsspec
-
-    try:
-        filesystem, path = fsspec.url_to_fs(url)
-        return str(filesystem.ukey(path))
-    except FileNotFoundError as error:
-        raise SpecError(f'clip.pretrained: nothing found at "{url}"') from error
-    except Exception as error:
-        raise Retryable(f'clip.pretrained: "{url}" could not be reached: {_line(error)}') from error
-
-
 def fetch(url: str) -> str:
     """The local path of a checkpoint given by URL, fetched at most once for each version of it.
 
-    A name in the cache is a digest of the URL and of what its store says identifies the
-    content (size, ETag, time), and appears by renaming a finished file: a reader
-    never sees half a checkpoint, whoever else fetches it at the same moment.
+    A name in the cache is a digest of the URL and of its version, and appears by renaming
+    a finished file: a reader never sees half a checkpoint, whoever else fetches it at the
+    same moment.
     """
-    import fsspec
-
-    try:
-        filesystem, path = fsspec.url_to_fs(url)
+    with _told(url):
+        filesystem, path = _opened(url)
         if "file" in filesystem.protocol and "::" not in url:
             if not os.path.isfile(path):
                 raise FileNotFoundError(path)
-            return str(path)
-        version = filesystem.ukey(path)
-        digest = hashlib.sha256(f"{url}\n{version}".encode()).hexdigest()
+            return path
+        digest = hashlib.sha256(f"{url}\n{filesystem.ukey(path)}".encode()).hexdigest()
         cache = Path(os.environ.get("CAPTIONLESS_CACHE", "~/.cache/captionless")).expanduser() / "checkpoints"
         # The suffix stays, because open_clip chooses the reader by it.
         target = cache / f"{digest[:24]}-{os.path.basename(path)}"
@@ -332,6 +316,28 @@ def fetch(url: str) -> str:
                 filesystem.get_file(path, os.path.join(partial, "checkpoint"))
                 os.replace(os.path.join(partial, "checkpoint"), target)
         return str(target)
+
+
+def _version(url: str) -> str:
+    """What the store of a checkpoint says identifies its content (size, ETag, time), as a digest."""
+    with _told(url):
+        filesystem, path = _opened(url)
+        return str(filesystem.ukey(path))
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it."""
+    import fsspec
+
+    filesystem, path = fsspec.url_to_fs(url)
+    return filesystem, str(path)
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Whatever goes wrong with a checkpoint's URL, in one line."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise SpecError(f'clip.pretrained: nothing found at "{url}"') from error
     except PermissionError as error:
@@ -428,7 +434,9 @@ def _fit(pictures: torch.Tensor, preprocess: dict[str, Any]) -> torch.Tensor:
 
     height, width = int(pictures.shape[2]), int(pictures.shape[3])
     target = _pair(preprocess["size"])
-    mode, interpolation = preprocess["resize_mode"], preprocess["interpolation"]
+    mode = preprocess["resize_mode"]
+    # open_clip's only other value, "random", means bicubic outside of training.
+    interpolation = "bilinear" if preprocess["interpolation"] == "bilinear" else "bicubic"
     if mode == "squash":
         return _resize(pictures, target, interpolation)
     if mode == "shortest" and target[0] == target[1]:
@@ -455,12 +463,21 @@ def _fit(pictures: torch.Tensor, preprocess: dict[str, Any]) -> torch.Tensor:
 
 def _resize(pictures: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
     """Anti-aliased like Pillow's; uint8 in and out, nothing done when the size is right."""
-    import torch
+    from torch.nn.functional import interpolate
 
     if tuple(pictures.shape[2:]) == size:
         return pictures
-    mode = "bilinear" if interpolation == "bilinear" else "bicubic"
     if pictures.device.type == "cpu":  # torch's uint8 kernel follows Pillow's fixed-point arithmetic
-        return torch.nn.functional.interpolate(pictures, size=size, mode=mode, antialias=True)
-    resized = torch.nn.functional.interpolate(pictures.float(), size=size, mode=mode, antialias=True)
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+        return interpolate(pictures, size=size, mode=interpolation, antialias=True)
+    return _resize_float(pictures, size, interpolation)
+
+
+def _resize_float(pictures: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """The same where there is no uint8 kernel: across, then down, rounded and clamped after each as Pillow does."""
+    import torch
+
+    resized = pictures.float()
+    for shape in ((int(pictures.shape[2]), size[1]), size):
+        resized = torch.nn.functional.interpolate(resized, size=shape, mode=interpolation, antialias=True)
+        resized = resized.round_().clamp_(0, 255)
+    return resized.to(torch.uint8)
