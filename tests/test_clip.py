@@ -92,7 +92,7 @@ def test_resizing_on_an_accelerator_is_pillows(interpolation: str, size: tuple[i
     got = clip._resize_float(torch.from_numpy(views).permute(0, 3, 1, 2), size, interpolation).permute(0, 2, 3, 1)
     difference = np.abs(got.numpy().astype(int) - np.stack(expected).astype(int))
     assert difference.max() <= 8  # beside the hardest edges, where bicubic overshoots
-    assert difference.mean() < 0.05
+    assert difference.mean() < 0.1
 
 
 def test_images_are_the_models_own_embeddings(make: Callable[..., str]) -> None:
