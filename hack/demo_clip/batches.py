@@ -70,20 +70,9 @@ def _caption(
     return text, tuple(told)
 
 
-@lru_cache(maxsize=1 << 16)
-def _neighbours(category: str, attributes: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """The training combinations that differ from the given one in exactly one attribute."""
-    here = dict(attributes)
-    return tuple(
-        tuple(c.items())
-        for c in world.combinations(category)
-        if world.attribute_distance(here, c) == 1 and not world.is_held_out(category, c)
-    )
-
-
 @dataclass(frozen=True)
 class Batch:
-    """views: (B, 4, S, S) uint8 RGBA. texts: T >= B captions. true, false: (T captions, B pictures) bool."""
+    """views: (B, 4, S, S) uint8 RGBA. texts: B captions. true, false: (B captions, B pictures) bool."""
 
     views: Tensor
     texts: list[str]
@@ -139,13 +128,8 @@ class Pictures:
                 every |= {_caption(category, attributes, level, v)[0] for level in (1, 2) for v in range(_VARIANTS)}
         return sorted(every)
 
-    def batch(self, size: int, random: np.random.Generator, one_class: bool, near_misses: bool) -> Batch:
-        """Pictures of one category of the world, or of all categories and the furniture, with a caption each.
-
-        near_misses: a batch of one category has as many texts again, each the full
-        description of one of its objects but for one attribute: the nearest texts that an
-        attribute has to tell apart, and too rare among the others' captions.
-        """
+    def batch(self, size: int, random: np.random.Generator, one_class: bool) -> Batch:
+        """Pictures of one category of the world, or of all categories and the furniture, with a caption each."""
         if one_class:
             chosen = random.choice(self._by_class[random.integers(len(self._by_class))], size, replace=False)
         else:
@@ -165,33 +149,22 @@ class Pictures:
             prompt = PROMPTS[random.integers(len(PROMPTS))] if random.random() < 0.5 else "{}"
             texts.append(prompt.format(text))
             told.append(values)
-        if one_class and near_misses:
-            for n in chosen:
-                near = _neighbours(self._category[n], self._attributes[n] or ())
-                if near:
-                    other = near[random.integers(len(near))]
-                    text, values = _caption(self._category[n], other, 2, int(random.integers(_VARIANTS)))
-                    texts.append(text)
-                    told.append(values)
         views = np.stack([self._chunks[c][p] for c, p in self._where[chosen]])
         index = torch.from_numpy(chosen)
-        labels = self._labels[index]
-        # Texts beyond one a picture are all of the batch's one category.
-        spoken = torch.cat([labels, labels[:1].expand(len(texts) - size)])
-        true, false = truth(torch.tensor(told), spoken, labels, self._values[index])
+        true, false = truth(torch.tensor(told), self._labels[index], self._values[index])
         return Batch(torch.from_numpy(views).permute(0, 3, 1, 2), texts, true, false)
 
 
-def truth(told: Tensor, spoken: Tensor, labels: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Which captions are true and which false of which pictures: two (T, B) bool tables, [caption, picture].
+def truth(told: Tensor, labels: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Which captions are true and which false of which pictures: two (B, B) bool tables, [caption, picture].
 
-    told: (T, A) the value that a caption tells of each attribute, or -1; spoken: (T,) its
-    category; labels: (B,) the pictures' categories; values: (B, A) their attributes, -1
-    where not known. What is in neither table cannot be known.
+    told: (B, A) the value that a caption tells of each attribute, or -1; labels: (B,) the
+    category of caption and picture; values: (B, A) the pictures' attributes, -1 where not
+    known. What is in neither table cannot be known.
     """
     said = told[:, None, :] != _UNKNOWN
     known = values[None, :, :] != _UNKNOWN
-    same_class = spoken[:, None] == labels[None, :]
+    same_class = labels[:, None] == labels[None, :]
     contradicted = (said & known & (told[:, None, :] != values[None, :, :])).any(-1)
     undecided = (said & ~known).any(-1)
     false = ~same_class | contradicted

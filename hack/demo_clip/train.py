@@ -114,8 +114,6 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=200)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="checkpoint of another run whose weights this one begins with")
-    parser.add_argument("--near-misses", action="store_true", help="add texts that are wrong in one attribute")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -142,8 +140,6 @@ def main() -> None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
-    elif arguments.start:
-        model.load_state_dict(torch.load(arguments.start)["model"])
     started = time.monotonic()
     with (arguments.run / "log.jsonl").open("a") as log:
         for step in range(first, arguments.steps):
@@ -154,7 +150,7 @@ def main() -> None:
             # Everything random in a step comes from its number, so that a resumed run sees the same batches.
             random = np.random.default_rng([arguments.seed, step])
             generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-            batch = pictures.batch(arguments.batch, random, step % 2 == 1, arguments.near_misses)
+            batch = pictures.batch(arguments.batch, random, one_class=step % 2 == 1)
             views = (augmented(batch.views, size, generator) - mean) / std
             with torch.autocast("cpu", torch.bfloat16):
                 seen = model.encode_image(views.contiguous(memory_format=torch.channels_last))
