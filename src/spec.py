@@ -42,11 +42,6 @@ class Weights(StrEnum):
     avg = "avg"
 
     @property
-    def label(self) -> str:
-        """What tables and reports call it."""
-        return {"uniform": "InfoNCE", "category": "category-only", "i2i": "I2I", "i2l": "(I2L)²", "avg": "AVG"}[self]
-
-    @property
     def metrics(self) -> tuple[str, ...]:
         """The stored similarities that it reads."""
         return {"uniform": (), "category": ("i2i",), "i2i": ("i2i",), "i2l": ("i2l",), "avg": ("i2i", "i2l")}[self]
