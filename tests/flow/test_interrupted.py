@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -12,47 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.flow.conftest import Finished, call, command, comparable, environment, write_spec
+from tests.flow.kill import run_and_kill
 
 pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
 
 KILLS = 10
-
-
-def _descendants(pid: int) -> list[int]:
-    """All processes below one, by the parents that /proc tells."""
-    parents: dict[int, int] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                stat = Path("/proc", entry, "stat").read_text()
-            except OSError:
-                continue
-            parents[int(entry)] = int(stat.rsplit(")", 1)[1].split()[1])
-    found, frontier = [], {pid}
-    while frontier:
-        frontier = {p for p, parent in parents.items() if parent in frontier}
-        found += sorted(frontier)
-    return found
-
-
-def _run_and_kill(spec: Path, seconds: float) -> bool:
-    """Starts the run and kills its runner with SIGKILL after a while; whether it was still running."""
-    process = subprocess.Popen(
-        command("run", str(spec)), cwd=spec.parent, env=environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        below = _descendants(process.pid)
-        process.kill()
-        process.wait()
-        deadline = time.monotonic() + 10
-        while any(Path("/proc", str(p)).exists() for p in below):  # children die with their parent
-            assert time.monotonic() < deadline, "a child outlived its killed runner"
-            time.sleep(0.02)
-        return True
-    return False
 
 
 def test_killed_ten_times_at_random_moments_it_ends_with_the_same_results(finished: Finished, tmp_path: Path) -> None:
@@ -60,7 +23,7 @@ def test_killed_ten_times_at_random_moments_it_ends_with_the_same_results(finish
     seed = random.randrange(1 << 30)
     print(f"seed of the moments: {seed}")
     moments = random.Random(seed)
-    killed = sum(_run_and_kill(spec, moments.uniform(0.5, 9.0)) for _ in range(KILLS))
+    killed = sum(run_and_kill(spec, moments.uniform(0.5, 9.0)) for _ in range(KILLS))
     assert killed > 0
     done = call("run", str(spec), cwd=tmp_path)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
