@@ -64,14 +64,15 @@ class _Embedder:
             if self._clip is None:
                 self._clip = load_clip(self.spec)
             digests: dict[str, dict[str, str]] = {}
-            write_shard(objects.join(self.url, packed["shard"]), self._samples(packed["shard"], digests, tell))
+            tar = packed["shard"]
+            info = write_shard(objects.join(self.url, tar), self._samples(tar, digests, tell))
             facts = {
                 "split": packed["split"],
-                "shard": packed["shard"],
+                "shard": tar,
                 "clip": self._clip.digest,
                 "objects": [{"key": k, "category": categories[k], **d} for k, d in digests.items()],
             }
-            return Made([packed["shard"], index_url(packed["shard"])], facts)
+            return Made({tar: info.sha256, index_url(tar): ""}, facts)
 
         return Part(name, fingerprint, len(categories), make)
 

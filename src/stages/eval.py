@@ -67,7 +67,7 @@ class _Evaluation:
             folder = objects.join(self.url, "runs")
             objects.write_bytes(objects.join(folder, f"{run.name}.npy"), encode_array(shapes))
             objects.write_json(objects.join(folder, f"{run.name}.json"), results.evaluate_run(shapes, self.test))
-            return Made([f"{run.name}.npy", f"{run.name}.json"], {})
+            return Made({f"{run.name}.npy": "", f"{run.name}.json": ""}, {})
 
         return Part(run.name, fingerprint, 1, make)
 
@@ -130,7 +130,7 @@ class _Evaluation:
         objects.write_bytes(
             objects.join(self.url, REPORT), report.html(self.spec, self.data, self.test, found).encode()
         )
-        return Made([RESULTS, TABLE, REPORT], {})
+        return Made({RESULTS: "", TABLE: "", REPORT: ""}, {})
 
     def _provenance(self) -> dict[str, Any]:
         source = self.spec.data.source

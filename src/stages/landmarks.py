@@ -56,7 +56,7 @@ class _Landmarks:
                 "category": category, "digest": digest, "count": len(texts.texts),
                 "flagged": dict(texts.flagged), "cost": texts.cost,
             }  # fmt: skip
-            return Made(files, facts)
+            return Made(dict.fromkeys(files, ""), facts)
 
         return Part(name, fingerprint, self.own.count, make)
 

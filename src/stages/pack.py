@@ -94,7 +94,7 @@ class _Packer:
                 "split": split, "shard": tar, "sha256": info.sha256, "skipped": skipped,
                 "objects": [{"key": r.key, "category": r.category} for r in refs if r.key in set(info.keys)],
             }  # fmt: skip
-            return Made([tar, index_url(tar)], facts)
+            return Made({tar: info.sha256, index_url(tar): ""}, facts)
 
         return Part(f"{split}-{number:05d}", fingerprint, len(refs), make)
 

@@ -33,9 +33,9 @@ class Shard:
 
 @dataclass(frozen=True)
 class Made:
-    """What making a part gave: its files (paths below the stage's URL) and facts for its record."""
+    """What making a part gave: its files (path below the stage's URL -> sha256, or empty) and facts for its record."""
 
-    files: Sequence[str]
+    files: Mapping[str, str]
     facts: Mapping[str, Any]
 
 

@@ -91,7 +91,7 @@ def _part(
         else:
             matrix = similarity.i2i(views, names=keys)
         store.write_category(out, category, keys, matrix, metric, fingerprint)
-        return Made([store.category_file(category)], {"category": category, "objects": len(keys)})
+        return Made({store.category_file(category): ""}, {"category": category, "objects": len(keys)})
 
     name = store.category_file(category).removesuffix(".sim")
     return Part(name, fingerprint, max(1, len(held) * (len(held) - 1) // 2), make)

@@ -3,19 +3,21 @@
 A stage's work is cut into parts (a shard, a category, a training run). A part that is
 done has a record `<stage>/.../_parts/<part>.json`:
 
-    {"part": "train-00000", "fingerprint": "...", "files": {"train/00000.tar": <bytes>, ...}, "facts": {...}}
+    {"part": "train-00000", "fingerprint": "...",
+     "files": {"train/00000.tar": {"size": <bytes>, "sha256": "..."}, ...}, "facts": {...}}
 
 `fingerprint` is the digest of everything the part was made from: settings, the content
 of its inputs, and the version of the code's output format. A part is whole when its
-record carries the fingerprint of today and its files have the recorded sizes. The
+record carries the fingerprint of today and its files are the recorded ones. The
 record is written after the files, so that a process killed anywhere leaves either a
-whole part or none. When all parts are whole, `manifest.json` appears, which is what
+whole part or none; and a file that is newer than its record was touched since, so that
+only such a file has to be read to be sure of it. When all parts are whole, `manifest.json` appears, which is what
 the next stage waits for and reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,11 +31,11 @@ _PARTS = "_parts"
 
 @dataclass(frozen=True)
 class Record:
-    """A finished part. `files` maps paths below the stage's URL to sizes in bytes."""
+    """A finished part. `files` maps paths below the stage's URL to `size` in bytes and `sha256`."""
 
     part: str
     fingerprint: str
-    files: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -65,44 +67,52 @@ class Ledger:
         """The record of a part, None when it has none."""
         try:
             document = objects.read_json(self._record_url(part))
-            return Record(document["part"], document["fingerprint"], document["files"], document["facts"])
+            files = {n: {"size": int(f["size"]), "sha256": str(f["sha256"])} for n, f in document["files"].items()}
+            return Record(document["part"], document["fingerprint"], files, document["facts"])
         except FileNotFoundError:
             return None
         except (KeyError, TypeError) as error:
-            raise DataError(f"{self._record_url(part)}: not a part's record (no {error}); delete it") from error
+            raise DataError(f"{self._record_url(part)}: not a part's record ({error}); delete it") from error
 
     def whole(self, part: str, fingerprint: str) -> Record | None:
         """The part's record when nothing is left to do for it, None when it must be made.
 
-        A file that is gone is made again. One of another size than was recorded was
+        A file that is gone is made again. One that is not the recorded one any more was
         damaged from outside: DataError, since nobody but its owner knows what happened.
         """
         record = self.record(part)
         if record is None or record.fingerprint != fingerprint:
             return None
+        recorded = objects.modified(self._record_url(part)) or 0.0
         for name, expected in record.files.items():
             url = objects.join(self.url, name)
-            found = objects.size(url)
-            if found is None:
+            found, time = objects.size(url), objects.modified(url)
+            if found is None or time is None:
                 return None
-            if found != expected:
+            if found != expected["size"]:
                 raise DataError(
-                    f"{url}: truncated or altered: {found:,} bytes, expected {expected:,}; "
+                    f"{url}: truncated or altered: {found:,} bytes, expected {expected['size']:,}; "
+                    "delete it and run again to have it made anew"
+                )
+            if time > recorded and objects.sha256(url) != expected["sha256"]:
+                raise DataError(
+                    f"{url}: altered since it was recorded (sha256 differs); "
                     "delete it and run again to have it made anew"
                 )
         return record
 
-    def commit(self, part: str, fingerprint: str, files: Sequence[str], facts: Mapping[str, Any]) -> Record:
-        """Records a part whose `files` (paths below the stage's URL) are all stored."""
-        sizes: dict[str, int] = {}
-        for name in files:
-            found = objects.size(objects.join(self.url, name))
-            if found is None:
-                raise DataError(f"{objects.join(self.url, name)}: vanished before part {part} was recorded")
-            sizes[name] = found
-        record = Record(part, fingerprint, sizes, facts)
+    def commit(self, part: str, fingerprint: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> Record:
+        """Records a part whose `files` (path below the stage's URL -> sha256, empty if unknown) are all stored."""
+        stored: dict[str, dict[str, Any]] = {}
+        for name, sha256 in files.items():
+            url = objects.join(self.url, name)
+            size = objects.size(url)
+            if size is None:
+                raise DataError(f"{url}: vanished before part {part} was recorded")
+            stored[name] = {"size": size, "sha256": sha256 or objects.sha256(url)}
+        record = Record(part, fingerprint, stored, facts)
         objects.write_json(
-            self._record_url(part), {"part": part, "fingerprint": fingerprint, "files": sizes, "facts": dict(facts)}
+            self._record_url(part), {"part": part, "fingerprint": fingerprint, "files": stored, "facts": dict(facts)}
         )
         return record
 

@@ -23,6 +23,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import IO, Any, ParamSpec, TypeVar
 
 import fsspec
@@ -140,6 +141,28 @@ def size(url: str) -> int | None:
     except FileNotFoundError:
         return None
     return int(info["size"]) if info["type"] == "file" else None
+
+
+@_retrying
+def modified(url: str) -> float | None:
+    """When the object was last written, in seconds since the epoch; None when there is no such object."""
+    fs, path = filesystem(url)
+    try:
+        time_of: datetime = fs.modified(path)
+    except FileNotFoundError:
+        return None
+    return time_of.timestamp()
+
+
+def sha256(url: str) -> str:
+    """The object's sha256 (hex), read in blocks. FileNotFoundError when there is none."""
+    found, start, block = hashlib.sha256(), 0, 64 << 20
+    while data := read_bytes(url, start, start + block):
+        found.update(data)
+        start += len(data)
+        if len(data) < block:
+            break
+    return found.hexdigest()
 
 
 @_retrying

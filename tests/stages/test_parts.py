@@ -28,7 +28,7 @@ class Stage:
             objects.write_bytes(objects.join(self.url, f"{name}.bin"), name.encode())
             self.made.append(name)
             tell(1)
-            return Made([f"{name}.bin"], {"name": name})
+            return Made({f"{name}.bin": ""}, {"name": name})
 
         return Part(name, fingerprint, 1, make)
 

@@ -15,7 +15,7 @@ from captionless.store.ledger import Ledger
 def ledger(tmp_path: Path) -> Ledger:
     ledger = Ledger(str(tmp_path / "stage"))
     objects.write_bytes(objects.join(ledger.url, "a.bin"), b"1234")
-    ledger.commit("a", "print", ["a.bin"], {"n": 1})
+    ledger.commit("a", "print", {"a.bin": ""}, {"n": 1})
     return ledger
 
 
@@ -35,6 +35,15 @@ def test_a_damaged_file_is_told_not_made_again_in_silence(ledger: Ledger) -> Non
         ledger.whole("a", "print")
 
 
+def test_a_file_changed_to_others_of_the_same_size_is_told(ledger: Ledger) -> None:
+    url = objects.join(ledger.url, "a.bin")
+    objects.write_bytes(url, b"1234")  # newer than the record, and the same
+    assert ledger.whole("a", "print") is not None
+    objects.write_bytes(url, b"12x4")
+    with pytest.raises(DataError, match=r"a\.bin: altered since it was recorded"):
+        ledger.whole("a", "print")
+
+
 def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
     with pytest.raises(DataError, match="not finished"):
         ledger.manifest()
@@ -51,5 +60,5 @@ def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
 
 def test_a_part_whose_file_is_missing_is_not_recorded(ledger: Ledger) -> None:
     with pytest.raises(DataError, match="vanished"):
-        ledger.commit("b", "print", ["b.bin"], {})
+        ledger.commit("b", "print", {"b.bin": ""}, {})
     assert ledger.record("b") is None
