@@ -130,8 +130,10 @@ def init(
 def validate(spec: Where, set_: Set = None) -> None:
     """Check a spec and say what is wrong with it, field by field."""
     loaded = specfile.load(spec, set_ or ())
+    from captionless import preflight
     from captionless.plan import plan
 
+    preflight.check(loaded)
     print(f"{spec}: valid; {len(plan(loaded))} stages into {loaded.root}")
 
 
@@ -179,10 +181,10 @@ def run(
     Examples: `captionless run demo.yaml`, `captionless run demo.yaml --from train --set train.steps=500`
     """
     loaded = specfile.load(spec, set_ or ())
-    from captionless import clip, local, summary
+    from captionless import local, preflight, summary
     from captionless.live import View
 
-    clip.check(loaded.clip.model, loaded.clip.pretrained or None)
+    preflight.check(loaded)
     local.run(loaded, start, only, View(quiet))
     summary.show(loaded)
 

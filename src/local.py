@@ -144,6 +144,9 @@ class _Runner:
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopping = True
+        self._terminate()
+
+    def _terminate(self) -> None:
         for job in self.jobs.values():
             for worker in job.running.values():
                 worker.process.send_signal(signal.SIGTERM)
@@ -156,6 +159,8 @@ class _Runner:
 
     def _raise(self) -> None:
         failed = [j for j in self.jobs.values() if j.status == "failed"]
+        if not failed and any(j.status == "stopped" for j in self.jobs.values()):
+            self.stopping = True  # a worker was stopped by somebody else
         if self.stopping:
             raise Interrupted("stopped; run the same command again to go on from what is whole")
         if failed:
@@ -168,8 +173,8 @@ class _Runner:
         for job in self.jobs.values():
             for index in list(job.running):
                 self._collect(job, index)
-        failed = any(j.status == "failed" for j in self.jobs.values())
-        if not self.stopping and not failed:
+        ended = any(j.status in ("failed", "stopped") for j in self.jobs.values())
+        if not self.stopping and not ended:
             for job in self.jobs.values():
                 self._start(job)
         return any(j.running for j in self.jobs.values())
@@ -217,13 +222,21 @@ class _Runner:
             return
         del job.running[index]
         if code != 0:
-            job.status = "stopped" if self.stopping else "failed"
-            job.errors.append(self._error(code, worker))
-            if job.status == "failed":
-                self.view.say(f"{job.stage.name}: failed, its log: {worker.log}")
+            self._failed(job, worker, self._error(code, worker))
         if not job.running and not job.to_start and job.status == "running":
             job.status = "done"
         job.seconds = time.monotonic() - job.began
+
+    def _failed(self, job: Job, worker: Worker, error: CaptionlessError) -> None:
+        """Notes how a worker failed. A wrong spec stops the others at once; else they end their work."""
+        if isinstance(error, Interrupted):
+            job.status = "stopped" if job.status != "failed" else job.status
+            return
+        job.status = "failed"
+        job.errors.append(error)
+        self.view.say(f"{job.stage.name}: failed, its log: {worker.log}")
+        if isinstance(error, SpecError):
+            self._terminate()
 
     def _error(self, code: int, worker: Worker) -> CaptionlessError:
         try:
