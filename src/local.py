@@ -165,8 +165,11 @@ class _Runner:
             raise Interrupted("stopped; run the same command again to go on from what is whole")
         if failed:
             job = failed[0]
-            lines = dict.fromkeys(line for error in job.errors for line in str(error).splitlines())
-            raise type(job.errors[0])("\n".join(f"{job.stage.name}: {line}" for line in lines))
+            # Workers find different broken data, but stumble over the same disk, network or spec.
+            wrong = [e for e in job.errors if isinstance(e, SpecError)]
+            told = wrong[:1] or [e for e in job.errors if isinstance(e, DataError)] or job.errors[:1]
+            lines = dict.fromkeys(line for error in told for line in str(error).splitlines())
+            raise type(told[0])("\n".join(f"{job.stage.name}: {line}" for line in lines))
 
     def _step(self) -> bool:
         """Collects what ended, starts what can start; False when nothing runs and nothing can."""

@@ -43,7 +43,7 @@ def write(root: Path, train: int = 24, test: int = 0, categories: int = 3, point
         )
         listed = [{"key": k, "category": c, "views": _sha(v), "points": _sha(p)} for k, c, v, p in samples]
         facts = {"split": split, "shard": shard, "objects": listed}
-        Ledger(embed).commit(split, info.sha256, [shard, index_url(shard)], facts)
+        Ledger(embed).commit(split, info.sha256, {shard: info.sha256, index_url(shard): ""}, facts)
         parts[split] = info.sha256
     Ledger(embed).publish(parts)
     data = open_embeddings(embed, "train")
