@@ -165,9 +165,7 @@ class _Runner:
             raise Interrupted("stopped; run the same command again to go on from what is whole")
         if failed:
             job = failed[0]
-            # Workers find different broken data, but stumble over the same disk, network or spec.
-            wrong = [e for e in job.errors if isinstance(e, SpecError)]
-            told = wrong[:1] or [e for e in job.errors if isinstance(e, DataError)] or job.errors[:1]
+            told = _worth_telling(job.errors)
             lines = dict.fromkeys(line for error in told for line in str(error).splitlines())
             raise type(told[0])("\n".join(f"{job.stage.name}: {line}" for line in lines))
 
@@ -257,6 +255,13 @@ class _Runner:
             (j.stage.name, j.status, j.progress(), now - j.began if j.running else j.seconds)
             for j in self.jobs.values()
         ]
+
+
+def _worth_telling(errors: Sequence[CaptionlessError]) -> list[CaptionlessError]:
+    """A stage's workers find different broken data, but stumble over the same spec, disk or network."""
+    wrong = [e for e in errors if isinstance(e, SpecError)]
+    broken = [e for e in errors if isinstance(e, DataError)]
+    return [*wrong[:1]] or [*broken] or [*errors[:1]]
 
 
 def _head(file: IO[bytes], command: Sequence[str]) -> None:
