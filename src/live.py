@@ -19,7 +19,7 @@ Row = tuple[str, str, progress.State | None, float]
 
 _LINE_EVERY = 10.0
 _STYLE = {"waiting": "dim", "running": "bold", "done": "green", "failed": "bold red", "stopped": "yellow"}
-_BAR = 24
+_BAR = 16
 
 
 class View:
