@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -37,10 +37,19 @@ def _kind(annotation: Any) -> str:
     if origin is Literal:
         return " \\| ".join(f"`{a}`" if a != "" else '`""`' for a in get_args(annotation))
     if origin is tuple:
-        return f"list of {_kind(get_args(annotation)[0])}"
+        item = get_args(annotation)[0]
+        return "list of sections" if _is_section(item) else f"list of {_kind(item)}"
+    if origin is Annotated:
+        return _kind(get_args(annotation)[0])
+    if origin is dict:
+        return "map of text to text"
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(a) for a in get_args(annotation))
     return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _limits(metadata: list[Any]) -> str:
@@ -63,9 +72,12 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     rows, below = [], []
     for name, field in model.model_fields.items():
         label = field.alias or name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            below.append((field.annotation, f"{path}.{label}" if path else label))
+        at = f"{path}.{label}" if path else label
+        if _is_section(field.annotation):
+            below.append((field.annotation, at))
             continue
+        if get_origin(field.annotation) is tuple and _is_section(item := get_args(field.annotation)[0]):
+            below.append((item, f"{at}[]"))
         kind = _kind(field.annotation)
         limits = _limits(field.metadata)
         text = " ".join((field.description or "").split()).replace("|", "\\|")

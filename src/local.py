@@ -64,6 +64,11 @@ class Job:
     seconds: float = 0.0
     errors: list[CaptionlessError] = field(default_factory=list)
 
+    @property
+    def cores(self) -> int:
+        """What one of its processes keeps busy; a gang is one process here, torchrun's parent."""
+        return self.stage.cpus * (self.stage.workers if self.stage.gang else 1)
+
     def progress(self) -> progress.State | None:
         """All workers' progress as one; None before any has told."""
         states = list(self.states.values())
@@ -124,7 +129,7 @@ def _locked(folder: Path) -> Iterator[None]:
 class _Runner:
     def __init__(self, spec: AlignmentSpec, stages: Sequence[Stage], logs: Path, scratch: Path, view: View):
         self.spec, self.logs, self.scratch, self.view = spec, logs, scratch, view
-        self.jobs = {s.name: Job(s, list(range(s.workers))) for s in stages}
+        self.jobs = {s.name: Job(s, list(range(1 if s.gang else s.workers))) for s in stages}
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.stopping = False
 
@@ -185,8 +190,8 @@ class _Runner:
 
     def _start(self, job: Job) -> None:
         while job.to_start and self._ready(job):
-            busy = sum(j.stage.cpus * len(j.running) for j in self.jobs.values())
-            if busy and busy + job.stage.cpus > self.cores:
+            busy = sum(j.cores * len(j.running) for j in self.jobs.values())
+            if busy and busy + job.cores > self.cores:
                 return
             if job.status == "waiting":
                 job.status, job.began = "running", time.monotonic()
@@ -194,11 +199,12 @@ class _Runner:
             job.running[index] = self._spawn(job.stage, index)
 
     def _spawn(self, stage: Stage, index: int) -> Worker:
-        suffix = f".{index}" if stage.workers > 1 else ""
+        shared = stage.workers > 1 and not stage.gang
+        suffix = f".{index}" if shared else ""
         log = self.logs / f"{stage.name}{suffix}.log"
         told, error = (str(self.scratch / f"{stage.name}.{index}.{kind}") for kind in ("progress", "error"))
         command = [sys.executable, "-m", "captionless", *stage.command, str(self.scratch / "spec.yaml")]
-        if stage.workers > 1:
+        if shared:
             command += ["--shard", f"{index}/{stage.workers}"]
         threads = str(self.spec.resources.threads)
         environment = {

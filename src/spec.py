@@ -5,13 +5,16 @@ custom resource, the values schema of the chart and the reference page of the do
 That it must become a structural Kubernetes schema shapes it: no unions, no free-form
 maps beside fields; a choice is an enumeration plus fields that belong to it.
 
+`AlignmentSpec.described` is the part of it that decides the results; the rest says where
+and on what they are computed, and enters no record.
+
 In YAML the names are camelCase, as Kubernetes writes them; snake_case is taken too.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -217,6 +220,17 @@ class TrainSpec(_Section):
     checkpoint_every: int = Field(200, ge=1)
     """Steps between checkpoints; a run that is killed loses at most this many."""
     keep_checkpoints: int = Field(2, ge=1)
+    engine: Literal["job", "jobset"] = "job"
+    """Kubernetes: what keeps a training's pods together, a Job or, where it is installed, a JobSet."""
+    collective_timeout: float = Field(120.0, ge=1)
+    """Seconds that a step may stand still before the ranks start again from the newest checkpoint."""
+    peer_timeout: float = Field(1800.0, ge=1)
+    """Seconds that a training on several nodes waits for the missing ones."""
+
+    OPERATIONAL: ClassVar = frozenset(
+        {"checkpoint_every", "keep_checkpoints", "engine", "collective_timeout", "peer_timeout"}
+    )
+    """The fields that change no result."""
 
 
 class EvalSpec(_Section):
@@ -226,17 +240,122 @@ class EvalSpec(_Section):
     """Queries of image to shape retrieval: one seeded view per object, or every view."""
     seed: int = 0
     """Which view is the query."""
+    pushgateway: str = ""
+    """URL of a Prometheus Pushgateway that gets the figures; empty: they are in results.json only."""
+
+    OPERATIONAL: ClassVar = frozenset({"pushgateway"})
+
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=20)]
+ObjectName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$", max_length=253)]
 
 
 class ResourcesSpec(_Section):
-    workers: int = Field(2, ge=1)
+    """How much of a machine or cluster the stages get. May be changed while a run goes on: stages that have not
+    begun take the new values."""
+
+    workers: int = Field(2, ge=1, le=10_000)
     """Processes (on this machine) or pods that share a precompute stage."""
-    processes: int = Field(1, ge=1)
-    """Ranks of one training run on this machine."""
+    nodes: int = Field(1, ge=1, le=1000)
+    """Pods of one training run. On this machine their ranks are processes, so that the result is the same."""
+    min_nodes: int = Field(0, ge=0, le=1000)
+    """Kubernetes: the fewest pods that a training may go on with; 0: all of `nodes`, which alone promises the
+    same result to the bit."""
+    processes: int = Field(1, ge=1, le=64)
+    """Ranks of a training run on each node."""
     threads: int = Field(1, ge=1)
     """CPU threads of a worker or rank. Part of what makes two runs equal to the bit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training runs."""
+    """Where training runs. Kubernetes: `cuda` asks for a GPU for each process, anything else for none."""
+    memory: Quantity = "4Gi"
+    """Kubernetes: memory of a pod of any stage but training."""
+    train_memory: Quantity = "8Gi"
+    """Kubernetes: memory of a training pod, `sharedMemory` included."""
+    shared_memory: Quantity = "1Gi"
+    """Kubernetes: size of /dev/shm in a training pod."""
+    ephemeral_storage: Quantity = "4Gi"
+    """Kubernetes: scratch space on the node's disk, for each pod."""
+    gpu: str = Field("nvidia.com/gpu", max_length=253)
+    """Kubernetes: the resource name of a GPU."""
+
+    @model_validator(mode="after")
+    def _elastic(self) -> Self:
+        if self.min_nodes > self.nodes:
+            raise ValueError(f"minNodes: {self.min_nodes} exceeds nodes: {self.nodes}")
+        return self
+
+
+class Toleration(_Section):
+    """A taint that pods may be scheduled onto (core/v1 Toleration)."""
+
+    key: str = Field("", max_length=316)
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str = Field("", max_length=63)
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    toleration_seconds: int = Field(-1, ge=-1)
+    """With `NoExecute`: seconds to stay; -1: for good."""
+
+
+class Variable(_Section):
+    """An environment variable: a value, or a key of a Secret."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    value: str = Field("", max_length=8192)
+    secret: ObjectName = ""
+    """Name of a Secret; its `key` is the value."""
+    key: str = Field("", max_length=253)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.secret) != bool(self.key) or (self.secret and self.value):
+            raise ValueError(f"{self.name}: give either value, or both secret and key")
+        return self
+
+
+class Volume(_Section):
+    """Something mounted into every pod: exactly one of `claim`, `configMap` and `secret`."""
+
+    mount_path: str = Field(pattern=r"^/", max_length=1024)
+    claim: ObjectName = ""
+    """Name of a PersistentVolumeClaim."""
+    config_map: ObjectName = ""
+    secret: ObjectName = ""
+    read_only: bool = True
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(map(bool, (self.claim, self.config_map, self.secret))) != 1:
+            raise ValueError(f"{self.mount_path}: expected exactly one of claim, configMap, secret")
+        return self
+
+
+class PodsSpec(_Section):
+    """Kubernetes: how and where the pods of a run are made. Nothing here changes a result, and nothing is read
+    on a single machine."""
+
+    image: str = Field("", max_length=1024)
+    """The container image; empty: the operator's own."""
+    image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    image_pull_secrets: tuple[ObjectName, ...] = Field((), max_length=16)
+    service_account: ObjectName = ""
+    """The pods' service account: where workload identity gives access to the storage, it is all that is needed.
+    Its token is not mounted."""
+    credentials_secret: ObjectName = ""
+    """A Secret whose keys become environment variables (AWS_ACCESS_KEY_ID and so on), where there is no
+    workload identity."""
+    node_selector: dict[str, str] = Field({}, max_length=32)
+    tolerations: tuple[Toleration, ...] = Field((), max_length=32)
+    topology_key: str = Field("", max_length=316)
+    """A node label, as `topology.kubernetes.io/zone`: the pods of a training are put where its value is the same."""
+    topology: Literal["preferred", "required"] = "preferred"
+    priority_class: ObjectName = ""
+    env: tuple[Variable, ...] = Field((), max_length=64)
+    volumes: tuple[Volume, ...] = Field((), max_length=32)
+    labels: dict[str, str] = Field({}, max_length=32)
+    """Labels of every pod, besides our own."""
+    annotations: dict[str, str] = Field({}, max_length=32)
+    grace_seconds: int = Field(120, ge=30, le=3600)
+    """How long a pod that must go may take to store a checkpoint."""
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
@@ -255,6 +374,17 @@ class AlignmentSpec(_Section):
     train: TrainSpec = TrainSpec()
     eval: EvalSpec = EvalSpec()
     resources: ResourcesSpec = ResourcesSpec()
+    pods: PodsSpec = PodsSpec()
+    queue: ObjectName = ""
+    """Kubernetes: the Kueue queue that the Jobs wait in; they are made suspended and Kueue lets them go."""
+    suspend: bool = False
+    """Kubernetes: hold the run; its current Job is removed and what is whole is kept. `false` goes on."""
+    ttl_seconds_after_finished: int = Field(-1, ge=-1)
+    """Kubernetes: remove the Alignment and its Jobs this long after it finished (its outputs stay); -1: never."""
+
+    OPERATIONAL: ClassVar = frozenset(
+        {"name", "output", "resources", "pods", "queue", "suspend", "ttl_seconds_after_finished"}
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -278,6 +408,12 @@ class AlignmentSpec(_Section):
     def root(self) -> str:
         """Where the outputs are: `output`, or `runs/<name>` beneath the current folder."""
         return self.output or f"runs/{self.name}"
+
+    def described(self) -> dict[str, Any]:
+        """What decides the results, as plain values: all but where and on what they are computed."""
+        whole: dict[str, Any] = dict.fromkeys(self.OPERATIONAL, True)
+        parts = {"train": set(TrainSpec.OPERATIONAL), "eval": set(EvalSpec.OPERATIONAL)}
+        return self.model_dump(by_alias=True, mode="json", exclude={**whole, **parts})
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from captionless import __version__, clip
 from captionless.errors import DataError
 from captionless.eval import prompts, results, tables
 from captionless.plan import Run, runs
-from captionless.spec import AlignmentSpec, SourceKind
+from captionless.spec import AlignmentSpec, EvalSpec, SourceKind
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
 from captionless.stages.parts import Made, Part, Shard, work
@@ -55,7 +55,7 @@ class _Evaluation:
         same = objects.digest(VERSION, self.data.digest, clip_identity(self.spec.clip), self._measured())
         parts = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
         work("eval", "run", Ledger(objects.join(self.url, "runs")), parts, Shard())
-        whole = objects.digest(same, self._described(), [p.fingerprint for p in parts])
+        whole = objects.digest(same, self.spec.described(), [p.fingerprint for p in parts])
         size = len(self.runs)
         work("report", "run", Ledger(self.url), [Part("results", whole, size, self._make_results)], Shard())
 
@@ -107,13 +107,9 @@ class _Evaluation:
 
     def _measured(self) -> list[Any]:
         """The settings that a run's figures depend on."""
-        return [self.spec.eval.model_dump(mode="json"), self.spec.train.points]
+        return [self.spec.eval.model_dump(mode="json", exclude=set(EvalSpec.OPERATIONAL)), self.spec.train.points]
 
     # -- results and report
-
-    def _described(self) -> dict[str, Any]:
-        """What the run was, apart from where its outputs are and on how many workers it was made."""
-        return self.spec.model_dump(by_alias=True, mode="json", exclude={"name", "output", "resources"})
 
     def _make_results(self, tell: Callable[[int], None]) -> Made:
         from captionless.stages import report  # heavy, as above
@@ -154,7 +150,7 @@ class _Evaluation:
             "points": self.spec.train.points,
             "encoder": self.spec.train.encoder.model_dump(mode="json"),
             "checkpoints": models,
-            "spec": self._described(),
+            "spec": self.spec.described(),
             "versions": {"captionless": __version__, **{p: importlib.metadata.version(p) for p in _PACKAGES}},
         }
 

@@ -69,7 +69,9 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
     fingerprint = job.fingerprint(data_digest)
     ledger = Ledger(url)
     if ledger.whole(PART, fingerprint) is None:
-        supervise.run(job, spec.resources.processes, logs_folder(spec) / f"train-{run.name}.ranks.log")
+        supervise.run(
+            job, spec.resources.nodes * spec.resources.processes, logs_folder(spec) / f"train-{run.name}.ranks.log"
+        )
         ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
     else:
         with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):

@@ -41,5 +41,5 @@ class Job(BaseModel):
     def fingerprint(self, data_digest: str) -> str:
         """Digest of what decides the result, the number of ranks and threads apart (they move only the last bits)."""
         manifests = {m: objects.read_json(objects.join(url, "similarity.json")) for m, url in self.similarity.items()}
-        spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", "checkpoint_every", "keep_checkpoints"})
+        spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
         return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, manifests)
