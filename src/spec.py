@@ -267,6 +267,8 @@ class ResourcesSpec(_Section):
     """CPU threads of a worker or rank. Part of what makes two runs equal to the bit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where training runs. Kubernetes: `cuda` asks for a GPU for each process, anything else for none."""
+    cpu: Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?m?)?$", max_length=20)] = ""
+    """Kubernetes: CPU that a pod asks for; empty: a core for each thread of each of its processes."""
     memory: Quantity = "4Gi"
     """Kubernetes: memory of a pod of any stage but training."""
     train_memory: Quantity = "8Gi"
@@ -358,7 +360,7 @@ class PodsSpec(_Section):
     """How long a pod that must go may take to store a checkpoint."""
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
+Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
 
 
 class AlignmentSpec(_Section):
