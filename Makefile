@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,9 +46,16 @@ test: venv lint ## Lint and all tests
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-fast: venv ## Tests without the whole flow
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not flow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not flow and not cluster"
 
-generate: venv ## Renew what is generated from the code (docs/spec.md)
+test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
+	$(BIN)/pytest -m cluster tests/cluster tests/charts
+
+cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
+	hack/cluster/cluster up
+	hack/cluster/cluster image
+
+generate: venv ## Renew what is generated from the code (docs/spec.md, k8s/, the charts' schemas)
 	$(BIN)/python hack/generate.py
 
 lint: venv ## ruff, mypy, import-linter
