@@ -201,10 +201,10 @@ class AugmentSpec(_Section):
 
 
 class TrainSpec(_Section):
-    weights: tuple[Weights, ...] = Field((Weights.avg,), min_length=1)
+    weights: tuple[Weights, ...] = Field((Weights.avg,), min_length=1, max_length=5)
     """The losses to train with, one run each: `uniform` is plain InfoNCE, `category` the control with the
     category's mean similarity, `i2i`, `i2l` and `avg` the paper's."""
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1, max_length=64)
     """Seeds; every loss is trained once with each, so that runs are paired."""
     steps: int = Field(10_000, ge=1)
     batch_size: int = Field(64, ge=2)
@@ -367,7 +367,7 @@ class AlignmentSpec(_Section):
     """A run: what to align, with which CLIP, by which losses, and where its outputs go."""
 
     name: Name = "alignment"
-    output: str = ""
+    output: str = Field("", max_length=1024)
     """The folder or s3:// prefix of everything the run makes; empty: `runs/<name>`."""
     data: DataSpec
     clip: ClipSpec = ClipSpec()

@@ -41,9 +41,10 @@ def manifests(
     spec: AlignmentSpec, operator: Operator, namespace: str = "", names: Sequence[str] = ()
 ) -> dict[str, list[dict[str, Any]]]:
     """The objects of each stage, in the plan's order. SpecError when the outputs could not be shared by pods."""
-    if objects.is_local(spec.root) and not any(
+    on_volume = objects.is_local(spec.root) and any(
         objects.local_path(spec.root).startswith(v.mount_path.rstrip("/") + "/") for v in spec.pods.volumes
-    ):
+    )
+    if not on_volume and (objects.is_local(spec.root) or spec.root.startswith("memory://")):
         raise SpecError(
             f"output: {spec.output or 'empty'} is not shared by pods; "
             "expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes"

@@ -1,0 +1,80 @@
+"""Specs right and wrong: pydantic and the API server must come to the same verdict on each.
+
+`RIGHT` and `WRONG` are overrides of a small spec; with a wrong one, the field that a refusal must name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+BASE: dict[str, Any] = {"output": "s3://bucket/run", "data": {"source": {"kind": "parametric"}}}
+
+RIGHT: dict[str, str] = {
+    "the least": "{}",
+    "meshes with their own landmarks": "{data: {source: {kind: folder, url: s3://b/m}}, landmarks: {origin: llm}}",
+    "a file of landmarks": "{landmarks: {origin: file, file: s3://b/l.jsonl}}",
+    "meshes without landmarks": "{data: {source: {kind: manifest, url: s3://b/m}}, train: {weights: [uniform, i2i]}}",
+    "as many points in a step as are stored": "{data: {source: {kind: parametric}, points: 512}, train: {points: 512}}",
+    "an elastic training": "{resources: {nodes: 4, minNodes: 2}}",
+    "a rigid training": "{resources: {nodes: 2, minNodes: 2}}",
+    "a variable with an empty value": "{pods: {env: [{name: A}]}}",
+    "a variable of a secret": "{pods: {env: [{name: A, secret: s, key: k}]}}",
+    "outputs on a volume": "{output: /data/run, pods: {volumes: [{mountPath: /data, claim: c, readOnly: false}]}}",
+    "outputs on a volume, as a URL": "{output: file:///data/run, pods: {volumes: [{mountPath: /data/, claim: c}]}}",
+    "the pods described": "{pods: {nodeSelector: {zone: a}, tolerations: [{key: gpu, operator: Exists}]}}",
+    "whole numbers for fractions": "{train: {collectiveTimeout: 60, optim: {lr: 1}}}",
+    "everything held": "{suspend: true, queue: team-a, ttlSecondsAfterFinished: 0}",
+}
+
+WRONG: dict[str, tuple[str, str]] = {
+    "no data": ("{data: null}", "data"),
+    "an unknown kind": ("{data: {source: {kind: zip}}}", "data.source.kind"),
+    "a kind in a different case": ("{data: {source: {kind: Parametric}}}", "data.source.kind"),
+    "a folder without url": ("{data: {source: {kind: folder}}, train: {weights: [i2i]}}", "data.source"),
+    "a folder with an empty url": ("{data: {source: {kind: folder, url: ''}}, train: {weights: [i2i]}}", "data.source"),
+    "clouds, which cannot be rendered": (
+        "{data: {source: {kind: points, url: s3://b/p}}, train: {weights: [i2i]}}",
+        "data.source.kind",
+    ),
+    "a grammar for meshes, by default": ("{data: {source: {kind: folder, url: s3://b/m}}}", "landmarks.origin"),
+    "a grammar for meshes, in words": (
+        "{data: {source: {kind: folder, url: s3://b/m}}, landmarks: {origin: grammar}, train: {weights: [i2i, i2l]}}",
+        "landmarks.origin",
+    ),
+    "landmarks from no file": ("{landmarks: {origin: file}}", "landmarks"),
+    "more points in a step than stored": ("{train: {points: 20000}}", "train.points"),
+    "fewer points stored than in a step": ("{data: {source: {kind: parametric}, points: 64}}", "train.points"),
+    "more nodes at least than at most": ("{resources: {minNodes: 2}}", "resources"),
+    "a variable with two origins": ("{pods: {env: [{name: A, value: v, secret: s, key: k}]}}", "pods.env"),
+    "a variable of a secret without key": ("{pods: {env: [{name: A, secret: s}]}}", "pods.env"),
+    "a volume of nothing": ("{pods: {volumes: [{mountPath: /d}]}}", "pods.volumes"),
+    "a volume of two things": ("{pods: {volumes: [{mountPath: /d, claim: a, secret: b}]}}", "pods.volumes"),
+    "a relative mount path": ("{pods: {volumes: [{mountPath: d, claim: a}]}}", "pods.volumes"),
+    "no losses": ("{train: {weights: []}}", "train.weights"),
+    "six losses": ("{train: {weights: [i2i, i2i, i2i, i2i, i2i, i2i]}}", "train.weights"),
+    "an unknown loss": ("{train: {weights: [i2t]}}", "train.weights"),
+    "an unknown encoder": ("{train: {encoder: {name: pointnet}}}", "train.encoder.name"),
+    "five channels": ("{train: {encoder: {inChannels: 5}}}", "train.encoder.inChannels"),
+    "a bound that is excluded": ("{train: {encoder: {dropout: 1}}}", "train.encoder.dropout"),
+    "a learning rate of nothing": ("{train: {optim: {lr: 0}}}", "train.optim.lr"),
+    "no workers": ("{resources: {workers: 0}}", "resources.workers"),
+    "a quantity that is none": ("{resources: {memory: lots}}", "resources.memory"),
+    "text for a number": ("{train: {steps: many}}", "train.steps"),
+    "a fraction of a step": ("{train: {steps: 1.5}}", "train.steps"),
+    "a list for a section": ("{train: []}", "train"),
+    "a number among labels": ("{pods: {labels: {a: 1}}}", "pods.labels"),
+    "an unknown field": ("{train: {stpes: 5}}", "train.stpes"),
+    "an unknown section": ("{trian: {}}", "trian"),
+    "an unknown field in a list": ("{pods: {tolerations: [{kay: a}]}}", "pods.tolerations"),
+    "outputs on the node": ("{output: runs/x}", "output"),
+    "outputs beside the volume": ("{output: /database, pods: {volumes: [{mountPath: /data, claim: c}]}}", "output"),
+    "outputs in a pod's memory": ("{output: memory://run}", "output"),
+    "outputs nowhere": ("{output: ''}", "output"),
+}
+
+
+def document(text: str) -> dict[str, Any]:
+    """The small spec with overrides; null removes a section."""
+    return {k: v for k, v in {**BASE, **yaml.safe_load(text)}.items() if v is not None}
