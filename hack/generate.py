@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generators import crd, reference
+from generators import crd, manifests, reference
 
 ROOT = Path(__file__).parent.parent
-GENERATORS = (reference, crd)
+GENERATORS = (reference, crd, manifests)
 
 
 def main() -> int:
