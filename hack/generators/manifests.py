@@ -8,7 +8,6 @@ from captionless import specfile
 from captionless.controller.jobs import Operator
 from captionless.controller.render import IMAGE, tree
 
-
 _SPEC = Path(__file__).parents[2] / "examples" / "kubernetes.yaml"
 
 

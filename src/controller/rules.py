@@ -117,13 +117,13 @@ def _points() -> Rule:
 def _shared() -> Rule:
     """Not the spec's own rule: on one machine a local folder is right. `render.manifests` says the same."""
     path = "self.output.replace('file://', '', 1)"
-    mounts = "(has(self.pods) && has(self.pods.volumes) ? self.pods.volumes : [])"
+    mounts = "has(self.pods) && has(self.pods.volumes) && self.pods.volumes"
     below = f"{path}.startsWith(v.mountPath.endsWith('/') ? v.mountPath : v.mountPath + '/')"
     remote = "self.output.contains('://') && !self.output.matches('^(file|local|memory)://')"
     return _rule(
         ".output",
         "is not shared by pods; expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes",
-        f"{remote} || {mounts}.exists(v, {below})",
+        f"({remote}) || ({mounts}.exists(v, {below}))",
     )
 
 
