@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generators import crd, manifests, reference
+from generators import charts, crd, manifests, reference
 
 ROOT = Path(__file__).parent.parent
-GENERATORS = (reference, crd, manifests)
+GENERATORS = (reference, crd, manifests, charts)
 
 
 def main() -> int:
