@@ -17,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from captionless import __version__, specfile
+from captionless import __version__, cli_kubernetes, specfile
+from captionless.cli_options import Set, Where
 from captionless.errors import CaptionlessError, Interrupted, SpecError
 from captionless.lifeline import die_with_parent
 from captionless.spec import AlignmentSpec, Weights
@@ -33,11 +34,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 64 wrong spec or access, 65 bad data, 75 interrupted.",
 )
 
-Where = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file: path, URL, or - for stdin.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Override a field, as in `--set train.steps=500`. May be repeated."),
-]
 Shard = Annotated[
     str,
     typer.Option(
@@ -187,6 +183,10 @@ def run(
     preflight.check(loaded)
     local.run(loaded, start, only, View(quiet))
     summary.show(loaded)
+
+
+app.command()(cli_kubernetes.render)
+app.add_typer(cli_kubernetes.k8s)
 
 
 def _stage(spec: str, set_: list[str] | None) -> AlignmentSpec:

@@ -68,17 +68,19 @@ def documents(found: Iterable[dict[str, Any]]) -> str:
     return "---\n".join(yaml.dump(f, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000) for f in found)
 
 
-def tree(spec: AlignmentSpec, operator: Operator) -> dict[str, str]:
+def tree(spec: AlignmentSpec, operator: Operator, namespace: str = "", names: Sequence[str] = ()) -> dict[str, str]:
     """The files of `k8s/precompute`, `k8s/train` and `k8s/eval`, each a kustomization: path -> text."""
-    by_stage = manifests(spec, operator)
+    by_stage = manifests(spec, operator, namespace, names)
     files: dict[str, str] = {}
     for folder in GROUPS:
-        names = [s.name for s in plan(spec) if group(s) == folder]
-        files |= {f"{folder}/{n}.yaml": documents(by_stage[n]) for n in names}
+        listed = [s.name for s in chosen(spec, names) if group(s) == folder]
+        if not listed:
+            continue
+        files |= {f"{folder}/{n}.yaml": documents(by_stage[n]) for n in listed}
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [f"{n}.yaml" for n in names],
+            "resources": [f"{n}.yaml" for n in listed],
         }
         files[f"{folder}/kustomization.yaml"] = documents([kustomization])
     return files
