@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from captionless import __version__, cli_kubernetes, specfile
+from captionless import __version__, cli_kubernetes, environment, specfile
 from captionless.cli_options import Set, Where
 from captionless.errors import CaptionlessError, Interrupted, SpecError
-from captionless.lifeline import die_with_parent
+from captionless.lifeline import end_with_parent
 from captionless.spec import AlignmentSpec, Weights
 from captionless.stages import parts
 
@@ -46,7 +46,7 @@ Shard = Annotated[
 
 def main() -> NoReturn:
     """The console script."""
-    _of_the_runner()
+    end_with_parent()
     logging.basicConfig(format="captionless: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=True)
@@ -62,11 +62,9 @@ def main() -> NoReturn:
 
 
 def _fail(error: CaptionlessError) -> NoReturn:
-    from captionless.local import ERROR_FILE
-
     for line in str(error).splitlines() or [type(error).__name__]:
         print(f"captionless: {line}", file=sys.stderr)
-    if path := os.environ.get(ERROR_FILE):
+    if path := os.environ.get(environment.ENDING):
         try:
             with open(path, "w") as file:
                 file.write(str(error))
@@ -74,17 +72,6 @@ def _fail(error: CaptionlessError) -> NoReturn:
             pass  # the line is in the log as well
     sys.stdout.flush()
     sys.exit(error.exit_code)
-
-
-def _of_the_runner() -> None:
-    """Under the local runner: end when it is killed."""
-    from captionless.local import DIE_WITH_PARENT
-
-    parent = os.environ.pop(DIE_WITH_PARENT, "")
-    if parent:
-        die_with_parent()
-        if os.getppid() != int(parent):
-            os._exit(Interrupted.exit_code)
 
 
 def _version(asked: bool) -> None:
@@ -298,11 +285,11 @@ def eval_(
 def _share(text: str) -> parts.Shard:
     """The share of `--shard I/N`, of an Indexed Job's environment, or all of it."""
     if not text:
-        index, count = os.environ.get("JOB_COMPLETION_INDEX"), os.environ.get("CAPTIONLESS_SHARDS", "")
+        index, count = os.environ.get(environment.INDEX), os.environ.get(environment.SHARDS, "")
         if index is None:
             return parts.Shard()
         if not count:
-            raise SpecError("JOB_COMPLETION_INDEX is set but CAPTIONLESS_SHARDS is not; pass --shard I/N")
+            raise SpecError(f"{environment.INDEX} is set but {environment.SHARDS} is not; pass --shard I/N")
         text = f"{index}/{count}"
     i, _, n = text.partition("/")
     if not (i.isdigit() and n.isdigit() and int(i) < int(n)):

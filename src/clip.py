@@ -43,6 +43,7 @@ from captionless.errors import (
     Retryable,
     SpecError,
     did_you_mean,
+    one_line,
 )
 
 if TYPE_CHECKING:
@@ -343,9 +344,9 @@ def _told(url: str) -> Iterator[None]:
     except PermissionError as error:
         raise SpecError(f'clip.pretrained: no permission to read "{url}"; check the credentials') from error
     except ValueError as error:  # fsspec: unknown protocol
-        raise SpecError(f'clip.pretrained: "{url}": {_line(error)}') from error
+        raise SpecError(f'clip.pretrained: "{url}": {one_line(error)}') from error
     except Exception as error:
-        raise Retryable(f'clip.pretrained: "{url}" could not be fetched: {_line(error)}') from error
+        raise Retryable(f'clip.pretrained: "{url}" could not be fetched: {one_line(error)}') from error
 
 
 def _model_names() -> list[str]:
@@ -363,7 +364,7 @@ def _some(names: Sequence[str], limit: int = 6) -> str:
 
 def _explained(error: Exception, source: str) -> CaptionlessError:
     """The one line a user can act on, for what open_clip raised while loading `source`."""
-    text = _line(error)
+    text = one_line(error)
     if isinstance(error, FileNotFoundError | ConnectionError | TimeoutError) or "ownload" in text:
         return Retryable(
             f"clip model {source} could not be downloaded ({text}); check the network, "
@@ -380,12 +381,6 @@ def _explained(error: Exception, source: str) -> CaptionlessError:
     return SpecError(
         f"clip model {source}: the checkpoint cannot be read ({text}); it may be truncated: fetch it again"
     )
-
-
-def _line(error: BaseException) -> str:
-    """An error's text on one line of readable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 240 else text[:237] + "..."
 
 
 @contextlib.contextmanager

@@ -52,6 +52,12 @@ class Interrupted(CaptionlessError):
     exit_code = 75
 
 
+def one_line(error: BaseException, limit: int = 240) -> str:
+    """An exception's text on one line of readable length; its class where it has no text."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`'; did you mean "chair"?'` for the nearest of `choices`, or an empty string."""
     close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.6)

@@ -27,14 +27,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 from captionless import progress, specfile
+from captionless.environment import ENDING, PARENT, PROGRESS
 from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
 from captionless.plan import Stage, logs_folder, plan
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
-DIE_WITH_PARENT = "CAPTIONLESS_DIE_WITH_PARENT"
-ERROR_FILE = "CAPTIONLESS_ERROR"
 _POLL = 0.1
 _CLASSES: dict[int, type[CaptionlessError]] = {64: SpecError, 65: DataError, 75: Interrupted}
 
@@ -208,7 +207,7 @@ class _Runner:
             command += ["--shard", f"{index}/{stage.workers}"]
         threads = str(self.spec.resources.threads)
         environment = {
-            **os.environ, progress.VARIABLE: told, ERROR_FILE: error, DIE_WITH_PARENT: str(os.getpid()),
+            **os.environ, PROGRESS: told, ENDING: error, PARENT: str(os.getpid()),
             "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
             "NUMBA_NUM_THREADS": threads,
         }  # fmt: skip

@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-VARIABLE = "CAPTIONLESS_PROGRESS"
+from captionless.environment import PROGRESS
+
+VARIABLE = PROGRESS
 _LINE_EVERY = 10.0
 _FILE_EVERY = 0.25
 
@@ -74,7 +76,7 @@ class Progress:
         self.state = State(title, unit, total, done)
         self._start, self._before = time.monotonic(), done
         self._shown = self._start
-        self._path = os.environ.get(VARIABLE, "")
+        self._path = os.environ.get(PROGRESS, "")
         self._bar: Any = None
 
     def __enter__(self) -> Self:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from captionless import progress
+from captionless import environment, progress
 
 
 def test_the_runner_reads_what_a_stage_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "p"
-    monkeypatch.setenv(progress.VARIABLE, str(path))
+    monkeypatch.setenv(environment.PROGRESS, str(path))
     assert progress.read(str(path)) is None
     with progress.Progress("embed", total=10, unit="object", done=4) as told:
         told.advance(3, loss=1.5)

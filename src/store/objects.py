@@ -28,7 +28,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 import fsspec
 
-from captionless.errors import CaptionlessError, DataError, Retryable, SpecError
+from captionless.errors import CaptionlessError, DataError, Retryable, SpecError, one_line
 
 RETRY_SECONDS = float(os.environ.get("CAPTIONLESS_STORE_RETRY_SECONDS", "120"))
 
@@ -77,7 +77,7 @@ def _told(url: str, error: BaseException) -> CaptionlessError | None:
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
         chain.append(inner)
     names = {type(e).__name__ for e in chain}
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Retryable(
             f"{url}: no space left on device; free some or set `output` to another place, then run again: "
