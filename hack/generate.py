@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generators import charts, crd, manifests, reference
+from generators import charts, crd, dashboards, manifests, reference
 
 ROOT = Path(__file__).parent.parent
-GENERATORS = (reference, crd, manifests, charts)
+GENERATORS = (reference, crd, manifests, dashboards, charts)
 
 
 def main() -> int:
