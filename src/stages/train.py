@@ -3,14 +3,17 @@
     train/<weights>-seed<seed>/model.pt, history.json    see trainer.checkpoint
 
 A run is the only part of its stage. It is resumed from its newest checkpoint by the
-trainer itself; here is only decided whether there is anything left to do.
+trainer itself; here is only decided whether there is anything left to do. Of several
+nodes that train together node 0 publishes, and the others end when they see it.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from captionless import clip
+from captionless.errors import DataError, Retryable
 from captionless.plan import Run, logs_folder, runs
 from captionless.progress import Progress
 from captionless.spec import AlignmentSpec, Weights
@@ -18,7 +21,10 @@ from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.trainer import supervise
+from captionless.trainer.gang import Gang, this_node
 from captionless.trainer.job import Job
+
+_POLL = 0.5
 
 PART = "model"
 MODEL, HISTORY = "model.pt", "history.json"
@@ -68,12 +74,43 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
     )
     fingerprint = job.fingerprint(data_digest)
     ledger = Ledger(url)
-    if ledger.whole(PART, fingerprint) is None:
-        supervise.run(
-            job, spec.resources.nodes * spec.resources.processes, logs_folder(spec) / f"train-{run.name}.ranks.log"
-        )
-        ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
-    else:
+    gang = this_node(spec)
+    if ledger.whole(PART, fingerprint) is not None:
         with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
             pass
-    ledger.publish({PART: fingerprint})
+    elif not _is_finished(url, fingerprint):
+        log = logs_folder(spec) / f"train-{run.name}.ranks.log"
+        ranks = spec.resources.processes * (1 if gang else spec.resources.nodes)
+        supervise.run(job, ranks, log, gang)
+    if gang is None or gang.index == 0:
+        if ledger.whole(PART, fingerprint) is None:
+            ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
+        ledger.publish({PART: fingerprint})
+    else:
+        _await_manifest(ledger, fingerprint, gang)
+
+
+def _is_finished(url: str, fingerprint: str) -> bool:
+    """Whether the model is stored although no record says so: node 0 was lost in between."""
+    if not objects.exists(objects.join(url, MODEL)):
+        return False
+    from captionless.trainer import checkpoint
+
+    return checkpoint.is_finished(url, fingerprint)
+
+
+def _await_manifest(ledger: Ledger, fingerprint: str, gang: Gang) -> None:
+    """Until node 0, or the pod that replaces it, has published the run."""
+    deadline = time.monotonic() + gang.patience
+    while not _is_published(ledger, fingerprint):
+        if time.monotonic() > deadline:
+            raise Retryable(f"{ledger.url}: trained, but node 0 published no manifest within {gang.patience:.0f} s")
+        time.sleep(_POLL)
+
+
+def _is_published(ledger: Ledger, fingerprint: str) -> bool:
+    try:
+        record = ledger.manifest().records.get(PART)
+    except DataError:  # not there yet, or about to be replaced
+        return False
+    return record is not None and record.fingerprint == fingerprint

@@ -98,6 +98,16 @@ def read_model(url: str) -> dict[str, Any]:
     return document
 
 
+def is_finished(run: str, fingerprint: str) -> bool:
+    """Whether the run's model file is there, whole, and of these settings and data."""
+    if not objects.exists(objects.join(run, MODEL)):
+        return False
+    try:
+        return bool(read_model(run).get("fingerprint") == fingerprint)
+    except DataError:
+        return False  # made again
+
+
 def _names(folder: str) -> list[str]:
     """Checkpoints in a folder, oldest first."""
     return [name for name in objects.list_names(folder) if _NAME.fullmatch(name)]

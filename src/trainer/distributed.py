@@ -5,16 +5,55 @@ rank computes is a part of the one-process gradient, and summing parameter gradi
 backward pass of each collective is again a plain sum. Gradients are summed as one flat buffer in parameter order and
 not by DistributedDataParallel, whose buckets are laid out anew after a restart: a ring all-reduce adds in an order
 that depends on an element's place, so only a fixed layout resumes to the same bits.
+
+There are two process groups of the same ranks. A step's collectives give up after `train.collectiveTimeout`, so that a
+vanished or stopped rank ends the others; what waits for storage has the default group and the longer patience of
+`heartbeat`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from captionless.trainer.heartbeat import PATIENCE_SECONDS
+
+_steps: dist.ProcessGroup | None = None  # None is torch's name for the default group
+
+
+def start(backend: str, collective_timeout: float) -> None:
+    """Join the ranks that torchrun started; a step's collectives fail after `collective_timeout` seconds."""
+    global _steps
+    dist.init_process_group(backend, timeout=timedelta(seconds=PATIENCE_SECONDS))
+    _steps = cast(dist.ProcessGroup, dist.new_group(timeout=timedelta(seconds=collective_timeout)))
+
+
+def stop() -> None:
+    """Leave the process group, if there is one; for ranks whose peers are well."""
+    global _steps
+    if dist.is_initialized():
+        dist.destroy_process_group()
+        _steps = None
+
+
+def meet() -> None:
+    """Wait until every rank is here, as long as storage may take."""
+    if world_size() > 1:
+        dist.all_reduce(torch.zeros(1))
+
+
+def from_first(value: Any) -> Any:
+    """Rank 0's value (anything that can be pickled) on every rank; waits as long as storage may take."""
+    if world_size() == 1:
+        return value
+    values = [value if rank() == 0 else None]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def rank() -> int:
@@ -37,7 +76,7 @@ def all_reduce_sum(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     x = x.detach().clone()
-    dist.all_reduce(x)
+    dist.all_reduce(x, group=_steps)
     return x
 
 
@@ -46,7 +85,7 @@ def any_rank(flag: bool) -> bool:
     if world_size() == 1:
         return flag
     count = torch.tensor([float(flag)])
-    dist.all_reduce(count)
+    dist.all_reduce(count, group=_steps)
     return bool(count.item() > 0)
 
 
@@ -56,7 +95,7 @@ def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         return
     held = [p for p in parameters if p.requires_grad]
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in held])
-    dist.all_reduce(flat)
+    dist.all_reduce(flat, group=_steps)
     for p, grad in zip(held, torch.split(flat, [p.numel() for p in held]), strict=True):
         p.grad = grad.view_as(p).clone()
 
@@ -69,13 +108,13 @@ class _Gather(torch.autograd.Function):
         padded = x.new_zeros(widest, *x.shape[1:])
         padded[: x.shape[0]] = x
         parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
+        dist.all_gather(parts, padded, group=_steps)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         grad = grads[0].contiguous().clone()
-        dist.all_reduce(grad)
+        dist.all_reduce(grad, group=_steps)
         return torch.split(grad, list(ctx.sizes))[rank()], None
 
 

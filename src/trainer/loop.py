@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captionless import __version__
-from captionless.errors import DataError, Interrupted, SpecError
+from captionless.errors import Interrupted, SpecError
 from captionless.progress import Progress
 from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders
 from captionless.trainer.data import Batch, TrainingData
+from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
 from captionless.trainer.loss import gathered_contrastive_share
 from captionless.trainer.optim import AdamW, learning_rate
@@ -116,12 +117,10 @@ class Run:
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of this run; one of other settings or data is discarded."""
-        states = [checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None]
-        if self.rank == 0 and states[0] is None:
+        state = checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None
+        if self.rank == 0 and state is None:
             checkpoint.discard(self.job.run)
-        if self.world > 1:
-            torch.distributed.broadcast_object_list(states, src=0)
-        state = states[0]
+        state = distributed.from_first(state)
         if state is not None:
             self.encoder.load_state_dict(state["encoder"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -159,14 +158,17 @@ class Run:
             checkpoint.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
 
 
-def train(job: Job, stop: Callable[[], bool] = lambda: False) -> None:
+def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | None = None, **info: Any) -> None:
     """Train a job to its end, from where it stands; a finished one is left as it is.
 
     `stop` is asked after each step on every rank: when it says so on any of them, all stop at that step with a
-    checkpoint and raise Interrupted. SpecError, DataError or Retryable on settings, data or storage.
+    checkpoint and raise Interrupted. The supervisor hears of the work by `beat`; `info` is shown with the progress.
+    Ranks that end well end together, after all is stored. SpecError, DataError or Retryable on settings, data or
+    storage.
     """
+    beat = beat or Heartbeat()
     run = Run(job)
-    if _finished(job, run.fingerprint):
+    if distributed.from_first(run.rank == 0 and checkpoint.is_finished(job.run, run.fingerprint)):
         return
     run.resume()
     steps = run.spec.steps
@@ -174,14 +176,27 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False) -> None:
     with shown if run.rank == 0 else contextlib.nullcontext() as progress:
         while run.done < steps:
             run.step()
+            beat.step(run.done)
             if progress is not None:
-                progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1])
+                progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
             stopping = distributed.any_rank(stop())
             if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
-                run.save()
+                _store(run, run.save, beat)
+                beat.saved()
             if stopping and run.done < steps:
                 raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
-    run.finish()
+    _store(run, run.finish, beat)
+
+
+def _store(run: Run, store: Callable[[], None], beat: Heartbeat) -> None:
+    """Rank 0 stores something and the others wait until it has; only who waits for storage may be late."""
+    if run.rank == 0:
+        with beat.storage():
+            store()
+        distributed.meet()
+    else:
+        with beat.storage():
+            distributed.meet()
 
 
 def device(wanted: str) -> torch.device:
@@ -192,13 +207,3 @@ def device(wanted: str) -> torch.device:
     if wanted == "cpu" or not available:
         return torch.device("cpu")
     return torch.device("cuda", distributed.rank() % torch.cuda.device_count())
-
-
-def _finished(job: Job, fingerprint: str) -> bool:
-    """Whether the run's model file is there, whole, and of these settings and data."""
-    if not objects.exists(objects.join(job.run, checkpoint.MODEL)):
-        return False
-    try:
-        return checkpoint.read_model(job.run).get("fingerprint") == fingerprint
-    except DataError:
-        return False  # made again

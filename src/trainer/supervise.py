@@ -1,125 +1,159 @@
-"""Runs a training job through torchrun and tells how it ended.
+"""Runs a training job through torchrun, on one node or as one node of several, and tells how it ended.
 
-The calling process stays the parent: it forwards SIGTERM and SIGINT, shows the progress that rank 0 reports, keeps
-torchrun's output out of the user's sight (in the log), and turns the causes that the ranks left into one exception
-of `captionless.errors`. torchrun and the ranks die with it.
+The calling process stays the parent: it forwards SIGTERM and SIGINT, shows the progress that rank 0 reports, and turns
+the causes that the ranks left into one exception of `captionless.errors`. torchrun and the ranks die with it.
+
+On one node there is one round. In a gang this process also outlives the rounds: when a node was lost, a rank failed or
+stood still, or another node was told to stop, it waits a little, meets the other nodes again (`rendezvous`), and starts
+torchrun anew from the newest checkpoint. It gives up after three rounds in a row that started ranks and stored no
+newer checkpoint. Waiting for nodes costs nothing until `train.peerTimeout`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from captionless import progress
-from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError
-from captionless.lifeline import SUPERVISOR, die_with_parent
+from captionless import environment, progress
+from captionless.errors import DataError, Retryable, SpecError
+from captionless.store import objects
+from captionless.trainer.gang import Gang
 from captionless.trainer.job import Job
+from captionless.trainer.rendezvous import Place, Rendezvous
+from captionless.trainer.round import Round
 
-_SEVERITY: tuple[type[CaptionlessError], ...] = (SpecError, DataError, Interrupted, Retryable)
-"""Which cause speaks for the run when ranks ended differently: the earliest named here."""
-
+_ROUNDS = 3
+_LONGEST_PAUSE_SECONDS = 15.0
+_GRACE_SECONDS = 300  # a step and a checkpoint must fit; torchrun's default of 30 is too short for large steps
 _POLL = 0.1
-_SHUTDOWN_SECONDS = 300  # a step and a checkpoint must fit; torchrun's default of 30 is too short for large steps
 
 
-def run(job: Job, nproc: int, log: Path) -> None:
-    """Train `job` in `nproc` ranks on this machine; returns when its model file is stored.
+def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
+    """Train `job` in `ranks` ranks on this node; returns when its model file is stored.
 
-    All output of torchrun and the ranks is appended to the file `log`. SpecError, DataError, Interrupted (after a
-    checkpoint) or Retryable as the ranks report them, Retryable when they ended without a word.
+    Without a gang all output of torchrun and the ranks is appended to the file `log`, with one it goes to stdout and
+    stderr. SpecError or DataError as a rank of any node reports them, Interrupted when this process was told to stop
+    (after a checkpoint), Retryable when ranks ended otherwise, too often in a gang, or nodes were missing too long.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="captionless-train-") as name, open(log, "ab") as output:
-        folder = Path(name)
-        (folder / "job.json").write_text(job.model_dump_json())
-        environment = dict(os.environ)
-        environment[SUPERVISOR] = str(os.getpid())
-        environment["OMP_NUM_THREADS"] = str(job.threads)
-        environment.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SHUTDOWN_SECONDS))
-        shown = environment.setdefault(progress.VARIABLE, str(folder / "progress.json"))
-        own_view = progress.VARIABLE not in os.environ
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
-        command += ["--max-restarts", "0", "-m", "captionless.trainer.worker"]
-        command += ["--job", str(folder / "job.json"), "--report", name]
-        child = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # a terminal's Ctrl-C reaches this process only, which forwards it
-            preexec_fn=die_with_parent,
-        )
-        try:
-            with _forwarding(child) as signalled:
-                _wait(child, job, shown if own_view else None)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        if child.returncode != 0:
-            raise _cause(folder, job, child.returncode, bool(signalled), log)
+    with _Signals() as signals, _View() as view:
+        if gang is None:
+            with Round(job, ranks, Place(), 1, log, _GRACE_SECONDS, view.file) as alone:
+                _await(alone, signals, view)
+                error = alone.error(signals.came, "")
+            if error is not None:
+                raise error
+        else:
+            _rounds(job, ranks, gang, signals, view)
 
 
-def _wait(child: subprocess.Popen[bytes], job: Job, shown: str | None) -> None:
-    """Until the child ends; its progress is shown when nobody else shows it."""
-    if shown is None:
-        child.wait()
-        return
-    view: progress.Progress | None = None
-    with contextlib.ExitStack() as stack:
-        running = True
-        while running:
-            running = child.poll() is None
-            state = progress.read(shown)
-            if state is not None:
-                if view is None:
-                    view = stack.enter_context(progress.Progress(state.title, state.total, state.unit, state.done))
-                view.advance(state.done - view.state.done, **state.info)
-            if running:
-                time.sleep(_POLL)
+def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals, view: _View) -> None:
+    training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
+    number = fruitless = 0
+    deadline = time.monotonic() + gang.patience
+    with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
+        while True:
+            place = rendezvous.place(lambda: signals.came, deadline)
+            number += 1
+            _say(job, f"round {number} as node {place.rank} of {place.nodes}")
+            with Round(job, ranks, place, number, None, gang.grace, view.file) as current:
+                lost = _await(current, signals, view, rendezvous)
+                error, began, saved = current.error(signals.came, lost), current.began, current.saved
+                shared = current.stopped_together
+            if error is None:
+                rendezvous.ended(None)
+                return
+            rendezvous.ended("Interrupted" if shared else type(error).__name__, str(error))
+            if isinstance(error, SpecError | DataError) or signals.came:
+                raise error
+            if began:
+                deadline = time.monotonic() + gang.patience
+                fruitless = 0 if saved else fruitless + 1
+            if fruitless == _ROUNDS:
+                raise Retryable(f"{error}; {_ROUNDS} rounds in a row brought no newer checkpoint")
+            pause = min(2.0**fruitless, _LONGEST_PAUSE_SECONDS)
+            _say(job, f"round {number} ended: {error}; the next in {pause:.0f} s")
+            signals.pause(pause)
 
 
-@contextlib.contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """SIGTERM and SIGINT go to the child as one SIGTERM; yields the signals that came. Main thread only."""
-    came: list[int] = []
-
-    def handler(number: int, frame: object) -> None:
-        if not came and child.poll() is None:
-            child.send_signal(signal.SIGTERM)
-        came.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield came
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+def _await(current: Round, signals: _Signals, view: _View, rendezvous: Rendezvous | None = None) -> str:
+    """Until the round has ended, by itself or by us; returns what another node said of its end."""
+    stopping, regroup, lost = False, False, ""
+    while current.running:
+        if rendezvous is not None:
+            news = rendezvous.news()
+            regroup, lost = regroup or news.regroup, lost or news.over
+            if lost:
+                current.over()
+        if not stopping and (signals.came or (regroup and current.stepping)):
+            stopping = True
+            current.stop()
+        current.check()
+        view.show()
+        time.sleep(_POLL)
+    view.show()
+    return lost
 
 
-def _cause(folder: Path, job: Job, code: int, signalled: bool, log: Path) -> CaptionlessError:
-    """The exception that tells why torchrun did not end well."""
-    reports = [json.loads(path.read_text() or "{}") for path in sorted(folder.glob("rank-*.json"))]
-    for kind in _SEVERITY:
-        for report in reports:
-            if report.get("error") == kind.__name__:
-                return kind(report["line"])
-    if signalled:
-        return Interrupted(f"{job.title}: stopped before its first checkpoint of this round; run again to go on")
-    for report in reports:
-        if report.get("error") == "crash":
-            return Retryable(f"{job.title}: {report['line']} (details in {log})")
-    return Retryable(f"{job.title}: a rank was lost, torchrun ended with code {code}; run again to go on (log: {log})")
+def _say(job: Job, line: str) -> None:
+    print(f"{job.title}: {line}", file=sys.stderr, flush=True)
+
+
+class _Signals:
+    """SIGTERM and SIGINT while the block lasts, noted and not acted upon. Outside the main thread none come."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not longer than until a signal comes."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.came:
+            time.sleep(_POLL)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.came = True
+
+
+class _View:
+    """Rank 0's progress, shown here unless the environment names a file for it, which somebody else shows."""
+
+    def __enter__(self) -> Self:
+        self._stack = contextlib.ExitStack()
+        self._shown: progress.Progress | None = None
+        self.file: str | None = None
+        if environment.PROGRESS not in os.environ:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="captionless-progress-"))
+            self.file = os.path.join(folder, "progress.json")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, tb)
+
+    def show(self) -> None:
+        """Bring what is shown up to date."""
+        state = progress.read(self.file) if self.file else None
+        if state is None:
+            return
+        if self._shown is None:
+            self._shown = progress.Progress(state.title, state.total, state.unit, state.done)
+            self._stack.enter_context(self._shown)
+        self._shown.advance(state.done - self._shown.state.done, **state.info)

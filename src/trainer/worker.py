@@ -2,7 +2,9 @@
 
 torchrun exits 1 whatever happened in its workers, and rank 1 fails of a lost connection when rank 0 fails of a wrong
 spec. Each rank therefore leaves the cause of its end as `rank-<r>.json` in the report's folder, which the supervisor
-reads; an unexpected exception keeps its traceback on stderr, the log.
+reads, and beside it while it works its heartbeat; an unexpected exception keeps its traceback on stderr, the log.
+
+torch is imported late, after the first heartbeat and after this process has bound its life to torchrun's.
 """
 
 from __future__ import annotations
@@ -15,51 +17,62 @@ import sys
 import traceback
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-
+from captionless import environment
 from captionless.errors import CaptionlessError
-from captionless.lifeline import SUPERVISOR, die_with_parent, is_alive
+from captionless.lifeline import die_with_parent, is_alive
+from captionless.trainer import heartbeat
+from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
-from captionless.trainer.loop import train
 
 
 def main() -> int:
     """Run this rank to its end; returns the exit code."""
+    die_with_parent()
+    supervisor = os.environ.get(environment.PARENT)
+    if supervisor is not None and not is_alive(int(supervisor)):
+        return 1
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
+    parser.add_argument("--round", type=int, default=1)
     arguments = parser.parse_args()
-    die_with_parent()
-    supervisor = os.environ.get(SUPERVISOR)
-    if supervisor is not None and not is_alive(int(supervisor)):
-        return 1
-    stop = _stop_flag()
     rank = int(os.environ.get("RANK", "0"))
+    beat, stop = Heartbeat(heartbeat.path_of(arguments.report, rank)), _stop_flag()
+    report: dict[str, object] = {"error": None, "line": ""}
+    code = 0
     try:
-        _run(Job.model_validate_json(arguments.job.read_text()), stop)
-        report = {"error": None, "line": "", "exit_code": 0}
+        _run(Job.model_validate_json(arguments.job.read_text()), stop, beat, arguments.round)
     except CaptionlessError as error:
-        report = {"error": type(error).__name__, "line": str(error), "exit_code": error.exit_code}
+        report, code = {"error": type(error).__name__, "line": str(error)}, error.exit_code
     except Exception as error:
         traceback.print_exc()
         line = " ".join(str(error).split())
-        report = {"error": "crash", "line": f"{type(error).__name__}: {line}", "exit_code": 1}
-    (arguments.report / f"rank-{rank}.json").write_text(json.dumps(report))
+        report, code = {"error": "crash", "line": f"{type(error).__name__}: {line}"}, 1
+    whole = arguments.report / f"rank-{rank}.json"
+    partial = whole.with_suffix(".partial")
+    partial.write_text(json.dumps(report))
+    partial.replace(whole)
     # A failed rank's peers may hang in a collective: leave the group to the process's end, do not wait for them.
-    if report["exit_code"] == 0 and dist.is_initialized():
-        dist.destroy_process_group()
-    return int(str(report["exit_code"]))
+    if code == 0:
+        from captionless.trainer import distributed
+
+        distributed.stop()
+    return code
 
 
-def _run(job: Job, stop: list[bool]) -> None:
+def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int) -> None:
+    import torch
+
+    from captionless.trainer import distributed
+    from captionless.trainer.loop import train
+
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         cuda = job.device != "cpu" and torch.cuda.is_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    train(job, lambda: stop[0])
+        distributed.start("cpu:gloo,cuda:nccl" if cuda else "gloo", job.train.collective_timeout)
+    train(job, lambda: stop[0], beat, round=number)
 
 
 def _stop_flag() -> list[bool]:
