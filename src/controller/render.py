@@ -13,10 +13,10 @@ import yaml
 
 from captionless import __version__
 from captionless.controller.jobs import Operator, Owner, stage_objects
+from captionless.controller.outputs import check_shared
 from captionless.errors import SpecError, did_you_mean
 from captionless.plan import Stage, plan
 from captionless.spec import AlignmentSpec
-from captionless.store import objects
 
 IMAGE = f"ghcr.io/captionless/captionless:{__version__}"
 GROUPS = ("precompute", "train", "eval")
@@ -41,14 +41,7 @@ def manifests(
     spec: AlignmentSpec, operator: Operator, namespace: str = "", names: Sequence[str] = ()
 ) -> dict[str, list[dict[str, Any]]]:
     """The objects of each stage, in the plan's order. SpecError when the outputs could not be shared by pods."""
-    on_volume = objects.is_local(spec.root) and any(
-        objects.local_path(spec.root).startswith(v.mount_path.rstrip("/") + "/") for v in spec.pods.volumes
-    )
-    if not on_volume and (objects.is_local(spec.root) or spec.root.startswith("memory://")):
-        raise SpecError(
-            f"output: {spec.output or 'empty'} is not shared by pods; "
-            "expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes"
-        )
+    check_shared(spec)
     owner = Owner(spec.name, namespace)
     return {s.name: stage_objects(owner, spec, s, 1, operator) for s in chosen(spec, names)}
 
