@@ -173,6 +173,7 @@ def run(
 
 
 app.command()(cli_kubernetes.render)
+app.command()(cli_kubernetes.controller)
 app.add_typer(cli_kubernetes.k8s)
 
 

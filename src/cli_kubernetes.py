@@ -77,5 +77,16 @@ def render(
         print(f"kubectl apply -k {Path(out, folder)}")
 
 
+def controller() -> None:
+    """Keep the Alignments of a cluster: what the operator's Deployment runs. Its settings are in the environment.
+
+    CAPTIONLESS_IMAGE (of the stages; required), CAPTIONLESS_IMAGE_PULL_POLICY, CAPTIONLESS_PUSHGATEWAY,
+    CAPTIONLESS_WATCH_NAMESPACES (a comma list; empty: all), CAPTIONLESS_LOG_LEVEL, POD_NAMESPACE, POD_NAME.
+    """
+    from captionless.controller.operate import Settings, operate
+
+    operate(Settings.read())
+
+
 def _image(image: str | None) -> Sequence[str]:
     return [f"pods.image={image}"] if image else []

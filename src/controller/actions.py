@@ -1,0 +1,35 @@
+"""What can be done about a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from captionless.controller.observe import Workload
+from captionless.plan import Stage
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make a stage's objects for an attempt. `disruptions` is how many there were before."""
+
+    stage: Stage
+    attempt: int
+    disruptions: int = 0
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Remove a Job (or JobSet) with its pods, and wait until these are gone."""
+
+    workload: Workload
+    why: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Remove the Alignment, with all that it owns."""
+
+    why: str
+
+
+Action = Create | Delete | Remove

@@ -1,0 +1,30 @@
+"""What is to be done about a run: the union of what its rules say.
+
+Every rule is a pure function of where the stages stand, so the same situation always has the same
+answer, whoever asks and however often: that is what makes the controller safe to kill anywhere.
+"""
+
+from __future__ import annotations
+
+from captionless.controller.actions import Action, Delete
+from captionless.controller.policies.leftovers import leftovers
+from captionless.controller.policies.next_stages import next_stages
+from captionless.controller.policies.renewal import renewal
+from captionless.controller.policies.suspension import suspension
+from captionless.controller.policies.ttl import ttl
+from captionless.controller.standing import Run
+
+
+def decide(run: Run) -> list[Action]:
+    """The actions, in the order in which they are carried out; none for an Alignment that is being deleted."""
+    if run.alignment.deleting:
+        return []
+    found: list[Action] = []
+    for rule in (suspension, leftovers, renewal, next_stages, ttl):
+        for action in rule(run):
+            twice = isinstance(action, Delete) and any(
+                isinstance(f, Delete) and f.workload.uid == action.workload.uid for f in found
+            )
+            if not twice:
+                found.append(action)
+    return found

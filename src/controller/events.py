@@ -1,0 +1,123 @@
+"""The story of a run as events (events.k8s.io/v1), as `kubectl describe alignment` tells it.
+
+What happened is read from the difference between where the stages stood, by the status, and where they
+stand. An event is told before the status is written: a controller that dies in between sees the same
+difference again and tells the same event again, under the same name, which the API server refuses.
+So names follow from what is told and for which Alignment, attempt or pod, and nothing is told twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from captionless.controller.causes import cut, failed, newest, told
+from captionless.controller.conditions import STALLED, SUCCEEDED, SUSPENDED
+from captionless.controller.jobs.operator import KIND, VERSION
+from captionless.controller.observe import Alignment
+from captionless.controller.record import State
+from captionless.controller.standing import Run, Standing
+
+FRESH = timedelta(minutes=10)
+"""A pod's end that is older was told before, even where nobody remembers it."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened. `key` is what it is about besides the Alignment; `count` how often by now."""
+
+    reason: str
+    note: str
+    action: str
+    key: tuple[str, ...] = ()
+    warning: bool = False
+    count: int = 1
+
+    def name(self, alignment: Alignment) -> str:
+        """The same for the same event of the same Alignment."""
+        about = "/".join((alignment.uid, self.reason, *self.key))
+        return f"{alignment.name}.{hashlib.sha256(about.encode()).hexdigest()[:16]}"
+
+    def manifest(self, alignment: Alignment, reporter: str, time: str) -> dict[str, Any]:
+        """The object, at a MicroTime."""
+        series = {"series": {"count": self.count, "lastObservedTime": time}} if self.count > 1 else {}
+        return {
+            **series,
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": self.name(alignment), "namespace": alignment.namespace},
+            "eventTime": time,
+            "reportingController": "captionless.dev/controller",
+            "reportingInstance": reporter,
+            "action": self.action,
+            "reason": self.reason,
+            "note": cut(self.note),
+            "type": "Warning" if self.warning else "Normal",
+            "regarding": {
+                "apiVersion": VERSION,
+                "kind": KIND,
+                "namespace": alignment.namespace,
+                "name": alignment.name,
+                "uid": alignment.uid,
+            },
+        }
+
+
+def events(run: Run, after: Mapping[str, Any]) -> list[Event]:
+    """What happened between the status that the run began with and the one that it has now."""
+    found = [e for s in run.standings for e in _stage(s, run)]
+    found += _whole(run, after)
+    return found
+
+
+def _stage(s: Standing, run: Run) -> Iterator[Event]:
+    name, before = s.stage.name, s.record
+    key = (name, str(s.attempt))
+    if s.attempt > before.attempt and s.workload is not None:
+        pods = f"{s.stage.workers} pod{'s' if s.stage.workers > 1 else ''}"
+        again = f", attempt {s.attempt}" if s.attempt > 1 else ""
+        queue = " (suspended, for the queue)" if s.workload.suspended else ""
+        note = f"{name}: made {s.workload.kind} {s.workload.name} of {pods}{again}{queue}"
+        yield Event("StageStarted", note, "CreateJob", key)
+    if s.state is State.succeeded and before.state is not State.succeeded:
+        yield Event("StageSucceeded", f"{name}: done", "ObserveJob", key)
+    if s.state is State.failed and before.state is not State.failed:
+        yield Event("StageFailed", f"{name}: {s.message}", "ObserveJob", key, warning=True)
+    if s.state is State.waiting and before.state is State.running:
+        yield Event("StageRenewed", f"{name}: its Job is made anew", "DeleteJob", key)
+    if s.state is State.waiting and before.state is State.failed:
+        yield Event("StageRetried", f"{name}: begins anew, as asked", "RetryStage", (*key, run.alignment.retry))
+    if s.count.disruptions > before.disruptions:
+        lost = next((p for p in newest(s.current).values() if p.disrupted), None)
+        why = f" ({lost.disruption})" if lost is not None and lost.disruption else ""
+        note = f"{name}: a pod was disrupted{why}; it is replaced and the work goes on"
+        yield Event("PodDisrupted", note, "ObservePod", (name,), count=s.count.disruptions)
+    for pod in failed(s.current):
+        at = pod.end.at if pod.end is not None else None
+        if at is not None and run.now - at < FRESH:
+            note = f"{name}: pod {pod.name}: {told(pod, s.stage)}"
+            yield Event("PodFailed", note, "ObservePod", (pod.uid,), warning=True)
+
+
+def _whole(run: Run, after: Mapping[str, Any]) -> Iterator[Event]:
+    """What the conditions tell. Their times are of no use in a name: a second try has another time."""
+    old = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
+    key = (str(run.alignment.generation), *(str(s.attempt) for s in run.standings))
+    for new in after["conditions"]:
+        before = old.get(new["type"], {})
+        kind, status, reason = new["type"], new["status"], new["reason"]
+        if kind == STALLED and status == "True" and reason != before.get("reason"):
+            yield Event(reason, new["message"], "Reconcile", (*key, new["message"]), warning=True)
+        if status == before.get("status"):
+            continue
+        if kind == SUCCEEDED and status == "True":
+            yield Event("Completed", new["message"], "Reconcile", key)
+        if kind == SUCCEEDED and status == "False":
+            yield Event("Failed", new["message"], "Reconcile", key, warning=True)
+        if kind == SUSPENDED and status == "True":
+            yield Event(reason, new["message"], "Reconcile", key)
+        if kind == SUSPENDED and status == "False" and before:
+            yield Event("Resumed", "the run goes on", "Reconcile", key)

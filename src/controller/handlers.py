@@ -1,0 +1,91 @@
+"""What kopf watches and where it goes: every event into the cache, and its Alignment into the work queue.
+
+kopf does the watching: reconnecting, dead connections, kinds that appear later. Nothing else of it is
+used. Its state-keeping handlers would write annotations and finalizers into the objects, and its
+timers run by object; `on.event` does neither. Decisions are made elsewhere (`reconcile`), so a handler
+never calls the API server and the event loop never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from captionless.controller.cache import Cache
+from captionless.controller.cluster import MANAGED
+from captionless.controller.jobs.jobset import API_VERSION as JOBSET_VERSION
+from captionless.controller.jobs.operator import VERSION
+from captionless.controller.observe import Key
+from captionless.controller.workqueue import WorkQueue
+
+_GROUP, _VERSION = VERSION.split("/")
+_JOBSET_GROUP, _JOBSET_VERSION = JOBSET_VERSION.split("/")
+WATCHED: dict[str, tuple[str, str, str]] = {
+    "Alignment": (_GROUP, _VERSION, "alignments"),
+    "Job": ("batch", "v1", "jobs"),
+    "Pod": ("", "v1", "pods"),
+    "JobSet": (_JOBSET_GROUP, _JOBSET_VERSION, "jobsets"),
+}
+
+
+def registry(cache: Cache, queue: WorkQueue[Key], kinds: tuple[str, ...]) -> kopf.OperatorRegistry:
+    """The handlers for some kinds of `WATCHED`."""
+    found = kopf.OperatorRegistry()
+    for kind in kinds:
+        group, version, plural = WATCHED[kind]
+
+        async def handle(event: Any, kind: str = kind, **_: Any) -> None:
+            take_in(cache, queue, event["type"], {**event["object"], "kind": kind})
+
+        kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)(handle)
+    return found
+
+
+def take_in(cache: Cache, queue: WorkQueue[Key], what: str | None, found: dict[str, Any]) -> None:
+    """An event of a watch. The queue gets a key only for what a decision might depend on."""
+    key = cache.drop(found) if what == "DELETED" else cache.put(found)
+    if key is not None:
+        queue.add(key)
+
+
+def settings(kinds: tuple[str, ...]) -> kopf.OperatorSettings:
+    """kopf without peering, posting and scanning; of Jobs and pods only those that we manage."""
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    found.scanning.disabled = True
+    found.networking.request_timeout = 60
+    found.networking.connect_timeout = 10
+    for kind in kinds:
+        if kind != "Alignment":
+            found.watching.label_selectors[WATCHED[kind]] = MANAGED
+    return found
+
+
+async def watch(
+    cache: Cache,
+    queue: WorkQueue[Key],
+    kinds: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    beat: Callable[[], None],
+) -> None:
+    """Watches until SIGTERM or SIGINT."""
+    pulse = asyncio.create_task(_pulse(beat))
+    try:
+        await kopf.operator(
+            registry=registry(cache, queue, kinds),
+            settings=settings(kinds),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+    finally:
+        pulse.cancel()
+
+
+async def _pulse(beat: Callable[[], None]) -> None:
+    while True:
+        beat()
+        await asyncio.sleep(1.0)

@@ -1,0 +1,171 @@
+"""The Lease that says which controller is at work (coordination.k8s.io, as client-go's leader election).
+
+kopf has no election: two of it would both act. So a controller acts only while it holds the Lease. It is
+taken when nobody holds it or when its holder has not renewed it for its duration, by this
+machine's clock from when the last renewal was seen, never by comparing two machines' clocks. A holder
+that cannot renew ends its process well before another may take over, and a thread that was
+frozen for longer notices before its next request (`check`).
+
+The identity is the pod's name: a container that is restarted in its pod is its own successor, and goes
+on at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from captionless.errors import CaptionlessError
+
+log = logging.getLogger(__name__)
+
+NAME = "captionless-controller"
+DURATION = 15.0
+DEADLINE = 10.0
+"""A holder that could not renew for so long gives up."""
+PERIOD = 5.0
+RETRY = 2.0
+
+
+class Api(Protocol):
+    """What the Lease asks of a cluster."""
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """An object, or None."""
+
+    def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        """Makes an object; None when there is one of that name."""
+
+    def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Puts an object in the place of the version that it was read as."""
+
+
+def _end() -> None:
+    log.error("the Lease is lost; ending at once, so that another controller can take over")
+    os._exit(1)
+
+
+class Lease:
+    """Held by one process. `api` must give up quickly; `lost` is called when the Lease cannot be kept."""
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        identity: str,
+        lost: Callable[[], None] = _end,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.api, self.namespace, self.identity, self.lost, self.clock = api, namespace, identity, lost, clock
+        self.renewed = -1e9
+        self._held: dict[str, Any] | None = None
+        self._seen: tuple[str, float] = ("", 0.0)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the Lease is certainly ours."""
+        return self._held is not None and self.clock() - self.renewed < DURATION
+
+    def check(self) -> None:
+        """Ends the process when the Lease has run out meanwhile (a frozen process, say)."""
+        if self._held is not None and not self._stop.is_set() and not self.held:
+            self.lost()
+
+    def acquire(self) -> None:
+        """Waits until the Lease is ours, then renews it in the background."""
+        waiting = False
+        while not self.try_acquire():
+            if not waiting:
+                log.info("waiting for the Lease %s/%s", self.namespace, NAME)
+                waiting = True
+            if self._stop.wait(RETRY):
+                return
+        log.info("holding the Lease %s/%s as %s", self.namespace, NAME, self.identity)
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread.start()
+
+    def try_acquire(self) -> bool:
+        """One try; False when somebody else holds it or the API server does not answer."""
+        began = self.clock()
+        try:
+            found = self.api.get("Lease", self.namespace, NAME)
+            if found is None:
+                self._held = self.api.create(self._manifest(None))
+            elif self._free(found):
+                self._held = self.api.replace(self._manifest(found))
+        except CaptionlessError as error:
+            log.warning("Lease %s/%s: %s", self.namespace, NAME, error)
+            return False
+        if self._held is None:
+            return False
+        self.renewed = began
+        return True
+
+    def release(self) -> None:
+        """Gives the Lease up, so that the next controller need not wait until it has run out."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._held is None:
+            return
+        manifest = self._manifest(self._held)
+        manifest["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            self.api.replace(manifest)
+        except CaptionlessError as error:
+            log.warning("Lease %s/%s: not released: %s", self.namespace, NAME, error)
+        self._held = None
+
+    def _renew(self) -> None:
+        while not self._stop.wait(PERIOD if self.clock() - self.renewed < PERIOD else RETRY):
+            began = self.clock()
+            try:
+                assert self._held is not None, "renewed while it is held"
+                self._held = self.api.replace(self._manifest(self._held))
+                self.renewed = began
+            except CaptionlessError as error:
+                log.warning("Lease %s/%s: %s", self.namespace, NAME, error)
+                self._refresh()
+            if self.clock() - self.renewed > DEADLINE:
+                self.lost()
+                return
+
+    def _refresh(self) -> None:
+        """After a conflict: the version to renew, if it is still ours."""
+        try:
+            found = self.api.get("Lease", self.namespace, NAME)
+        except CaptionlessError:
+            return
+        if found is None or found["spec"].get("holderIdentity") != self.identity:
+            self.lost()
+        else:
+            self._held = found
+
+    def _free(self, found: dict[str, Any]) -> bool:
+        spec, version = found.get("spec") or {}, str(found["metadata"].get("resourceVersion"))
+        if spec.get("holderIdentity") in (None, "", self.identity):
+            return True
+        if self._seen[0] != version:
+            self._seen = (version, self.clock())
+        return self.clock() - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION)
+
+    def _manifest(self, found: dict[str, Any] | None) -> dict[str, Any]:
+        time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        before = (found or {}).get("spec") or {}
+        mine = before.get("holderIdentity") == self.identity
+        metadata = found["metadata"] if found else {"name": NAME, "namespace": self.namespace}
+        spec = {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": int(DURATION),
+            "acquireTime": before.get("acquireTime") if mine else time,
+            "renewTime": time,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine or not found else 1),
+        }
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}

@@ -1,0 +1,24 @@
+"""Stages that may begin: what they read is finished, and nothing of an earlier attempt is left.
+
+Stages that do not depend on one another run at the same time; the cluster knows what it has room for.
+After a failure those at work end their work, and no new one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from captionless.controller.actions import Create
+from captionless.controller.record import State
+from captionless.controller.standing import Run
+
+
+def next_stages(run: Run) -> Iterator[Create]:
+    """The next attempt of every stage that can begin."""
+    if run.spec is None or run.spec.suspend or run.failed:
+        return
+    done = {s.stage.name for s in run.standings if s.state is State.succeeded}
+    for s in run.standings:
+        idle = s.state in (State.waiting, State.suspended) and not s.occupied
+        if idle and done.issuperset(s.stage.after):
+            yield Create(s.stage, s.attempt + 1, s.count.disruptions)

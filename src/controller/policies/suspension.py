@@ -1,0 +1,21 @@
+"""A run on hold: `spec.suspend` removes the Jobs at work; the stages go on from storage when it is lifted.
+
+Succeeded and failed Jobs stay, for their logs. A Job that a queue holds (`spec.queue`) is none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from captionless.controller.actions import Delete
+from captionless.controller.standing import Run
+
+
+def suspension(run: Run) -> Iterator[Delete]:
+    """The Jobs at work, when the run is to be held."""
+    if run.spec is None or not run.spec.suspend:
+        return
+    for s in run.standings:
+        for w in s.workloads:
+            if not w.finished and not w.deleting:
+                yield Delete(w, "the run is suspended")

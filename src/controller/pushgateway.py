@@ -1,0 +1,54 @@
+"""Removing the figures of runs that are gone from the Pushgateway.
+
+An evaluation pushes its figures under `job="captionless"`, its namespace and the Alignment's name, and a
+Pushgateway keeps them for ever. Nothing holds an Alignment back until they are removed (it carries no
+finalizer); instead the groups are compared with the Alignments that there are, now and then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterator
+from urllib.parse import quote
+
+import urllib3
+
+from captionless.controller.observe import Key
+
+log = logging.getLogger(__name__)
+
+JOB = "captionless"
+_http = urllib3.PoolManager(num_pools=1, timeout=urllib3.Timeout(connect=2.0, read=10.0), retries=1)
+
+
+def sweep(url: str, alive: Collection[Key], namespaces: Collection[str]) -> int:
+    """Removes the groups of Alignments that are not `alive`, in these namespaces (empty: all); how many it were.
+
+    A gateway that does not answer is told in the log and tried again at the next sweep.
+    """
+    removed = 0
+    try:
+        for namespace, name in list(groups(url)):
+            if (namespace, name) in alive or (namespaces and namespace not in namespaces):
+                continue
+            path = f"/metrics/job/{JOB}/namespace/{quote(namespace, safe='')}/alignment/{quote(name, safe='')}"
+            answer = _http.request("DELETE", url.rstrip("/") + path)
+            if answer.status >= 300:
+                raise ValueError(f"DELETE {path}: status {answer.status}")
+            log.info("%s/%s: removed its figures from the Pushgateway", namespace, name)
+            removed += 1
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        log.warning("Pushgateway: %s", error)
+    return removed
+
+
+def groups(url: str) -> Iterator[Key]:
+    """The Alignments that the gateway has figures of. ValueError when it answers with something else."""
+    answer = _http.request("GET", url.rstrip("/") + "/api/v1/metrics")
+    if answer.status != 200:
+        raise ValueError(f"GET /api/v1/metrics: status {answer.status}")
+    for group in json.loads(answer.data).get("data") or ():
+        labels = group.get("labels") or {}
+        if labels.get("job") == JOB and labels.get("alignment") and labels.get("namespace"):
+            yield (labels["namespace"], labels["alignment"])

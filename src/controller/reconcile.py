@@ -1,0 +1,193 @@
+"""Bringing one Alignment a step nearer to what its spec says: look, act, tell, write down.
+
+    1. what is there (from the cache)           observe, standing
+    2. what is to be done, and doing it         decide, actions
+    3. what there is now, as events             events
+    4. and as the status                        status
+
+Killed between any two calls, the next look finds the same situation or the one after it. Objects have
+names that follow from stage and attempt, so making them twice is refused, and what is refused turns out to be
+our own; events likewise; the status is written last, and only onto the version that it was made from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from captionless.controller import events, observe, status
+from captionless.controller.actions import Action, Create, Delete, Remove
+from captionless.controller.cache import Cache
+from captionless.controller.cluster import Cluster, Conflict, Refused
+from captionless.controller.decide import decide
+from captionless.controller.jobs import Operator, Owner, job_name, stage_objects
+from captionless.controller.observe import Key, Problem
+from captionless.controller.standing import Run, stand
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 4096
+
+
+def now() -> datetime:
+    """The time, in whole seconds as Kubernetes keeps it."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class NameTaken(Exception):
+    """An object of the name that is needed belongs to somebody else."""
+
+
+class Reconciler:
+    """Not more than one thread may work on the same key; any number on different ones."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        operator: Operator,
+        reporter: str = "captionless-controller",
+        clock: Callable[[], datetime] = now,
+    ):
+        self.cluster, self.cache, self.operator = cluster, cache, operator
+        self.reporter, self.clock = reporter, clock
+        self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def reconcile(self, key: Key) -> None:
+        """One step. Conflict and Unavailable mean: try again."""
+        run = self._look(key)
+        if run is None or run.alignment.deleting:
+            return
+        try:
+            for action in decide(run):
+                self._do(run, action)
+                if isinstance(action, Remove):
+                    return
+            self.cache.refused(key, None)
+        except (Refused, NameTaken) as error:
+            reason = error.reason if isinstance(error, Refused) else "NameTaken"
+            self.cache.refused(key, Problem(reason, str(error)))
+            self._write(key)
+            raise
+        self._write(key)
+
+    def _look(self, key: Key) -> Run | None:
+        seen = self.cache.observed(key)
+        return stand(seen, self.clock()) if seen is not None else None
+
+    def _write(self, key: Key) -> None:
+        run = self._look(key)
+        if run is None:
+            return
+        alignment = run.alignment
+        after = status.status(run)
+        for event in events.events(run, after):
+            self._tell(run, event)
+        changed = status.changes(alignment.status, after)
+        if not changed:
+            return
+        written = self.cluster.patch_status(alignment.namespace, alignment.name, alignment.version, changed)
+        if written is not None:
+            self.cache.put(written)
+
+    # -- actions
+
+    def _do(self, run: Run, action: Action) -> None:
+        where = f"{run.alignment.namespace}/{run.alignment.name}"
+        if isinstance(action, Create):
+            log.info("%s: %s: begin attempt %d", where, action.stage.name, action.attempt)
+            self._create(run, action)
+        elif isinstance(action, Delete):
+            log.info("%s: remove %s: %s", where, action.workload.name, action.why)
+            self._delete(action)
+        else:
+            log.info("%s: remove the Alignment: %s", where, action.why)
+            self.cluster.delete("Alignment", run.alignment.namespace, run.alignment.name, run.alignment.uid)
+
+    def _create(self, run: Run, action: Create) -> None:
+        alignment, spec = run.alignment, run.spec
+        assert spec is not None, "a stage comes from a spec"
+        if action.attempt > 1 and self._still_there(run, action):
+            return
+        owner = Owner(alignment.name, alignment.namespace, alignment.uid)
+        made = stage_objects(owner, spec, action.stage, action.attempt, self.operator)
+        if action.disruptions:
+            made[-1]["metadata"].setdefault("annotations", {})[observe.DISRUPTIONS] = str(action.disruptions)
+        for manifest in made:
+            found = self._make(manifest, alignment.uid)
+            if manifest is made[-1]:
+                self.cache.put(found)
+
+    def _still_there(self, run: Run, action: Create) -> bool:
+        """Whether the attempt before lives after all: the one thing that must not be got wrong is asked for anew.
+
+        Where its Job is gone, so is the use of what was made with it.
+        """
+        namespace, name = run.alignment.namespace, job_name(run.alignment.name, action.stage.name, action.attempt - 1)
+        gang = action.stage.gang
+        kind = "JobSet" if gang and run.spec and run.spec.train.engine == "jobset" else "Job"
+        found = self.cluster.get(kind, namespace, name)
+        if found is None:
+            for other in ("ConfigMap", "Service") if gang else ("ConfigMap",):
+                self.cluster.delete(other, namespace, name)
+            return False
+        if observe.workload(found).finished:
+            return False
+        self.cache.put(found)
+        return True
+
+    def _make(self, manifest: dict[str, Any], owner: str) -> dict[str, Any]:
+        """Makes an object, or finds it made. A ConfigMap that an earlier try left with other contents is made anew."""
+        made = self.cluster.create(manifest)
+        if made is not None:
+            return made
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        found = self.cluster.get(kind, metadata["namespace"], metadata["name"])
+        if found is None:
+            raise Conflict(f"{kind} {metadata['name']} has gone meanwhile")
+        owners = found["metadata"].get("ownerReferences") or ()
+        if not any(o.get("uid") == owner and o.get("controller") for o in owners):
+            of_another = any(o.get("kind") == "Alignment" and o.get("name") == self._owner(manifest) for o in owners)
+            hint = "of a deleted Alignment of this name; it goes by itself" if of_another else "not ours; remove it"
+            raise NameTaken(f"{kind} {metadata['name']} is there already and {hint}")
+        if kind == "ConfigMap" and found.get("data") != manifest["data"]:
+            self.cluster.delete(kind, metadata["namespace"], metadata["name"], found["metadata"]["uid"])
+            made = self.cluster.create(manifest)
+            if made is None:
+                raise Conflict(f"ConfigMap {metadata['name']} has not gone yet")
+            return made
+        return found
+
+    @staticmethod
+    def _owner(manifest: dict[str, Any]) -> str:
+        return str(manifest["metadata"]["ownerReferences"][0]["name"])
+
+    def _delete(self, action: Delete) -> None:
+        """The Job stays, marked, until its pods are gone: only then may the next attempt write."""
+        w = action.workload
+        gone = self.cluster.delete(w.kind, w.namespace, w.name, w.uid, wait=True)
+        if gone is not None:
+            self.cache.put(gone)
+        else:
+            self.cache.drop({"metadata": {"uid": w.uid}})
+
+    # -- events
+
+    def _tell(self, run: Run, event: events.Event) -> None:
+        name = event.name(run.alignment)
+        if (name, event.count) in self._told:
+            return
+        time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        try:
+            made = self.cluster.create(event.manifest(run.alignment, self.reporter, time))
+            if made is None and event.count > 1:
+                series = {"series": {"count": event.count, "lastObservedTime": time}}
+                self.cluster.patch("Event", run.alignment.namespace, name, series)
+        except Refused as error:  # an event more or less must not hold up the work
+            log.warning("%s/%s: event %s: %s", *run.alignment.key, event.reason, error)
+        self._told[(name, event.count)] = None
+        while len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)

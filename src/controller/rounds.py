@@ -1,0 +1,102 @@
+"""What is done by the clock, in one background thread.
+
+Every `TICK`: the progress of what is at work is read from its pods, and its Alignments are looked at again,
+since standing still is an event that nobody sends. Every `LISTING`: everything is listed, since
+a watch can miss a deletion; and the Pushgateway is swept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from captionless.controller import pushgateway
+from captionless.controller.cache import Cache
+from captionless.controller.cluster import Cluster
+from captionless.controller.observe import Key, Observed
+from captionless.controller.policies import ttl
+from captionless.controller.reconcile import now
+from captionless.controller.scrape import scrape, tellers
+from captionless.controller.standing import SETTLING
+from captionless.controller.workqueue import WorkQueue
+from captionless.errors import CaptionlessError
+
+log = logging.getLogger(__name__)
+
+TICK = 10.0
+LISTING = 300.0
+_AT_ONCE = 16
+
+
+class Rounds:
+    """The background work. `kinds` are those to list."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        kinds: tuple[str, ...],
+        namespaces: tuple[str, ...] = (),
+        gateway: str = "",
+    ):
+        self.cluster, self.cache, self.queue, self.kinds = cluster, cache, queue, kinds
+        self.namespaces, self.gateway = namespaces, gateway
+
+    def run(self, stop: Callable[[float], bool]) -> None:
+        """Goes round until `stop(seconds)`, which waits, says so."""
+        listed = time.monotonic()
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scrape") as pool:
+            while not stop(TICK):
+                try:
+                    self.tick(pool)
+                    if time.monotonic() - listed > LISTING:
+                        listed = time.monotonic()
+                        self.list_all()
+                        self.sweep()
+                except CaptionlessError as error:
+                    log.warning("%s", error)
+                except Exception:
+                    log.exception("a round failed; the next one is in %.0f s", TICK)
+
+    def tick(self, pool: ThreadPoolExecutor) -> None:
+        """Reads progress, and has everything looked at that may change by time alone."""
+        at_work: list[Observed] = []
+        for key in self.cache.alignments():
+            seen = self.cache.observed(key)
+            if seen is None:
+                continue
+            if working(seen):
+                at_work.append(seen)
+            elif (at := ttl.due(seen.alignment)) is not None and now() >= at:
+                self.queue.add(key)
+        for pod, reading in scrape((p for seen in at_work for p in tellers(seen)), pool).items():
+            self.cache.read(pod, reading)
+        for seen in at_work:
+            self.queue.add(seen.alignment.key)
+
+    def list_all(self) -> None:
+        """Sets the cache right."""
+        for kind in self.kinds:
+            since = time.monotonic()
+            for key in self.cache.replace(kind, self.cluster.list(kind), since):
+                self.queue.add(key)
+
+    def sweep(self) -> None:
+        """Removes from the Pushgateway what belongs to no Alignment any more."""
+        if self.gateway:
+            pushgateway.sweep(self.gateway, set(self.cache.alignments()), self.namespaces)
+
+
+def working(seen: Observed) -> bool:
+    """Whether a run may change by time alone: something runs, or its last word has not been written down."""
+    if seen.alignment.status.get("completionTime") or seen.alignment.deleting:
+        return False
+    fresh = now() - 2 * SETTLING
+    return (
+        any(not w.suspended for w in seen.workloads if not w.finished)
+        or any(w.ended is not None and w.ended > fresh for w in seen.workloads)
+        or any(not p.finished for p in seen.pods)
+    )

@@ -1,0 +1,135 @@
+"""The status of an Alignment, made anew from where its stages stand.
+
+Everything in it follows from the objects that are seen and from the status before, which lends it what
+cannot be seen any more (results of a pod that is gone, when something began). Numbers that are
+fractions are strings, as the API conventions want it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from captionless.controller.causes import newest
+from captionless.controller.conditions import conditions, names
+from captionless.controller.observe import written
+from captionless.controller.record import Record, State
+from captionless.controller.standing import Run, Standing
+from captionless.plan import runs
+
+TOP1 = "zero_shot/top1"
+
+
+def status(run: Run) -> dict[str, Any]:
+    """The whole status."""
+    before = run.alignment.status
+    found: dict[str, Any] = {"observedGeneration": run.alignment.generation, "conditions": conditions(run)}
+    found["stages"] = [_record(s, run).written() for s in run.standings] or list(before.get("stages") or ())
+    told = _results(run) or before.get("results")
+    if told:
+        found["results"] = told
+    found |= _columns(run, told or ())
+    starts = [r["startTime"] for r in found["stages"] if r.get("startTime")]
+    if starts:
+        found["startTime"] = before.get("startTime") or min(starts)
+    if run.finished:
+        found["completionTime"] = before.get("completionTime") or written(run.now)
+    if run.alignment.retry:
+        found["retry"] = run.alignment.retry
+    return {k: v for k, v in found.items() if v not in ("", [], None)}
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON merge patch (RFC 7396) from one status to the other; empty when they are equal."""
+    patch: dict[str, Any] = {k: v for k, v in after.items() if before.get(k) != v}
+    return patch | {k: None for k in before if k not in after}
+
+
+def fraction(s: Standing) -> float | None:
+    """How much of a stage is done, 0 to 1; None while nobody told."""
+    if s.state is State.succeeded:
+        return 1.0
+    done, total, _ = _progress(s)
+    return done / total if total else None
+
+
+def _record(s: Standing, run: Run) -> Record:
+    before, workload = s.record, s.workload
+    done, total, unit = _progress(s)
+    over = s.state in (State.succeeded, State.failed)
+    message = s.message
+    if s.state not in (State.succeeded, State.failed) and s.hindrance is not None:
+        message = s.hindrance.message
+    began = workload.created if workload is not None else None
+    start = before.start_time if before.attempt == s.attempt else ""
+    ended = workload.ended if workload is not None and workload.ended is not None else run.now
+    return Record(
+        name=s.stage.name,
+        state=s.state,
+        attempt=s.attempt,
+        job=workload.name if workload is not None else before.job,
+        done=total if s.state is State.succeeded else done,
+        total=total,
+        unit=unit,
+        failures=workload.failures if workload is not None else before.failures,
+        disruptions=s.count.disruptions,
+        fruitless=s.count.fruitless,
+        reached=s.count.reached,
+        start_time=start or (written(began) if began is not None else before.start_time),
+        completion_time=(before.completion_time or written(ended)) if over else "",
+        message=message,
+    )
+
+
+def _progress(s: Standing) -> tuple[int, int, str]:
+    """Units done and in all. A training is told by node 0; shards are summed up.
+
+    A shard whose figures were not seen (it ended while the controller was away) counts as the others' mean.
+    """
+    before = s.record
+    if s.stage.gang:
+        told = [s.readings[p.uid] for p in newest(s.current).values() if p.index == 0 and p.uid in s.readings]
+        return (told[0].done, told[0].total, told[0].unit) if told else (before.done, before.total, before.unit)
+    known = {p.index: s.readings[p.uid] for p in newest(s.current).values() if p.uid in s.readings}
+    if not known:
+        return before.done, before.total, before.unit
+    finished = s.workload.completed if s.workload is not None else frozenset()
+    done = sum(r.total if i in finished else r.done for i, r in known.items())
+    total = sum(r.total for r in known.values())
+    mean = round(total / len(known))
+    done += mean * len(finished - set(known))
+    total += mean * (s.stage.workers - len(known))
+    return done, total, next(iter(known.values())).unit
+
+
+def _columns(run: Run, results: Any) -> dict[str, str]:
+    """What `kubectl get` shows: the stage at work or that failed, its progress, the first run's accuracy."""
+    found = {"stage": "", "progress": "", "top1": ""}
+    shown = (
+        [s for s in run.standings if s.state is State.failed]
+        or [s for s in run.standings if s.state is State.running]
+        or [s for s in run.standings if s.state is State.suspended]
+    )
+    if shown:
+        known = [f for f in map(fraction, shown) if f is not None]
+        found["stage"] = names(shown)
+        found["progress"] = f"{int(100 * sum(known) / len(known))}%" if known else ""
+    elif run.succeeded:
+        found["stage"], found["progress"] = run.standings[-1].stage.name, "100%"
+    if run.spec is not None:
+        first = runs(run.spec)[0].name
+        figures = next((r.get("figures", ()) for r in results if r.get("run") == first), ())
+        found["top1"] = next((str(f.get("value", "")) for f in figures if f.get("name") == TOP1), "")
+    return found
+
+
+def _results(run: Run) -> list[dict[str, Any]]:
+    """The figures that the evaluation left in its pod's termination message, by run."""
+    ends = [p.end for s in run.standings if s.stage.name == "eval" for p in s.current if p.end is not None]
+    told = [e.ending.figures for e in ends if e.ending is not None and e.ending.figures]
+    figures: Mapping[str, float] = told[0] if told else {}
+    by_run: dict[str, list[dict[str, str]]] = {}
+    for path, value in figures.items():
+        name, _, figure = path.partition("/")
+        by_run.setdefault(name, []).append({"name": figure, "value": f"{value:.6g}"})
+    return [{"run": name, "figures": found} for name, found in by_run.items()]
