@@ -39,6 +39,11 @@ class Crds(Values):
     """Stays when the release is uninstalled, and every Alignment with it."""
 
 
+class Pushgateway(Values):
+    url: str = Field("", pattern=r"^(https?://.+)?$")
+    """The Pushgateway that gets the figures of runs whose `eval.pushgateway` is empty."""
+
+
 class JobSet(Values):
     enabled: bool = False
     """May the controller make JobSets (`train.engine: jobset`)? Their controller must be installed."""
@@ -109,8 +114,7 @@ class OperatorValues(Values):
     """Names of Secrets."""
     watch_namespaces: list[ObjectName] = []
     """Look after these namespaces only, with a Role in each; empty: all of them, with a ClusterRole."""
-    pushgateway: str = Field("", pattern=r"^(https?://.+)?$")
-    """URL of the Pushgateway that gets the figures of runs whose `eval.pushgateway` is empty."""
+    pushgateway: Pushgateway = Pushgateway()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     jobset: JobSet = JobSet()
     crds: Crds = Crds()
