@@ -1,0 +1,78 @@
+# syntax=docker/dockerfile:1
+# One image for workers and controller, for CPU and GPU.
+#
+#   docker build -t captionless .                     without a compiler: torch.compile stays off
+#   docker build -t captionless --target compile .    with one
+#
+# The dependencies are one layer, made from the lock file alone; the package is a small last one, so that a
+# change of the code moves kilobytes. torch of the lock file carries CUDA and runs without it; for a smaller
+# one pass EXTRA_INDEX_URL and a REQUIREMENTS file locked against that index (hashes differ between them).
+
+# Any Debian or Ubuntu with python3 >= 3.11, its venv module and ca-certificates: the official slim images
+# have them, and so has `debootstrap --include=python3-venv,ca-certificates`.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS base
+# Rendering goes through EGL, which VTK's wheel does not bring.
+# hadolint ignore=DL3008  # Debian's release is the pin: its archive keeps no older versions
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/* /var/log/*.log /var/log/apt
+
+FROM base AS uv
+ARG UV_VERSION=0.13.8
+# The system's certificates, so that an authority of one's own network counts here too.
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet "uv==${UV_VERSION}"
+
+FROM uv AS wheel
+ENV UV_SYSTEM_CERTS=1
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN --mount=type=cache,target=/root/.cache/uv /opt/uv/bin/uv build --quiet --wheel --out-dir /wheel
+
+FROM base AS dependencies
+ARG REQUIREMENTS=requirements.runtime.lock
+ARG EXTRA_INDEX_URL=""
+COPY ${REQUIREMENTS} /tmp/requirements.lock
+# Bytecode is compiled here, since the pods' root file system is read-only.
+RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,target=/root/.cache/uv \
+    export UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy UV_EXTRA_INDEX_URL="${EXTRA_INDEX_URL}" \
+    && python3 -m venv --without-pip /opt/captionless \
+    && /opt/uv/bin/uv pip install --quiet --python /opt/captionless/bin/python --compile-bytecode \
+        --require-hashes --requirement /tmp/requirements.lock \
+    && rm /tmp/requirements.lock
+
+FROM dependencies AS slim
+RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
+    --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
+    /opt/uv/bin/uv pip install --quiet --no-cache --offline --python /opt/captionless/bin/python --compile-bytecode \
+        --no-deps /wheel/*.whl
+LABEL org.opencontainers.image.title="captionless" \
+      org.opencontainers.image.description="Teach a 3D point-cloud encoder to see as CLIP does, without captions." \
+      org.opencontainers.image.licenses="Apache-2.0"
+# All that is written goes to /tmp, where pods mount an emptyDir. LOGNAME answers `getpass.getuser` for a
+# user without a name. Rendering on a GPU needs the driver's graphics libraries beside the computing ones.
+ENV PATH=/opt/captionless/bin:$PATH \
+    HOME=/tmp TMPDIR=/tmp XDG_CACHE_HOME=/tmp/.cache NUMBA_CACHE_DIR=/tmp/.cache/numba LOGNAME=captionless \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility
+WORKDIR /tmp
+USER 65532:65532
+ENTRYPOINT ["captionless"]
+
+FROM slim AS compile
+USER 0:0
+# The compiler, and Python's headers where the base has none of its own.
+# hadolint ignore=DL3008  # as above
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && python3 -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+    || apt-get install -y --no-install-recommends python3-dev \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/* /var/log/*.log /var/log/apt
+USER 65532:65532
+
+# The default: the last stage of the file.
+FROM slim

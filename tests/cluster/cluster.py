@@ -1,0 +1,199 @@
+"""A cluster as the tests see it: whichever KUBECONFIG names, or the one that `hack/cluster` raises.
+
+With KUBECONFIG in the environment that cluster is used, and the rest is told by the variables that
+`hack/cluster/cluster env` prints for its own (docs/cluster.md): the image that its nodes can start, S3 from
+here and from pods, Prometheus. Without it, `hack/cluster/cluster up --image` makes all of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+CLUSTER = Path(__file__).parents[2] / "hack" / "cluster" / "cluster"
+
+
+class CommandFailed(AssertionError):
+    """A program that the test needed did not return 0; the text is what it said."""
+
+
+@dataclass
+class Cluster:
+    """Everything a test needs of a cluster.
+
+    image: what pods run. bucket, prefix: where on S3 this session of tests may write. audit_log: None
+    where the API server is out of reach, as in a managed cluster. variables: see the module's docstring.
+    """
+
+    variables: Mapping[str, str]
+    prefix: str = field(default_factory=lambda: f"test-{uuid.uuid4().hex[:8]}")
+
+    def __post_init__(self) -> None:
+        told = ("CAPTIONLESS_TEST_IMAGE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        missing = [v for v in told if v not in self.variables]
+        assert not missing, f"KUBECONFIG is set but {', '.join(missing)} not; docs/cluster.md says what they are"
+        self.image = self.variables["CAPTIONLESS_TEST_IMAGE"]
+        self.bucket = self.variables.get("CAPTIONLESS_TEST_BUCKET", "captionless")
+        self.s3_in_cluster = self.variables.get("CAPTIONLESS_TEST_S3_IN_CLUSTER", self.variables["AWS_ENDPOINT_URL"])
+        self.prometheus = self.variables.get("CAPTIONLESS_TEST_PROMETHEUS", "")
+        self.pushgateway = self.variables.get("CAPTIONLESS_TEST_PUSHGATEWAY", "")
+        log = self.variables.get("CAPTIONLESS_TEST_AUDIT_LOG", "")
+        self.audit_log = Path(log) if log else None
+        self.s3 = boto3.client(
+            "s3",
+            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
+            region_name=self.variables.get("AWS_DEFAULT_REGION", "us-east-1"),
+            aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def run(
+        self,
+        *command: str | Path,
+        input: str = "",  # noqa: A002  as subprocess calls it
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a program with the cluster's environment: kubectl, helm, captionless, kubeconform..."""
+        words = [str(c) for c in command]
+        environment = {**os.environ, **self.variables}
+        program = shutil.which(words[0], path=environment["PATH"])
+        assert program, f"{words[0]} is not in the cluster's PATH"
+        done = subprocess.run([program, *words[1:]], input=input, capture_output=True, text=True, env=environment)
+        if check and done.returncode:
+            raise CommandFailed(f"{' '.join(words)} returned {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def kubectl(self, *arguments: str, input: str = "", check: bool = True) -> str:  # noqa: A002
+        """What kubectl prints; CommandFailed when it fails, unless `check` is off."""
+        return self.run("kubectl", *arguments, input=input, check=check).stdout
+
+    def helm(self, *arguments: str, check: bool = True) -> str:
+        """What helm prints; CommandFailed when it fails, unless `check` is off."""
+        return self.run("helm", *arguments, check=check).stdout
+
+    def apply(self, namespace: str, *objects: Mapping[str, Any]) -> None:
+        """Creates the objects in the namespace; a field the server does not know is an error."""
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl("create", "--namespace", namespace, "--validate=strict", "-f", "-", input=listed)
+
+    def get(self, kind: str, name: str = "", namespace: str = "", selector: str = "") -> Any:
+        """The object, or the items of the list."""
+        where = (["-n", namespace] if namespace else []) + (["-l", selector] if selector else [])
+        found = json.loads(self.kubectl("get", kind, *([name] if name else []), *where, "-o", "json"))
+        return found if name else found["items"]
+
+    def wait(self, condition: str, what: str, namespace: str, seconds: int = 60) -> None:
+        """`kubectl wait` for a condition; tells the pods' state and logs when it does not come."""
+        try:
+            self.kubectl("wait", f"--for={condition}", what, "-n", namespace, f"--timeout={seconds}s")
+        except CommandFailed as failure:
+            raise CommandFailed(f"{failure}\n{self.explain(namespace)}") from None
+
+    def explain(self, namespace: str) -> str:
+        """What a person would look at first when something in the namespace went wrong."""
+        parts = [self.kubectl("get", "jobs,pods", "-n", namespace, "-o", "wide", check=False)]
+        events = self.kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp", check=False)
+        parts.append("\n".join(events.splitlines()[-20:]))
+        for pod in self.get("pods", namespace=namespace):
+            name = pod["metadata"]["name"]
+            logs = self.run("kubectl", "logs", "-n", namespace, name, "--tail=30", "--all-containers", check=False)
+            parts.append(f"--- {name}\n{logs.stdout}{logs.stderr}")
+        return "\n".join(parts)
+
+    @contextmanager
+    def namespace(self, hint: str, credentials: bool = True) -> Iterator[str]:
+        """A namespace of its own that enforces the `restricted` pod security standard, deleted afterwards.
+
+        With `credentials` it has a Secret `s3` whose keys are the environment variables for S3 from pods.
+        """
+        name = f"{hint}-{uuid.uuid4().hex[:6]}"
+        labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        self.kubectl("create", "-f", "-", input=json.dumps(namespace))
+        try:
+            if credentials:
+                secret = {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": "s3"},
+                    "stringData": self.s3_variables,
+                }
+                self.apply(name, secret)
+            yield name
+        finally:
+            # Its own timeout, so that a namespace that hangs fails the test that made it hang.
+            self.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")
+
+    @property
+    def s3_variables(self) -> dict[str, str]:
+        """The environment by which a pod reaches S3."""
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+        found = {n: self.variables[n] for n in names if n in self.variables}
+        return {**found, "AWS_ENDPOINT_URL": self.s3_in_cluster}
+
+    def url(self, *parts: str) -> str:
+        """An s3:// URL beneath this session's prefix."""
+        return "/".join((f"s3://{self.bucket}/{self.prefix}", *parts))
+
+    def set_s3(self, on: bool) -> None:
+        """Cuts S3 off for everybody, or lets it answer again; only for a cluster with the proxy in front of S3."""
+        proxy = self.variables["CAPTIONLESS_TEST_TOXIPROXY"]
+        request = urllib.request.Request(
+            f"{proxy}/proxies/s3", json.dumps({"enabled": on}).encode(), {"Content-Type": "application/json"}
+        )
+        urllib.request.urlopen(request, timeout=5).close()
+
+    @contextmanager
+    def without_s3(self) -> Iterator[None]:
+        """S3 refuses every connection inside the block."""
+        self.set_s3(False)
+        try:
+            yield
+        finally:
+            self.set_s3(True)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query of Prometheus: each with `metric` and `value`."""
+        url = f"{self.prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        return found
+
+    def audit(self, user_agent: str) -> list[dict[str, Any]]:
+        """The audit events of the API calls whose user agent matches the regular expression."""
+        assert self.audit_log is not None, "this cluster's audit log is out of reach (CAPTIONLESS_TEST_AUDIT_LOG)"
+        events = (json.loads(line) for line in self.audit_log.read_text().splitlines() if line.endswith("}"))
+        return [e for e in events if re.search(user_agent, e.get("userAgent", ""))]
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """The first true result of `condition`; AssertionError when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not so after {seconds:.0f} s"
+        time.sleep(0.25)
+    return found
+
+
+def find() -> Cluster:
+    """The cluster that KUBECONFIG names, or our own, raised when it is not up."""
+    if os.environ.get("KUBECONFIG"):
+        return Cluster(dict(os.environ))
+    subprocess.run([CLUSTER, "up", "--image"], check=True)
+    printed = subprocess.run([CLUSTER, "env"], check=True, capture_output=True, text=True).stdout
+    found = dict(re.findall(r'^export (\w+)="(.*)"$', printed, re.MULTILINE))
+    return Cluster({**found, "PATH": found["PATH"].replace("$PATH", os.environ["PATH"])})
