@@ -49,9 +49,8 @@ def from_crds(manifests: Iterable[Schema], folder: Path) -> int:
         for version in spec["versions"]:
             api_version = f"{spec['group']}/{version['name']}"
             schema = {"type": "object", **version["schema"]["openAPIV3Schema"]}
-            schema["properties"] = {
-                "apiVersion": {}, "kind": {}, "metadata": {"type": "object"}, **schema.get("properties", {})
-            }  # fmt: skip
+            # A CRD may restrict the name, but metadata is more than that.
+            schema["properties"] = {**schema.get("properties", {}), "metadata": {"type": "object"}}
             schema = _object(_strict(schema), api_version, spec["names"]["kind"])
             _write(folder, api_version, spec["names"]["kind"], schema)
             count += 1
@@ -72,6 +71,10 @@ def _strict(schema: Schema) -> Schema:
         found["type"] = ["string", "integer"]
     if found.pop("nullable", False) and isinstance(found.get("type"), str):
         found["type"] = [found["type"], "null"]
+    # OpenAPI 3.0's flag beside the bound is, in JSON schema, the bound itself.
+    for flag, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if found.get(flag) is True:
+            found[flag] = found.pop(bound)
     for key in ("items", "additionalProperties", "not"):
         if isinstance(found.get(key), dict):
             found[key] = _strict(found[key])
