@@ -30,7 +30,7 @@ class Host:
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._ready: set[int] = set()
         self._active: set[int] = set()
-        self._round, self._lost = 0, False
+        self._round, self._ending = 0, False
         self._last_call: asyncio.TimerHandle | None = None
         self._loop, self._closing = asyncio.new_event_loop(), asyncio.Event()
         self._socket = _listen(gang.port)
@@ -82,11 +82,12 @@ class Host:
     def _heard(self, index: int, message: Message) -> None:
         if message.get("say") == "ready" and index not in self._active:
             self._ready.add(index)
-            if self._active and not self._lost:
+            if self._active and not self._ending:
                 self._send(0, say="regroup")
         elif message.get("say") == "ended":
             error, line = message.get("error"), f"node {index}: {message.get('line')}"
             self._active.discard(index)
+            self._ending = True
             if error in ("SpecError", "DataError"):
                 self._broadcast(say="fail", error=error, line=line)
             elif error not in (None, "Interrupted"):  # these end on all nodes, at the same step
@@ -98,12 +99,12 @@ class Host:
         self._ready.discard(index)
         if index in self._active:
             self._active.discard(index)
+            self._ending = True
             self._over(f"node {index} was lost")
         self._tell_who_is_here()
         self._begin_if_complete()
 
     def _over(self, line: str) -> None:
-        self._lost = True
         for index in self._active:
             self._send(index, say="over", line=line)
 
@@ -119,7 +120,7 @@ class Host:
 
     def _begin(self) -> None:
         members, port = sorted(self._ready), _free_port()
-        self._round, self._lost, self._last_call = self._round + 1, False, None
+        self._round, self._ending, self._last_call = self._round + 1, False, None
         self._active, self._ready = set(members), set()
         for rank, index in enumerate(members):
             self._send(index, say="begin", round=self._round, rank=rank, nodes=len(members), port=port)

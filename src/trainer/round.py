@@ -40,9 +40,9 @@ _KILL_SECONDS = 30.0
 class Round:
     """A started round, as a context manager that leaves no process behind.
 
-    ranks: how many are on this node. number: counts the rounds of this supervisor, for the eye. log: gets the output
-    of torchrun and of the ranks; None: it goes where the supervisor's goes, each line with its rank. grace: seconds
-    that the ranks have to end after `stop`. shown: the file for rank 0's progress.
+    ranks: how many are on this node. number: counts the rounds of this supervisor and is shown with the progress; 0:
+    there is but one. log: gets the output of torchrun and of the ranks; None: it goes where the supervisor's goes, each
+    line with its rank. grace: seconds that the ranks have to end after `stop`. shown: the file for rank 0's progress.
     """
 
     def __init__(

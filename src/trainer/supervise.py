@@ -45,7 +45,7 @@ def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
     """
     with _Signals() as signals, _View() as view:
         if gang is None:
-            with Round(job, ranks, Place(), 1, log, _GRACE_SECONDS, view.file) as alone:
+            with Round(job, ranks, Place(), 0, log, _GRACE_SECONDS, view.file) as alone:
                 _await(alone, signals, view)
                 error = alone.error(signals.came, "")
             if error is not None:

@@ -17,9 +17,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from captionless import environment
 from captionless.errors import CaptionlessError
-from captionless.lifeline import die_with_parent, is_alive
+from captionless.lifeline import end_with_parent
 from captionless.trainer import heartbeat
 from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
@@ -27,14 +26,11 @@ from captionless.trainer.job import Job
 
 def main() -> int:
     """Run this rank to its end; returns the exit code."""
-    die_with_parent()
-    supervisor = os.environ.get(environment.PARENT)
-    if supervisor is not None and not is_alive(int(supervisor)):
-        return 1
+    end_with_parent()
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
-    parser.add_argument("--round", type=int, default=1)
+    parser.add_argument("--round", type=int)
     arguments = parser.parse_args()
     rank = int(os.environ.get("RANK", "0"))
     beat, stop = Heartbeat(heartbeat.path_of(arguments.report, rank)), _stop_flag()
@@ -60,7 +56,7 @@ def main() -> int:
     return code
 
 
-def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int) -> None:
+def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int | None) -> None:
     import torch
 
     from captionless.trainer import distributed
@@ -72,7 +68,7 @@ def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         cuda = job.device != "cpu" and torch.cuda.is_available()
         distributed.start("cpu:gloo,cuda:nccl" if cuda else "gloo", job.train.collective_timeout)
-    train(job, lambda: stop[0], beat, round=number)
+    train(job, lambda: stop[0], beat, **({} if number is None else {"round": number}))
 
 
 def _stop_flag() -> list[bool]:
