@@ -41,7 +41,13 @@ def registry(cache: Cache, queue: WorkQueue[Key], kinds: tuple[str, ...]) -> kop
             take_in(cache, queue, event["type"], {**event["object"], "kind": kind})
 
         kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)(handle)
+    kopf.on.login(registry=found)(_login)
     return found
+
+
+def _login(**options: Any) -> Any:
+    """As the official client does, which knows where it is; asked again when the server refuses what it was given."""
+    return kopf.login_via_client(**options)
 
 
 def take_in(cache: Cache, queue: WorkQueue[Key], what: str | None, found: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(health: Health, port: int = PORT) -> ThreadingHTTPServer:
-    """Answers the probes in the background."""
+    """Answers the probes in the background. OSError when the port is taken."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -19,8 +19,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from kubernetes import client, config
 from prometheus_client import CollectorRegistry, start_http_server
@@ -37,6 +38,9 @@ from captionless.controller.workqueue import WorkQueue
 from captionless.errors import Interrupted, Retryable, SpecError
 
 log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+Server = TypeVar("Server")
 
 WORKERS = 4
 KINDS = ("Job", "Pod", "Alignment")
@@ -97,7 +101,7 @@ def operate(settings: Settings) -> None:
     quick = ApiCluster(api, timeout=(2.0, 3.0), tries=1)
     lease = Lease(quick, settings.namespace, settings.identity)
     watched = health.Health(lease)
-    server = health.serve(watched, settings.health_port)
+    server = _served(health.serve, watched, settings.health_port)
     stop = threading.Event()
     try:
         lease.acquire()
@@ -122,7 +126,7 @@ def _work(
     counted.queue.set_function(lambda: len(queue))
     counted.leading.set_function(lambda: float(lease.held))
     registry.register(metrics.AlignmentCollector(cache))
-    start_http_server(settings.metrics_port, registry=registry)
+    _served(lambda r, port: start_http_server(port, registry=r), registry, settings.metrics_port)
     kinds = _kinds(cluster)
     operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
     reconciler = Reconciler(cluster, cache, operator, settings.identity)
@@ -172,6 +176,14 @@ def _worker(reconciler: Reconciler, queue: WorkQueue[Key], counted: metrics.Metr
         if error is not None:
             counted.errors.labels(type(error).__name__).inc()
         queue.done(key, failed=error is not None)
+
+
+def _served(serve: Callable[[Given, int], Server], given: Given, port: int) -> Server:
+    """Starts a server; Retryable when it cannot listen."""
+    try:
+        return serve(given, port)
+    except OSError as error:
+        raise Retryable(f"port {port}: {error.strerror or error}") from None
 
 
 def _kinds(cluster: Cluster) -> tuple[str, ...]:
