@@ -52,7 +52,7 @@ class View:
     def show(self, rows: Sequence[Row], last: bool = False) -> None:
         """The state of all stages now."""
         if self._live is not None:
-            self._live.update(_table(rows), refresh=True)
+            self._live.update(table(rows), refresh=True)
         elif not self._quiet:
             self._lines(rows, last)
 
@@ -73,21 +73,22 @@ class View:
             self._told = now
 
 
-def _table(rows: Sequence[Row]) -> Any:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table, with a bar for each stage that told its progress."""
+    found = Table(box=None, pad_edge=False, header_style="dim")
     for title, align in (("stage", "left"), ("", "left"), ("progress", "left"), ("", "right"), ("rate", "right"),
                          ("time", "right"), ("ETA", "right"), ("", "left")):  # fmt: skip
-        table.add_column(title, justify=align, no_wrap=True)  # type: ignore[arg-type]
+        found.add_column(title, justify=align, no_wrap=True)  # type: ignore[arg-type]
     for name, status, state, seconds in rows:
         style = _STYLE.get(status, "")
         clock = progress.duration(seconds) if status != "waiting" else ""
         if state is None:
-            table.add_row(name, status, "", "", "", clock, "", "", style=style)
+            found.add_row(name, status, "", "", "", clock, "", "", style=style)
             continue
         share = state.done / state.total if state.total else 1.0
         bar = "━" * round(share * _BAR) + "╌" * (_BAR - round(share * _BAR))
         rate = f"{state.rate:.3g} {state.unit}s/s" if status == "running" else ""
         eta = progress.duration(state.eta) if status == "running" else ""
         info = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in state.info.items())
-        table.add_row(name, status, bar, f"{state.done}/{state.total}", rate, clock, eta, info, style=style)
-    return table
+        found.add_row(name, status, bar, f"{state.done}/{state.total}", rate, clock, eta, info, style=style)
+    return found

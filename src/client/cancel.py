@@ -1,0 +1,60 @@
+"""Ending a run for good: its Alignment is deleted, and the garbage collector follows with Jobs and pods.
+
+What the run stored stays, so the same spec submitted again goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+
+from captionless.client import run as runs
+from captionless.client.access import NotFound
+from captionless.client.cluster import Cluster, Object
+from captionless.client.feed import Feed
+from captionless.client.run import Run
+from captionless.controller.jobs.operator import KIND
+from captionless.errors import Interrupted
+from captionless.live import View
+
+_OVERDUE = 60.0
+"""Seconds beyond a pod's grace period after which its node is suspected."""
+
+
+def cancel(cluster: Cluster, run: Run, view: View) -> None:
+    """Deletes the Alignment and waits until nothing of it runs any more."""
+    try:
+        cluster.delete(KIND, run.name, run.found["metadata"]["uid"])
+    except NotFound:
+        view.say(f"alignment {run.name} is gone already")
+    try:
+        _wait(cluster, run, view)
+    except KeyboardInterrupt:
+        raise Interrupted(f"no longer waiting; {run.name} is being removed all the same") from None
+
+
+def _wait(cluster: Cluster, run: Run, view: View) -> None:
+    """Until the run has neither Jobs, which could make pods, nor pods, which could still write."""
+    labels = runs.selector(run.name)
+    seen: dict[str, dict[str, Object]] = {}
+    told = ""
+    for event in Feed({k: cluster.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0):
+        if event is not None:
+            seen[event[0]] = event[1]
+        if len(seen) == 2 and not any(seen.values()):
+            return
+        words = _waiting_for(seen.get("Pod", {}))
+        if words and words != told:
+            view.say(f"{run.name}: {words}")
+        told = words
+
+
+def _waiting_for(found: dict[str, Object]) -> str:
+    pods = runs.pods(found.values())
+    overdue = next((p for p in pods if p.deleting and time.time() > p.deleting.timestamp() + _OVERDUE), None)
+    if overdue is not None:
+        return (
+            f"node {overdue.node} does not confirm the end of pod {overdue.name}; if it will not come back: "
+            f"kubectl delete node {overdue.node}"
+        )
+    many = "1 pod" if len(pods) == 1 else f"{len(pods)} pods"
+    return f"waiting for {many} to store what they have and end" if pods else ""

@@ -1,0 +1,142 @@
+"""An Alignment as these commands look at it: conditions, stages, whether and how it ended.
+
+The status is the operator's and may be behind the spec: what it says of the end counts only once it is
+about the newest generation and the newest request for a retry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from captionless.client.access import NotFound
+from captionless.client.cluster import Cluster, Object
+from captionless.controller import record
+from captionless.controller.causes import newest
+from captionless.controller.conditions import STALLED, SUCCEEDED, SUSPENDED
+from captionless.controller.jobs import names
+from captionless.controller.jobs.operator import KIND
+from captionless.controller.observe import RETRY, Pod, pod
+from captionless.controller.record import Record, State
+from captionless.errors import CaptionlessError, DataError, SpecError, did_you_mean
+
+__all__ = ["Condition", "Run", "find", "pods", "selector"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A metav1.Condition; `status` is empty where there is none."""
+
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def true(self) -> bool:
+        return self.status == "True"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An Alignment's object."""
+
+    found: Object
+
+    @property
+    def name(self) -> str:
+        return str(self.found["metadata"]["name"])
+
+    @property
+    def status(self) -> Object:
+        return self.found.get("status") or {}
+
+    @property
+    def output(self) -> str:
+        """Where it stores what it makes."""
+        return str((self.found.get("spec") or {}).get("output", ""))
+
+    @property
+    def created(self) -> str:
+        return str(self.found["metadata"].get("creationTimestamp", ""))
+
+    @property
+    def seen(self) -> bool:
+        """The status is about the newest spec, and about the newest request for a retry."""
+        metadata = self.found["metadata"]
+        asked = (metadata.get("annotations") or {}).get(RETRY, "")
+        current = int(self.status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
+        return current and asked == self.status.get("retry", "")
+
+    @property
+    def stages(self) -> list[Record]:
+        """In the plan's order."""
+        listed = [str(s.get("name")) for s in self.status.get("stages") or ()]
+        return list(record.read(self.status, listed).values())
+
+    def in_state(self, state: State) -> list[Record]:
+        return [s for s in self.stages if s.state is state]
+
+    def condition(self, kind: str) -> Condition:
+        listed: list[Object] = self.status.get("conditions") or []
+        found = next((c for c in listed if c.get("type") == kind), {})
+        return Condition(*(str(found.get(k, "")) for k in ("status", "reason", "message")))
+
+    @property
+    def summary(self) -> Condition:
+        return self.condition(SUCCEEDED)
+
+    @property
+    def stalled(self) -> Condition:
+        return self.condition(STALLED)
+
+    @property
+    def suspended(self) -> Condition:
+        return self.condition(SUSPENDED)
+
+    @property
+    def ended(self) -> bool:
+        """It succeeded or failed, and nothing was asked of it since."""
+        return self.seen and self.summary.status in ("True", "False")
+
+    def figures(self) -> dict[str, dict[str, str]]:
+        """run -> name -> number, as the evaluation told them."""
+        return {
+            str(r.get("run")): {str(f.get("name")): str(f.get("value")) for f in r.get("figures") or ()}
+            for r in self.status.get("results") or ()
+        }
+
+
+def find(cluster: Cluster, name: str) -> Run:
+    """The Alignment of that name. NotFound names the nearest one there is."""
+    try:
+        return Run(cluster.get(KIND, name))
+    except NotFound:
+        known = sorted(o["metadata"]["name"] for o in cluster.list(KIND))
+        there = f" (there are: {', '.join(known[:10])})" if known else ""
+        raise NotFound(
+            f'no alignment "{name}" in namespace {cluster.namespace}{did_you_mean(name, known)}{there}'
+        ) from None
+
+
+def selector(name: str, stage: str = "") -> str:
+    """The labels of what belongs to a run, or to one of its stages."""
+    marks = {names.ALIGNMENT: name, **({names.STAGE: stage} if stage else {})}
+    return ",".join(f"{k}={v}" for k, v in marks.items())
+
+
+def pods(objects: Any) -> list[Pod]:
+    """Pods from their objects, oldest first."""
+    return sorted(map(pod, objects), key=lambda p: (p.created.timestamp() if p.created else 0.0, p.name))
+
+
+def failure(cluster: Cluster, run: Run) -> CaptionlessError:
+    """Why a run failed, as an error whose exit code is that of the pods that did."""
+    told = f"{run.name} failed: {run.summary.message or run.summary.reason}"
+    if run.summary.reason == "SpecInvalid":
+        return SpecError(told)
+    codes: set[int] = set()
+    for stage in run.in_state(State.failed):
+        found = [p for p in pods(cluster.list("Pod", selector(run.name, stage.name))) if p.attempt == stage.attempt]
+        codes |= {p.end.exit_code for p in newest(found).values() if p.end is not None and p.phase == "Failed"}
+    kind = SpecError if codes & {2, 64} else DataError if 65 in codes else CaptionlessError
+    return kind(told)

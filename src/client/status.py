@@ -1,0 +1,195 @@
+"""How runs go: a table of all, or the stages of one, once or live.
+
+What is shown is the Alignment's status, which the operator keeps; live, it comes by a watch, and between two
+changes only the clock moves. The rate is what was seen here since the first look; a single
+look can only divide what is done by the stage's age.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from captionless import progress
+from captionless.client import run as runs
+from captionless.client.access import INSTALL
+from captionless.client.cluster import Cluster, Object
+from captionless.client.feed import Feed
+from captionless.client.run import Run
+from captionless.controller.jobs.operator import KIND
+from captionless.controller.observe import time_of
+from captionless.controller.record import Record, State
+from captionless.errors import CaptionlessError, Interrupted
+from captionless.live import Row, View, table
+
+_UNSEEN = 30.0
+"""Seconds after which an Alignment without a status is one that no operator looks after."""
+_WORDS = {
+    State.waiting: "waiting",
+    State.running: "running",
+    State.suspended: "suspended",
+    State.succeeded: "done",
+    State.failed: "failed",
+}
+
+
+def show_all(cluster: Cluster) -> None:
+    """Prints a table of the namespace's runs."""
+    found = [Run(o) for o in cluster.list(KIND)]
+    if not found:
+        print(f"no alignments in namespace {cluster.namespace}; captionless k8s submit SPEC makes one")
+        return
+    now = datetime.now(UTC)
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("name", "stage", "progress", "top1", "state", "age"):
+        rows.add_column(title, no_wrap=True)
+    rows.add_column("", overflow="fold")
+    for run in sorted(found, key=lambda r: r.created):
+        status = [str(run.status.get(k, "")) for k in ("stage", "progress", "top1")]
+        # What a person should look at first: that it stands still, rather than that it runs.
+        state = run.stalled if run.stalled.true and not run.ended else run.summary
+        words = state.message if state.reason not in ("Completed", "Running") else ""
+        age = progress.duration(_since(run.created, now))
+        rows.add_row(run.name, *status, state.reason or "New", age, words, style=_style(run))
+    _console().print(rows)
+
+
+def show(cluster: Cluster, name: str) -> None:
+    """Prints the stages of a run, what is wrong with it, and its figures."""
+    run, console = runs.find(cluster, name), _console()
+    now = datetime.now(UTC)
+    if run.stages:
+        console.print(table(Meter().rows(run, now)))
+    for line in notes(run, now):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    show_figures(run, console)
+
+
+def show_json(cluster: Cluster, name: str | None) -> None:
+    """Prints the Alignment, or a list of all, as the API server has it."""
+    if name is not None:
+        print(json.dumps(_tidy(runs.find(cluster, name).found), indent=1))
+        return
+    items = [_tidy(o) for o in cluster.list(KIND)]
+    print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1))
+
+
+def follow(cluster: Cluster, name: str, view: View) -> None:
+    """Shows a run until it ends; ends as it did: a CaptionlessError with the exit code of what failed."""
+    run, meter, told = runs.find(cluster, name), Meter(), list[str]()
+    uid = run.found["metadata"]["uid"]
+    try:
+        with view:
+            for event in Feed({"alignment": cluster.snapshots(KIND, name=name)}, tick=1.0):
+                if event is not None:
+                    objects = event[1]
+                    if name not in objects or objects[name]["metadata"]["uid"] != uid:
+                        raise CaptionlessError(f"alignment {name} was deleted")
+                    run = Run(objects[name])
+                now = datetime.now(UTC)
+                before, told = told, notes(run, now)
+                for line in told:
+                    if line not in before:
+                        view.say(f"{name}: {line}")
+                view.show(meter.rows(run, now), last=run.ended)
+                if run.ended:
+                    break
+    except KeyboardInterrupt:
+        raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
+    show_figures(run, _console())
+    if not run.summary.true:
+        raise runs.failure(cluster, run)
+
+
+def notes(run: Run, now: datetime) -> list[str]:
+    """What a person should know beside the table, a line each."""
+    if not run.status:
+        old = (_since(run.created, now) or 0.0) > _UNSEEN
+        return [f"no operator has looked at it yet; is there one? {INSTALL}"] if old else []
+    found = []
+    for kind, condition in (("stalled", run.stalled), ("suspended", run.suspended)):
+        if condition.true and not run.ended:
+            found.append(f"{kind} ({condition.reason}): {condition.message}")
+    if run.summary.status == "False":
+        found.append(f"failed ({run.summary.reason}): {run.summary.message}")
+    elif run.summary.true:
+        found.append(f"succeeded: {run.summary.message}")
+    for stage in run.stages:
+        if stage.message and not any(stage.message in line for line in found):
+            found.append(f"{stage.name}: {stage.message}")
+    if not run.seen:
+        found.append("the operator has not acted upon the last change yet")
+    return found
+
+
+def show_figures(run: Run, console: Console) -> None:
+    """Prints the evaluation's figures, a training a row."""
+    figures = run.figures()
+    if not figures:
+        return
+    columns = list(dict.fromkeys(n for row in figures.values() for n in row))
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    rows.add_column("", no_wrap=True)
+    for column in columns:
+        rows.add_column("\n".join(column.rsplit("/", 1)), justify="right", no_wrap=True)
+    for name, row in figures.items():
+        rows.add_row(name, *(row.get(c, "") for c in columns))
+    console.print(rows)
+
+
+@dataclass
+class Meter:
+    """Turns records into rows of the live view, with the rates seen since the first look."""
+
+    first: dict[tuple[str, int], tuple[int, datetime]] = field(default_factory=dict)
+    """By stage and attempt: how far it was when it was first seen to get on, and when."""
+    last: dict[tuple[str, int], tuple[int, datetime]] = field(default_factory=dict)
+
+    def rows(self, run: Run, now: datetime) -> list[Row]:
+        return [self._row(s, now) for s in run.stages]
+
+    def _row(self, stage: Record, now: datetime) -> Row:
+        ended = time_of(stage.completion_time) or now
+        seconds = _since(stage.start_time, ended) or 0.0
+        counts = {"attempt": stage.attempt, "failures": stage.failures, "disruptions": stage.disruptions}
+        info = {k: v for k, v in counts.items() if v > (k == "attempt")}
+        state = None
+        if stage.total and stage.state is not State.waiting:
+            rate = self._rate(stage, seconds, now)
+            state = progress.State(stage.name, stage.unit or "unit", stage.total, stage.done, rate, info=info)
+        return stage.name, _WORDS[stage.state], state, seconds
+
+    def _rate(self, stage: Record, seconds: float, now: datetime) -> float:
+        key = (stage.name, stage.attempt)
+        first = self.first.setdefault(key, (stage.done, now))
+        if self.last.get(key, (-1, now))[0] != stage.done:
+            self.last[key] = (stage.done, now)
+        done, at = self.last[key]
+        if done > first[0]:
+            return (done - first[0]) / max((at - first[1]).total_seconds(), 1e-9)
+        return stage.done / seconds if seconds else 0.0
+
+
+def _since(time: str, now: datetime) -> float | None:
+    begun = time_of(time)
+    return max(0.0, (now - begun).total_seconds()) if begun is not None else None
+
+
+def _style(run: Run) -> str:
+    if run.summary.status == "False":
+        return "bold red"
+    return "green" if run.summary.true else "yellow" if run.stalled.true else ""
+
+
+def _tidy(found: Object) -> Object:
+    metadata = {k: v for k, v in found["metadata"].items() if k != "managedFields"}
+    return {"apiVersion": found.get("apiVersion"), "kind": KIND, **found, "metadata": metadata}
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=200)

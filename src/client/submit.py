@@ -1,0 +1,156 @@
+"""Giving a run to the operator: an Alignment with the fields that the author wrote, and no more.
+
+Defaults stay out of it, so that `kubectl get -o yaml` shows what was meant. Submitted again, the same
+spec changes nothing; what may be changed in a run that exists (`rules.MUTABLE`) is patched; anything
+else would be another run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from captionless import clip, specfile
+from captionless.client.access import Changed, NotFound
+from captionless.client.cluster import Cluster, Object
+from captionless.controller.jobs.operator import KIND, VERSION
+from captionless.controller.outputs import check_shared
+from captionless.controller.rules import MUTABLE
+from captionless.errors import SpecError
+from captionless.eval import prompts
+from captionless.redaction import redacted
+from captionless.spec import AlignmentSpec, LandmarkOrigin
+from captionless.store import objects
+
+_NOT_SHOWN = ("pods.env",)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field whose value is another than before; None where there is none."""
+
+    path: str
+    before: Any
+    after: Any
+
+    @property
+    def allowed(self) -> bool:
+        """It may be changed in an Alignment that exists."""
+        return self.path.split(".")[0] in MUTABLE
+
+    def __str__(self) -> str:
+        if self.path.startswith(_NOT_SHOWN):
+            return f"{self.path}: other values (not shown, they may be secret)"
+        return f"{self.path}: {_shown(self.before)} -> {_shown(self.after)}"
+
+
+def manifest(document: dict[str, Any], spec: AlignmentSpec) -> Object:
+    """The Alignment of a spec. `document` is what it was read from; of an Alignment its labels and annotations stay."""
+    body = spec.model_dump(by_alias=True, mode="json", exclude_unset=True, exclude={"name"})
+    metadata: Object = {"name": spec.name}
+    if document.get("kind") == KIND:
+        given = document.get("metadata") or {}
+        metadata |= {k: given[k] for k in ("labels", "annotations") if given.get(k)}
+    return {"apiVersion": VERSION, "kind": KIND, "metadata": metadata, "spec": body}
+
+
+def namespace(document: dict[str, Any]) -> str | None:
+    """The namespace that an Alignment's document names itself."""
+    return (document.get("metadata") or {}).get("namespace") if document.get("kind") == KIND else None
+
+
+def check(spec: AlignmentSpec) -> None:
+    """SpecError for what would fail in the pods and can be known here: names, and places that pods do not see."""
+    check_shared(spec)
+    prompts.templates(spec.eval.prompt)
+    if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
+        clip.check(spec.clip.model, spec.clip.pretrained or None)
+    _check_input("data.source.url", spec.data.source.url, spec)
+    if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
+        _check_input("landmarks.file", spec.landmarks.file, spec)
+
+
+def submit(cluster: Cluster, wanted: Object, dry_run: bool = False) -> str:
+    """Creates the Alignment or brings it up to date; says in a line what was done. SpecError where neither can be."""
+    name = wanted["metadata"]["name"]
+    try:
+        there = cluster.get(KIND, name)
+    except NotFound:
+        try:
+            cluster.create(KIND, wanted, dry_run)
+        except NotFound as error:
+            raise SpecError(f"{error}; make it first: kubectl create namespace {cluster.namespace}") from None
+        return f"alignment {name} {_done('created', dry_run)} in namespace {cluster.namespace}"
+    if there["metadata"].get("deletionTimestamp"):
+        raise Changed(f"alignment {name} is being deleted; submit again when it is gone")
+    found = differences(there["spec"], wanted["spec"], name)
+    if not found:
+        return f"alignment {name} is there already, with the same spec"
+    fixed = [d for d in found if not d.allowed]
+    if fixed:
+        told = "".join(f"\n  {d}" for d in fixed)
+        raise SpecError(
+            f"alignment {name} is there already, and these fields of it cannot be changed:{told}\n"
+            f"to replace it (its outputs stay): captionless k8s cancel {name}; to run both: --set name=..."
+        )
+    changes = {
+        k: _merge_patch(there["spec"].get(k), wanted["spec"].get(k)) for k in {d.path.split(".")[0] for d in found}
+    }
+    version = {"resourceVersion": there["metadata"]["resourceVersion"]}
+    cluster.patch(KIND, name, {"metadata": version, "spec": changes}, dry_run)
+    return f"alignment {name} {_done('changed', dry_run)}: {', '.join(map(str, found))}"
+
+
+def differences(before: Object, after: Object, name: str) -> list[Difference]:
+    """The fields in which two specs differ once their defaults are filled in."""
+    old, new = _flat(_whole(before, name)), _flat(_whole(after, name))
+    paths = [p for p in {**old, **new} if old.get(p) != new.get(p)]
+    return [Difference(p, old.get(p), new.get(p)) for p in paths]
+
+
+def _whole(body: Object, name: str) -> Object:
+    """A spec with its defaults; as it stands where it is none that this version knows."""
+    try:
+        return specfile.build({**body, "name": name}).model_dump(by_alias=True, mode="json")
+    except SpecError:
+        return {**body, "name": name}
+
+
+def _flat(node: Object, path: str = "") -> dict[str, Any]:
+    """Values by dotted path; a list is one value."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+    return found
+
+
+def _merge_patch(before: Any, after: Any) -> Any:
+    """The merge patch (RFC 7396) that makes one value the other; absent values are None."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return after
+    changed = {k: _merge_patch(before.get(k), v) for k, v in after.items() if before.get(k) != v}
+    return changed | dict.fromkeys(before.keys() - after.keys())
+
+
+def _check_input(field: str, url: str, spec: AlignmentSpec) -> None:
+    """A path of this machine is no place for pods, unless a volume or an image of one's own has it."""
+    if not url or not objects.is_local(url) or spec.pods.image:
+        return
+    mounts = [v.mount_path.rstrip("/") + "/" for v in spec.pods.volumes]
+    if not any(objects.local_path(url).startswith(m) for m in mounts):
+        raise SpecError(
+            f"{field}: {url} is on this machine, where pods do not see it; upload it (s3://bucket/folder), "
+            "or mount it below a volume of pods.volumes"
+        )
+
+
+def _done(what: str, dry_run: bool) -> str:
+    return f"would be {what}" if dry_run else what
+
+
+def _shown(value: Any) -> str:
+    if value in (None, ""):
+        return "nothing"
+    text = redacted(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= 80 else text[:79] + "…"
