@@ -1,17 +1,15 @@
 """The command line: one sub-command per stage, and those that work on a whole spec.
 
-Every command ends with an exit code of `errors`, and tells a failure that a person can
-act on in one line on stderr, without a traceback; a traceback means a bug. Heavy
+A failure is an exception of `errors`; what becomes of it, and of a signal, is
+`__main__`'s. A command may return what it leaves for its ending (`Told`). Heavy
 libraries are imported by the command that needs them, so that `--help` and
 `validate` answer at once.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,8 +17,8 @@ from rich.table import Table
 
 from captionless import __version__, cli_kubernetes, environment, specfile
 from captionless.cli_options import Set, Where
-from captionless.errors import CaptionlessError, Interrupted, SpecError
-from captionless.lifeline import end_with_parent
+from captionless.ending import Told
+from captionless.errors import SpecError
 from captionless.spec import AlignmentSpec, Weights
 from captionless.stages import parts
 
@@ -42,36 +40,6 @@ Shard = Annotated[
         help="Do share I (from 0) of N. Default: JOB_COMPLETION_INDEX of CAPTIONLESS_SHARDS, or all of it.",
     ),
 ]
-
-
-def main() -> NoReturn:
-    """The console script."""
-    end_with_parent()
-    logging.basicConfig(format="captionless: %(message)s", level=logging.WARNING)
-    try:
-        app(standalone_mode=True)
-    except CaptionlessError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        _fail(Interrupted("stopped by SIGINT"))
-    except BrokenPipeError:
-        os._exit(0)  # the reader of our output (head, say) has gone
-    except MemoryError:
-        _fail(CaptionlessError("out of memory; lower the batch size, or use a larger machine"))
-    sys.exit(0)
-
-
-def _fail(error: CaptionlessError) -> NoReturn:
-    for line in str(error).splitlines() or [type(error).__name__]:
-        print(f"captionless: {line}", file=sys.stderr)
-    if path := os.environ.get(environment.ENDING):
-        try:
-            with open(path, "w") as file:
-                file.write(str(error))
-        except OSError:
-            pass  # the line is in the log as well
-    sys.stdout.flush()
-    sys.exit(error.exit_code)
 
 
 def _version(asked: bool) -> None:
@@ -177,7 +145,16 @@ app.command()(cli_kubernetes.controller)
 app.add_typer(cli_kubernetes.k8s)
 
 
-def _stage(spec: str, set_: list[str] | None) -> AlignmentSpec:
+def _serve(name: str) -> None:
+    if environment.METRICS_PORT in os.environ:
+        from captionless import exposition
+
+        exposition.serve(name)
+
+
+def _stage(name: str, spec: str, set_: list[str] | None) -> AlignmentSpec:
+    """The beginning of a stage: its metrics are served under its name in the plan, and its spec is read."""
+    _serve(name)
     return specfile.load(spec, set_ or ())
 
 
@@ -186,7 +163,7 @@ def pack(spec: Where, set_: Set = None, shard: Shard = "") -> None:
     """Stage 1: render views and sample points of every object into shards."""
     from captionless.stages import pack as stage
 
-    stage.run(_stage(spec, set_), _share(shard))
+    stage.run(_stage("pack", spec, set_), _share(shard))
 
 
 @app.command()
@@ -194,7 +171,7 @@ def embed(spec: Where, set_: Set = None, shard: Shard = "") -> None:
     """Stage 2: embed the views with the frozen CLIP model."""
     from captionless.stages import embed as stage
 
-    stage.run(_stage(spec, set_), _share(shard))
+    stage.run(_stage("embed", spec, set_), _share(shard))
 
 
 @app.command()
@@ -202,7 +179,7 @@ def landmarks(spec: Where, set_: Set = None, shard: Shard = "") -> None:
     """Stage 3: get the landmark texts of every category and embed them."""
     from captionless.stages import landmarks as stage
 
-    stage.run(_stage(spec, set_), _share(shard))
+    stage.run(_stage("landmarks", spec, set_), _share(shard))
 
 
 @app.command()
@@ -226,7 +203,7 @@ def similarity(
     from captionless.stages import similarity as stage
 
     if spec is not None:
-        stage.run(_stage(spec, set_), metric, _share(shard))
+        stage.run(_stage(f"similarity-{metric}", spec, set_), metric, _share(shard))
         return
     if dataset is None or out is None:
         raise typer.BadParameter("without a SPEC both --dataset and --out are needed", param_hint="--dataset/--out")
@@ -239,11 +216,12 @@ def train(
     set_: Set = None,
     weights: Annotated[Weights | None, typer.Option(help="Train with these weights only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Train with this seed only.")] = None,
-) -> None:
+) -> Told:
     """Stage 5: train the point encoder, by torchrun; all losses and seeds of the spec, or one."""
     from captionless.stages import train as stage
 
-    stage.run(_stage(spec, set_), weights, seed)
+    name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
+    return Told(facts=stage.run(_stage(name, spec, set_), weights, seed))
 
 
 @app.command("eval")
@@ -255,7 +233,7 @@ def eval_(
     prompt: Annotated[str, typer.Option(help="paper, released, ensemble, or a template with {}.")] = "paper",
     split: Annotated[Literal["test", "train", "all"], typer.Option(help="Which objects of the data.")] = "test",
     out: Annotated[str, typer.Option(metavar="URL", help="Where the JSON goes; - for stdout.")] = "-",
-) -> None:
+) -> Told | None:
     """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html.
 
     With `--checkpoint` and `--data`: zero-shot classification of any source's objects by one encoder, as in
@@ -274,13 +252,14 @@ def eval_(
             print(json.dumps(found, indent=1, sort_keys=True))
         else:
             objects.write_json(out, found)
-        return
+        return None
     from captionless import summary
     from captionless.stages import eval as stage
 
-    loaded = _stage(spec, set_)
+    loaded = _stage("eval", spec, set_)
     stage.run(loaded)
     summary.show(loaded)
+    return Told(figures=stage.figures(loaded))
 
 
 def _share(text: str) -> parts.Shard:

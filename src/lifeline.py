@@ -1,4 +1,10 @@
-"""A child that does not outlive its parent: killed with it, so that no orphan goes on writing (Linux)."""
+"""When a process has to end: with its parent, so that no orphan goes on writing, and when it is told to.
+
+A container's first process ignores every signal that it has no handler for, and Kubernetes ends a pod by SIGTERM.
+So the handler is the first thing that a command sets up, before anything heavy is imported, and it raises: whatever
+the main thread is at, importing, computing or waiting for an answer, is unwound, and half-made outputs are cleaned
+away by the blocks that made them.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +13,59 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from captionless import environment
 from captionless.errors import Interrupted
 
-SUPERVISOR = environment.PARENT
 _PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_came: list[Stopped] = []
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGINT came. Not an Exception, so that no library takes it for a failure that it may try again, and
+    not a KeyboardInterrupt, which the command line's parser swallows."""
+
+
+def stop_on_signals() -> None:
+    """Have the first SIGTERM or SIGINT raise Stopped in the main thread; further ones don't disturb the cleaning up."""
+
+    def stop(number: int, frame: object) -> None:
+        ignore_signals()
+        _came.append(Stopped(f"stopped by {signal.Signals(number).name}; run again to go on from what is whole"))
+        raise _came[0]
+
+    for number in _SIGNALS:
+        signal.signal(number, stop)
+
+
+def ignore_signals() -> None:
+    """The end is decided and only has to be told."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def check() -> None:
+    """Raises Stopped again after a signal came: where a destructor or a callback was at work, Python drops it."""
+    if _came:
+        raise _came[0]
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool that is waited for, but not by a process that was told to stop: a thread may be at a storage that is
+    away, and is left to the end of the process."""
+    pool, wait = ThreadPoolExecutor(count), True
+    try:
+        yield pool
+    except Stopped:
+        wait = False
+        raise
+    finally:
+        pool.shutdown(wait, cancel_futures=not wait)
 
 
 def die_with_parent() -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from captionless import progress, specfile
+from captionless import ending, progress, specfile
 from captionless.environment import ENDING, PARENT, PROGRESS
 from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
@@ -46,7 +46,7 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     progress_file: str
-    error_file: str
+    ending_file: str
     log: Path
 
 
@@ -201,13 +201,13 @@ class _Runner:
         shared = stage.workers > 1 and not stage.gang
         suffix = f".{index}" if shared else ""
         log = self.logs / f"{stage.name}{suffix}.log"
-        told, error = (str(self.scratch / f"{stage.name}.{index}.{kind}") for kind in ("progress", "error"))
+        told, end = (str(self.scratch / f"{stage.name}.{index}.{kind}") for kind in ("progress", "ending"))
         command = [sys.executable, "-m", "captionless", *stage.command, str(self.scratch / "spec.yaml")]
         if shared:
             command += ["--shard", f"{index}/{stage.workers}"]
         threads = str(self.spec.resources.threads)
         environment = {
-            **os.environ, PROGRESS: told, ENDING: error, PARENT: str(os.getpid()),
+            **os.environ, PROGRESS: told, ENDING: end, PARENT: str(os.getpid()),
             "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
             "NUMBA_NUM_THREADS": threads,
         }  # fmt: skip
@@ -216,7 +216,7 @@ class _Runner:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, start_new_session=True
             )
-        return Worker(process, told, error, log)
+        return Worker(process, told, end, log)
 
     def _collect(self, job: Job, index: int) -> None:
         worker = job.running[index]
@@ -245,13 +245,12 @@ class _Runner:
             self._terminate()
 
     def _error(self, code: int, worker: Worker) -> CaptionlessError:
-        try:
-            line = Path(worker.error_file).read_text().strip()
-        except OSError:
-            line = ""
+        told = ending.read(worker.ending_file)
+        line = told.message if told is not None else ""
         if not line:
-            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            line = f"{how}; see its log: {worker.log}"
+            line = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if told is None or told.kind == "crash":
+            line = f"{line}; see its log: {worker.log}"
         return _CLASSES.get(code, Retryable)(line)
 
     def _rows(self) -> list[tuple[str, Status, progress.State | None, float]]:

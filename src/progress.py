@@ -1,9 +1,10 @@
 """How far a long piece of work is: one bar, one line or one file, as the place demands.
 
 A stage tells its progress once, through `Progress`; where it is shown depends on who
-looks. On a terminal it is a bar with rate and ETA; without one, a plain line every ten
-seconds; under the local runner (`CAPTIONLESS_PROGRESS` names a file) a small JSON
-document that the runner reads for its own live view, and nothing on the screen.
+looks. On a terminal it is a bar with rate and ETA; without one, as in a pod's log or
+the local runner's, a plain line every ten seconds. Where the environment names a file
+(PROGRESS), it gets a small JSON document, for the runner's live view and for Prometheus,
+and a terminal gets nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any, Self
 
 from captionless.environment import PROGRESS
 
-VARIABLE = PROGRESS
 _LINE_EVERY = 10.0
 _FILE_EVERY = 0.25
 
 
 @dataclass
 class State:
-    """Where the work stands; `rate` is units per second since the start of this process."""
+    """Where the work stands; `rate` is units per second since the start of this process, `advanced` when the last
+    unit was done or, before that, the work begun (seconds since the epoch)."""
 
     title: str
     unit: str
@@ -34,6 +35,7 @@ class State:
     done: int = 0
     rate: float = 0.0
     info: dict[str, Any] = field(default_factory=dict)
+    advanced: float = 0.0
 
     @property
     def eta(self) -> float | None:
@@ -73,9 +75,9 @@ class Progress:
     """Progress of `total` units of work, of which `done` were there before. A context manager."""
 
     def __init__(self, title: str, total: int, unit: str = "object", done: int = 0):
-        self.state = State(title, unit, total, done)
+        self.state = State(title, unit, total, done, advanced=time.time())
         self._start, self._before = time.monotonic(), done
-        self._shown = self._start
+        self._written = self._lined = self._start
         self._path = os.environ.get(PROGRESS, "")
         self._bar: Any = None
 
@@ -88,7 +90,9 @@ class Progress:
 
     def advance(self, count: int = 1, **info: Any) -> None:
         """`count` more units are done; `info` (a loss, say) is shown beside them."""
-        self.state.done += count
+        if count:
+            self.state.done += count
+            self.state.advanced = time.time()
         self.state.info.update(info)
         self._show()
 
@@ -96,7 +100,7 @@ class Progress:
         self._show(force=True)
         if self._bar is not None:
             self._bar.stop()
-        elif not self._path:
+        elif not sys.stderr.isatty():
             nothing = self.state.total == self._before and kind is None
             print(f"{self.state.title}: nothing left to do" if nothing else line(self.state), file=sys.stderr)
 
@@ -106,17 +110,19 @@ class Progress:
         state.rate = (state.done - self._before) / max(now - self._start, 1e-9)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=state.done, rate=f"{state.rate:.3g} {state.unit}s/s")
-        elif self._path:
-            if force or now - self._shown >= _FILE_EVERY:
-                self._shown = now
-                with contextlib.suppress(OSError):  # a view that cannot be written must not end the work
-                    temporary = f"{self._path}.tmp"
-                    with open(temporary, "w") as file:
-                        json.dump(asdict(state), file, default=float)
-                    os.replace(temporary, self._path)
-        elif now - self._shown >= _LINE_EVERY:
-            self._shown = now
+        if self._path and (force or now - self._written >= _FILE_EVERY):
+            self._written = now
+            self._write()
+        if self._bar is None and now - self._lined >= _LINE_EVERY and not sys.stderr.isatty():
+            self._lined = now
             print(line(state), file=sys.stderr, flush=True)
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # a view that cannot be written must not end the work
+            temporary = f"{self._path}.tmp"
+            with open(temporary, "w") as file:
+                json.dump(asdict(self.state), file, default=float)
+            os.replace(temporary, self._path)
 
 
 def _bar(state: State) -> Any:

@@ -66,6 +66,20 @@ def percent(spread: Mapping[str, Any] | None, sign: bool = False) -> str:
     return text if spread["std"] is None else f"{text} ± {100 * spread['std']:.1f}"
 
 
+def percentages(results: Mapping[str, Any]) -> dict[str, float]:
+    """Every run's figures in percent by `<mode>-seed<seed>/<path>`, one column after the other: those that are read
+    first of all runs come before others of any."""
+    found = {}
+    for column in sorted(columns(results), key=lambda column: column.name not in ("top-1", "top-5", "R@1")):
+        for mode, seeds in results["figures"]["runs"].items():
+            for seed, tree in seeds.items():
+                value: Any = tree
+                for step in column.path:
+                    value = value[step]
+                found[f"{mode}-seed{seed}/{'/'.join(column.path)}"] = round(100 * value, 1)
+    return found
+
+
 def markdown(results: Mapping[str, Any]) -> str:
     """The table of `results.json` with chance and CLIP beside the runs, and one line of what it is."""
     chosen = columns(results)

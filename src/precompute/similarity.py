@@ -20,12 +20,12 @@ the type they were stored in; they are not normalised again, so that the result 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from captionless.lifeline import threads
 from captionless.precompute.descriptors import add_distances, descriptors
 from captionless.precompute.rows import Embeddings, ViewRows, landmark_rows, tiles
 
@@ -114,7 +114,7 @@ def i2l(views: Embeddings, landmarks: Embeddings, *, names: Sequence[str] | None
             sim[columns, rows] = sim[rows, columns].T
 
     # every tile row writes its own rows and columns, so the result does not depend on the threads
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with threads(torch.get_num_threads()) as pool:
         list(pool.map(fill, tiles(n, I2L_TILE)))
     np.fill_diagonal(sim, 1.0)
     return sim

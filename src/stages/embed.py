@@ -16,6 +16,7 @@ import numpy as np
 
 from captionless import clip
 from captionless.errors import DataError
+from captionless.lifeline import threads
 from captionless.spec import AlignmentSpec, ClipSpec
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
@@ -90,7 +91,7 @@ class _Embedder:
                 raise DataError(f"{where}: object {key!r} lacks {missing[0]}, expected {self.views} views")
             return key, members, on_white(np.stack([decode_view(members[n], f"{where}: {key}.{n}") for n in names]))
 
-        with ThreadPoolExecutor(2) as pool:
+        with threads(2) as pool:
             batch: list[Any] = []
             for decoded in _ahead(pool, decode, Tar(where).samples(), _OBJECTS_AT_ONCE):
                 batch.append(decoded)

@@ -42,6 +42,12 @@ def run(spec: AlignmentSpec) -> None:
     _Evaluation(spec).run()
 
 
+def figures(spec: AlignmentSpec) -> dict[str, float]:
+    """The stored figures of every run in percent, `<run>/<path>`; the first columns of the table first."""
+    url = objects.join(spec.root, "eval", RESULTS)
+    return tables.percentages(results.loads(objects.read_bytes(url), url))
+
+
 class _Evaluation:
     def __init__(self, spec: AlignmentSpec):
         self.spec, self.url = spec, objects.join(spec.root, "eval")

@@ -7,14 +7,12 @@ else ends the worker at once. Either way every finished part stays recorded.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from captionless.errors import DataError, Interrupted
+from captionless import lifeline
+from captionless.errors import DataError
 from captionless.progress import Progress
 from captionless.store.ledger import Ledger
 
@@ -84,7 +82,7 @@ def work(
             bad.append(error)
     total = sum(p.size for p in mine)
     failed = 0
-    with terminable(), Progress(title, total, unit, done=total - sum(p.size for p in missing)) as progress:
+    with Progress(title, total, unit, done=total - sum(p.size for p in missing)) as progress:
         for part in missing:
             told = 0
 
@@ -92,6 +90,7 @@ def work(
                 nonlocal told
                 told += count
                 progress.advance(count)
+                lifeline.check()
 
             try:
                 made = part.make(tell)
@@ -109,21 +108,3 @@ def work(
             check()
         ledger.publish({p.name: p.fingerprint for p in parts}, facts)
     return Outcome(len(missing) - failed, len(mine) - len(missing), finished)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Within it SIGTERM and SIGINT raise Interrupted, so that half-made outputs are cleaned away."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted(f"stopped by {signal.Signals(number).name}; run again to go on from what is whole")
-
-    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -30,14 +30,16 @@ PART = "model"
 MODEL, HISTORY = "model.pt", "history.json"
 
 
-def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> None:
-    """Trains the spec's runs, or those of one loss or one seed."""
+def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> dict[str, float]:
+    """Trains the spec's runs, or those of one loss or one seed; their steps, and the seconds that these took."""
     chosen = [r for r in runs(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
         chosen = [Run(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
     data = open_embeddings(objects.join(spec.root, "embed"), "train").digest
     for each in chosen:
         _train(spec, each, data)
+    seconds = sum(history(spec, each)["seconds"] for each in chosen)
+    return {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
 
 
 def url_of(spec: AlignmentSpec, run: Run) -> str:

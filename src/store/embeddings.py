@@ -11,7 +11,6 @@ Objects are listed in the order of their keys, whatever shards they are in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
+from captionless.lifeline import threads
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.shards import Shard, decode_array
@@ -84,7 +84,7 @@ class Embeddings:
         def one(item: EmbeddedObject) -> NDArray[Any]:
             return decode_array(self._shard(item.shard).read(item.key, extension), f"{item.key}.{extension}")
 
-        with ThreadPoolExecutor(16) as pool:
+        with threads(16) as pool:
             return list(pool.map(one, wanted))
 
     def _sequential(self, wanted: Sequence[EmbeddedObject], extension: str) -> list[NDArray[Any]]:

@@ -18,11 +18,11 @@ the next stage waits for and reads.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from captionless.errors import DataError
+from captionless.lifeline import threads
 from captionless.store import objects
 
 MANIFEST = "manifest.json"
@@ -118,7 +118,7 @@ class Ledger:
 
     def publishable(self, fingerprints: Mapping[str, str]) -> bool:
         """Whether every part has a record with its fingerprint."""
-        with ThreadPoolExecutor(16) as pool:
+        with threads(16) as pool:
             records = pool.map(self.record, fingerprints)
         return all(r is not None and r.fingerprint == f for r, f in zip(records, fingerprints.values(), strict=True))
 
@@ -149,7 +149,7 @@ class Ledger:
             digest = str(document["digest"])
         except (KeyError, TypeError) as error:
             raise DataError(f"{url}: not a stage's manifest (no {error}); delete it and run again") from error
-        with ThreadPoolExecutor(16) as pool:
+        with threads(16) as pool:
             records = dict(zip(parts, pool.map(self.record, parts), strict=True))
         missing = [name for name, record in records.items() if record is None]
         if missing:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from captionless.errors import CaptionlessError, DataError
+from captionless.errors import CaptionlessError, DataError, one_line
 from captionless.store import objects
 from captionless.trainer import encoders
 from captionless.trainer.encoders.encoder import Encoder
@@ -72,7 +72,7 @@ def load_model(url: str) -> tuple[Encoder, dict[str, Any]]:
         model = encoders.build(encoder["name"], **encoder["options"])
         model.load_state_dict(encoder["state"])
     except (KeyError, TypeError, RuntimeError, CaptionlessError) as error:
-        raise DataError(f"{url}: its encoder cannot be rebuilt ({_line(error)})") from error
+        raise DataError(f"{url}: its encoder cannot be rebuilt ({one_line(error)})") from error
     for key, value in model.state_dict().items():
         if not bool(value.isfinite().all()):
             raise DataError(f"{url}: {key} holds NaN or infinite values; train again")
@@ -121,8 +121,3 @@ def _encode(value: dict[str, Any]) -> bytes:
 
 def _decode(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:200] + "..."
