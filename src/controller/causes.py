@@ -10,7 +10,7 @@ nobody vouches that it holds no secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ NO_PODS = timedelta(seconds=30)
 """A Job makes its pods at once; after this long something forbids it."""
 UNSCHEDULED = timedelta(seconds=10)
 """Ordinary scheduling is quicker."""
-NOT_STARTING = timedelta(seconds=60)
+NOT_STARTING = timedelta(seconds=45)
 """Mounting volumes takes a while; image pulls have reasons of their own."""
 NODE_LOST = timedelta(seconds=30)
 """A kubelet ends a pod within its grace period; so long after it, the node is not answering."""
@@ -99,10 +99,14 @@ def hindrance(
     stage: Stage,
     workload: Workload | None,
     pods: Sequence[Pod],
-    readings: dict[str, Reading],
+    readings: Mapping[str, Reading],
+    disrupted: bool,
     now: datetime,
 ) -> Cause | None:
-    """What keeps a stage from getting on; None when nothing does. `pods` are those of every attempt."""
+    """What keeps a stage from getting on; None when nothing does.
+
+    `pods` are those of every attempt; `disrupted` says whether this attempt ever was.
+    """
     lost = next((p for p in pods if not p.finished and p.deleting and now > p.deleting + NODE_LOST), None)
     if lost is not None:
         return Cause(
@@ -115,7 +119,8 @@ def hindrance(
         return None
     mine = newest(p for p in pods if p.attempt == workload.attempt)
     if not mine:
-        if workload.created is not None and now > workload.created + NO_PODS:
+        # One that had pods may be waiting for its back-off.
+        if workload.began is not None and now > workload.began + NO_PODS and not (workload.failures or disrupted):
             return Cause(
                 "PodsForbidden",
                 "no pod was made: a quota, an admission policy or the pod security standard forbids it; "
@@ -164,7 +169,7 @@ def _failing(stage: Stage, workload: Workload, pods: Iterable[Pod]) -> Cause | N
 
 
 def _no_progress(
-    spec: AlignmentSpec, stage: Stage, running: Sequence[Pod], readings: dict[str, Reading], now: datetime
+    spec: AlignmentSpec, stage: Stage, running: Sequence[Pod], readings: Mapping[str, Reading], now: datetime
 ) -> Cause | None:
     """Nobody got further for too long. A training's progress is told by node 0 for all."""
     tellers = [p for p in running if p.index == 0] if stage.gang else list(running)

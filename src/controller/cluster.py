@@ -248,5 +248,5 @@ def translated(error: ApiException) -> CaptionlessError:
     if error.status == 409:
         return Conflict(message)
     if error.status in (400, 403, 405, 406, 413, 415, 422):
-        return Refused(reason or "Refused", message)
+        return Refused("".join(filter(str.isalnum, reason)) or "Refused", message)
     return Unavailable(f"{error.status} {message}")

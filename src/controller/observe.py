@@ -67,7 +67,8 @@ class Failed:
 class Workload:
     """One attempt at a stage: a Job or a JobSet. `owner` is the uid of its controller.
 
-    `failures` counts failed pods that were not ignored; `ended` is when it completed or failed.
+    began: when it last began to make pods. ended: when it completed or failed.
+    failures: its failed pods that were not ignored. disruptions_before: those of earlier attempts.
     """
 
     kind: Literal["Job", "JobSet"]
@@ -82,6 +83,7 @@ class Workload:
     deleting: bool
     complete: bool
     failed: Failed | None
+    began: datetime | None
     ended: datetime | None
     failures: int = 0
     completed: frozenset[int] = frozenset()
@@ -235,6 +237,7 @@ def workload(found: Object) -> Workload:
         deleting=bool(metadata.get("deletionTimestamp")),
         complete=complete is not None,
         failed=Failed(str(failed.get("reason", "")), str(failed.get("message", ""))) if failed else None,
+        began=time_of(status.get("startTime")),
         ended=time_of(last.get("lastTransitionTime")) if last else None,
         failures=_number(status.get("failed")),
         completed=_indexes(status.get("completedIndexes")),
@@ -256,6 +259,7 @@ def joined(workloads: Iterable[Workload], owner: str) -> tuple[Workload, ...]:
             w = replace(
                 w,
                 failed=job.failed if w.failed and job.failed else w.failed,
+                began=job.began,
                 failures=job.failures,
                 completed=job.completed,
                 failed_indexes=job.failed_indexes,

@@ -148,7 +148,9 @@ def _standing(
         message = kept or message or (f"{given_up.reason}: {given_up.message}" if given_up else "failed")
     else:
         message = ""
-    why = hindrance(spec, stage, workload, pods, told, now) if state not in (State.succeeded, State.failed) else None
+    disrupted = counted.disruptions > (workload.disruptions_before if workload is not None else 0)
+    over = state in (State.succeeded, State.failed)
+    why = None if over else hindrance(spec, stage, workload, pods, told, disrupted, now)
     return Standing(stage, record, state, attempt, counted, message, why, workloads, pods, told)
 
 
