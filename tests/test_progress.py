@@ -27,5 +27,21 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
     assert "pack: 2/2 objects (100 %)" in capsys.readouterr().err
 
 
+def test_a_file_and_plain_lines_go_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(environment.PROGRESS, str(tmp_path / "p"))
+    with progress.Progress("pack", total=2) as told:
+        begun = told.state.advanced
+        told.advance(0, loss=1.0)
+        assert told.state.advanced == begun
+        told.advance(2)
+    state = progress.read(str(tmp_path / "p"))
+    assert state is not None
+    assert state.done == 2
+    assert state.advanced > begun
+    assert "pack: 2/2 objects (100 %)" in capsys.readouterr().err
+
+
 def test_durations() -> None:
     assert [progress.duration(s) for s in (None, 5, 65, 3725)] == ["-:--", "0:05", "1:05", "1:02:05"]

@@ -1,0 +1,88 @@
+"""Progress for Prometheus, scraped over HTTP from a stage that is at work."""
+
+from __future__ import annotations
+
+import socket
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from captionless import environment, exposition
+from captionless.errors import SpecError
+from captionless.progress import Progress
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _scrape(port: int) -> dict[str, tuple[dict[str, str], float]]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {s.name: (s.labels, s.value) for f in text_string_to_metric_families(text) for s in f.samples}
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+    found = _free_port()
+    monkeypatch.setenv(environment.METRICS_PORT, str(found))
+    monkeypatch.setenv(environment.PROGRESS, str(tmp_path / "progress.json"))
+    return found
+
+
+def test_a_stage_tells_how_far_it_is(port: int) -> None:
+    exposition.serve("embed")
+    assert _scrape(port) == {}
+    before = time.time()
+    with Progress("embed", total=10, unit="object", done=4) as told:
+        begun = _scrape(port)["captionless_stage_last_advance_timestamp_seconds"][1]
+        assert before <= begun <= time.time()
+        told.advance(3)
+    found = _scrape(port)
+    labels = {"stage": "embed", "unit": "object"}
+    assert found["captionless_stage_units"] == (labels, 10)
+    assert found["captionless_stage_units_done"] == (labels, 7)
+    assert found["captionless_stage_units_per_second"][1] > 0
+    assert begun < found["captionless_stage_last_advance_timestamp_seconds"][1] <= time.time()
+    assert not any(name.startswith("captionless_train") for name in found)
+
+
+def test_a_training_tells_its_loss(port: int) -> None:
+    exposition.serve("train-avg-seed0")
+    with Progress("train avg seed 0", total=10, unit="step") as told:
+        told.advance(2, loss=1.5, scale=14.0, round=3, device="cpu")
+    found = _scrape(port)
+    stage = {"stage": "train-avg-seed0"}
+    assert found["captionless_stage_units_done"] == (stage | {"unit": "step"}, 2)
+    assert found["captionless_train_loss"] == (stage, 1.5)
+    assert found["captionless_train_logit_scale"] == (stage, 14.0)
+    assert found["captionless_train_round"] == (stage, 3)
+
+
+def test_without_a_progress_file_it_makes_one(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(environment.PROGRESS)
+    exposition.serve("pack")
+    with Progress("pack", total=1) as told:
+        told.advance()
+    assert _scrape(port)["captionless_stage_units_done"][1] == 1
+
+
+def test_a_taken_port_is_told_and_ends_no_work(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", port))
+        other.listen()
+        exposition.serve("pack")
+    assert f"no metrics on port {port}: Address already in use" in capsys.readouterr().err
+
+
+def test_a_port_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment.METRICS_PORT, "metrics")
+    with pytest.raises(SpecError, match="expected a port, found 'metrics'"):
+        exposition.serve("pack")
+    monkeypatch.delenv(environment.METRICS_PORT)
+    exposition.serve("pack")
