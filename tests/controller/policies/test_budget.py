@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from captionless.controller.observe import Reading
+from captionless.controller.policies.budget import LIMIT, Count, count, reached
+from captionless.controller.record import Record, State
+from tests.controller.seen import ended, pod, reading, record, run, spec, stage, workload
+
+
+@pytest.mark.parametrize(
+    ("before", "ignored", "reached_now", "expected"),
+    [
+        (Record("x"), [0, 0], 0, Count(0, 0, 0)),
+        (Record("x"), [1, 2], 0, Count(3, 3, 0)),
+        (Record("x", disruptions=3, fruitless=3), [1, 2], 0, Count(3, 3, 0)),
+        (Record("x", disruptions=3, fruitless=3), [2, 2], 0, Count(4, 4, 0)),
+        (Record("x", disruptions=3, fruitless=3, reached=100), [2, 2], 200, Count(4, 0, 200)),
+        (Record("x", disruptions=4, fruitless=0, reached=200), [3, 2], 200, Count(5, 1, 200)),
+        (Record("x", disruptions=4, fruitless=2, reached=200), [0, 0], 0, Count(4, 2, 200)),
+    ],
+)
+def test_disruptions_are_counted_until_the_stage_gets_further(
+    before: Record, ignored: list[int], reached_now: int, expected: Count
+) -> None:
+    pods = [pod(index=i, ignored=n) for i, n in enumerate(ignored)]
+    assert count(before, workload(), pods, reached_now) == expected
+
+
+def test_a_pod_that_just_ended_counts_and_its_replacement_does_not_count_it_twice() -> None:
+    lost = pod(ignored=1, uid="lost", **ended(75))
+    assert count(Record("x"), workload(), [lost], 0).disruptions == 2
+    assert count(Record("x"), workload(), [lost, pod(ignored=2, uid="new")], 0).disruptions == 2
+
+
+def test_a_pod_ended_by_kubernetes_counts_whatever_its_exit_code() -> None:
+    assert count(Record("x"), workload(), [pod(disruption="DeletionByTaintManager", **ended(137))], 0).disruptions == 1
+    assert count(Record("x"), workload(), [pod(**ended(137))], 0).disruptions == 0
+
+
+def test_earlier_attempts_are_in_the_count() -> None:
+    before = Record("x", disruptions=5, fruitless=5)
+    assert count(before, workload(attempt=2, disruptions_before=5), [pod(ignored=1)], 0) == Count(6, 6, 0)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(0, 0), (99, 0), (100, 100), (999, 900)])
+def test_a_training_is_as_far_as_its_last_checkpoint(steps: int, expected: int) -> None:
+    told: list[Reading] = [reading(steps, 1000, 1)]
+    assert reached(spec(), stage("train-avg-seed0"), told) == expected
+    assert reached(spec(), stage("pack"), told) == steps
+
+
+@pytest.mark.parametrize(("fruitless", "state"), [(LIMIT - 2, State.running), (LIMIT - 1, State.failed)])
+def test_the_stage_fails_at_the_limit(fruitless: int, state: State) -> None:
+    status: dict[str, Any] = {"stages": [record("pack", "Running", disruptions=30, fruitless=fruitless)]}
+    w = workload(disruptions_before=30)
+    standing = run(w, pods=[pod(ignored=0, **ended(75))], status=status).standings[0]
+    assert standing.state is state

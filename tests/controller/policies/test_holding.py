@@ -1,0 +1,89 @@
+"""Suspension, leftovers, time to live, retry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from captionless.controller.actions import Delete
+from captionless.controller.decide import decide
+from captionless.controller.observe import Failed, Workload, written
+from captionless.controller.policies.leftovers import leftovers
+from captionless.controller.policies.suspension import suspension
+from captionless.controller.policies.ttl import due, ttl
+from captionless.controller.record import State
+from tests.controller.seen import NOW, ago, alignment, done, record, run, workload
+
+FAILED = Failed("PodFailurePolicy", "words")
+
+
+@pytest.mark.parametrize(
+    ("found", "goes"),
+    [
+        (workload(), True),
+        (workload(suspended=True), True),
+        (workload(deleting=True), False),
+        (workload(complete=True), False),
+        (workload(failed=FAILED), False),
+    ],
+)
+def test_suspension_removes_what_is_at_work_and_keeps_what_has_ended(found: Workload, goes: bool) -> None:
+    assert bool(list(suspension(run(found, suspend=True)))) is goes
+    assert not list(suspension(run(found)))
+
+
+def test_a_failed_stages_job_goes_only_after_the_failure_was_written_down() -> None:
+    unwritten = {"stages": [record("pack", "Running", fruitless=20)]}
+    assert run(workload(), status=unwritten).standings[0].state is State.failed
+    assert not list(leftovers(run(workload(), status=unwritten)))
+    assert list(leftovers(run(workload(), status={"stages": [record("pack", "Failed")]})))
+
+
+def test_a_queued_job_of_a_failed_run_goes_and_one_at_work_ends_its_work() -> None:
+    status = {"stages": [record("pack", "Failed")]}
+    assert list(leftovers(run(workload("landmarks", suspended=True), status=status)))
+    assert not list(leftovers(run(workload("landmarks"), status=status)))
+
+
+def test_only_the_newest_attempt_of_a_stage_stays() -> None:
+    old, new = workload(), workload(attempt=2)
+    assert [d.workload for d in leftovers(run(old, new))] == [old]
+
+
+def test_a_job_is_removed_once_however_many_reasons_there_are() -> None:
+    found = decide(run(workload(), status={"stages": [record("pack", "Failed")]}, suspend=True))
+    assert len([a for a in found if isinstance(a, Delete)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age", "goes"), [(-1, 1e6, False), (0, 0, True), (60, 59, False), (60, 60, True), (None, 1e6, False)]
+)
+def test_time_to_live(seconds: int | None, age: float, goes: bool) -> None:
+    changed: dict[str, Any] = {} if seconds is None else {"ttlSecondsAfterFinished": seconds}
+    status = {"stages": [record("pack", "Failed")], "completionTime": written(ago(age))}
+    assert bool(list(ttl(run(status=status, **changed)))) is goes
+
+
+def test_a_run_that_goes_on_has_no_time_to_live() -> None:
+    assert due(alignment(done("pack"), ttlSecondsAfterFinished=0)) is None
+
+
+def test_retry_begins_a_failed_stage_anew_and_no_other() -> None:
+    status = {"stages": [record("pack", "Failed", message="why"), record("landmarks", "Succeeded")], "retry": "1"}
+    for asked, state in (("", State.failed), ("1", State.failed), ("2", State.waiting)):
+        standings = run(workload(failed=FAILED), status=status, retry=asked).standings
+        assert standings[0].state is state
+        assert standings[2].state is State.succeeded
+
+
+def test_a_retry_that_must_wait_is_not_forgotten_once_it_is_written_down() -> None:
+    """The failed Job is still there, the annotation was taken note of, and the attempt has not begun."""
+    status = {"stages": [record("pack", "Waiting")], "retry": "2"}
+    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").standings[0].state is State.waiting
+
+
+def test_a_retry_whose_attempt_failed_before_it_was_written_down_is_over() -> None:
+    status = {"stages": [record("pack", "Failed")]}
+    second = workload(attempt=2, failed=FAILED, ended=ago(60))
+    assert run(workload(failed=FAILED), second, status=status, retry="2").standings[0].state is State.failed
