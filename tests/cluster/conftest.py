@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster import cluster as clusters
+from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster
+from tests.cluster.operator import CHARTS, Operator, Reference
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,3 +37,38 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     hint = request.node.name.removeprefix("test_").replace("_", "-")[:30].strip("-[]")
     with cluster.namespace(hint) as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """The same run on this machine; it goes on in the background until somebody asks for its figures."""
+    found = Reference(tmp_path_factory.mktemp("reference"))
+    yield found
+    found.process.kill()
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster) -> Iterator[Operator]:
+    """The operator, installed by its chart in a restricted namespace; uninstalled at the end."""
+    with cluster.namespace("operator", credentials=False) as namespace:
+        found = Operator(cluster, namespace)
+        found.install()
+        yield found
+        found.uninstall()
+
+
+@pytest.fixture(scope="session")
+def helm_run(cluster: Cluster, operator: Operator, reference: Reference) -> Iterator[Alignment]:
+    """A finished run, installed by the chart `alignment`."""
+    with cluster.namespace("run") as namespace:
+        values = yaml.safe_dump(merged(SMALL, {"output": cluster.url("helm")}))
+        cluster.run("helm", "install", "my-run", str(CHARTS / "alignment"), "-n", namespace, "-f", "-", input=values)
+        found = Alignment(cluster, namespace, "my-run")
+        found.wait_succeeded(300)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def precomputed(helm_run: Alignment) -> str:
+    """The folder on S3 with the finished run's outputs."""
+    return "helm"

@@ -1,0 +1,85 @@
+"""The operator under test, and the run on this machine that everything is compared with."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.alignments import SMALL, merged
+from tests.cluster.cluster import Cluster
+
+CHARTS = Path(__file__).parents[2] / "charts"
+
+
+@dataclass
+class Operator:
+    """The installed chart `captionless`."""
+
+    cluster: Cluster
+    namespace: str
+    release: str = "captionless"
+
+    def install(self, *options: str) -> None:
+        """`helm install` (or upgrade) and wait until it is ready."""
+        repository, _, tag = self.cluster.image.rpartition(":")
+        values = {
+            "image.repository": repository,
+            "image.tag": tag,
+            "crds.keep": "false",
+            "pushgateway.url": self.cluster.pushgateway,
+            "jobset.enabled": "true",
+        }
+        settings = [f"--set={k}={v}" for k, v in values.items()]
+        self.cluster.helm(
+            "upgrade", "--install", self.release, str(CHARTS / "captionless"), "-n", self.namespace,
+            "--wait", "--timeout", "120s", *settings, *options,
+        )  # fmt: skip
+
+    def uninstall(self) -> None:
+        self.cluster.helm("uninstall", self.release, "-n", self.namespace, "--wait", "--ignore-not-found")
+
+    def pod(self) -> str:
+        """The name of the controller's pod."""
+        selector = "app.kubernetes.io/component=controller"
+        found = self.cluster.get("pods", namespace=self.namespace, selector=selector)
+        return str(next(p["metadata"]["name"] for p in found if "deletionTimestamp" not in p["metadata"]))
+
+    def kill(self) -> None:
+        """SIGKILL, with no time to tidy up."""
+        self.cluster.kubectl(
+            "delete", "pod", "-n", self.namespace, self.pod(), "--force", "--grace-period=0", "--wait=false"
+        )
+
+    def memory(self) -> float:
+        """Resident bytes of the controller's process."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod()}:8081/proxy/metrics"
+        found = re.search(r"^process_resident_memory_bytes (\S+)", self.cluster.kubectl("get", "--raw", path), re.M)
+        assert found
+        return float(found[1])
+
+
+class Reference:
+    """`captionless run` of the same description on this machine, with as many ranks and threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        spec = folder / "spec.yaml"
+        spec.write_text(yaml.safe_dump(merged(SMALL, {"name": "reference", "output": str(folder / "out")})))
+        command = [str(Path(sys.executable).parent / "captionless"), "run", str(spec), "--quiet"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """The undisturbed run's figures; waits until it has ended."""
+        printed, _ = self.process.communicate(timeout=600)
+        assert self.process.returncode == 0, printed
+        found: dict[str, Any] = json.loads((self.folder / "out" / "eval" / "results.json").read_text())["figures"]
+        return found

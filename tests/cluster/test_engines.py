@@ -1,0 +1,59 @@
+"""Other keepers of a gang: a Kueue queue (by its contract) and JobSet (by its own controller)."""
+
+from __future__ import annotations
+
+from tests.cluster.alignments import SMALL, TRAINING, Alignment, merged
+from tests.cluster.cluster import Cluster, until
+from tests.cluster.operator import Operator, Reference
+from tests.cluster.test_disruptions import copy
+from tests.cluster.test_run import figures
+
+
+def test_a_queue_decides_when_a_job_runs(
+    cluster: Cluster, namespace: str, operator: Operator, precomputed: str
+) -> None:
+    """Kueue's part is played here: it sets `suspend` and nothing else does."""
+    copy(cluster, precomputed, "queued")
+    changes = {"output": cluster.url("queued"), "queue": "lab", "train": {"steps": 3000}}
+    run = Alignment.apply(cluster, namespace, "queued", merged(SMALL, changes))
+
+    def job() -> str:
+        found = [j for j in cluster.get("jobs", namespace=namespace) if not j["status"].get("completionTime")]
+        return str(found[0]["metadata"]["name"]) if found else ""
+
+    def suspend(name: str, value: str) -> None:
+        run.kubectl("patch", "job", name, "--type=merge", "-p", f'{{"spec":{{"suspend":{value}}}}}')
+
+    released: set[str] = set()
+
+    def release() -> bool:
+        name = job()
+        if name and name not in released:
+            found = cluster.get("job", name, namespace)
+            assert found["spec"]["suspend"] is True
+            assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "lab"
+            released.add(name)
+            suspend(name, "false")
+        return run.stage(TRAINING)["state"] == "Running" and run.steps() > 5
+
+    until(release, 180, "the training to be let go and to run")
+    name = str(run.stage(TRAINING)["job"])
+    suspend(name, "true")  # preempted
+    run.wait_condition("Succeeded", "Unknown", 60, "Queued")
+    until(lambda: not [p for p in run.pods(TRAINING) if p["status"]["phase"] == "Running"], 60, "its pods to go")
+    reached = run.steps()
+    suspend(name, "false")
+    until(lambda: run.steps() > reached, 90, "the training to go on")
+    assert run.stage(TRAINING)["job"] == name  # the same Job, never made anew or touched
+
+
+def test_a_training_as_a_jobset(
+    cluster: Cluster, namespace: str, operator: Operator, precomputed: str, reference: Reference
+) -> None:
+    copy(cluster, precomputed, "jobset")
+    spec = merged(SMALL, {"output": cluster.url("jobset"), "train": {"engine": "jobset"}})
+    run = Alignment.apply(cluster, namespace, "jobset", spec)
+    run.wait_succeeded(180)
+    [made] = cluster.get("jobsets", namespace=namespace)
+    assert made["status"]["terminalState"] == "Completed"
+    assert figures(cluster, "jobset") == reference.figures

@@ -1,0 +1,113 @@
+"""What cannot work: refused at admission by field, or told by condition and event within a minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cluster.alignments import SMALL, TRAINING, Alignment, merged
+from tests.cluster.cluster import Cluster, CommandFailed, until
+from tests.cluster.operator import Operator
+from tests.cluster.test_disruptions import copy
+
+MINUTE = 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"train": {"wieghts": ["avg"]}}, "wieghts"),
+        ({"train": {"steps": 0}}, "spec.train.steps"),
+        ({"train": {"weights": ["best"]}}, "spec.train.weights"),
+        ({"data": {"source": {"kind": "folder"}}}, "url"),
+        ({"train": {"points": 100_000}}, "points"),
+        ({"resources": {"minNodes": 5}}, "minNodes"),
+        ({"resources": {"memory": "lots"}}, "spec.resources.memory"),
+        ({"output": ""}, "spec.output"),
+    ],
+)
+def test_a_bad_spec_is_refused_by_field(
+    cluster: Cluster, namespace: str, operator: Operator, changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(CommandFailed) as refused:
+        Alignment.apply(cluster, namespace, "bad", merged(merged(SMALL, {"output": cluster.url("bad")}), changes))
+    assert field in str(refused.value)
+
+
+def test_what_a_spec_says_cannot_be_changed_but_its_resources_can(
+    cluster: Cluster, namespace: str, operator: Operator
+) -> None:
+    run = Alignment.apply(cluster, namespace, "fixed", merged(SMALL, {"output": cluster.url("fixed"), "suspend": True}))
+    with pytest.raises(CommandFailed, match="immutable"):
+        run.kubectl("patch", "alignment", run.name, "--type=merge", "-p", '{"spec":{"train":{"steps":7}}}')
+    run.kubectl("patch", "alignment", run.name, "--type=merge", "-p", '{"spec":{"resources":{"workers":2}}}')
+    run.wait_condition("Succeeded", "Unknown", 30, "Suspended")
+    assert not cluster.get("jobs", namespace=namespace)
+
+
+# (name, changes, condition, status, words of the message); all are begun at once and told within a minute.
+CASES: list[tuple[str, dict[str, Any], str, str, tuple[str, ...]]] = [
+    ("no-bucket", {"output": "s3://no-such-bucket/x"}, "Succeeded", "False", ("no-such-bucket", "bucket")),
+    ("denied", {"pods": {"credentialsSecret": "wrong-key"}}, "Succeeded", "False", ("denied",)),
+    ("bad-image", {"pods": {"image": "localhost/no-such-image:1"}}, "Stalled", "True", ("no-such-image",)),
+    ("too-large", {"resources": {"memory": "900Gi"}}, "Stalled", "True", ("memory",)),
+    ("no-secret", {"pods": {"credentialsSecret": "missing"}}, "Stalled", "True", ("missing",)),
+]
+
+
+def test_each_cause_is_named_within_a_minute(cluster: Cluster, namespace: str, operator: Operator) -> None:
+    wrong = {**cluster.s3_variables, "AWS_SECRET_ACCESS_KEY": "not-the-key"}
+    cluster.apply(
+        namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong-key"}, "stringData": wrong}
+    )
+    runs = {
+        name: Alignment.apply(cluster, namespace, name, merged(merged(SMALL, {"output": cluster.url(name)}), changes))
+        for name, changes, *_ in CASES
+    }
+    for name, _, kind, status, words in CASES:
+        found = runs[name].wait_condition(kind, status, MINUTE)
+        assert all(w in found["message"] for w in words), f"{name}: {found}"
+        story = runs[name].kubectl("describe", "alignment", name)
+        assert all(w in story.partition("Events:")[2] for w in words), f"{name}: no event tells it\n{story}"
+    for name in ("no-bucket", "denied"):  # 64: tried once
+        assert {p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] for p in runs[name].pods("pack")}
+        assert len(runs[name].pods("pack")) <= SMALL["resources"]["workers"]
+        assert "not-the-key" not in runs[name].story()
+
+
+def test_a_corrupt_shard_fails_alone(cluster: Cluster, namespace: str, operator: Operator, precomputed: str) -> None:
+    copy(cluster, precomputed, "corrupt", stages=("pack",))
+    prefix = f"{cluster.prefix}/corrupt/pack/train/"
+    listed = cluster.s3.list_objects_v2(Bucket=cluster.bucket, Prefix=prefix)["Contents"]
+    key = next(o["Key"] for o in listed if o["Key"].endswith(".tar"))
+    cluster.s3.put_object(Bucket=cluster.bucket, Key=key, Body=b"not a shard any more")
+    run = Alignment.apply(cluster, namespace, "corrupt", merged(SMALL, {"output": cluster.url("corrupt")}))
+    found = run.wait_condition("Succeeded", "False", 120)
+    assert key.rpartition("/")[2] in found["message"]
+    stage = run.stage("pack") if run.stage("pack")["state"] == "Failed" else run.stage("embed")
+    assert stage["state"] == "Failed"
+    job = cluster.get("job", stage["job"], namespace)
+    assert len(job["status"]["failedIndexes"].replace("-", ",").split(",")) == 1
+    assert job["status"]["succeeded"] == 3
+    assert len(run.pods(stage["name"])) == 4  # 65: its index is not tried again
+    assert run.stage(TRAINING)["state"] == "Waiting"
+
+
+def test_one_bad_run_does_not_stop_another(
+    cluster: Cluster, namespace: str, operator: Operator, precomputed: str
+) -> None:
+    """An object that is in the way of one run's Job (another's name) is told, and the next run goes on."""
+    cluster.apply(
+        namespace,
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "clash-pack-1"},
+            "data": {"somebody": "else's"},
+        },
+    )
+    clash = Alignment.apply(cluster, namespace, "clash", merged(SMALL, {"output": cluster.url("clash")}))
+    other = Alignment.apply(cluster, namespace, "other", merged(SMALL, {"output": cluster.url("other")}))
+    until(lambda: other.stage("pack")["state"] in ("Running", "Succeeded"), MINUTE, "the other run to begin")
+    until(lambda: "clash-pack-1" in str(clash.status), MINUTE, "the clash to be told")

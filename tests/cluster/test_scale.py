@@ -1,0 +1,50 @@
+"""200 Alignments created at once: every one reaches its first Job, suspended in a queue; what it costs is printed."""
+
+from __future__ import annotations
+
+import collections
+import re
+
+from tests.cluster.alignments import SMALL, merged
+from tests.cluster.cluster import Cluster, until
+from tests.cluster.operator import Operator
+
+MANY = 200
+
+
+def test_two_hundred_at_once(cluster: Cluster, namespace: str, operator: Operator) -> None:
+    begin = len(cluster.audit("captionless"))
+    spec = merged(SMALL, {"output": cluster.url("many"), "queue": "lab"})
+    kind = {"apiVersion": "captionless.dev/v1alpha1", "kind": "Alignment"}
+    cluster.apply(namespace, *({**kind, "metadata": {"name": f"many-{i}"}, "spec": spec} for i in range(MANY)))
+
+    def queued() -> bool:
+        found = cluster.get("alignments", namespace=namespace)
+        reasons = collections.Counter(
+            c["reason"]
+            for a in found
+            for c in (a.get("status") or {}).get("conditions", [])
+            if c["type"] == "Succeeded"
+        )
+        return reasons["Queued"] == MANY
+
+    until(queued, 180, f"{MANY} Alignments queued")
+    jobs = cluster.get("jobs", namespace=namespace)
+    assert len(jobs) == MANY
+    assert all(j["spec"]["suspend"] for j in jobs)
+    alignments = cluster.get("alignments", namespace=namespace)
+    assert not [a for a in alignments if a["metadata"].get("finalizers")]
+    calls = collections.Counter(
+        f"{e['verb']} {e['objectRef']['resource']}"
+        + (f"/{e['objectRef']['subresource']}" if "subresource" in e["objectRef"] else "")
+        for e in cluster.audit("captionless")[begin:]
+        if e.get("stage") == "ResponseComplete" and "objectRef" in e
+    )
+    memory = operator.memory()
+    print(f"\n{MANY} Alignments, each to its first Job (suspended)")
+    for name, count in calls.most_common():
+        print(f"  {name:32} {count:6} calls  {count / MANY:6.2f} each")
+    print(f"  memory of the controller         {memory / 2**20:6.0f} MiB")
+    assert calls["create jobs"] <= MANY * 1.1  # none is made twice
+    everything = cluster.kubectl("get", "alignments", "-n", namespace, "-o", "yaml")
+    assert not re.search(r"^\s+finalizers:", everything, re.MULTILINE)
