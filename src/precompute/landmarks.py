@@ -36,11 +36,6 @@ class LandmarkSet:
     flagged: Mapping[str, int] = field(default_factory=dict)
     cost: float = 0.0
 
-    def jsonl(self) -> bytes:
-        """One `{"category", "text"}` a line, as `read_file` reads it."""
-        lines = (json.dumps({"category": self.category, "text": t}, ensure_ascii=False) for t in self.texts)
-        return "".join(line + "\n" for line in lines).encode()
-
 
 def same_text(text: str) -> str:
     """What two texts that differ only in case, punctuation, spacing or a leading article have in common."""

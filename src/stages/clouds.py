@@ -11,6 +11,7 @@ import hashlib
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from captionless import clip, specfile
@@ -40,7 +41,13 @@ def evaluate(checkpoint: str, data: DataSpec, prompt: str, split: Literal["test"
         raise DataError(f"data.source: no objects in its {split} split; try --split all")
     classes = sorted({r.category for r in refs})
     count = int(meta["points"])
-    rows, labels, skipped, waiting = [], [], [], []
+    rows, labels, skipped = [], [], []
+    waiting: list[NDArray[np.float16]] = []
+
+    def encode() -> None:
+        rows.append(encode_points(model, np.stack([w[:count] for w in waiting]), count))
+        waiting.clear()
+
     with Progress("clouds", len(refs)) as progress:
         for ref in refs:
             try:
@@ -57,8 +64,7 @@ def evaluate(checkpoint: str, data: DataSpec, prompt: str, split: Literal["test"
             except DataError as error:
                 skipped.append({"key": ref.key, "reason": str(error)})
             if len(waiting) == _AT_ONCE:
-                rows.append(encode_points(model, np.stack([w[:count] for w in waiting]), count))
-                waiting = []
+                encode()
             progress.advance()
     if len(skipped) > data.max_skipped:
         raise DataError(
@@ -66,7 +72,7 @@ def evaluate(checkpoint: str, data: DataSpec, prompt: str, split: Literal["test"
             f"{skipped[0]['key']}: {skipped[0]['reason']}"
         )
     if waiting:
-        rows.append(encode_points(model, np.stack([w[:count] for w in waiting]), count))
+        encode()
     about = meta["clip"]
     texts = prompts.class_texts(prompt, classes)
     embedded = clip.load(about["model"], about["pretrained"] or None).texts([t for of in texts for t in of])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from captionless.errors import DataError, SpecError
 from captionless.precompute import world
 from captionless.precompute.landmarks import count_flags, from_file, from_grammar, read_file, same_text
 from captionless.store import objects
+from captionless.store.landmarks import write_landmarks
 
 TEXTS = {
     "armchair": ["A chair with two arms.", "A wing chair.", "A red club chair.", "A chair with two arms"],
@@ -46,10 +48,11 @@ def test_a_file_with_flagged_texts_dropped(url: str) -> None:
         from_file(url, ["armchair"], 3, drop=True)
 
 
-def test_what_a_set_writes_can_be_read(url: str) -> None:
+def test_what_the_stage_stores_can_be_read_as_a_file(url: str) -> None:
     held = from_file(url, ["armchair"], 4)["armchair"]
-    objects.write_bytes(url, held.jsonl())
-    assert read_file(url) == {"armchair": list(held.texts)}
+    folder = url.rpartition("/")[0]
+    files, _ = write_landmarks(folder, "armchair", held.texts, np.zeros((4, 2), np.float32))
+    assert read_file(objects.join(folder, files[0])) == {"armchair": list(held.texts)}
 
 
 def test_missing_categories_are_named(url: str) -> None:
