@@ -137,7 +137,7 @@ def hindrance(
 
 def _not_starting(stage: Stage, pods: Iterable[Pod], others_run: bool, now: datetime) -> Cause | None:
     for pod in pods:
-        if pod.finished or pod.started is not None or pod.deleting:
+        if pod.finished or pod.started is not None or pod.end is not None or pod.deleting:
             continue
         reason, words = pod.waiting
         words = " ".join(words.split())

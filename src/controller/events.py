@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import IntEnum
 from typing import Any
 
 from captionless.controller.causes import cut, failed, newest, told
@@ -25,21 +26,40 @@ FRESH = timedelta(minutes=10)
 """A pod's end that is older was told before, even where nobody remembers it."""
 
 
+class Moment(IntEnum):
+    """What follows what within an attempt at a stage."""
+
+    begun = 1
+    held = 2
+    disturbed = 3
+    resumed = 4
+    ended = 5
+    over = 6
+
+
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. `key` is what it is about besides the Alignment; `count` how often by now."""
+    """Something that happened. `key` is what it is about besides the Alignment; `count` how often by now.
+
+    place: stage (its number in the plan), attempt and moment: where it stands in the story.
+    """
 
     reason: str
     note: str
     action: str
+    place: tuple[int, int, Moment]
     key: tuple[str, ...] = ()
     warning: bool = False
     count: int = 1
 
     def name(self, alignment: Alignment) -> str:
-        """The same for the same event of the same Alignment."""
+        """The same for the same event of the same Alignment.
+
+        `kubectl describe` knows no time to order these events by and shows them by name, so the place comes first.
+        """
         about = "/".join((alignment.uid, self.reason, *self.key))
-        return f"{alignment.name}.{hashlib.sha256(about.encode()).hexdigest()[:16]}"
+        stage, attempt, moment = self.place
+        return f"{alignment.name}.{stage:02}{attempt:03}{moment}.{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
     def manifest(self, alignment: Alignment, reporter: str, time: str) -> dict[str, Any]:
         """The object, at a MicroTime."""
@@ -68,56 +88,65 @@ class Event:
 
 def events(run: Run, after: Mapping[str, Any]) -> list[Event]:
     """What happened between the status that the run began with and the one that it has now."""
-    found = [e for s in run.standings for e in _stage(s, run)]
+    found = [e for i, s in enumerate(run.standings) for e in _stage(i, s, run)]
     found += _whole(run, after)
     return found
 
 
-def _stage(s: Standing, run: Run) -> Iterator[Event]:
+def _stage(number: int, s: Standing, run: Run) -> Iterator[Event]:
     name, before = s.stage.name, s.record
+
+    def at(moment: Moment) -> tuple[int, int, Moment]:
+        return (number, s.attempt, moment)
+
     key = (name, str(s.attempt))
     if s.attempt > before.attempt and s.workload is not None:
         pods = f"{s.stage.workers} pod{'s' if s.stage.workers > 1 else ''}"
         again = f", attempt {s.attempt}" if s.attempt > 1 else ""
         queue = " (suspended, for the queue)" if s.workload.suspended else ""
         note = f"{name}: made {s.workload.kind} {s.workload.name} of {pods}{again}{queue}"
-        yield Event("StageStarted", note, "CreateJob", key)
+        yield Event("StageStarted", note, "CreateJob", at(Moment.begun), key)
     if s.state is State.succeeded and before.state is not State.succeeded:
-        yield Event("StageSucceeded", f"{name}: done", "ObserveJob", key)
+        yield Event("StageSucceeded", f"{name}: done", "ObserveJob", at(Moment.ended), key)
     if s.state is State.failed and before.state is not State.failed:
-        yield Event("StageFailed", f"{name}: {s.message}", "ObserveJob", key, warning=True)
+        yield Event("StageFailed", f"{name}: {s.message}", "ObserveJob", at(Moment.ended), key, warning=True)
     if s.state is State.waiting and before.state is State.running:
-        yield Event("StageRenewed", f"{name}: its Job is made anew", "DeleteJob", key)
+        yield Event("StageRenewed", f"{name}: its Job is made anew", "DeleteJob", at(Moment.ended), key)
     if s.state is State.waiting and before.state is State.failed:
-        yield Event("StageRetried", f"{name}: begins anew, as asked", "RetryStage", (*key, run.alignment.retry))
+        yield Event(
+            "StageRetried", f"{name}: begins anew, as asked", "RetryStage", at(Moment.over), (*key, run.alignment.retry)
+        )
     if s.count.disruptions > before.disruptions:
         lost = next((p for p in newest(s.current).values() if p.disrupted), None)
         why = f" ({lost.disruption})" if lost is not None and lost.disruption else ""
         note = f"{name}: a pod was disrupted{why}; it is replaced and the work goes on"
-        yield Event("PodDisrupted", note, "ObservePod", (name,), count=s.count.disruptions)
+        yield Event("PodDisrupted", note, "ObservePod", at(Moment.disturbed), (name,), count=s.count.disruptions)
     for pod in failed(s.current):
-        at = pod.end.at if pod.end is not None else None
-        if at is not None and run.now - at < FRESH:
+        when = pod.end.at if pod.end is not None else None
+        if when is not None and run.now - when < FRESH:
             note = f"{name}: pod {pod.name}: {told(pod, s.stage)}"
-            yield Event("PodFailed", note, "ObservePod", (pod.uid,), warning=True)
+            yield Event("PodFailed", note, "ObservePod", at(Moment.disturbed), (pod.uid,), warning=True)
 
 
 def _whole(run: Run, after: Mapping[str, Any]) -> Iterator[Event]:
     """What the conditions tell. Their times are of no use in a name: a second try has another time."""
     old = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
     key = (str(run.alignment.generation), *(str(s.attempt) for s in run.standings))
+    begun = [(i, s.attempt) for i, s in enumerate(run.standings) if s.attempt]
+    last = begun[-1] if begun else (0, 0)
     for new in after["conditions"]:
         before = old.get(new["type"], {})
         kind, status, reason = new["type"], new["status"], new["reason"]
         if kind == STALLED and status == "True" and reason != before.get("reason"):
-            yield Event(reason, new["message"], "Reconcile", (*key, new["message"]), warning=True)
+            about = (*key, new["message"])
+            yield Event(reason, new["message"], "Reconcile", (*last, Moment.disturbed), about, warning=True)
         if status == before.get("status"):
             continue
         if kind == SUCCEEDED and status == "True":
-            yield Event("Completed", new["message"], "Reconcile", key)
+            yield Event("Completed", new["message"], "Reconcile", (*last, Moment.over), key)
         if kind == SUCCEEDED and status == "False":
-            yield Event("Failed", new["message"], "Reconcile", key, warning=True)
+            yield Event("Failed", new["message"], "Reconcile", (*last, Moment.over), key, warning=True)
         if kind == SUSPENDED and status == "True":
-            yield Event(reason, new["message"], "Reconcile", key)
+            yield Event(reason, new["message"], "Reconcile", (*last, Moment.held), key)
         if kind == SUSPENDED and status == "False" and before:
-            yield Event("Resumed", "the run goes on", "Reconcile", key)
+            yield Event("Resumed", "the run goes on", "Reconcile", (*last, Moment.resumed), key)

@@ -1,0 +1,177 @@
+"""Conditions, columns and stages of the status, as a person sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from captionless.controller.conditions import conditions
+from captionless.controller.crd import crd
+from captionless.controller.observe import Failed, Problem, Workload, written
+from captionless.controller.standing import Run
+from captionless.controller.status import changes, status
+from tests.controller.seen import NOW, ago, done, ended, pod, reading, record, run, workload
+
+ALL = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
+
+
+def condition(found: Run, kind: str) -> dict[str, Any]:
+    return next(c for c in conditions(found) if c["type"] == kind)
+
+
+@pytest.mark.parametrize(
+    ("found", "value", "reason"),
+    [
+        (run(), "Unknown", "Waiting"),
+        (run(workload()), "Unknown", "Running"),
+        (run(workload(suspended=True)), "Unknown", "Queued"),
+        (run(workload(), workload("landmarks", suspended=True)), "Unknown", "Running"),
+        (run(suspend=True), "Unknown", "Suspended"),
+        (run(status={"stages": [record("pack", "Failed", message="why")]}), "False", "StageFailed"),
+        (run(output="/home/me"), "False", "SpecInvalid"),
+        (run(status=done(*ALL)), "True", "Completed"),
+    ],
+)
+def test_the_summary(found: Run, value: str, reason: str) -> None:
+    assert (condition(found, "Succeeded")["status"], condition(found, "Succeeded")["reason"]) == (value, reason)
+
+
+@pytest.mark.parametrize(
+    ("found", "value", "reason"),
+    [
+        (run(workload()), "False", "NotSuspended"),
+        (run(workload(suspended=True), queue="team-a"), "True", "Queued"),
+        (run(suspend=True), "True", "Suspended"),
+        (run(status=done(*ALL), suspend=True), "False", "NotSuspended"),
+    ],
+)
+def test_suspended(found: Run, value: str, reason: str) -> None:
+    assert (condition(found, "Suspended")["status"], condition(found, "Suspended")["reason"]) == (value, reason)
+
+
+def test_stalled_names_stage_and_cause() -> None:
+    found = condition(
+        run(workload(), pods=[pod(phase="Pending", started=None, waiting=("ErrImagePull", "x"))]), "Stalled"
+    )
+    assert (found["status"], found["reason"]) == ("True", "ImagePullFailed")
+    assert found["message"].startswith("pack: pod shapes-pack-1-0-x: ErrImagePull")
+
+
+def test_a_refusal_of_the_api_server_comes_first() -> None:
+    seen = run()
+    refused = Run(seen.alignment, seen.spec, "", seen.standings, Problem("Forbidden", "quota"), NOW)
+    assert condition(refused, "Stalled")["message"] == "quota"
+
+
+def test_the_time_moves_only_with_the_status() -> None:
+    before = conditions(run(workload(suspended=True)))
+    for c in before:
+        c["lastTransitionTime"] = written(ago(500))
+    after = {c["type"]: c for c in conditions(run(workload(), status={"conditions": before}))}
+    assert after["Succeeded"]["lastTransitionTime"] == written(ago(500)), "Unknown before and after"
+    assert after["Succeeded"]["reason"] == "Running"
+    assert after["Suspended"]["lastTransitionTime"] == written(NOW)
+
+
+def test_progress_of_a_training_is_node_zeros() -> None:
+    name = "train-avg-seed0"
+    pods = [pod(name, i) for i in range(2)]
+    told = {pods[0].uid: reading(630, 1000, 1, "step"), pods[1].uid: reading(0, 5, 1)}
+    found = status(run(workload(name), pods=pods, readings=told, status=done(*ALL[:5])))
+    assert (found["stage"], found["progress"]) == (name, "63%")
+    stage = next(s for s in found["stages"] if s["name"] == name)
+    assert (stage["done"], stage["total"], stage["unit"], stage["reached"]) == (630, 1000, "step", 600)
+
+
+@pytest.mark.parametrize(
+    ("readings", "completed", "expected"),
+    [
+        ({0: (3, 10), 1: (5, 10)}, (), (8, 20)),
+        ({0: (3, 10)}, (), (3, 20)),  # the other has not told yet: as much work as this one
+        ({0: (3, 10)}, (1,), (13, 20)),  # the other has ended while nobody looked
+        ({0: (3, 10), 1: (9, 10)}, (1,), (13, 20)),  # its last word was told before it ended
+        ({}, (1,), (4, 9)),  # as the status had it
+    ],
+)
+def test_progress_of_shards_is_their_sum(
+    readings: dict[int, tuple[int, int]], completed: tuple[int, ...], expected: tuple[int, int]
+) -> None:
+    pods = [pod(index=i) for i in range(2)]
+    told = {pods[i].uid: reading(*r, 1) for i, r in readings.items()}
+    before = {"stages": [record("pack", "Running", done=4, total=9, unit="object")]}
+    found = status(run(workload(completed=frozenset(completed)), pods=pods, readings=told, status=before))
+    assert (found["stages"][0]["done"], found["stages"][0]["total"]) == expected
+
+
+def test_results_come_from_the_evaluations_last_word() -> None:
+    figures = {"uniform-seed0/zero_shot/top1": 80.25, "avg-seed0/zero_shot/top1": 93.3333333}
+    job = workload("eval", complete=True, ended=NOW)
+    last = pod("eval", **ended(0, **figures))
+    found = status(run(job, pods=[last], status=done(*ALL[:6]), train={"weights": ["avg", "uniform"]}))
+    assert found["top1"] == "93.3333", "the spec's first training"
+    assert [r["run"] for r in found["results"]] == ["uniform-seed0", "avg-seed0"]
+
+
+def test_results_outlive_their_pod() -> None:
+    results = [{"run": "avg-seed0", "figures": [{"name": "zero_shot/top1", "value": "93.3"}]}]
+    found = status(run(status={**done(*ALL), "results": results}))
+    assert (found["results"], found["top1"]) == (results, "93.3")
+
+
+@pytest.mark.parametrize(
+    ("job", "seconds", "state"),
+    [
+        (workload("eval", complete=True, ended=ago(1)), 1, "Running"),
+        (workload("eval", complete=True, ended=ago(11)), 11, "Succeeded"),
+        (workload("eval", failed=Failed("r", "m"), ended=ago(1)), 1, "Running"),
+        (workload("eval", failed=Failed("r", "m"), ended=ago(11)), 11, "Failed"),
+    ],
+)
+def test_a_jobs_end_waits_a_little_for_its_pods_last_word(job: Workload, seconds: int, state: str) -> None:
+    assert status(run(job, status=done(*ALL[:6])))["stages"][-1]["state"] == state
+
+
+def test_a_failure_without_a_word_is_told_in_kubernetes_words() -> None:
+    job = workload(failed=Failed("DeadlineExceeded", "Job was active longer"), ended=ago(60))
+    assert status(run(job))["stages"][0]["message"] == "DeadlineExceeded: Job was active longer"
+
+
+def test_the_patch_is_the_difference() -> None:
+    before = {"a": 1, "b": [1], "c": "x"}
+    assert changes(before, {"a": 1, "b": [2], "d": "y"}) == {"b": [2], "d": "y", "c": None}
+    assert changes(before, before) == {}
+    seen = run(workload())
+    again = run(workload(), status=status(seen))
+    assert changes(again.alignment.status, status(again)) == {}, "looking twice changes nothing"
+
+
+def test_completion_time_goes_when_the_run_goes_on() -> None:
+    failed = status(run(status={"stages": [record("pack", "Failed")]}))
+    assert failed["completionTime"] == written(NOW)
+    assert "completionTime" not in status(run(workload(attempt=2), status=failed, retry="x"))
+
+
+def test_every_field_is_in_the_crd() -> None:
+    """The API server would prune, or refuse, what its schema does not know."""
+    version = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    figures = {"avg-seed0/zero_shot/top1": 93.3}
+    pods = [pod("eval", **ended(0, **figures)), pod(index=0, ignored=3), pod(index=1)]
+    told = {p.uid: reading(5, 9, 1) for p in pods[1:]}
+    found = status(
+        run(workload(), workload("eval", complete=True, ended=NOW), pods=pods, readings=told, retry="x", suspend=True)
+    )
+
+    def check(value: Any, schema: dict[str, Any], path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                assert key in schema["properties"], f"{path}.{key}"
+                check(inner, schema["properties"][key], f"{path}.{key}")
+        elif isinstance(value, list):
+            for inner in value:
+                check(inner, schema["items"], path)
+        else:
+            assert {"string": str, "integer": int}[schema["type"]] is type(value), path
+
+    check(found, version, "status")
+    assert {"results", "retry", "stages", "startTime"} <= set(found)
