@@ -87,13 +87,13 @@ class Rendezvous:
         if self._host is not None:
             self._host.close()
 
-    def place(self, stopping: Callable[[], bool], deadline: float) -> Place:
-        """Wait for a round; Interrupted when `stopping`, Retryable at the deadline (of time.monotonic)."""
+    def place(self, stopping: Callable[[], bool]) -> Place:
+        """Wait for a round; Interrupted when `stopping`, Retryable at the end of the gang's patience."""
         self._member.say(say="ready")
-        told = time.monotonic()
+        began = told = time.monotonic()
         while not stopping():
             now = time.monotonic()
-            if now > deadline:
+            if now - began > self._gang.patience:
                 raise Retryable(f"waited {self._gang.patience:.0f} s for the training's nodes: {self._missing()}")
             if now - told > _TELL_SECONDS:
                 told = now

@@ -174,11 +174,6 @@ class Round:
                     pass
 
     @property
-    def began(self) -> bool:
-        """Whether a rank was started here."""
-        return bool(self._beats())
-
-    @property
     def saved(self) -> bool:
         """Whether a checkpoint was stored in this round."""
         return any(beat.saved >= 0 for beat in self._beats().values())

@@ -5,8 +5,8 @@ the causes that the ranks left into one exception of `captionless.errors`. torch
 
 On one node there is one round. In a gang this process also outlives the rounds: when a node was lost, a rank failed or
 stood still, or another node was told to stop, it waits a little, meets the other nodes again (`rendezvous`), and starts
-torchrun anew from the newest checkpoint. It gives up after three rounds in a row that started ranks and stored no
-newer checkpoint. Waiting for nodes costs nothing until `train.peerTimeout`.
+torchrun anew from the newest checkpoint. It gives up after three rounds in a row that stored no newer checkpoint.
+Waiting for nodes is no part of a round and costs nothing until `train.peerTimeout`.
 """
 
 from __future__ import annotations
@@ -57,25 +57,21 @@ def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
 def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals, view: _View) -> None:
     training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
     number = fruitless = 0
-    deadline = time.monotonic() + gang.patience
     with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
         while True:
-            place = rendezvous.place(lambda: signals.came, deadline)
+            place = rendezvous.place(lambda: signals.came)
             number += 1
             _say(job, f"round {number} as node {place.rank} of {place.nodes}")
             with Round(job, ranks, place, number, None, gang.grace, view.file) as current:
                 lost = _await(current, signals, view, rendezvous)
-                error, began, saved = current.error(signals.came, lost), current.began, current.saved
-                shared = current.stopped_together
+                error, saved, shared = current.error(signals.came, lost), current.saved, current.stopped_together
             if error is None:
                 rendezvous.ended(None)
                 return
             rendezvous.ended("Interrupted" if shared else type(error).__name__, str(error))
             if isinstance(error, SpecError | DataError) or signals.came:
                 raise error
-            if began:
-                deadline = time.monotonic() + gang.patience
-                fruitless = 0 if saved else fruitless + 1
+            fruitless = 0 if saved else fruitless + 1
             if fruitless == _ROUNDS:
                 raise Retryable(f"{error}; {_ROUNDS} rounds in a row brought no newer checkpoint")
             pause = min(2.0**fruitless, _LONGEST_PAUSE_SECONDS)

@@ -65,6 +65,14 @@ def until(condition: Callable[[], object], what: str, seconds: float = 120) -> N
         time.sleep(0.02)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and awaits its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -133,6 +141,11 @@ class Pods:
     def rounds(self, index: int) -> int:
         """How many rounds pods with this index have begun."""
         return len(re.findall(r"^train i2i seed 0: round \d+ as node", self.said(index), re.M))
+
+    def listens(self) -> bool:
+        """Whether node 0 can be reached."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def await_checkpoint(self) -> None:
         """Until there is a newer checkpoint than now."""

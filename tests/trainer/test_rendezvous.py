@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -34,10 +33,10 @@ class Nodes:
         gang = Gang(index, self.size, self.least, "127.0.0.1", self.port, patience, 10)
         self.stacks[index] = ExitStack()
         self.at[index] = self.stacks[index].enter_context(Rendezvous(gang, training, self.lines.append))
-        return self.ask(index, patience)
+        return self.ask(index)
 
-    def ask(self, index: int, patience: float = 30) -> Future[Place]:
-        return self.pool.submit(self.at[index].place, lambda: self.closing, time.monotonic() + patience)
+    def ask(self, index: int) -> Future[Place]:
+        return self.pool.submit(self.at[index].place, lambda: self.closing)
 
     def go(self, index: int) -> None:
         """A node disappears without a word."""
@@ -140,14 +139,14 @@ def test_what_no_round_mends_ends_every_node(three: Nodes, finder: int) -> None:
 
 def test_missing_nodes_are_named_at_the_end_of_patience(three: Nodes) -> None:
     asked = three.come(0, patience=1)
-    three.come(2)
+    three.come(2, patience=2)
     with pytest.raises(Retryable, match=r"2 of 3 nodes are here, missing: 1"):
         asked.result(20)
     three.go(0)
     with pytest.raises(Retryable, match=rf"node 0 does not answer at 127.0.0.1:{three.port}, 3 nodes are needed"):
-        three.ask(2, patience=0.5).result(20)
+        three.ask(2).result(20)
     with pytest.raises(Interrupted):
-        three.at[2].place(lambda: True, time.monotonic() + 60)
+        three.at[2].place(lambda: True)
 
 
 def test_strangers_are_turned_away(three: Nodes) -> None:

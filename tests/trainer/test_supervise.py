@@ -19,6 +19,7 @@ from captionless.errors import DataError, Interrupted, Retryable, SpecError
 from captionless.trainer import checkpoint, loop, supervise
 from captionless.trainer.job import Job
 from tests.trainer import synthetic
+from tests.trainer.gang import alive
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +77,6 @@ def ranks(job: Job) -> list[int]:
             except (OSError, ValueError):
                 continue
     return found
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and awaits its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def after(steps: int) -> Callable[[], bool]:
