@@ -8,6 +8,7 @@ told comes from the server's own words, never from requests: these may hold toke
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,8 +59,9 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
         raise SpecError("the Kubernetes client is not installed: pip install 'captionless[kubernetes]'") from None
     from captionless.client.cluster import Cluster
 
+    file = os.environ.get("KUBECONFIG") or "~/.kube/config"
     try:
-        contexts, active = config.list_kube_config_contexts()
+        contexts, active = config.list_kube_config_contexts(file)
     except ConfigException as error:
         if context is None and _NAMESPACE_FILE.exists():
             configuration = _configuration()
@@ -72,7 +74,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
     chosen = known[context] if context is not None else active
     configuration = _configuration()
     try:
-        config.load_kube_config(context=chosen["name"], client_configuration=configuration)
+        config.load_kube_config(file, context=chosen["name"], client_configuration=configuration)
     except ConfigException as error:
         raise SpecError(f"context {chosen['name']}: {_line(error)}") from None
     return Cluster(configuration, namespace or (chosen.get("context") or {}).get("namespace") or "default")

@@ -57,4 +57,4 @@ def _waiting_for(found: dict[str, Object]) -> str:
             f"kubectl delete node {overdue.node}"
         )
     many = "1 pod" if len(pods) == 1 else f"{len(pods)} pods"
-    return f"waiting for {many} to store what they have and end" if pods else ""
+    return f"waiting for {many} to checkpoint and end" if pods else ""

@@ -1,0 +1,182 @@
+"""What becomes an Alignment, what may be changed in it, and what is refused before and by the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from captionless import specfile
+from captionless.client.submit import check, differences
+from captionless.errors import SpecError
+from tests.client.api import Server, status
+from tests.client.command import k8s
+from tests.client.objects import SPEC, alignment, condition, pod, stage
+
+TEXT = """
+name: demo
+output: s3://b/demo
+data: {source: {kind: parametric}}
+clip: {model: captionless-demo, batch_size: 8}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> str:
+    path = tmp_path / "demo.yaml"
+    path.write_text(TEXT)
+    return str(path)
+
+
+def stored(server: Server) -> dict[str, Any]:
+    return server.objects["alignments"]["demo"]
+
+
+def test_only_what_was_written_is_sent_in_kubernetes_names(server: Server, spec: str) -> None:
+    ended = k8s("submit", spec, "--set", "train.steps=7", "--image", "repo/img:1")
+    assert ended.code == 0, ended
+    assert stored(server)["spec"] == {
+        "output": "s3://b/demo",
+        "data": {"source": {"kind": "parametric"}},
+        "clip": {"model": "captionless-demo", "pretrained": "", "batchSize": 8},
+        "train": {"steps": 7},
+        "pods": {"image": "repo/img:1"},
+    }
+    assert ended.out.splitlines() == [
+        "alignment demo created in namespace lab", "next: captionless k8s status demo --watch",
+    ]  # fmt: skip
+
+
+def test_the_same_spec_changes_nothing_though_written_otherwise(server: Server, spec: str) -> None:
+    k8s("submit", spec)
+    before = stored(server)
+    ended = k8s("submit", spec, "--set", "train.steps=10000")  # the default
+    assert ended.out.startswith("alignment demo is there already, with the same spec")
+    assert stored(server) == before
+    assert server.sent("PATCH") == []
+
+
+def test_what_may_be_changed_is_patched_alone(server: Server, spec: str) -> None:
+    k8s("submit", spec, "--set", "resources.workers=3", "--set", "resources.memory=8Gi")
+    ended = k8s("submit", spec, "--set", "resources.workers=5", "--set", "suspend=true")
+    changes = "resources.workers: 3 -> 5, resources.memory: 8Gi -> 4Gi, suspend: false -> true"
+    assert ended.out.splitlines()[0] == f"alignment demo changed: {changes}"
+    assert stored(server)["spec"]["resources"] == {"workers": 5}
+    assert stored(server)["spec"]["suspend"] is True
+    k8s("submit", spec)
+    assert "suspend" not in stored(server)["spec"]
+    assert "resources" not in stored(server)["spec"]
+
+
+def test_what_may_not_be_changed_is_told_field_by_field(server: Server, spec: str) -> None:
+    k8s("submit", spec)
+    ended = k8s("submit", spec, "--set", "train.steps=7", "--set", "suspend=true", "--set", "output=s3://u:pw@b/x")
+    assert ended.code == 64
+    assert "train.steps: 10000 -> 7" in ended.error
+    assert "suspend" not in ended.error
+    assert "captionless k8s cancel demo" in ended.error
+    assert "pw" not in ended.error
+    assert server.sent("PATCH") == []
+
+
+def test_values_of_variables_are_not_shown() -> None:
+    secret = {**SPEC, "pods": {"env": [{"name": "TOKEN", "value": "hush"}]}}
+    (found,) = differences(SPEC, secret, "demo")
+    assert "hush" not in str(found)
+    assert "pods.env" in str(found)
+
+
+def test_a_spec_of_another_version_is_compared_as_it_stands() -> None:
+    old = {**SPEC, "data": {"source": {"kind": "parametric"}, "fromTheFuture": 1}}
+    assert [d.path for d in differences(old, SPEC, "demo")][:1] == ["data.fromTheFuture"]
+
+
+def test_somebody_elses_change_meanwhile_is_not_overwritten(server: Server, spec: str) -> None:
+    k8s("submit", spec)
+    server.refusals["PATCH", "alignments"] = (409, status(409, "Conflict", "the object has been modified"))
+    ended = k8s("submit", spec, "--set", "suspend=true")
+    assert (ended.code, ended.error) == (1, "the object has been modified")
+
+
+def test_one_that_is_being_deleted_is_waited_for(server: Server, spec: str) -> None:
+    found = alignment()
+    found["metadata"]["deletionTimestamp"] = "2026-11-21T10:00:00Z"
+    server.put(found)
+    ended = k8s("submit", spec)
+    assert ended.code == 1
+    assert "is being deleted" in ended.error
+
+
+def test_a_dry_run_makes_nothing(server: Server, spec: str) -> None:
+    assert "would be created" in k8s("submit", spec, "--dry-run", "server").out
+    printed = yaml.safe_load(k8s("submit", spec, "--dry-run", "client").out)
+    assert (printed["kind"], printed["metadata"], printed["spec"]["output"]) == (
+        "Alignment", {"name": "demo"}, "s3://b/demo",
+    )  # fmt: skip
+    assert server.objects["alignments"] == {}
+
+
+def test_an_alignments_own_namespace_and_labels_are_kept(server: Server, tmp_path: Path) -> None:
+    metadata = {"name": "demo", "namespace": "other", "labels": {"team": "a"}, "uid": "x"}
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump({"kind": "Alignment", "metadata": metadata, "spec": SPEC}))
+    k8s("submit", str(path))
+    ((where, body),) = server.sent("POST")
+    assert "/namespaces/other/" in where
+    assert body["metadata"] == {"name": "demo", "labels": {"team": "a"}}
+
+
+def test_without_the_operator_it_says_how_to_install_it_or_do_without(server: Server, spec: str) -> None:
+    server.installed = False
+    ended = k8s("submit", spec)
+    assert ended.code == 64
+    assert "helm install captionless" in ended.error
+    assert "captionless render" in ended.error
+
+
+def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> None:
+    server.refusals["POST", "alignments"] = (404, status(404, "NotFound", 'namespaces "lab" not found'))
+    ended = k8s("submit", spec)
+    assert (ended.code, ended.error) == (64, 'namespaces "lab" not found; make it first: kubectl create namespace lab')
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["output=runs/x"], "output: runs/x is not shared by pods"),
+        (["eval.prompt=papr"], 'prompt "papr"'),
+        (["clip.model=ViT-Q"], 'open_clip knows no model "ViT-Q"'),
+        (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes is on"),
+        (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl is on this machine"),
+    ],
+)
+def test_what_pods_would_miss_is_told_before_they_run(overrides: list[str], told: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check(specfile.build(yaml.safe_load(TEXT), overrides))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["landmarks.origin=file", "landmarks.file=/v/l.jsonl", "pods.volumes=[{mountPath: /v, claim: c}]"],
+        ["landmarks.origin=file", "landmarks.file=/in/the/image.jsonl", "pods.image=mine"],
+        ["clip.model=local-dir:/models/x"],
+    ],
+)
+def test_places_within_pods_are_not_looked_for_here(overrides: list[str]) -> None:
+    check(specfile.build(yaml.safe_load(TEXT), overrides))
+
+
+def test_waiting_ends_as_the_run_does(server: Server, spec: str) -> None:
+    """The exit code is that of the pods that failed."""
+    k8s("submit", spec)
+    failed = condition("Succeeded", "False", "StageFailed", "embed: shard 2: object o7 is broken")
+    current = {"observedGeneration": 1, "conditions": [failed], "stages": [stage("embed", "Failed")]}
+    server.put({**stored(server), "status": current})
+    server.put(pod("embed", 2, "Failed", code=65))
+    ended = k8s("submit", spec, "--wait")
+    assert ended.code == 65
+    assert ended.error == "demo failed: embed: shard 2: object o7 is broken"
