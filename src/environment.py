@@ -30,3 +30,6 @@ METRICS_PORT = "CAPTIONLESS_METRICS_PORT"
 
 PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
 """The Pushgateway's URL where the spec names none (`eval.pushgateway`): an operator's default."""
+
+NAMESPACE = "POD_NAMESPACE"
+"""The pod's namespace, which tells its Alignment's figures from those of another of the same name."""

@@ -6,7 +6,7 @@ show different figures under one name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,22 @@ class Column:
 
     def spread(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """{mean, std, n} of this figure in a row of `figures.rows`, None where the row has none."""
-        return _at(row["figures"], self.path)
+        return _spread_at(row["figures"], self.path)
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """One figure of one run: a share, None where the run has none."""
+
+    column: Column
+    mode: str
+    seed: str
+    value: float | None
+
+    @property
+    def run(self) -> str:
+        """The run's name, as in the plan."""
+        return f"{self.mode}-seed{self.seed}"
 
 
 COLUMNS = (
@@ -66,18 +81,22 @@ def percent(spread: Mapping[str, Any] | None, sign: bool = False) -> str:
     return text if spread["std"] is None else f"{text} ± {100 * spread['std']:.1f}"
 
 
-def percentages(results: Mapping[str, Any]) -> dict[str, float]:
-    """Every run's figures in percent by `<mode>-seed<seed>/<path>`, one column after the other: those that are read
-    first of all runs come before others of any."""
-    found = {}
+def run_figures(results: Mapping[str, Any]) -> Iterator[RunFigure]:
+    """Every run's figures, one column after the other: those that are read first of all runs come before others."""
     for column in sorted(columns(results), key=lambda column: column.name not in ("top-1", "top-5", "R@1")):
         for mode, seeds in results["figures"]["runs"].items():
             for seed, tree in seeds.items():
-                value: Any = tree
-                for step in column.path:
-                    value = value[step]
-                found[f"{mode}-seed{seed}/{'/'.join(column.path)}"] = round(100 * value, 1)
-    return found
+                value = _at(tree, column.path)
+                yield RunFigure(column, mode, seed, value if isinstance(value, int | float) else None)
+
+
+def percentages(results: Mapping[str, Any]) -> dict[str, float]:
+    """`run_figures` in percent by `<run>/<path>`, without those that a run lacks."""
+    return {
+        f"{figure.run}/{'/'.join(figure.column.path)}": round(100 * figure.value, 1)
+        for figure in run_figures(results)
+        if figure.value is not None
+    }
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -100,7 +119,7 @@ def markdown_differences(results: Mapping[str, Any], baseline: str = "uniform") 
     head = [f"minus {row_name(baseline)}", "pairs", *(f"{column.heading} {column.name}" for column in chosen)]
     lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
     for mode, tree in gaps.items():
-        spreads = [_at(tree, column.path) for column in chosen]
+        spreads = [_spread_at(tree, column.path) for column in chosen]
         pairs = next((str(spread["n"]) for spread in spreads if spread), "")
         lines.append([row_name(mode), pairs, *(percent(spread, sign=True) for spread in spreads)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -119,8 +138,13 @@ def caption(results: Mapping[str, Any]) -> str:
     )
 
 
-def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
+def _spread_at(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
+    found = _at(tree, path)
+    return found if isinstance(found, dict) else None
+
+
+def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     found: Any = tree
     for step in path:
         found = found.get(step) if isinstance(found, Mapping) else None
-    return found if isinstance(found, dict) else None
+    return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 from collections.abc import Callable
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless import __version__, clip
+from captionless import __version__, clip, environment
 from captionless.errors import DataError
 from captionless.eval import prompts, results, tables
 from captionless.plan import Run, runs
@@ -38,14 +39,26 @@ _PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
 
 
 def run(spec: AlignmentSpec) -> None:
-    """Evaluates the spec's runs and writes the results."""
+    """Evaluates the spec's runs, writes the results, and pushes their figures where a Pushgateway is named.
+
+    They are pushed whenever it is called, also when there is nothing left to evaluate.
+    """
     _Evaluation(spec).run()
+    gateway = spec.eval.pushgateway or os.environ.get(environment.PUSHGATEWAY, "")
+    if gateway:
+        from captionless.eval import publish
+
+        publish.publish(gateway, spec.name, os.environ.get(environment.NAMESPACE, ""), _stored(spec))
 
 
 def figures(spec: AlignmentSpec) -> dict[str, float]:
     """The stored figures of every run in percent, `<run>/<path>`; the first columns of the table first."""
+    return tables.percentages(_stored(spec))
+
+
+def _stored(spec: AlignmentSpec) -> dict[str, Any]:
     url = objects.join(spec.root, "eval", RESULTS)
-    return tables.percentages(results.loads(objects.read_bytes(url), url))
+    return results.loads(objects.read_bytes(url), url)
 
 
 class _Evaluation:

@@ -1,0 +1,95 @@
+"""A finished evaluation's figures for Prometheus, by way of a Pushgateway.
+
+An evaluation is a batch's outcome: when Prometheus comes to scrape, its process is gone. So the figures are left with
+a Pushgateway, in a group of their own that each push replaces as a whole, under `job="captionless"`, `alignment` and,
+in a cluster, `namespace`. It keeps them until somebody deletes the group, as the controller does when a run is removed.
+
+    captionless_eval_<figure>_ratio{run,weights,seed,dataset,prompt,views}   every column of the table, 0 to 1, as
+        captionless_eval_zero_shot_top1_ratio, captionless_eval_gallery_image_to_shape_recall_at_1_ratio
+    captionless_eval_objects{dataset}                                         the size of the test set
+    captionless_eval_last_success_timestamp_seconds
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
+from prometheus_client.exposition import basic_auth_handler, default_handler
+
+from captionless.errors import Retryable, SpecError, one_line
+from captionless.eval import tables
+from captionless.redaction import redacted
+
+JOB = "captionless"
+_LABELS = ("run", "weights", "seed", "dataset", "prompt", "views")
+_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
+_TIMEOUT_SECONDS = 15.0
+
+
+def publish(gateway: str, alignment: str, namespace: str, results: Mapping[str, Any]) -> None:
+    """Leaves the figures of `results` (see `eval.results`) with the Pushgateway whose URL is `gateway`.
+
+    SpecError for what is no URL; Retryable when the gateway did not take them, tried five times over 15 s.
+    """
+    registry = _registry(results)
+    group = {"alignment": alignment} | ({"namespace": namespace} if namespace else {})
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            where, handler = _address(gateway)
+            push_to_gateway(where, JOB, registry, group, _TIMEOUT_SECONDS, handler)
+            return
+        except (ValueError, http.client.InvalidURL) as error:
+            raise SpecError(f"eval.pushgateway: {gateway}: {one_line(error)}; expected http://HOST:PORT") from None
+        except (OSError, http.client.HTTPException) as error:  # urllib's errors are of OSError
+            if pause is None:
+                raise Retryable(
+                    f"{gateway}: the Pushgateway did not take the figures ({one_line(error)}); "
+                    "they are stored in results.json, run eval again to push them"
+                ) from error
+        time.sleep(pause)
+
+
+def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    about = results["provenance"]
+    source = about["dataset"]
+    dataset = redacted(source.get("url") or source["kind"])
+    gauges: dict[tuple[str, ...], Gauge] = {}
+    for figure in tables.run_figures(results):
+        if figure.value is None:
+            continue
+        path = figure.column.path
+        if path not in gauges:
+            name = "_".join(path).replace("@", "_at_")
+            text = f"{figure.column.heading.replace('→', 'to')} {figure.column.name} on the test objects."
+            gauges[path] = Gauge(f"captionless_eval_{name}_ratio", text, _LABELS, registry=registry)
+        labels = (figure.run, figure.mode, figure.seed, dataset, about["prompt"]["name"],
+                  about["protocol"]["gallery"]["views"])  # fmt: skip
+        gauges[path].labels(*labels).set(figure.value)
+    count = Gauge("captionless_eval_objects", "Test objects.", ("dataset",), registry=registry)
+    count.labels(dataset).set(results["figures"]["objects"])
+    name = "captionless_eval_last_success_timestamp_seconds"
+    Gauge(name, "When these figures were pushed.", registry=registry).set_to_current_time()
+    return registry
+
+
+def _address(gateway: str) -> tuple[str, Callable[..., Callable[[], None]]]:
+    """The URL without its user and password, and what sends these as a header if there are any."""
+    parts = urlsplit(gateway)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not a URL of http or https")
+    if parts.username is None:
+        return gateway, default_handler
+    user, password = unquote(parts.username), unquote(parts.password or "")
+
+    def authorised(
+        url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
+    ) -> Callable[[], None]:
+        return basic_auth_handler(url, method, timeout, headers, data, user, password)
+
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), authorised
