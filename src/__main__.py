@@ -53,13 +53,13 @@ def _call() -> Ending:
 def _failure(error: BaseException) -> Ending:
     """The end by an exception, told on stderr."""
     from captionless import ending
-    from captionless.errors import CaptionlessError, Interrupted
+    from captionless.errors import CaptionlessError, Interrupted, one_line
     from captionless.redaction import redacted
 
     lifeline.ignore_signals()
-    if (show := getattr(error, "show", None)) is not None:  # the command line's parser keeps its base class to itself
-        show()
-        return ending.of(error, 2, "UsageError")
+    if hasattr(error, "show") and hasattr(error, "format_message"):  # typer keeps the base class of these to itself
+        error.show()
+        return ending.Ending(2, "UsageError", error.format_message())
     if isinstance(error, lifeline.Stopped):
         error = Interrupted(str(error))
     if isinstance(error, MemoryError):
@@ -68,10 +68,10 @@ def _failure(error: BaseException) -> Ending:
         import traceback
 
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
-        return ending.of(error, 1, "crash")
-    for line in redacted(str(error)).splitlines() or [type(error).__name__]:
+        return ending.Ending(1, "crash", f"{type(error).__name__}: {one_line(error)}")
+    for line in redacted(str(error)).splitlines():
         print(f"captionless: {line}", file=sys.stderr)
-    return ending.of(error, error.exit_code)
+    return ending.Ending(error.exit_code, type(error).__name__, str(error))
 
 
 def _end(ending: Ending) -> NoReturn:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from captionless import environment
-from captionless.errors import one_line
 from captionless.redaction import redacted
 
 LIMIT = 4096
@@ -48,11 +47,6 @@ class Ending:
     message: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def of(error: BaseException, exit_code: int, kind: str = "") -> Ending:
-    """The end by an exception, whose text becomes the message; `kind` is its class unless given."""
-    return Ending(exit_code, kind or type(error).__name__, str(error) or one_line(error))
 
 
 def tell(ending: Ending) -> None:

@@ -18,7 +18,7 @@ _NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
 _QUERY = re.compile(
     r"(?<=[?&])((?:x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)|awsaccesskeyid|"
-    r"signature|sig|[a-z_-]*(?:token|key|secret|password)))=[^\s&'\"#]+",
+    r"signature|sig|[a-z_-]*(?:token|key|secret|password)))=[^\s&'\"`#]+",
     re.IGNORECASE,
 )
 _HEADER = re.compile(

@@ -1,0 +1,282 @@
+"""How a real process ends: told to stop at any moment, as a container's first process too, or by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from captionless import ending
+from captionless.environment import ENDING
+from tests.flow.conftest import Finished, call, command, environment, write_spec
+from tests.flow.kill import descendants
+
+pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"
+STORAGE = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_MAX_ATTEMPTS": "1",
+}
+
+
+def _first_process() -> list[str]:
+    """A prefix that makes a command the first process of a PID namespace of its own, as in a container."""
+    prefix = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--pid", "--fork", "--mount-proc"]
+    try:
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        warnings.warn(f"no PID namespaces here ({error}): signals are tested on ordinary processes", stacklevel=1)
+        return []
+    return prefix
+
+
+class _Server:
+    """Accepts connections and never answers, or closes them at once; counts them."""
+
+    def __init__(self, answers: bool):
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._answers = answers
+        self._held: list[socket.socket] = []
+        self.asked = threading.Event()
+        self.port = int(self._socket.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                if self._answers:
+                    connection.close()
+                else:
+                    self._held.append(connection)
+                self.asked.set()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[_Server]:
+    server = _Server(answers=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def broken() -> Iterator[_Server]:
+    server = _Server(answers=True)
+    yield server
+    server.close()
+
+
+def _stopped(
+    tmp_path: Path, moment: Callable[[int], bool], arguments: list[str], number: int = signal.SIGTERM, **extra: str
+) -> str:
+    """Starts a command as a first process and signals it once it has come to a moment; what it told on stderr."""
+    end = tmp_path / "end"
+    prefix = _first_process()
+    with subprocess.Popen(
+        [*prefix, *command(*arguments)], cwd=tmp_path, env=environment(**{ENDING: str(end)}, **extra),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        _until(lambda: _handles(inner := _inner(process.pid, bool(prefix))) and moment(inner), process)
+        told = time.monotonic()
+        os.kill(_inner(process.pid, bool(prefix)), number)
+        _, error = process.communicate(timeout=60)
+        took = time.monotonic() - told
+    assert process.returncode == 75, error
+    assert "Traceback" not in error
+    assert f"captionless: stopped by {signal.Signals(number).name}; run again" in error
+    found = ending.read(str(end))
+    assert found is not None
+    assert (found.exit_code, found.kind) == (75, "Interrupted")
+    print(f"ended after {took:.2f} s")
+    return error
+
+
+def _until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert process.poll() is None, f"ended before that moment: {process.communicate()[1]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def _inner(pid: int, wrapped: bool) -> int:
+    """The command's process: the child of `unshare`, or the process itself; 0 while there is none."""
+    return next(iter(descendants(pid)), 0) if wrapped else pid
+
+
+def _handles(pid: int) -> bool:
+    """Whether the process has a handler for SIGTERM, without which a first process never hears of it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def _maps(pid: int, library: str) -> bool:
+    try:
+        return library in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def test_the_handler_is_there_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def moment(pid: int) -> bool:
+        seen.append(_maps(pid, "pydantic_core"))
+        return True
+
+    _stopped(tmp_path, moment, ["pack", str(write_spec(tmp_path))])
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_while_libraries_are_imported(number: int, tmp_path: Path) -> None:
+    spec = str(write_spec(tmp_path))
+    _stopped(tmp_path, lambda pid: _maps(pid, "libtorch_cpu"), ["landmarks", spec], number)
+    assert call("landmarks", spec, cwd=tmp_path).returncode == 0
+
+
+def test_between_parts_and_within_them(tmp_path: Path) -> None:
+    spec = str(write_spec(tmp_path))
+    parts = tmp_path / "out" / "pack" / "_parts"
+    _stopped(tmp_path, lambda pid: parts.is_dir() and any(parts.iterdir()), ["pack", spec])
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+    assert any(parts.iterdir())
+    assert not (tmp_path / "out" / "pack" / "manifest.json").exists()
+    again = call("pack", spec, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_while_an_endpoint_does_not_answer(silent: _Server, tmp_path: Path) -> None:
+    endpoint = {
+        "origin": "llm",
+        "endpoint": f"http://127.0.0.1:{silent.port}/v1",
+        "model": "m",
+        "count": 4,
+        "apiKeyEnv": "",
+    }
+    spec = str(write_spec(tmp_path, landmarks=endpoint))
+    _stopped(tmp_path, lambda pid: silent.asked.is_set(), ["landmarks", spec])
+
+
+@pytest.mark.parametrize("stage", ["pack", "eval"])
+def test_while_the_storage_is_away(stage: str, broken: _Server, tmp_path: Path) -> None:
+    spec = str(write_spec(tmp_path, output="s3://bucket/tiny"))
+    extra = {**STORAGE, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{broken.port}"}
+    error = _stopped(tmp_path, lambda pid: broken.asked.is_set(), [stage, spec], **extra)
+    assert SECRET not in error
+
+
+def test_while_runs_are_evaluated(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished.folder / "out", out)
+    shutil.rmtree(out / "eval")
+    spec = str(write_spec(tmp_path))
+    runs = out / "eval" / "runs"
+    _stopped(tmp_path, lambda pid: runs.is_dir() and any(runs.glob("*.json")), ["eval", spec])
+    assert not (out / "eval" / "results.json").exists()
+    again = call("eval", spec, cwd=tmp_path, **{ENDING: str(tmp_path / "end")})
+    assert again.returncode == 0, again.stderr
+    found = ending.read(str(tmp_path / "end"))
+    assert found is not None
+    assert list(found.figures)[:2] == ["avg-seed0/zero_shot/top1", "uniform-seed0/zero_shot/top1"]
+    figures = finished.results["figures"]["runs"]
+    for name, value in found.figures.items():
+        run, *path = name.split("/")
+        tree = figures[run.split("-")[0]][run.removeprefix(run.split("-")[0] + "-seed")]
+        for step in path:
+            tree = tree[step]
+        assert value == round(100 * tree, 1)
+
+
+def test_a_training_tells_its_steps(finished: Finished, tmp_path: Path) -> None:
+    done = call(
+        "train", str(finished.spec), "--weights", "avg", "--seed", "0", cwd=tmp_path, **{ENDING: str(tmp_path / "end")}
+    )
+    assert done.returncode == 0, done.stderr
+    found = ending.read(str(tmp_path / "end"))
+    assert found is not None
+    assert found.facts["steps"] == 8
+    assert found.facts["seconds"] > 0
+
+
+def test_every_failure_is_told(tmp_path: Path) -> None:
+    end = tmp_path / "end"
+
+    def told(*arguments: str) -> ending.Ending:
+        done = call(*arguments, cwd=tmp_path, **{ENDING: str(end)})
+        found = ending.read(str(end))
+        assert found is not None
+        assert found.exit_code == done.returncode
+        assert found.message.partition("\n")[0] in done.stderr
+        return found
+
+    spec = str(write_spec(tmp_path))
+    assert told("pack", "nowhere.yaml").kind == "SpecError"
+    assert told("embed", spec).kind == "DataError"
+    wrong = told("pack", spec, "--shard", "2")
+    assert (wrong.kind, wrong.exit_code) == ("UsageError", 2)
+    assert "expected I/N" in wrong.message
+    assert told("--version") == ending.Ending(0)
+
+
+def test_a_bug_keeps_its_traceback_and_is_told_in_a_line(tmp_path: Path) -> None:
+    script = (
+        "from captionless import cli, specfile\n"
+        "from captionless.__main__ import main\n"
+        "def load(*_): raise ZeroDivisionError('by https://ann:pa55word@host/')\n"
+        "specfile.load = load\n"
+        "main()\n"
+    )
+    end = tmp_path / "end"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "pack", "x.yaml"],
+        env=environment(**{ENDING: str(end)}), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "pa55word" not in done.stderr
+    assert ending.read(str(end)) == ending.Ending(1, "crash", "ZeroDivisionError: by https://***@host/")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told"),
+    [
+        ("http://127.0.0.1:{}", "storage did not answer"),
+        ("http://ann:pa55word@127.0.0.1:{}/?X-Amz-Signature=feedbeef", "not a valid URI"),
+    ],
+)
+def test_no_secret_is_told(endpoint: str, told: str, broken: _Server, tmp_path: Path) -> None:
+    spec = str(write_spec(tmp_path, output="s3://bucket/tiny"))
+    extra = {
+        **STORAGE, "AWS_ENDPOINT_URL": endpoint.format(broken.port),
+        "CAPTIONLESS_STORE_RETRY_SECONDS": "1", ENDING: str(tmp_path / "end"),
+    }  # fmt: skip
+    for arguments in (["run", spec], ["pack", spec]):
+        done = call(*arguments, cwd=tmp_path, **extra)
+        assert done.returncode == 1, done.stderr
+        written = [p.read_text() for p in tmp_path.rglob("*") if p.is_file()]
+        for secret in (SECRET, "AKIDEXAMPLE", "pa55word", "feedbeef"):
+            assert not any(secret in text for text in (done.stdout, done.stderr, *written)), secret
+        assert (found := ending.read(str(tmp_path / "end"))) is not None
+        assert told in found.message
