@@ -20,7 +20,7 @@ from captionless.cli_options import Set, Where
 from captionless.ending import Told
 from captionless.errors import SpecError
 from captionless.spec import AlignmentSpec, Weights
-from captionless.stages import parts
+from captionless.stages import inputs, parts
 
 app = typer.Typer(
     name="captionless",
@@ -38,6 +38,24 @@ Shard = Annotated[
         "--shard",
         metavar="I/N",
         help="Do share I (from 0) of N. Default: JOB_COMPLETION_INDEX of CAPTIONLESS_SHARDS, or all of it.",
+    ),
+]
+
+
+def _patience(text: str) -> float:
+    try:
+        return inputs.seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Wait = Annotated[
+    float | None,
+    typer.Option(
+        "--wait-inputs",
+        metavar="TIME",
+        parser=_patience,
+        help="Wait as long for the stages that this one reads, as in 90s, 30m, 2h. Default: they must be finished.",
     ),
 ]
 
@@ -152,34 +170,38 @@ def _serve(name: str) -> None:
         exposition.serve(name)
 
 
-def _stage(name: str, spec: str, set_: list[str] | None) -> AlignmentSpec:
-    """The beginning of a stage: its metrics are served under its name in the plan, and its spec is read."""
+def _stage(name: str, spec: str, set_: list[str] | None, patience: float | None) -> AlignmentSpec:
+    """The beginning of a stage: its metrics are served under its name in the plan, its spec is read, and what it
+    reads itself is waited for."""
     _serve(name)
-    return specfile.load(spec, set_ or ())
+    loaded = specfile.load(spec, set_ or ())
+    if patience is not None:
+        inputs.wait(loaded, name, patience)
+    return loaded
 
 
 @app.command()
-def pack(spec: Where, set_: Set = None, shard: Shard = "") -> None:
+def pack(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -> None:
     """Stage 1: render views and sample points of every object into shards."""
     from captionless.stages import pack as stage
 
-    stage.run(_stage("pack", spec, set_), _share(shard))
+    stage.run(_stage("pack", spec, set_, wait), _share(shard))
 
 
 @app.command()
-def embed(spec: Where, set_: Set = None, shard: Shard = "") -> None:
+def embed(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -> None:
     """Stage 2: embed the views with the frozen CLIP model."""
     from captionless.stages import embed as stage
 
-    stage.run(_stage("embed", spec, set_), _share(shard))
+    stage.run(_stage("embed", spec, set_, wait), _share(shard))
 
 
 @app.command()
-def landmarks(spec: Where, set_: Set = None, shard: Shard = "") -> None:
+def landmarks(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -> None:
     """Stage 3: get the landmark texts of every category and embed them."""
     from captionless.stages import landmarks as stage
 
-    stage.run(_stage("landmarks", spec, set_), _share(shard))
+    stage.run(_stage("landmarks", spec, set_, wait), _share(shard))
 
 
 @app.command()
@@ -194,6 +216,7 @@ def similarity(
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="URL", help="Where the matrices go.")] = None,
     shard: Shard = "",
+    wait: Wait = None,
 ) -> None:
     """Stage 4: similarity of all pairs of a category, I2I or (I2L)².
 
@@ -203,7 +226,7 @@ def similarity(
     from captionless.stages import similarity as stage
 
     if spec is not None:
-        stage.run(_stage(f"similarity-{metric}", spec, set_), metric, _share(shard))
+        stage.run(_stage(f"similarity-{metric}", spec, set_, wait), metric, _share(shard))
         return
     if dataset is None or out is None:
         raise typer.BadParameter("without a SPEC both --dataset and --out are needed", param_hint="--dataset/--out")
@@ -216,12 +239,13 @@ def train(
     set_: Set = None,
     weights: Annotated[Weights | None, typer.Option(help="Train with these weights only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Train with this seed only.")] = None,
+    wait: Wait = None,
 ) -> Told:
     """Stage 5: train the point encoder, by torchrun; all losses and seeds of the spec, or one."""
     from captionless.stages import train as stage
 
     name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
-    return Told(facts=stage.run(_stage(name, spec, set_), weights, seed))
+    return Told(facts=stage.run(_stage(name, spec, set_, wait), weights, seed))
 
 
 @app.command("eval")
@@ -233,6 +257,7 @@ def eval_(
     prompt: Annotated[str, typer.Option(help="paper, released, ensemble, or a template with {}.")] = "paper",
     split: Annotated[Literal["test", "train", "all"], typer.Option(help="Which objects of the data.")] = "test",
     out: Annotated[str, typer.Option(metavar="URL", help="Where the JSON goes; - for stdout.")] = "-",
+    wait: Wait = None,
 ) -> Told | None:
     """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html.
 
@@ -256,7 +281,7 @@ def eval_(
     from captionless import summary
     from captionless.stages import eval as stage
 
-    loaded = _stage("eval", spec, set_)
+    loaded = _stage("eval", spec, set_, wait)
     stage.run(loaded)
     summary.show(loaded)
     return Told(figures=stage.figures(loaded))
