@@ -28,7 +28,7 @@ def cancel(cluster: Cluster, run: Run, view: View) -> None:
         view.say(f"alignment {run.name} is gone already")
     try:
         _wait(cluster, run, view)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"no longer waiting; {run.name} is being removed all the same") from None
 
 
@@ -37,15 +37,16 @@ def _wait(cluster: Cluster, run: Run, view: View) -> None:
     labels = runs.selector(run.name)
     seen: dict[str, dict[str, Object]] = {}
     told = ""
-    for event in Feed({k: cluster.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0):
-        if event is not None:
-            seen[event[0]] = event[1]
-        if len(seen) == 2 and not any(seen.values()):
-            return
-        words = _waiting_for(seen.get("Pod", {}))
-        if words and words != told:
-            view.say(f"{run.name}: {words}")
-        told = words
+    with Feed(cluster, {k: cluster.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0) as feed:
+        for event in feed:
+            if event is not None:
+                seen[event[0]] = event[1]
+            if len(seen) == 2 and not any(seen.values()):
+                return
+            words = _waiting_for(seen.get("Pod", {}))
+            if words and words != told:
+                view.say(f"{run.name}: {words}")
+            told = words
 
 
 def _waiting_for(found: dict[str, Object]) -> str:

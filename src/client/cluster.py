@@ -8,9 +8,10 @@ of events, of versions that expired (410) or of connections that broke.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -41,7 +42,19 @@ class Cluster:
         self.namespace = namespace
         self.host = str(configuration.host)
         api = client.ApiClient(configuration)
+        self.stopped = threading.Event()
+        self._streams: set[Any] = set()
         self._core, self._custom = client.CoreV1Api(api), client.CustomObjectsApi(api)
+
+    def stop(self) -> None:
+        """Ends all watches and followed logs, of whichever thread, for good.
+
+        A thread that still waits for the server when the interpreter ends can take the process down with it.
+        """
+        self.stopped.set()
+        for response in list(self._streams):
+            with suppress(OSError, ValueError):  # it ended by itself meanwhile
+                response.shutdown()
 
     def get(self, kind: str, name: str) -> Object:
         """An object; NotFound."""
@@ -79,21 +92,21 @@ class Cluster:
         yield from self._lines(self._called(call, follow=follow, timeout=(_TIMEOUT[0], _QUIET), **options))
 
     def snapshots(self, kind: str, selector: str = "", name: str = "") -> Iterator[dict[str, Object]]:
-        """The objects of a kind by name: now, and again after every change. Does not end.
+        """The objects of a kind by name: now, and again after every change, until `stop`.
 
         An error of the first look is raised; later the server may be away for two minutes.
         """
         selectors = {"label_selector": selector, "field_selector": name and f"metadata.name={name}"}
         options = {k: v for k, v in selectors.items() if v}
         answered = 0.0
-        while True:
+        while not self.stopped.is_set():
             try:
                 page = self._page(kind, options)
                 answered = time.monotonic()
                 found = {str(o["metadata"]["name"]): o for o in page["items"]}
                 yield dict(found)
                 version = str(page["metadata"]["resourceVersion"])
-                while True:
+                while not self.stopped.is_set():
                     for event in self._events(kind, version, options):
                         item = event["object"]
                         version = str(item["metadata"]["resourceVersion"])
@@ -108,9 +121,11 @@ class Cluster:
             except _Expired:
                 continue
             except Unreachable:
+                if self.stopped.is_set():
+                    return
                 if not answered or time.monotonic() - answered > _PATIENCE:
                     raise
-                time.sleep(1)
+                self.stopped.wait(1)
 
     def _events(self, kind: str, version: str, options: Object) -> Iterator[Object]:
         response = self._called(
@@ -160,7 +175,10 @@ class Cluster:
     def _lines(self, response: Any) -> Iterator[bytes]:
         """The lines of a response as they come; the last may lack its end."""
         rest = b""
+        self._streams.add(response)
         try:
+            if self.stopped.is_set():
+                return
             with self._answering():
                 for chunk in response.stream(amt=None, decode_content=False):
                     *whole, rest = (rest + chunk).split(b"\n")
@@ -168,6 +186,7 @@ class Cluster:
             if rest:
                 yield rest
         finally:
+            self._streams.discard(response)
             response.close()
 
     @contextmanager

@@ -1,33 +1,53 @@
 """Several watches, and the clock, in one loop.
 
-Each watch blocks in a thread of its own until something changes; the loop gets what came, in order. Threads
-are daemons: a command that has seen enough simply ends.
+Each watch blocks in a thread of its own until something changes; the loop gets what came, in order.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
 
-T = TypeVar("T")
+from captionless.client.cluster import Cluster, Object
+
+Snapshots = Iterator[dict[str, Object]]
+
+_JOIN = 5.0
 
 
-class Feed(Generic[T]):
-    """Iterates over (name, value) of every source as they come; a source's error is raised in the loop.
+class Feed:
+    """Iterates over (name, snapshot) of every source as they come; a source's error is raised in the loop.
 
-    With `tick`, None comes when there was nothing for so many seconds. Ends when all sources have ended.
+    None comes when there was nothing for `tick` seconds. A context manager: leaving it stops the cluster's watches.
     """
 
-    def __init__(self, sources: Mapping[str, Iterator[T]], tick: float | None = None):
-        self._queue: queue.SimpleQueue[tuple[str, T] | BaseException | None] = queue.SimpleQueue()
-        self._tick, self._open = tick, len(sources)
-        for name, source in sources.items():
-            threading.Thread(target=self._pump, args=(name, source), daemon=True).start()
+    def __init__(self, cluster: Cluster, sources: Mapping[str, Snapshots], tick: float):
+        self._cluster, self._tick = cluster, tick
+        self._queue: queue.SimpleQueue[tuple[str, dict[str, Object]] | BaseException] = queue.SimpleQueue()
+        self._sources, self._threads = sources, list[threading.Thread]()
 
-    def __iter__(self) -> Iterator[tuple[str, T] | None]:
-        while self._open:
+    def __enter__(self) -> Self:
+        for name, source in self._sources.items():
+            self.thread(self._pump, name, source)
+        return self
+
+    def thread(self, target: Callable[..., None], *given: Any) -> threading.Thread:
+        """Starts something beside the loop, which must end when the cluster's watches are stopped."""
+        made = threading.Thread(target=target, args=given, daemon=True)
+        self._threads.append(made)
+        made.start()
+        return made
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._cluster.stop()
+        for thread in self._threads:
+            thread.join(_JOIN)
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Object]] | None]:
+        while True:
             try:
                 found = self._queue.get(timeout=self._tick)
             except queue.Empty:
@@ -35,16 +55,11 @@ class Feed(Generic[T]):
                 continue
             if isinstance(found, BaseException):
                 raise found
-            if found is None:
-                self._open -= 1
-            else:
-                yield found
+            yield found
 
-    def _pump(self, name: str, source: Iterator[T]) -> None:
+    def _pump(self, name: str, source: Snapshots) -> None:
         try:
-            for value in source:
-                self._queue.put((name, value))
+            for snapshot in source:
+                self._queue.put((name, snapshot))
         except BaseException as error:
             self._queue.put(error)
-        else:
-            self._queue.put(None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,23 +92,22 @@ def follow(cluster: Cluster, name: str, choice: Choice) -> None:
     followers: dict[str, threading.Thread] = {}
     ended = False
     try:
-        for event in Feed({"pods": cluster.snapshots("Pod", labels), "end": ends}, tick=_AGAIN):
-            if event is None:
-                if ended and not any(t.is_alive() for t in followers.values()):
-                    return
-            elif event[0] == "end":
-                ended = _ended(event[1], name, choice.stage, run is not None)
-            else:
-                for one in choice.of([p for p in runs.pods(event[1].values()) if p.uid not in old]):
-                    if one.uid in followers or (one.started is None and one.end is None):
-                        continue
-                    printer = Printer("" if alone else _prefix(one))
-                    tail = choice.tail if one.uid in before else None
-                    followers[one.uid] = threading.Thread(
-                        target=_follow, args=(cluster, one.name, printer, tail), daemon=True
-                    )
-                    followers[one.uid].start()
-    except KeyboardInterrupt:
+        with Feed(cluster, {"pods": cluster.snapshots("Pod", labels), "end": ends}, tick=_AGAIN) as feed:
+            for event in feed:
+                if event is None:
+                    if ended and not any(t.is_alive() for t in followers.values()):
+                        return
+                    continue
+                what, objects = event
+                if what == "end":
+                    ended = _ended(objects, name, choice.stage, run is not None)
+                    continue
+                for one in choice.of([p for p in runs.pods(objects.values()) if p.uid not in old]):
+                    if one.uid not in followers and (one.started is not None or one.end is not None):
+                        printer = Printer("" if alone else _prefix(one))
+                        tail = choice.tail if one.uid in before else None
+                        followers[one.uid] = feed.thread(_follow, cluster, one.name, printer, tail)
+    except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"no longer following; {name} goes on") from None
 
 
@@ -186,7 +184,7 @@ def _print(cluster: Cluster, one: Pod, printer: Printer, tail: int | None) -> No
 def _follow(cluster: Cluster, name: str, printer: Printer, tail: int | None) -> None:
     """Prints a pod's lines until its container has ended, or the pod is gone."""
     last, errors = "", 0
-    while errors < _TRIES:
+    while errors < _TRIES and not cluster.stopped.is_set():
         # Having been there once, only what came since: by far enough to allow for clocks that differ.
         have = {"tail": tail} if not last else {"since_seconds": _age(last) + _SKEW}
         known = last
@@ -203,9 +201,9 @@ def _follow(cluster: Cluster, name: str, printer: Printer, tail: int | None) -> 
             return
         except CaptionlessError as error:
             errors += 1
-            if errors == _TRIES:
+            if errors == _TRIES and not cluster.stopped.is_set():
                 _note(f"no more of the log of pod {name}: {error}")
-        time.sleep(_AGAIN)
+        cluster.stopped.wait(_AGAIN)
 
 
 def _ended(found: dict[str, Object], name: str, stage: str, operated: bool) -> bool:

@@ -83,8 +83,8 @@ def follow(cluster: Cluster, name: str, view: View) -> None:
     run, meter, told = runs.find(cluster, name), Meter(), list[str]()
     uid = run.found["metadata"]["uid"]
     try:
-        with view:
-            for event in Feed({"alignment": cluster.snapshots(KIND, name=name)}, tick=1.0):
+        with view, Feed(cluster, {"alignment": cluster.snapshots(KIND, name=name)}, tick=1.0) as feed:
+            for event in feed:
                 if event is not None:
                     objects = event[1]
                     if name not in objects or objects[name]["metadata"]["uid"] != uid:
@@ -98,7 +98,7 @@ def follow(cluster: Cluster, name: str, view: View) -> None:
                 view.show(meter.rows(run, now), last=run.ended)
                 if run.ended:
                     break
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
     show_figures(run, _console())
     if not run.summary.true:
