@@ -22,7 +22,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -35,24 +35,38 @@ RETRY_SECONDS = float(os.environ.get("CAPTIONLESS_STORE_RETRY_SECONDS", "120"))
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Names of the exception classes that tell of a connection, not of a wrong request. By
-# name, since botocore, aiohttp and urllib3 each have their own and are optional here.
+# By name and number, since botocore, aiohttp and urllib3 each have their own exceptions and are optional here.
 _PASSING = {
     "EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError",
     "HTTPClientError", "ResponseParserError", "IncompleteReadError", "ClientConnectorError",
     "ClientPayloadError", "ServerDisconnectedError", "ClientOSError", "ServerTimeoutError",
     "FSTimeoutError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "TimeoutError",
 }  # fmt: skip
-_NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+"""Exceptions that tell of a connection, not of a wrong request."""
+_PASSING_CODES = {"SlowDown", "RequestTimeout", "Throttling", "OperationAborted", "IncompleteBody", "BadDigest"}
+_PASSING_ERRNO = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT}
+_NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"}
+_DENIED_CODES = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_WRONG_CODES = {"AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidBucketName"}
+_WRONG = {"ParamValidationError", "InvalidRegionError", "SSLCertVerificationError"}
+
+_S3_RETRIES = 2
+_S3_OPTIONS = {
+    "use_listings_cache": False,
+    "config_kwargs": {"retries": {"total_max_attempts": 1, "mode": "standard"}, "read_timeout": 30},
+}
+"""One deadline for retries, `RETRY_SECONDS`, instead of three libraries' own, which multiply to many minutes."""
 
 
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL or plain path, and the path within it."""
-    options: dict[str, Any] = {"use_listings_cache": False} if url.startswith(("s3://", "s3a://")) else {}
+    of_s3 = url.startswith(("s3://", "s3a://"))
     try:
-        fs, path = fsspec.core.url_to_fs(url, **options)
+        fs, path = fsspec.core.url_to_fs(url, **(_S3_OPTIONS if of_s3 else {}))
     except (ValueError, ImportError) as error:
         raise SpecError(f"{url}: no such kind of storage ({error}); use file://, s3:// or a path") from error
+    if of_s3:
+        fs.retries = _S3_RETRIES
     return fs, path
 
 
@@ -71,29 +85,62 @@ def join(url: str, *parts: str) -> str:
     return "/".join([url.rstrip("/"), *(p.strip("/") for p in parts)])
 
 
-def _told(url: str, error: BaseException) -> CaptionlessError | None:
-    """The one-line error for an exception of a storage library; None when trying again is right."""
+def _told(url: str, error: BaseException) -> BaseException | None:
+    """What to raise for an exception of a storage library; None when trying again is right.
+
+    That is a CaptionlessError in one line, or the FileNotFoundError itself when only the object is missing.
+    """
     chain: list[BaseException] = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
         chain.append(inner)
     names = {type(e).__name__ for e in chain}
     text = one_line(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Retryable(
-            f"{url}: no space left on device; free some or set `output` to another place, then run again: "
-            "what is already written is kept"
-        )
+    status, code = _answer(chain)
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return _full(url)
     if names & _NO_CREDENTIALS:
         return SpecError(f"{url}: no credentials for this storage; set them in the environment ({text})")
-    if isinstance(error, PermissionError) or "InvalidAccessKeyId" in text or "SignatureDoesNotMatch" in text:
+    if code == "NoSuchBucket":
+        bucket = url.partition("://")[2].partition("/")[0]
+        return SpecError(f"{url}: the bucket {bucket!r} does not exist; create it or correct the URL")
+    if names & _WRONG or code in _WRONG_CODES or status == 301 or _bad_endpoint(error):
+        return SpecError(f"{url}: the storage cannot be used as it is set up ({text}); check URL, endpoint and region")
+    if status >= 500 or status in (408, 429) or code in _PASSING_CODES:
+        return None
+    if status in (401, 403) or code in _DENIED_CODES or isinstance(error, PermissionError):
         return SpecError(f"{url}: access denied ({text})")
-    if "NoSuchBucket" in text or "bucket does not exist" in text.lower():
-        return SpecError(f"{url}: the bucket does not exist; create it or correct the URL")
-    if names & _PASSING or (isinstance(error, OSError) and error.errno in (errno.EIO, errno.EBUSY, errno.ETIMEDOUT)):
+    if names & _PASSING or number in _PASSING_ERRNO:
         return None
-    if any(code in text for code in ("InternalError", "SlowDown", "ServiceUnavailable", "Service Unavailable", "503")):
-        return None
-    return Retryable(f"{url}: {text}")
+    return error if isinstance(error, FileNotFoundError) else Retryable(f"{url}: {text}")
+
+
+def _answer(chain: Sequence[BaseException]) -> tuple[int, str]:
+    """Status and S3 error code of the answer that the newest exception is about; (0, "") without an answer."""
+    for error in chain:
+        response, status = getattr(error, "response", None), getattr(error, "status", None)
+        if isinstance(response, dict):  # botocore
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return int(found), str(response.get("Error", {}).get("Code", ""))
+        if isinstance(status, int):  # aiohttp
+            return status, ""
+    return 0, ""
+
+
+def _full(where: str) -> Retryable:
+    return Retryable(
+        f"{where}: no space left on device; free some or set `output` to another place, then run again: "
+        "what is already written is kept"
+    )
+
+
+def _of_storage(error: Exception) -> bool:
+    libraries = ("botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "urllib3")
+    return isinstance(error, OSError) or type(error).__module__.startswith(libraries) or _bad_endpoint(error)
+
+
+def _bad_endpoint(error: BaseException) -> bool:
+    return isinstance(error, ValueError) and str(error).startswith("Invalid endpoint")  # botocore's own way
 
 
 def _retrying(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -105,20 +152,21 @@ def _retrying(function: Callable[_P, _R]) -> Callable[_P, _R]:
         while True:
             try:
                 return function(*args, **kwargs)
-            except (FileNotFoundError, CaptionlessError):
+            except CaptionlessError:
                 raise
             except Exception as error:
-                url = str(args[0])
-                if not isinstance(error, OSError) and not type(error).__module__.startswith(
-                    ("botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "urllib3")
-                ):
+                if not _of_storage(error):
                     raise
+                url = str(args[0])
                 told = _told(url, error)
+                if told is error:
+                    raise
                 if told is not None:
                     raise told from error
                 if time.monotonic() + pause > deadline:
                     raise Retryable(
-                        f"{url}: storage did not answer for {RETRY_SECONDS:.0f} s ({type(error).__name__}: {error})"
+                        f"{url}: storage did not answer for {RETRY_SECONDS:.0f} s "
+                        f"({type(error).__name__}: {one_line(error)})"
                     ) from error
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
@@ -127,30 +175,45 @@ def _retrying(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_retrying
-def exists(url: str) -> bool:
-    fs, path = filesystem(url)
-    return bool(fs.exists(path))
-
-
-@_retrying
-def size(url: str) -> int | None:
-    """The object's size in bytes, None when there is no such object."""
+def _info(url: str) -> dict[str, Any]:
+    """What the storage knows of an object. FileNotFoundError when there is none."""
     fs, path = filesystem(url)
     try:
-        info = fs.info(path)
+        return dict(fs.info(path))
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from error
+
+
+def exists(url: str) -> bool:
+    """Whether there is such an object or folder."""
+    try:
+        _info(url)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def size(url: str) -> int | None:
+    """The object's size in bytes, None when there is no such object."""
+    try:
+        info = _info(url)
     except FileNotFoundError:
         return None
     return int(info["size"]) if info["type"] == "file" else None
 
 
-@_retrying
 def modified(url: str) -> float | None:
     """When the object was last written, in seconds since the epoch; None when there is no such object."""
-    fs, path = filesystem(url)
     try:
-        time_of: datetime = fs.modified(path)
+        return _modified(url)
     except FileNotFoundError:
         return None
+
+
+@_retrying
+def _modified(url: str) -> float:
+    fs, path = filesystem(url)
+    time_of: datetime = fs.modified(path)
     return time_of.timestamp()
 
 
@@ -172,19 +235,23 @@ def read_bytes(url: str, start: int | None = None, end: int | None = None) -> by
     return bytes(fs.cat_file(path, start=start, end=end))
 
 
-@_retrying
 def list_names(url: str) -> list[str]:
     """Sorted names directly under a folder (last path segment only); empty when there is no such folder.
 
     Names that begin with a dot are half-written objects of `open_write` and are left out.
     """
-    fs, path = filesystem(url)
     try:
-        entries = fs.ls(path, detail=False)
+        entries, path = _list(url)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    names = {str(e).rstrip("/").rsplit("/", 1)[-1] for e in entries if str(e).rstrip("/") != path.rstrip("/")}
+    names = {e.rstrip("/").rsplit("/", 1)[-1] for e in entries if e.rstrip("/") != path.rstrip("/")}
     return sorted(n for n in names if not n.startswith("."))
+
+
+@_retrying
+def _list(url: str) -> tuple[list[str], str]:
+    fs, path = filesystem(url)
+    return [str(e) for e in fs.ls(path, detail=False)], path
 
 
 @_retrying
@@ -197,12 +264,20 @@ def walk(url: str) -> list[str]:
     return sorted(p for p in relative if p and not any(s.startswith(".") for s in p.split("/")))
 
 
-@_retrying
 def remove(url: str) -> None:
     """Deletes an object or a folder with all below it; nothing there is no error."""
-    fs, path = filesystem(url)
     with contextlib.suppress(FileNotFoundError):
+        _remove(url)
+
+
+@_retrying
+def _remove(url: str) -> None:
+    fs, path = filesystem(url)
+    if is_local(url):
         fs.rm(path, recursive=True)
+        return
+    for found in fs.find(path):  # one by one: s3fs says nothing of those that a bulk deletion was denied
+        fs.rm_file(found)
 
 
 @_retrying
@@ -222,13 +297,19 @@ def write_bytes(url: str, data: bytes) -> None:
 def open_write(url: str) -> Iterator[IO[bytes]]:
     """A binary file that becomes the object when the block ends well, and leaves nothing when it does not.
 
-    Local objects are written beside their place and renamed; others are spooled to a
-    temporary file (memory up to 64 MiB) and uploaded at the end.
+    Local objects are written beside their place and renamed; others are written to a
+    temporary file and uploaded at the end.
     """
     if not is_local(url):
-        with tempfile.SpooledTemporaryFile(max_size=64 << 20) as spool:
-            yield spool
-            _upload(url, spool)
+        with tempfile.NamedTemporaryFile(prefix="captionless-") as spool:
+            try:
+                yield spool
+                spool.flush()
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise _full(tempfile.gettempdir()) from error
+                raise
+            _upload(url, spool.name)
         return
     path = local_path(url)
     folder, name = os.path.split(path)
@@ -243,7 +324,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
     except OSError as error:
         told = _told(url, error)
-        raise (told or Retryable(f"{url}: {error}")) from error
+        raise (told if isinstance(told, CaptionlessError) else Retryable(f"{url}: {one_line(error)}")) from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -261,16 +342,10 @@ def _sweep(folder: str, name: str) -> None:
 
 
 @_retrying
-def _upload(url: str, spool: IO[bytes]) -> None:
+def _upload(url: str, file: str) -> None:
+    # Not through `fs.open(path, "wb")`: it completes the upload of what it has got when a write fails.
     fs, path = filesystem(url)
-    spool.seek(0)
-    if "memory" in fs.protocol:
-        fs.makedirs(fs._parent(path), exist_ok=True)
-        fs.pipe_file(path, spool.read())
-        return
-    with fs.open(path, "wb", block_size=32 << 20) as target:
-        while chunk := spool.read(8 << 20):
-            target.write(chunk)
+    fs.put_file(file, path)
 
 
 def read_json(url: str) -> Any:
@@ -309,18 +384,7 @@ def check(url: str) -> None:
         if not os.access(path, os.W_OK | os.X_OK):
             raise SpecError(f"{url}: {path} is not writable")
         return
-    _check_bucket(url)
-
-
-@_retrying
-def _check_bucket(url: str) -> None:
-    fs, path = filesystem(url)
-    bucket = path.split("/", 1)[0]
-    try:
-        fs.ls(bucket if path == bucket else path, detail=False)
-    except FileNotFoundError:
-        if not fs.exists(bucket):
-            raise SpecError(f"{url}: the bucket {bucket!r} does not exist; create it or correct the URL") from None
+    list_names(url)
 
 
 def digest(*parts: object) -> str:
