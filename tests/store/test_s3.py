@@ -159,12 +159,13 @@ def test_a_server_that_stays_away_is_told_in_one_line(s3: FaultyS3, monkeypatch:
 def test_an_upload_that_fails_half_way_leaves_nothing(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large object goes up in parts; when one fails for good, the old object stays and no parts are kept."""
     monkeypatch.setattr(objects, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda size, chunksize=None: 5 << 20)
     s3.faults.append(Fault(500, "InternalError", times=1000, hits=lambda method, path: "partNumber=2" in path))
 
     def upload() -> None:
         with objects.open_write(f"{ROOT}/a.bin") as file:
-            for _ in range(13):
-                file.write(b"\0" * (8 << 20))
+            for _ in range(3):
+                file.write(b"\0" * (4 << 20))
 
     with pytest.raises(Retryable, match="storage did not answer"):
         upload()
@@ -172,7 +173,7 @@ def test_an_upload_that_fails_half_way_leaves_nothing(s3: FaultyS3, monkeypatch:
     assert not s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
     s3.faults.clear()
     upload()
-    assert objects.size(f"{ROOT}/a.bin") == 13 * (8 << 20)
+    assert objects.size(f"{ROOT}/a.bin") == 3 * (4 << 20)
 
 
 @pytest.mark.parametrize(
