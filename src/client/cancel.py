@@ -14,6 +14,7 @@ from captionless.client.feed import Feed
 from captionless.client.run import Run
 from captionless.controller.jobs.operator import KIND
 from captionless.errors import Interrupted
+from captionless.lifeline import Stopped
 from captionless.live import View
 
 _OVERDUE = 60.0
@@ -28,7 +29,7 @@ def cancel(cluster: Cluster, run: Run, view: View) -> None:
         view.say(f"alignment {run.name} is gone already")
     try:
         _wait(cluster, run, view)
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer waiting; {run.name} is being removed all the same") from None
 
 

@@ -28,6 +28,7 @@ from captionless.controller.jobs.operator import KIND
 from captionless.controller.observe import Pod, pod, time_of, workload
 from captionless.controller.record import State
 from captionless.errors import CaptionlessError, Interrupted, SpecError, did_you_mean
+from captionless.lifeline import Stopped
 
 _AGAIN = 1.0
 """Seconds before a log that broke off is asked for again."""
@@ -107,7 +108,7 @@ def follow(cluster: Cluster, name: str, choice: Choice) -> None:
                         printer = Printer("" if alone else _prefix(one))
                         tail = choice.tail if one.uid in before else None
                         followers[one.uid] = feed.thread(_follow, cluster, one.name, printer, tail)
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer following; {name} goes on") from None
 
 

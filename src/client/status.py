@@ -24,6 +24,7 @@ from captionless.controller.jobs.operator import KIND
 from captionless.controller.observe import time_of
 from captionless.controller.record import Record, State
 from captionless.errors import CaptionlessError, Interrupted
+from captionless.lifeline import Stopped
 from captionless.live import Row, View, table
 
 _UNSEEN = 30.0
@@ -98,7 +99,7 @@ def follow(cluster: Cluster, name: str, view: View) -> None:
                 view.show(meter.rows(run, now), last=run.ended)
                 if run.ended:
                     break
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
     show_figures(run, _console())
     if not run.summary.true:
