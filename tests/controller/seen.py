@@ -39,7 +39,7 @@ def workload(name: str = "pack", **changed: Any) -> Workload:
     values: dict[str, Any] = {
         "kind": "Job", "namespace": "lab", "name": f"shapes-{name}-1", "uid": f"job-{name}-{changed.get('attempt', 1)}",
         "owner": "uid-a", "stage": name, "attempt": 1, "created": ago(600), "suspended": False, "deleting": False,
-        "complete": False, "failed": None, "began": ago(600), "ended": None,
+        "complete": False, "failed": None, "began": ago(10), "ended": None,
     }  # fmt: skip
     return Workload(**{**values, **changed})
 

@@ -72,11 +72,12 @@ def test_shards_take_turns_where_there_is_not_room_for_all_but_nodes_of_a_traini
 
 
 def test_a_job_without_pods_is_forbidden_to_make_them() -> None:
-    assert why("pack").startswith("PodsForbidden")
+    old = {"began": ago(60)}
+    assert why("pack", job=workload(**old)).startswith("PodsForbidden")
     assert why("pack", job=workload(began=ago(10))) == ""
     assert why("pack", job=workload(began=None)) == "", "suspended until now"
-    assert why("pack", disrupted=True) == "", "it waits for its back-off"
-    assert why("pack", job=workload(failures=1)) == ""
+    assert why("pack", job=workload(**old), disrupted=True) == "", "it waits for its back-off"
+    assert why("pack", job=workload(**old, failures=1)) == ""
 
 
 @pytest.mark.parametrize("changed", [{"suspended": True}, {"deleting": True}, {"complete": True}])
