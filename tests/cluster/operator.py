@@ -27,7 +27,7 @@ class Operator:
     namespace: str
     release: str = "captionless"
 
-    def install(self, *options: str) -> None:
+    def install(self, *options: str, chart: Path = CHARTS / "captionless") -> None:
         """`helm install` (or upgrade) and wait until it is ready."""
         repository, _, tag = self.cluster.image.rpartition(":")
         values = {
@@ -39,7 +39,7 @@ class Operator:
         }
         settings = [f"--set={k}={v}" for k, v in values.items()]
         self.cluster.helm(
-            "upgrade", "--install", self.release, str(CHARTS / "captionless"), "-n", self.namespace,
+            "upgrade", "--install", self.release, str(chart), "-n", self.namespace,
             "--wait", "--timeout", "120s", *settings, *options,
         )  # fmt: skip
 

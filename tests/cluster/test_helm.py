@@ -1,0 +1,183 @@
+"""The charts on a real API server: their tests, what the controller may do, upgrades, what an uninstallation leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.alignments import Alignment
+from tests.cluster.cluster import Cluster, CommandFailed, until
+from tests.cluster.operator import CHARTS, Operator
+
+_HELD = {"output": "s3://bucket/held", "suspend": True, "resources": {"workers": 2}}
+
+
+def test_the_operators_own_test_passes(cluster: Cluster, operator: Operator) -> None:
+    told = cluster.helm("test", operator.release, "-n", operator.namespace, "--timeout", "120s")
+    assert "ok: the controller is ready" in told
+    assert "holds the lease captionless-controller" in told
+    assert "spec.train.stpes" in told
+    assert "spec.train.points" in told
+    assert _left(cluster, operator.namespace, "app.kubernetes.io/component=test") == []
+
+
+def test_the_runs_own_test_passes(cluster: Cluster, helm_run: Alignment) -> None:
+    told = cluster.helm("test", helm_run.name, "-n", helm_run.namespace, "--timeout", "120s")
+    assert "ok: avg-seed0: " in told
+    assert "zero_shot/top1" in told
+
+
+def test_the_runs_own_test_fails_for_a_run_that_has_not_ended(cluster: Cluster, operator: Operator) -> None:
+    """So that its passing means something."""
+    with cluster.namespace("held", credentials=False) as namespace:
+        _install(cluster, namespace, "held", {**_HELD, "test": {"timeoutSeconds": 5, "image": cluster.image}})
+        done = cluster.run("helm", "test", "held", "-n", namespace, "--timeout", "90s", check=False)
+        assert done.returncode
+        assert "FAILED: alignment held has not ended" in done.stdout + done.stderr
+
+
+def test_the_controller_may_do_what_is_said_and_no_more(cluster: Cluster, operator: Operator) -> None:
+    account = f"system:serviceaccount:{operator.namespace}:{operator.release}"
+    listed = cluster.kubectl("auth", "can-i", "--list", "--as", account, "-n", "default")
+    verbs = {
+        line.split()[0]: set(line.rpartition("[")[2].rstrip("] ").split())
+        for line in listed.splitlines()
+        if any(g in line for g in ("captionless.dev", "jobs.batch", "pods ", "secrets"))
+    }
+    assert verbs == {
+        "alignments.captionless.dev": {"get", "list", "watch", "delete"},
+        "alignments.captionless.dev/status": {"get", "patch", "update"},
+        "jobs.batch": {"get", "list", "watch", "create", "delete"},
+        "pods": {"get", "list", "watch"},
+    }
+
+    def may(verb: str, what: str, namespace: str = "default") -> bool:
+        done = cluster.run("kubectl", "auth", "can-i", verb, what, "--as", account, "-n", namespace, check=False)
+        return done.stdout.strip() == "yes"
+
+    for verb, what in (
+        ("create", "jobs"),
+        ("list", "pods"),
+        ("patch", "alignments/status"),
+        ("create", "events.events.k8s.io"),
+    ):
+        assert may(verb, what), f"{verb} {what}"
+    for verb, what in (
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("create", "pods"),
+        ("create", "pods/exec"),
+        ("get", "pods/log"),
+        ("update", "jobs"),
+        ("patch", "jobs"),
+        ("patch", "alignments"),
+        ("update", "alignments"),
+        ("create", "alignments"),
+        ("list", "configmaps"),
+        ("get", "leases"),
+        ("get", "nodes"),
+        ("create", "rolebindings"),
+        ("impersonate", "serviceaccounts"),
+    ):
+        assert not may(verb, what), f"{verb} {what}"
+    assert may("update", "leases/captionless-controller", operator.namespace)
+    assert not may("update", "leases/other", operator.namespace)
+
+
+def test_people_with_the_clusters_roles_may_use_alignments(cluster: Cluster, operator: Operator) -> None:
+    """By aggregation, which a controller of the cluster does a moment after the installation."""
+
+    def may(role: str) -> set[str]:
+        found: dict[str, Any] = cluster.get("clusterrole", role)
+        return {v for r in found["rules"] or () if "captionless.dev" in r.get("apiGroups", ()) for v in r["verbs"]}
+
+    until(lambda: may("view") == {"get", "list", "watch"}, 20, "view to hold for Alignments")
+    until(lambda: {"create", "delete", "get"} <= may("edit"), 20, "edit to hold for Alignments")
+
+
+def test_a_run_is_upgraded_and_holds_to_what_it_is(cluster: Cluster, operator: Operator, tmp_path: Path) -> None:
+    """From one version of the chart to the next; what may change does, and nothing else."""
+    with cluster.namespace("upgrade", credentials=False) as namespace:
+        _install(cluster, namespace, "held", _HELD)
+        run = Alignment(cluster, namespace, "held")
+        first = run.get()
+        _upgrade(cluster, namespace, "held", _next(cluster, "alignment", tmp_path), _HELD)
+        assert run.get()["metadata"]["uid"] == first["metadata"]["uid"]
+        assert run.get()["metadata"]["labels"]["helm.sh/chart"] == "alignment-99.0.0"
+        assert run.get()["metadata"]["generation"] == first["metadata"]["generation"]
+        _upgrade(cluster, namespace, "held", CHARTS / "alignment", {**_HELD, "resources": {"workers": 3}})
+        assert run.get()["spec"]["resources"]["workers"] == 3
+        with pytest.raises(CommandFailed, match=r"spec\.train: Forbidden: cannot be changed"):
+            _upgrade(cluster, namespace, "held", CHARTS / "alignment", {**_HELD, "train": {"steps": 5}})
+        assert run.get()["spec"]["train"]["steps"] != 5
+
+
+def test_the_operator_is_upgraded_while_runs_go_on(cluster: Cluster, operator: Operator, tmp_path: Path) -> None:
+    """Alignments and their Jobs outlive it, and the next controller holds the Lease."""
+    with cluster.namespace("upgrade", credentials=False) as namespace:
+        _install(cluster, namespace, "held", _HELD)
+        run = Alignment(cluster, namespace, "held")
+        run.wait_condition("Suspended", "True", 30)
+        before, pod = run.get()["metadata"]["uid"], operator.pod()
+        operator.install(chart=_next(cluster, "captionless", tmp_path))
+        assert operator.pod() != pod
+        assert run.get()["metadata"]["uid"] == before
+        lease = cluster.get("lease", "captionless-controller", operator.namespace)
+        assert lease["spec"]["holderIdentity"] == operator.pod()
+        told = cluster.get("deployment", operator.release, operator.namespace)["metadata"]["labels"]
+        assert told["helm.sh/chart"] == "captionless-99.0.0"
+
+
+@pytest.fixture
+def second(cluster: Cluster, operator: Operator) -> Iterator[Operator]:
+    """An operator of one namespace beside the first, without the CRD, which is the first's."""
+    with cluster.namespace("second", credentials=False) as namespace:
+        yield Operator(cluster, namespace, "second")
+
+
+def test_an_operator_of_one_namespace_leaves_nothing(cluster: Cluster, second: Operator) -> None:
+    narrow = {
+        "crds.enabled": "false",
+        "watchNamespaces": f"{{{second.namespace}}}",
+        "monitoring.dashboards.enabled": "true",
+    }
+    second.install(*(f"--set={k}={v}" for k, v in narrow.items()))
+    selector = f"app.kubernetes.io/instance={second.release}"
+    assert "Deployment/second-captionless" in _left(cluster, second.namespace, selector)
+    account = f"system:serviceaccount:{second.namespace}:second-captionless"
+    elsewhere = cluster.run("kubectl", "auth", "can-i", "list", "pods", "--as", account, "-n", "default", check=False)
+    assert elsewhere.stdout.strip() == "no"
+    cluster.helm("test", second.release, "-n", second.namespace, "--timeout", "120s")
+    second.uninstall()
+    until(lambda: _left(cluster, second.namespace, selector) == [], 60, "the release's objects to go")
+    assert cluster.get("crd", "alignments.captionless.dev")["metadata"]["name"]
+
+
+def _install(cluster: Cluster, namespace: str, name: str, values: dict[str, Any]) -> None:
+    command = ("helm", "install", name, str(CHARTS / "alignment"), "-n", namespace, "-f", "-")
+    cluster.run(*command, input=yaml.safe_dump(values))
+
+
+def _upgrade(cluster: Cluster, namespace: str, name: str, chart: Path, values: dict[str, Any]) -> None:
+    cluster.run("helm", "upgrade", name, str(chart), "-n", namespace, "-f", "-", input=yaml.safe_dump(values))
+
+
+def _next(cluster: Cluster, chart: str, folder: Path) -> Path:
+    """The chart as a package of a later version."""
+    cluster.helm("package", str(CHARTS / chart), "--version", "99.0.0", "-d", str(folder))
+    return folder / f"{chart}-99.0.0.tgz"
+
+
+def _left(cluster: Cluster, namespace: str, selector: str) -> list[str]:
+    """What discovery finds of a selector: in the namespace, and of the cluster's own kinds."""
+    found = []
+    for scope in (("--namespaced=true", "-n", namespace), ("--namespaced=false",)):
+        kinds = cluster.kubectl("api-resources", "--verbs=list", "-o", "name", scope[0]).split()
+        told = cluster.kubectl("get", ",".join(kinds), "-l", selector, "-o", "json", "--ignore-not-found", *scope[1:])
+        found += [f"{i['kind']}/{i['metadata']['name']}" for i in json.loads(told or '{"items": []}')["items"]]
+    return sorted(found)
