@@ -43,7 +43,7 @@ def _inlined(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
         node = {**definitions[node["$ref"].removeprefix("#/$defs/")], **{k: v for k, v in node.items() if k != "$ref"}}
     # Only a class keeps its title: pydantic makes up the others.
     dropped = ("$defs", "default", "const", "description", *(() if "properties" in node else ("title",)))
-    found = {"description": _described(node)} if _described(node) else {}
+    found: Schema = {"description": _described(node)} if _described(node) else {}
     found |= {k: v for k, v in node.items() if k not in dropped}
     if "const" in node:
         found["enum"] = [node["const"]]
