@@ -136,15 +136,14 @@ def hindrance(
 
 
 def _not_starting(stage: Stage, pods: Iterable[Pod], others_run: bool, now: datetime) -> Cause | None:
-    for pod in pods:
-        if pod.finished or pod.started is not None or pod.end is not None or pod.deleting:
-            continue
-        reason, words = pod.waiting
-        words = " ".join(words.split())
+    idle = [p for p in pods if not (p.finished or p.started or p.end or p.deleting)]
+    for pod in idle:  # a fault first: room may be found, a wrong image will not mend itself
+        reason, words = pod.waiting[0], " ".join(pod.waiting[1].split())
         if reason in _IMAGE:
             return Cause("ImagePullFailed", cut(f"pod {pod.name}: {reason}: {words or 'see pods.image'}"))
-        if reason and reason != "ContainerCreating" and reason != "PodInitializing":
+        if reason not in ("", "ContainerCreating", "PodInitializing"):
             return Cause(reason, cut(f"pod {pod.name}: {words or reason}"))
+    for pod in idle:
         age = now - pod.created if pod.created else timedelta()
         # Shards take turns where there is not room for all; the nodes of a training must be there together.
         if pod.unschedulable and age > UNSCHEDULED and (stage.gang or not others_run):

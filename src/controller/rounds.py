@@ -49,7 +49,7 @@ class Rounds:
         """Goes round until `stop(seconds)`, which waits, says so."""
         listed = time.monotonic()
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scrape") as pool:
-            while not stop(TICK):
+            while True:
                 try:
                     self.tick(pool)
                     if time.monotonic() - listed > LISTING:
@@ -60,6 +60,8 @@ class Rounds:
                     log.warning("%s", error)
                 except Exception:
                     log.exception("a round failed; the next one is in %.0f s", TICK)
+                if stop(TICK):
+                    return
 
     def tick(self, pool: ThreadPoolExecutor) -> None:
         """Reads progress, and has everything looked at that may change by time alone."""
