@@ -27,7 +27,7 @@ _DENIED = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
-INSTALL = "helm install captionless charts/captionless --namespace captionless-system --create-namespace"
+INSTALL = "helm install captionless charts/captionless --namespace captionless --create-namespace"
 
 
 class NotFound(SpecError):
