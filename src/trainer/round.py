@@ -42,11 +42,11 @@ class Round:
 
     ranks: how many are on this node. number: counts the rounds of this supervisor and is shown with the progress; 0:
     there is but one. log: gets the output of torchrun and of the ranks; None: it goes where the supervisor's goes, each
-    line with its rank. grace: seconds that the ranks have to end after `stop`. shown: the file for rank 0's progress.
+    line with its rank. grace: seconds that the ranks have to end after `stop`. shown: a file for rank 0's progress.
     """
 
     def __init__(
-        self, job: Job, ranks: int, place: Place, number: int, log: Path | None, grace: float, shown: str | None
+        self, job: Job, ranks: int, place: Place, number: int, log: Path | None, grace: float, shown: str | None = None
     ) -> None:
         self._job, self._place, self._ranks, self._number = job, place, ranks, number
         self._log, self._grace, self._shown = log, grace, shown

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,7 +32,6 @@ from captionless.trainer.rendezvous import Place, Rendezvous
 from captionless.trainer.round import Round
 
 _ROUNDS = 3
-_LONGEST_PAUSE_SECONDS = 15.0
 _GRACE_SECONDS = 300  # a step and a checkpoint must fit; torchrun's default of 30 is too short for large steps
 _POLL = 0.1
 
@@ -43,18 +43,18 @@ def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
     stderr. SpecError or DataError as a rank of any node reports them, Interrupted when this process was told to stop
     (after a checkpoint), Retryable when ranks ended otherwise, too often in a gang, or nodes were missing too long.
     """
-    with _Signals() as signals, _View() as view:
-        if gang is None:
-            with Round(job, ranks, Place(), 0, log, _GRACE_SECONDS, view.file) as alone:
-                _await(alone, signals, view)
-                error = alone.error(signals.came, "")
-            if error is not None:
-                raise error
-        else:
-            _rounds(job, ranks, gang, signals, view)
+    with _Signals() as signals:
+        if gang is not None:
+            _rounds(job, ranks, gang, signals)
+            return
+        with _View() as view, Round(job, ranks, Place(), 0, log, _GRACE_SECONDS, view.file) as alone:
+            _await(alone, signals, view.show)
+            error = alone.error(signals.came, "")
+        if error is not None:
+            raise error
 
 
-def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals, view: _View) -> None:
+def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals) -> None:
     training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
     number = fruitless = 0
     with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
@@ -62,8 +62,8 @@ def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals, view: _View) ->
             place = rendezvous.place(lambda: signals.came)
             number += 1
             _say(job, f"round {number} as node {place.rank} of {place.nodes}")
-            with Round(job, ranks, place, number, None, gang.grace, view.file) as current:
-                lost = _await(current, signals, view, rendezvous)
+            with Round(job, ranks, place, number, None, gang.grace) as current:
+                lost = _await(current, signals, rendezvous=rendezvous)
                 error, saved, shared = current.error(signals.came, lost), current.saved, current.stopped_together
             if error is None:
                 rendezvous.ended(None)
@@ -74,12 +74,14 @@ def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals, view: _View) ->
             fruitless = 0 if saved else fruitless + 1
             if fruitless == _ROUNDS:
                 raise Retryable(f"{error}; {_ROUNDS} rounds in a row brought no newer checkpoint")
-            pause = min(2.0**fruitless, _LONGEST_PAUSE_SECONDS)
-            _say(job, f"round {number} ended: {error}; the next in {pause:.0f} s")
+            pause = 2**fruitless
+            _say(job, f"round {number} ended: {error}; the next in {pause} s")
             signals.pause(pause)
 
 
-def _await(current: Round, signals: _Signals, view: _View, rendezvous: Rendezvous | None = None) -> str:
+def _await(
+    current: Round, signals: _Signals, show: Callable[[], None] | None = None, rendezvous: Rendezvous | None = None
+) -> str:
     """Until the round has ended, by itself or by us; returns what another node said of its end."""
     stopping, regroup, lost = False, False, ""
     while current.running:
@@ -92,9 +94,9 @@ def _await(current: Round, signals: _Signals, view: _View, rendezvous: Rendezvou
             stopping = True
             current.stop()
         current.check()
-        view.show()
+        if show is not None:
+            show()
         time.sleep(_POLL)
-    view.show()
     return lost
 
 
@@ -142,6 +144,7 @@ class _View:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.show()
         self._stack.__exit__(kind, error, tb)
 
     def show(self) -> None:

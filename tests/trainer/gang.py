@@ -30,18 +30,26 @@ TRAIN: dict[str, Any] = {
     "checkpointEvery": 5,
     "encoder": {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0},
     "optim": {"lr": 5e-3, "warmup": 0.1},
-    "collectiveTimeout": 5,
+    "collectiveTimeout": 8,
 }
 
 
-def prepare(folder: Path, data: Path, nodes: int = 2, resources: dict[str, Any] | None = None, **train: Any) -> Path:
-    """A spec in `folder` that trains on what `synthetic.write` left in `data`, on two ranks."""
+def prepare(
+    folder: Path,
+    data: Path | None,
+    output: str = "",
+    nodes: int = 2,
+    resources: dict[str, Any] | None = None,
+    **train: Any,
+) -> Path:
+    """A spec in `folder` that trains on what `synthetic.write` left in `data`, or on what is at `output` already."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("embed", "similarity"):
-        (folder / name).symlink_to(data / name)
+    if data is not None:
+        for name in ("embed", "similarity"):
+            (folder / name).symlink_to(data / name)
     spec = {
         "name": "tiny",
-        "output": str(folder),
+        "output": output or str(folder),
         "data": {"source": {"kind": "parametric"}},
         "clip": {"model": "captionless-demo"},
         "train": {**TRAIN, **train},
@@ -84,6 +92,7 @@ class Pods:
     """The pods of a training Job, by index."""
 
     spec: Path
+    environ: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -104,7 +113,9 @@ class Pods:
     def start(self, index: int) -> None:
         """Start the pod, or the one that replaces it."""
         environ = {k: v for k, v in os.environ.items() if not k.startswith("CAPTIONLESS_")}
+        environ |= self.environ
         environ |= {environment.RENDEZVOUS: f"127.0.0.1:{self.port}", environment.INDEX: str(index)}
+        environ[environment.PARENT] = str(os.getpid())  # killed tests leave no pods behind
         command = [sys.executable, "-m", "captionless", "train", str(self.spec), "--weights", "i2i", "--seed", "0"]
         with open(self.log(index), "ab") as log:
             self.running[index] = subprocess.Popen(
