@@ -11,6 +11,7 @@
 # Any Debian or Ubuntu with python3 >= 3.11, its venv module and ca-certificates: the official slim images
 # have them, and so has `debootstrap --include=python3-venv,ca-certificates`.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG UV_VERSION=0.13.8
 
 FROM ${BASE_IMAGE} AS base
 # Rendering goes through EGL, which VTK's wheel does not bring.
@@ -19,37 +20,35 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/* /var/log/*.log /var/log/apt
 
-FROM base AS uv
-ARG UV_VERSION=0.13.8
-# The system's certificates, so that an authority of one's own network counts here too.
-ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
-RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --quiet "uv==${UV_VERSION}"
-
-FROM uv AS wheel
-ENV UV_SYSTEM_CERTS=1
-WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
-COPY src src
-RUN --mount=type=cache,target=/root/.cache/uv /opt/uv/bin/uv build --quiet --wheel --out-dir /wheel
-
 FROM base AS dependencies
+ARG UV_VERSION
 ARG REQUIREMENTS=requirements.runtime.lock
 ARG EXTRA_INDEX_URL=""
 COPY ${REQUIREMENTS} /tmp/requirements.lock
-# Bytecode is compiled here, since the pods' root file system is read-only.
-RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,target=/root/.cache/uv \
-    export UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy UV_EXTRA_INDEX_URL="${EXTRA_INDEX_URL}" \
+# Bytecode is compiled here, since the pods' root file system is read-only. The system's certificates are used,
+# so that an authority of one's own network counts too. Without a cache mount uv links what it unpacked, instead
+# of copying gigabytes from another file system.
+RUN python3 -m venv /opt/uv \
+    && /opt/uv/bin/pip install --no-cache-dir --quiet --cert /etc/ssl/certs/ca-certificates.crt "uv==${UV_VERSION}" \
     && python3 -m venv --without-pip /opt/captionless \
-    && /opt/uv/bin/uv pip install --quiet --python /opt/captionless/bin/python --compile-bytecode \
-        --require-hashes --requirement /tmp/requirements.lock \
-    && rm /tmp/requirements.lock
+    && UV_SYSTEM_CERTS=1 UV_EXTRA_INDEX_URL="${EXTRA_INDEX_URL}" /opt/uv/bin/uv pip install --quiet --no-cache \
+        --python /opt/captionless/bin/python --compile-bytecode --require-hashes --requirement /tmp/requirements.lock \
+    && rm -r /opt/uv /tmp/requirements.lock
+
+# The package alone, where the dependencies will be.
+FROM base AS package
+ARG UV_VERSION
+RUN python3 -m venv --without-pip /opt/captionless \
+    && python3 -m venv /opt/uv \
+    && /opt/uv/bin/pip install --no-cache-dir --quiet --cert /etc/ssl/certs/ca-certificates.crt "uv==${UV_VERSION}"
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN UV_SYSTEM_CERTS=1 /opt/uv/bin/uv pip install --quiet --no-cache --python /opt/captionless/bin/python \
+        --compile-bytecode --no-deps .
 
 FROM dependencies AS slim
-RUN --mount=type=bind,from=uv,source=/opt/uv,target=/opt/uv \
-    --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    /opt/uv/bin/uv pip install --quiet --no-cache --offline --python /opt/captionless/bin/python --compile-bytecode \
-        --no-deps /wheel/*.whl
+COPY --from=package /opt/captionless /opt/captionless
 LABEL org.opencontainers.image.title="captionless" \
       org.opencontainers.image.description="Teach a 3D point-cloud encoder to see as CLIP does, without captions." \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -69,8 +68,8 @@ USER 0:0
 # hadolint ignore=DL3008  # as above
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ \
-    && python3 -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
-    || apt-get install -y --no-install-recommends python3-dev \
+    && if ! python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null; then \
+        apt-get install -y --no-install-recommends python3-dev; fi \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/* /var/log/*.log /var/log/apt
 USER 65532:65532
 

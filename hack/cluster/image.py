@@ -1,13 +1,14 @@
 """Images without a registry: built by buildah, handed to containerd.
 
 The base cannot be pulled everywhere, so it is Debian by debootstrap. Between buildah and containerd is an
-OCI layout: a folder of blobs by digest. Only blobs that containerd does not have travel, so a change of
-the code moves kilobytes past gigabytes of dependencies, and what it has is kept once, as a hard link.
+OCI layout: a folder of blobs by digest. Only layers that containerd does not have are in it, so a change of
+the code moves megabytes past gigabytes of dependencies.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -15,13 +16,17 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hack.cluster import layout, processes, tools
-from hack.cluster.steps import Failed, Log, Step
+from hack.cluster.steps import CACHED, Failed, Log, Step
 
 _BASE = "localhost/debian-python:bookworm"
 _PACKAGES = ("ca-certificates", "python3", "python3-venv")
 _LAYOUT = layout.CACHE / "oci"
+_LAYERS = layout.CACHE / "layers.json"
+_STORE = layout.CONTAINERD_ROOT / "io.containerd.content.v1.content/blobs/sha256"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _NEEDED = 20 * 2**30
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -45,8 +50,7 @@ def space(log: Log) -> None:
     """Refuses to begin what would fill the disk: the dependencies exist as layer, blob and snapshot."""
     layout.CACHE.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(layout.CACHE).free
-    have = sum(f.stat().st_size for f in _LAYOUT.glob("blobs/sha256/*")) if _LAYOUT.exists() else 0
-    if not have and free < _NEEDED:
+    if not _known() and free < _NEEDED:
         raise Failed(
             f"{layout.CACHE}: the image needs {_NEEDED >> 30} GB free, and there are {free >> 30}; "
             "free some or set CAPTIONLESS_CLUSTER_CACHE to another disk"
@@ -57,7 +61,7 @@ def base(log: Log) -> None:
     """Debian with Python as an image: what `python:slim` is where images can be pulled."""
     name = f"{_BASE}-{tools.digest(*_PACKAGES)}"
     if _has(name):
-        log.note = "cached"
+        log.note = CACHED
         return
     with tempfile.TemporaryDirectory(dir=layout.CACHE) as scratch:
         root = Path(scratch) / "root"
@@ -73,6 +77,7 @@ def base(log: Log) -> None:
 
 def build(log: Log) -> None:
     """The project's image, from the repository's Dockerfile; unchanged layers are taken from buildah's store."""
+    _buildah(log, "rm", "--all")  # what an interrupted build left
     volumes = [f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if _CERTIFICATES.exists() else []
     _buildah(
         log, "bud", "--layers", "--network", "host", "--target", "slim", "--tag", layout.IMAGE,
@@ -82,70 +87,68 @@ def build(log: Log) -> None:
 
 
 def export(log: Log) -> None:
-    """The image as blobs; the dependencies' layer is compressed once."""
-    _buildah(
-        log, "push", "--quiet", "--format", "oci", "--compression-format", "zstd", "--compression-level", "1",
-        layout.IMAGE, f"oci:{_LAYOUT}:dev",
-    )  # fmt: skip
+    """The image in an OCI layout, its layers compressed, without those that containerd has.
+
+    buildah takes a file named by a layer's uncompressed digest for that layer and does not write it again.
+    So an empty file stands for each layer that containerd has, and in the manifest its place is then given
+    to what that layer was compressed to when it was brought.
+    """
+    shutil.rmtree(_LAYOUT, ignore_errors=True)
+    (_LAYOUT / "blobs/sha256").mkdir(parents=True)
+    known = {plain: layer for plain, layer in _known().items() if _STORE.joinpath(_hex(layer["digest"])).exists()}
+    for plain in known:
+        _blob(plain).touch()
+    compression = ("--compression-format", "zstd", "--compression-level", "1")
+    _buildah(log, "push", "--quiet", "--format", "oci", *compression, layout.IMAGE, f"oci:{_LAYOUT}:dev")
+    index = json.loads((_LAYOUT / "index.json").read_bytes())
+    manifest = json.loads(_blob(index["manifests"][0]["digest"]).read_bytes())
+    plain_digests = json.loads(_blob(manifest["config"]["digest"]).read_bytes())["rootfs"]["diff_ids"]
+    layers = [known.get(layer["digest"], layer) for layer in manifest["layers"]]
+    body = json.dumps({**manifest, "layers": layers}).encode()
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    _blob(digest).write_bytes(body)
+    described = {"mediaType": _MANIFEST, "digest": digest, "size": len(body)}
+    named = {**described, "annotations": {"io.containerd.image.name": layout.IMAGE}}
+    (_LAYOUT / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    _LAYERS.write_text(json.dumps(dict(zip(plain_digests, layers, strict=True))))
 
 
 def bring(log: Log) -> None:
-    """Hands containerd the blobs that it does not have and names the image."""
-    index = json.loads((_LAYOUT / "index.json").read_bytes())
-    manifest = index["manifests"][-1]
-    manifest.setdefault("annotations", {})["io.containerd.image.name"] = layout.IMAGE
-    wanted = [manifest, *_content(manifest)]
-    have = set(ctr("content", "list", "--quiet"))
-    process = subprocess.Popen(
-        [*_CTR, "images", "import", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    moved = 0
-    try:
-        with tarfile.open(fileobj=process.stdin, mode="w|") as tar:
-            _add(tar, "oci-layout", (_LAYOUT / "oci-layout").read_bytes())
-            for blob in wanted:
-                # Manifest and configuration always travel: the importer reads them first.
-                if blob["digest"] not in have or blob["size"] < 2**20:
-                    tar.add(_blob(blob["digest"]), arcname=f"blobs/{blob['digest'].replace(':', '/')}")
-                    moved += blob["size"]
-            _add(tar, "index.json", json.dumps({**index, "manifests": [manifest]}).encode())
-        process.stdin.close()
-    except BrokenPipeError:
-        pass
-    said = process.stdout.read().decode()
-    if process.wait():
-        raise Failed(f"containerd did not take the image: {said.strip()}")
+    """Hands containerd the blobs that it does not have, and names the image."""
+    manifest = json.loads((_LAYOUT / "index.json").read_bytes())["manifests"][0]["digest"]
+    content = json.loads(_blob(manifest).read_bytes())
+    wanted = [manifest, content["config"]["digest"], *(layer["digest"] for layer in content["layers"])]
+    blobs = [_blob(digest) for digest in wanted if _blob(digest).exists()]
+    files = [_LAYOUT / "oci-layout", *blobs, _LAYOUT / "index.json"]
+    with subprocess.Popen([*_CTR, "images", "import", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as importer:
+        assert importer.stdin is not None
+        assert importer.stderr is not None
+        with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=importer.stdin, mode="w|") as tar:
+            for file in files:
+                tar.add(file, arcname=str(file.relative_to(_LAYOUT)))
+        with contextlib.suppress(BrokenPipeError):
+            importer.stdin.close()
+        said = importer.stderr.read().decode().strip()
+    if importer.returncode:
+        raise Failed(f"containerd did not take the image: {said}")
+    moved = sum(file.stat().st_size for file in blobs)
     log.note = f"{layout.IMAGE}, {moved / 1e6:.1f} MB moved"
-    _tidy({b["digest"] for b in wanted})
+    shutil.rmtree(_LAYOUT)
+    if moved > 2**30:  # the dependencies changed: what buildah keeps of the former ones is gigabytes
+        _buildah(log, "rmi", "--prune", "--force")
 
 
-def _content(manifest: dict[str, str]) -> list[dict[str, object]]:
-    document = json.loads(_blob(manifest["digest"]).read_bytes())
-    return [document["config"], *document["layers"]]
+def _known() -> dict[str, dict[str, Any]]:
+    """What each layer of the last image was compressed to, by its uncompressed digest."""
+    return dict(json.loads(_LAYERS.read_text())) if _LAYERS.exists() else {}
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
 
 
 def _blob(digest: str) -> Path:
-    return _LAYOUT / "blobs" / digest.replace(":", "/")
-
-
-def _add(tar: tarfile.TarFile, name: str, body: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(body)
-    tar.addfile(entry, io.BytesIO(body))
-
-
-def _tidy(current: set[str]) -> None:
-    """Drops blobs of images that were, and keeps what containerd has too as one file."""
-    store = layout.CONTAINERD_ROOT / "io.containerd.content.v1.content/blobs/sha256"
-    for blob in (_LAYOUT / "blobs/sha256").iterdir():
-        twin = store / blob.name
-        if f"sha256:{blob.name}" not in current:
-            blob.unlink()
-        elif twin.exists() and not twin.samefile(blob):
-            blob.unlink()
-            blob.hardlink_to(twin)
+    return _LAYOUT / "blobs/sha256" / _hex(digest)
 
 
 _CTR = ("ctr", "--address", str(layout.CONTAINERD_SOCKET), "--namespace", "k8s.io")

@@ -36,6 +36,8 @@ S3_BACKEND = "127.0.0.1:17070"
 S3_IN_CLUSTER = "http://s3.storage:7070"
 S3_ACCESS_KEY = "captionless"
 S3_SECRET_KEY = "captionless-test-secret"  # of this machine's own test server
+S3_DENIED_KEY = "stranger"  # a user who exists and may do nothing
+S3_DENIED_SECRET = "stranger-test-secret"
 S3_REGION = "us-east-1"
 S3_BUCKET = "captionless"
 TOXIPROXY = "127.0.0.1:18474"
@@ -48,7 +50,8 @@ CACHE = Path(os.environ.get("CAPTIONLESS_CLUSTER_CACHE") or Path.home() / ".cach
 # Containers' root is kept with the cache, so that images outlive `down`.
 CONTAINERD_ROOT = CACHE / "containerd"
 BUILDAH = CACHE / "buildah"
-RUN = Path("/run/captionless-cluster")
+# Where /run is memory, as systemd has it, a folder on disk is the better place.
+RUN = Path(os.environ.get("CAPTIONLESS_CLUSTER_RUN") or "/run/captionless-cluster")
 BIN = RUN / "bin"
 CERTS = RUN / "pki"
 CONFIG = RUN / "config"

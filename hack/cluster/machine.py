@@ -28,7 +28,7 @@ def prepare(log: Log) -> None:
     if os.geteuid() != 0:
         raise Failed("the node is made of the machine's own network and cgroups: run as root")
     stamp = layout.RUN / "made-from"
-    made_from = tools.digest(_TEMPLATES, *(tools.go_folder(b).name for b in tools.BINARIES), str(_settings()))
+    made_from = tools.digest(_TEMPLATES, *_binaries(), str(_settings()))
     if layout.RUN.exists() and (not stamp.exists() or stamp.read_text() != made_from):
         log.note = "made anew"
         give_back()
@@ -54,6 +54,11 @@ def _settings() -> dict[str, str]:
     """What the templates may name: the constants of the layout, and the image that holds a pod's namespaces."""
     constants = {k: str(v) for k, v in vars(layout).items() if k.isupper()}
     return {**constants, "PAUSE_IMAGE": tools.image_name(tools.binary("pause"))}
+
+
+def _binaries() -> list[str]:
+    """What the node runs; another version of a tool beside it is no reason to make it anew."""
+    return [tools.go_folder(tools.binary(name)).name for name in tools.NODE_BINARIES]
 
 
 def _cgroups() -> list[Path]:

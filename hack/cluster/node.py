@@ -8,6 +8,7 @@ is in the run folder, and the kubelet takes up the pods that it finds.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import urllib.error
@@ -215,19 +216,31 @@ def _dns() -> Callable[[Log], None]:
     )
 
 
-def _versitygw() -> Callable[[Log], None]:
-    return _component(
+def _versitygw(log: Log) -> None:
+    """The S3 server, with a user who may do nothing: for tests of denied access."""
+    users = layout.RUN / "s3-users"
+    users.mkdir(exist_ok=True)
+    program, credentials = layout.BIN / "versitygw", (layout.S3_ACCESS_KEY, layout.S3_SECRET_KEY)
+    serve = _component(
         "versitygw",
-        layout.BIN / "versitygw",
+        program,
         "--port",
         layout.S3_BACKEND,
+        "--iam-dir",
+        users,
         "--quiet",
         "posix",
         layout.S3_DATA,
         ready=lambda: _answers(f"http://{layout.S3_BACKEND}"),
-        ROOT_ACCESS_KEY=layout.S3_ACCESS_KEY,
-        ROOT_SECRET_KEY=layout.S3_SECRET_KEY,
+        **dict(zip(("ROOT_ACCESS_KEY", "ROOT_SECRET_KEY"), credentials, strict=True)),
     )
+    serve(log)
+    admin = (program, "admin", "--endpoint-url", f"http://{layout.S3_BACKEND}")
+    keys = {**os.environ, **dict(zip(("ADMIN_ACCESS_KEY", "ADMIN_SECRET_KEY"), credentials, strict=True))}
+    listed = subprocess.run([*admin, "list-users"], env=keys, capture_output=True, text=True).stdout
+    if layout.S3_DENIED_KEY not in listed.split():
+        stranger = ("--access", layout.S3_DENIED_KEY, "--secret", layout.S3_DENIED_SECRET, "--role", "user")
+        log.run(*admin, "create-user", *stranger, env=keys)
 
 
 def _s3(log: Log) -> None:
@@ -299,7 +312,7 @@ def steps() -> list[Step]:
         Step("kube-proxy", _proxy(), ("kubelet",)),
         Step("objects", _objects, ("apiserver",)),
         Step("dns", _dns(), ("objects",)),
-        Step("versitygw", _versitygw(), ("machine",)),
+        Step("versitygw", _versitygw, ("machine",)),
         Step("s3", _s3, ("versitygw",)),
         Step("prometheus", _prometheus(), ("apiserver",)),
         Step("pushgateway", _pushgateway(), ("machine",)),
@@ -331,6 +344,8 @@ def environment() -> dict[str, str]:
         "CAPTIONLESS_TEST_IMAGE": layout.IMAGE,
         "CAPTIONLESS_TEST_BUCKET": layout.S3_BUCKET,
         "CAPTIONLESS_TEST_S3_IN_CLUSTER": layout.S3_IN_CLUSTER,
+        "CAPTIONLESS_TEST_DENIED_KEY": layout.S3_DENIED_KEY,
+        "CAPTIONLESS_TEST_DENIED_SECRET": layout.S3_DENIED_SECRET,
         "CAPTIONLESS_TEST_TOXIPROXY": f"http://{layout.TOXIPROXY}",
         "CAPTIONLESS_TEST_PROMETHEUS": layout.PROMETHEUS,
         "CAPTIONLESS_TEST_PROMETHEUS_RULES": str(layout.RULES),

@@ -41,7 +41,8 @@ def running(name: str) -> int | None:
         noted = json.loads((_PIDS / name).read_text())
     except (OSError, ValueError):
         return None
-    return int(noted["pid"]) if began(noted["pid"]) == noted["began"] else None
+    now = began(noted["pid"])
+    return int(noted["pid"]) if now is not None and now == noted["began"] else None
 
 
 def noted() -> list[str]:

@@ -15,6 +15,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+CACHED = "cached"
+"""The note of a step that had nothing to do."""
+
 
 class Failed(Exception):
     """A step or a command that did not do its work, told in a line or with the end of its log."""
@@ -119,18 +122,19 @@ def run(steps: Sequence[Step], logs: Path) -> list[Took]:
                 result = future.result()
                 took.append(result)
                 done.add(step.name)
-                shown = f"  {result.note}" if result.note else ""
-                print(f"  {step.name:<22}{result.seconds:8.1f} s{shown}", file=sys.stderr, flush=True)
+                if result.note != CACHED:
+                    print(
+                        f"  {step.name:<22}{result.seconds:8.1f} s  {result.note}".rstrip(), file=sys.stderr, flush=True
+                    )
     if failure is not None:
         raise failure
     return took
 
 
 def table(took: Sequence[Took]) -> str:
-    """The steps in the order they began, with seconds since the start and of their own, longest first marked."""
+    """The steps that had something to do, in the order they began, with seconds since the start and of their own."""
     total = max((t.began + t.seconds for t in took), default=0.0)
-    rows = [f"{'step':<22}{'began':>9}{'took':>9}"]
-    rows += [
-        f"{t.name:<22}{t.began:8.1f}s{t.seconds:8.1f}s  {t.note}".rstrip() for t in sorted(took, key=lambda t: t.began)
-    ]
-    return "\n".join([*rows, f"{'in all':<22}{'':9}{total:8.1f}s"])
+    worked = sorted((t for t in took if t.note != CACHED), key=lambda t: t.began)
+    rows = [f"{t.name:<22}{t.began:8.1f}s{t.seconds:8.1f}s  {t.note}".rstrip() for t in worked]
+    summary = f"{'in all':<22}{'':9}{total:8.1f}s  {len(took) - len(worked)} steps cached"
+    return "\n".join([f"{'step':<22}{'began':>9}{'took':>9}", *rows, summary])

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hack.cluster import layout, schemas
-from hack.cluster.steps import Failed, Log, Step
+from hack.cluster.steps import CACHED, Failed, Log, Step
 
 PACKAGES = (
     "containerd", "runc", "containernetworking-plugins", "iptables", "conntrack", "socat", "iproute2", "openssl",
@@ -103,7 +103,7 @@ def build(binary: Go) -> Callable[[Log], None]:
     def action(log: Log) -> None:
         folder = go_folder(binary)
         if folder.exists():
-            log.note = "cached"
+            log.note = CACHED
             return
         if shutil.which("go") is None:
             raise Failed("the cluster's tools are built with Go 1.26 or newer, which is not in PATH")
@@ -136,15 +136,16 @@ def packages(log: Log) -> None:
         if ours:
             policy.write_text("#!/bin/sh\nexit 101\n")
             policy.chmod(0o755)
+        apt = ("apt-get", "-o", "DPkg::Lock::Timeout=300")
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         try:
-            log.run("apt-get", "update", "-qq", env=quiet)
-            log.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, env=quiet)
+            log.run(*apt, "update", "-qq", env=quiet)
+            log.run(*apt, "install", "-y", "-qq", "--no-install-recommends", *missing, env=quiet)
         finally:
             if ours:
                 policy.unlink()
     else:
-        log.note = "cached"
+        log.note = CACHED
 
 
 def linters_folder() -> Path:
@@ -154,7 +155,7 @@ def linters_folder() -> Path:
 def linters(log: Log) -> None:
     """checkov, hadolint, yamllint and kubernetes-validate in an environment of their own: their pins are not ours."""
     if (folder := linters_folder()).exists():
-        log.note = "cached"
+        log.note = CACHED
         return
     with whole(folder) as scratch:
         log.run("python3", "-m", "venv", scratch / "venv")
@@ -195,7 +196,7 @@ def crds_folder() -> Path:
 def crds(log: Log) -> None:
     """Manifests of others: JobSet's controller with its CRD, and the CRDs of prometheus-operator's monitors."""
     if (folder := crds_folder()).exists():
-        log.note = "cached"
+        log.note = CACHED
         return
     kubectl = go_folder(BINARIES[0]) / "kubectl"
     with whole(folder) as scratch, tempfile.TemporaryDirectory() as overlay:
@@ -218,7 +219,7 @@ def schema_folder(version: str) -> Path:
 def kubernetes_schemas(version: str) -> Callable[[Log], None]:
     def action(log: Log) -> None:
         if (folder := schema_folder(version)).exists():
-            log.note = "cached"
+            log.note = CACHED
             return
         swagger = module("k8s.io/kubernetes", version) / "api/openapi-spec/swagger.json"
         with whole(folder) as scratch:
@@ -233,7 +234,7 @@ def crd_schemas_folder() -> Path:
 
 def crd_schemas(log: Log) -> None:
     if (folder := crd_schemas_folder()).exists():
-        log.note = "cached"
+        log.note = CACHED
         return
     with whole(folder) as scratch:
         for file in sorted(crds_folder().glob("*.yaml")):
@@ -257,7 +258,7 @@ def helm_plugins_folder() -> Path:
 
 def helm_plugins(log: Log) -> None:
     if (folder := helm_plugins_folder()).exists():
-        log.note = "cached"
+        log.note = CACHED
         return
     with whole(folder) as scratch:
         (scratch / "unittest").mkdir()
