@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
 from kubernetes import client, config
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
+from captionless import __version__
 from captionless.controller import handlers, health, metrics
 from captionless.controller.cache import Cache
 from captionless.controller.cluster import ApiCluster, Cluster, Conflict, NotFound, Refused, Unavailable
@@ -121,6 +122,7 @@ def _work(
     api: client.ApiClient,
 ) -> None:
     cache, queue = Cache(), WorkQueue[Key]()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     counted = metrics.Metrics(registry)
     counted.queue.set_function(lambda: len(queue))
@@ -211,7 +213,9 @@ def _connect() -> client.ApiClient:
     given = client.Configuration.get_default_copy()
     given.connection_pool_maxsize = 2 * WORKERS
     given.retries = False
-    return client.ApiClient(given)
+    api = client.ApiClient(given)
+    api.user_agent = f"captionless-controller/{__version__}"
+    return api
 
 
 def _interrupted(number: int, frame: object) -> NoReturn:
