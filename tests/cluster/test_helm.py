@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ def test_the_operators_own_test_passes(cluster: Cluster, operator: Operator) -> 
 
 
 def test_the_runs_own_test_passes(cluster: Cluster, helm_run: Alignment) -> None:
-    told = cluster.helm("test", helm_run.name, "-n", helm_run.namespace, "--timeout", "120s")
+    release, namespace = helm_run.name, helm_run.namespace
+    image = f"--set=test.image={cluster.image}"  # not a release that could be pulled
+    cluster.helm("upgrade", release, str(CHARTS / "alignment"), "-n", namespace, "--reuse-values", image)
+    told = cluster.helm("test", release, "-n", namespace, "--timeout", "120s")
     assert "ok: avg-seed0: " in told
     assert "zero_shot/top1" in told
 
@@ -156,6 +160,34 @@ def test_an_operator_of_one_namespace_leaves_nothing(cluster: Cluster, second: O
     second.uninstall()
     until(lambda: _left(cluster, second.namespace, selector) == [], 60, "the release's objects to go")
     assert cluster.get("crd", "alignments.captionless.dev")["metadata"]["name"]
+
+
+def test_the_crd_stays_or_goes_as_told(cluster: Cluster, tmp_path: Path) -> None:
+    """On a copy of the chart for another API group, so that the cluster's Alignments are in no danger."""
+    copy, group, crd = tmp_path / "captionless", "captionless.example", "alignments.captionless.example"
+    shutil.copytree(CHARTS / "captionless", copy)
+    template = copy / "templates" / "crd.yaml"
+    template.write_text(template.read_text().replace("captionless.dev", group))
+
+    def install(keep: str) -> None:
+        cluster.helm("install", "copy", str(copy), "-n", namespace, f"--set=crds.keep={keep}")
+
+    def there() -> bool:
+        return bool(cluster.kubectl("get", "crd", crd, "--ignore-not-found"))
+
+    with cluster.namespace("crd", credentials=False) as namespace:
+        install("true")
+        cluster.helm("uninstall", "copy", "-n", namespace)
+        assert there()
+        selector = "app.kubernetes.io/instance=copy"
+        until(
+            lambda: _left(cluster, namespace, selector) == [f"CustomResourceDefinition/{crd}"],
+            60,
+            "all but the CRD to go",
+        )
+        install("false")  # takes the CRD over again
+        cluster.helm("uninstall", "copy", "-n", namespace, "--wait")
+        until(lambda: not there(), 30, "the CRD to go")
 
 
 def _install(cluster: Cluster, namespace: str, name: str, values: dict[str, Any]) -> None:
