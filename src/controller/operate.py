@@ -15,13 +15,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from kubernetes import client, config
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
@@ -36,7 +35,7 @@ from captionless.controller.observe import Key
 from captionless.controller.reconcile import NameTaken, Reconciler
 from captionless.controller.rounds import Rounds
 from captionless.controller.workqueue import WorkQueue
-from captionless.errors import Interrupted, Retryable, SpecError
+from captionless.errors import Retryable, SpecError
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +94,8 @@ def _port(name: str, default: int) -> int:
 
 def operate(settings: Settings) -> None:
     """Runs until SIGTERM. SpecError without access to a cluster, Retryable without the CRD."""
-    logging.getLogger().setLevel(settings.log_level)
+    logging.getLogger("captionless").setLevel(settings.log_level)
     logging.getLogger("kopf").setLevel("WARNING" if settings.log_level == "INFO" else settings.log_level)
-    signal.signal(signal.SIGTERM, _interrupted)
     api = _connect()
     quick = ApiCluster(api, timeout=(2.0, 3.0), tries=1)
     lease = Lease(quick, settings.namespace, settings.identity)
@@ -216,7 +214,3 @@ def _connect() -> client.ApiClient:
     api = client.ApiClient(given)
     api.user_agent = f"captionless-controller/{__version__}"
     return api
-
-
-def _interrupted(number: int, frame: object) -> NoReturn:
-    raise Interrupted(f"stopped by {signal.Signals(number).name}")
