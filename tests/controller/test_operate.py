@@ -1,0 +1,197 @@
+"""Settings, what the watches bring, and what is looked at by the clock."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from captionless.controller import operate, rounds
+from captionless.controller.cache import Cache
+from captionless.controller.cluster import MANAGED, Conflict, NotFound, Refused, Unavailable
+from captionless.controller.handlers import WATCHED, registry, settings, take_in
+from captionless.controller.observe import Key, Observed, written
+from captionless.controller.operate import Settings
+from captionless.controller.rounds import Rounds, working
+from captionless.controller.workqueue import WorkQueue
+from captionless.errors import Retryable, SpecError
+from tests.controller.seen import ago, alignment, pod, reading, workload
+from tests.controller.world import KEY, Controller, World
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name in ("CAPTIONLESS_IMAGE", "CAPTIONLESS_WATCH_NAMESPACES", "POD_NAME", "POD_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, CAPTIONLESS_IMAGE="i:1", CAPTIONLESS_WATCH_NAMESPACES="a, b,", POD_NAME="p")
+    found = Settings.read()
+    assert (found.image, found.namespaces, found.identity, found.namespace) == ("i:1", ("a", "b"), "p", "default")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("CAPTIONLESS_IMAGE", "", "CAPTIONLESS_IMAGE is not set"),
+        ("CAPTIONLESS_LOG_LEVEL", "loud", "'LOUD' is not one of"),
+        ("CAPTIONLESS_HEALTH_PORT", "80x", "'80x' is not a port"),
+    ],
+)
+def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+    environment(monkeypatch, CAPTIONLESS_IMAGE="i:1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SpecError, match=told):
+        Settings.read()
+
+
+def test_the_crd_is_needed_and_jobsets_are_not() -> None:
+    class Listing:
+        def __init__(self, **wrong: Exception):
+            self.wrong = wrong
+
+        def list(self, kind: str) -> Iterator[dict[str, Any]]:
+            if kind in self.wrong:
+                raise self.wrong[kind]
+            return iter(())
+
+    kinds = operate._kinds
+    assert kinds(Listing()) == ("JobSet", "Job", "Pod", "Alignment")  # type: ignore[arg-type]
+    assert kinds(Listing(JobSet=NotFound("x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
+    assert kinds(Listing(JobSet=Refused("Forbidden", "x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
+    with pytest.raises(Retryable, match="CRD"):
+        kinds(Listing(Alignment=NotFound("x")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (Conflict("x"), "DEBUG"),
+        (Unavailable("x"), "WARNING"),
+        (Refused("Forbidden", "x"), "WARNING"),
+        (KeyError("x"), "ERROR"),
+    ],
+)
+def test_a_worker_tries_again_what_failed_and_goes_on(
+    error: Exception, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    queue = WorkQueue[Key]()
+    seen: list[Key] = []
+
+    class Failing:
+        def reconcile(self, key: Key) -> None:
+            seen.append(key)
+            if len(seen) == 3:
+                queue.stop()
+            if key == ("lab", "bad"):
+                raise error
+
+    queue.add(("lab", "bad"))
+    queue.add(("lab", "good"))
+    counted = operate.metrics.Metrics(operate.CollectorRegistry())
+    operate._worker(Failing(), queue, counted)  # type: ignore[arg-type]
+    assert seen == [("lab", "bad"), ("lab", "good"), ("lab", "bad")]
+    assert logging.getLevelName(caplog.records[0].levelno) == level
+    assert "lab/bad" in caplog.text
+
+
+def test_kopf_keeps_nothing_in_the_objects() -> None:
+    """Handlers of changes, daemons and timers would write annotations and finalizers."""
+    found = registry(Cache(), WorkQueue(), tuple(WATCHED))
+    assert len(found._watching.get_all_handlers()) == len(WATCHED)
+    assert not found._changing.get_all_handlers()
+    assert not found._spawning.get_all_handlers()
+    assert not found._indexing.get_all_handlers()
+    kept = settings(tuple(WATCHED))
+    assert not kept.posting.enabled
+    assert kept.scanning.disabled
+    assert list(kept.watching.label_selectors.values()) == [MANAGED] * (len(WATCHED) - 1)
+
+
+def test_events_of_watches_reach_the_queue_only_with_news() -> None:
+    world, cache, queue = World(), Cache(), WorkQueue[Key]()
+    found = world.align()
+    take_in(cache, queue, None, found)
+    assert queue.get() == KEY
+    queue.done(KEY)
+    take_in(cache, queue, "MODIFIED", found)
+    assert len(queue) == 0
+    take_in(cache, queue, "DELETED", found)
+    assert len(queue) == 1
+    assert cache.observed(KEY) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Observed(alignment(), (workload(),)), True),
+        (Observed(alignment(), (workload(suspended=True),)), False),
+        (Observed(alignment(), (workload(deleting=True),)), True),
+        (Observed(alignment(), (workload(complete=True, ended=ago(3600)),)), False),
+        (Observed(alignment(), (), (pod(),)), True),
+        (Observed(alignment()), False),
+        (Observed(alignment({"completionTime": written(ago(1))}), (workload(),)), False),
+    ],
+)
+def test_only_what_may_change_by_time_is_looked_at(seen: Observed, expected: bool) -> None:
+    assert working(seen) is expected
+
+
+def test_what_has_just_ended_is_looked_at_until_its_last_word_is_known() -> None:
+    ended = replace(workload(complete=True), ended=rounds.now())
+    assert working(Observed(alignment(), (ended,)))
+
+
+def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.align()
+    world.align("queued", queue="q")
+    controller = Controller(world)
+    controller.work()
+    for job in world.live():
+        if not job["spec"].get("suspend"):
+            world.start(job)
+    controller.see()
+    asked: list[str] = []
+
+    def scrape(pods: Any, pool: Any) -> dict[str, Any]:
+        found = {p.uid: reading(1, 2, 0) for p in pods}
+        asked.extend(found)
+        return found
+
+    monkeypatch.setattr(rounds, "scrape", scrape)
+    queue = WorkQueue[Key]()
+    found = Rounds(world, controller.cache, queue, ("Job", "Pod", "Alignment"))
+    with ThreadPoolExecutor(1) as pool:
+        found.tick(pool)
+    assert len(asked) == 3, "two shards of pack, and landmarks"
+    keys = {queue.get() for _ in range(len(queue))}
+    assert KEY in keys
+    assert ("lab", "queued") not in keys
+    seen = controller.cache.observed(KEY)
+    assert seen is not None
+    assert len(seen.readings) == 3
+
+
+def test_a_listing_finds_what_the_watches_missed() -> None:
+    world = World()
+    world.align()
+    controller = Controller(world)
+    controller.work()
+    queue = WorkQueue[Key]()
+    found = Rounds(world, controller.cache, queue, ("Job", "Pod", "Alignment"))
+    time.sleep(0.01)
+    del world.objects[("Job", "lab", "shapes-pack-1")]
+    found.list_all()
+    assert queue.get() == KEY
+    seen = controller.cache.observed(KEY)
+    assert seen is not None
+    assert {w.name for w in seen.workloads} == {"shapes-landmarks-1"}
