@@ -35,8 +35,16 @@ class Feed:
         return self
 
     def thread(self, target: Callable[..., None], *given: Any) -> threading.Thread:
-        """Starts something beside the loop, which must end when the cluster's watches are stopped."""
-        made = threading.Thread(target=target, args=given, daemon=True)
+        """Starts something beside the loop, which must end when the cluster's watches are stopped; its error is raised
+        in the loop."""
+
+        def guarded() -> None:
+            try:
+                target(*given)
+            except BaseException as error:
+                self._queue.put(error)
+
+        made = threading.Thread(target=guarded, daemon=True)
         self._threads.append(made)
         made.start()
         return made
@@ -58,8 +66,5 @@ class Feed:
             yield found
 
     def _pump(self, name: str, source: Snapshots) -> None:
-        try:
-            for snapshot in source:
-                self._queue.put((name, snapshot))
-        except BaseException as error:
-            self._queue.put(error)
+        for snapshot in source:
+            self._queue.put((name, snapshot))

@@ -173,9 +173,8 @@ def _print(cluster: Cluster, one: Pod, printer: Printer, tail: int | None) -> No
             printed = True
     except (NotFound, SpecError, Unreachable) as error:
         # Gone, not begun (400), or on a node that does not answer (500): the pod itself may say more.
-        _note(f"no log of pod {one.name}: {error}")
-    if one.waiting[0] or one.unschedulable:
-        _note(f"pod {one.name} waits: {one.unschedulable or ': '.join(filter(None, one.waiting))}")
+        waits = one.unschedulable or ": ".join(filter(None, one.waiting))
+        _note(f"pod {one.name} waits: {waits}" if waits else f"no log of pod {one.name}: {error}")
     if one.end is not None and one.end.exit_code:
         told = one.end.ending.message if one.end.ending is not None and not printed else ""
         why = "; ".join(told.splitlines()) or one.end.reason.removeprefix("Error")

@@ -6,10 +6,11 @@ about the newest generation and the newest request for a retry.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from captionless.client.access import NotFound
+from captionless.client.access import Denied, NotFound
 from captionless.client.cluster import Cluster, Object
 from captionless.controller import record
 from captionless.controller.causes import newest
@@ -111,7 +112,9 @@ def find(cluster: Cluster, name: str) -> Run:
     try:
         return Run(cluster.get(KIND, name))
     except NotFound:
-        known = sorted(o["metadata"]["name"] for o in cluster.list(KIND))
+        known: list[str] = []
+        with suppress(Denied):  # who may look at this one may not see the others
+            known = sorted(o["metadata"]["name"] for o in cluster.list(KIND))
         there = f" (there are: {', '.join(known[:10])})" if known else ""
         raise NotFound(
             f'no alignment "{name}" in namespace {cluster.namespace}{did_you_mean(name, known)}{there}'

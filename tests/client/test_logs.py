@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from captionless.client import logs
@@ -172,3 +176,30 @@ def test_who_may_not_read_logs_is_told_why(server: Server) -> None:
     ended = k8s("logs", "demo")
     assert ended.code == 64
     assert ended.error == "no permission: ann may not list pods in namespace lab; ask for a role that allows it"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(server: Server) -> None:
+    server.put(running(stage("embed", "Running")))
+    server.put(pod("embed", 0))
+    server.say("demo-embed-1-0-a", "one", "two")
+    command = [sys.executable, "-m", "captionless", "k8s", "logs", "demo", "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "[embed/0] one\n"
+        following.stdout.close()
+        server.say("demo-embed-1-0-a", *(f"line {i}" for i in range(3, 60)))
+        assert following.stderr is not None
+        assert following.stderr.read() == ""
+
+
+def test_interrupted_it_says_that_the_run_goes_on(server: Server) -> None:
+    server.put(running(stage("embed", "Running")))
+    server.put(pod("embed", 0))
+    server.say("demo-embed-1-0-a", "one")
+    command = [sys.executable, "-m", "captionless", "k8s", "logs", "demo", "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "[embed/0] one\n"
+        following.send_signal(signal.SIGINT)
+        _, err = following.communicate(timeout=20)
+    assert (following.returncode, err) == (75, "captionless: no longer following; demo goes on\n")
