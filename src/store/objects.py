@@ -47,7 +47,6 @@ _PASSING_CODES = {"SlowDown", "RequestTimeout", "Throttling", "OperationAborted"
 _PASSING_ERRNO = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT}
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"}
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-_WRONG_CODES = {"AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidBucketName"}
 _WRONG = {"ParamValidationError", "InvalidRegionError", "SSLCertVerificationError"}
 
 _S3_RETRIES = 2
@@ -104,12 +103,12 @@ def _told(url: str, error: BaseException) -> BaseException | None:
     if code == "NoSuchBucket":
         bucket = url.partition("://")[2].partition("/")[0]
         return SpecError(f"{url}: the bucket {bucket!r} does not exist; create it or correct the URL")
-    if names & _WRONG or code in _WRONG_CODES or status == 301 or _bad_endpoint(error):
-        return SpecError(f"{url}: the storage cannot be used as it is set up ({text}); check URL, endpoint and region")
     if status >= 500 or status in (408, 429) or code in _PASSING_CODES:
         return None
     if status in (401, 403) or code in _DENIED_CODES or isinstance(error, PermissionError):
         return SpecError(f"{url}: access denied ({text})")
+    if names & _WRONG or status in (301, 400) or _bad_endpoint(error):
+        return SpecError(f"{url}: the storage cannot be used as it is set up ({text}); check URL, endpoint and region")
     if names & _PASSING or number in _PASSING_ERRNO:
         return None
     return error if isinstance(error, FileNotFoundError) else Retryable(f"{url}: {text}")

@@ -132,6 +132,22 @@ def test_a_denied_key_ends_at_once(s3: FaultyS3, name: str) -> None:
         assert len(s3.requests) <= 2
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (400, "ExpiredToken", "access denied"),
+        (400, "AuthorizationHeaderMalformed", "check URL, endpoint and region"),
+    ],
+)
+def test_what_is_wrong_whoever_asks_ends_at_once(s3: FaultyS3, status: int, code: str, words: str) -> None:
+    s3.faults.append(Fault(status, code, times=1000))
+    for name in ("read", "list", "write"):
+        s3.requests.clear()
+        with pytest.raises(SpecError, match=words if name != "read" else None):  # a HEAD tells no code
+            OPERATIONS[name](ROOT)
+        assert len(s3.requests) <= 2
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_missing_bucket_ends_at_once(s3: FaultyS3, name: str) -> None:
     with pytest.raises(SpecError, match="the bucket 'no-such-bucket' does not exist"):
