@@ -22,6 +22,7 @@ from hack.cluster import layout, processes, tools
 from hack.cluster.steps import CACHED, Failed, Log, Step
 
 _BASE = "localhost/debian-python:bookworm"
+_PACKAGE = "localhost/captionless-package:dev"
 _PACKAGES = ("ca-certificates", "python3", "python3-venv")
 _LAYOUT = layout.CACHE / "oci"
 _LAYERS = layout.CACHE / "layers.json"
@@ -76,14 +77,18 @@ def base(log: Log) -> None:
 
 
 def build(log: Log) -> None:
-    """The project's image, from the repository's Dockerfile; unchanged layers are taken from buildah's store."""
+    """The project's image, from the repository's Dockerfile; unchanged layers are taken from buildah's store.
+
+    The stage that holds the package alone has a name too, so that pruning spares what it can be renewed
+    from, and drops the gigabytes of dependencies that were.
+    """
     _buildah(log, "rm", "--all")  # what an interrupted build left
-    volumes = [f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if _CERTIFICATES.exists() else []
-    _buildah(
-        log, "bud", "--layers", "--network", "host", "--target", "slim", "--tag", layout.IMAGE,
-        "--build-arg", f"BASE_IMAGE={_BASE}-{tools.digest(*_PACKAGES)}",
-        *(part for v in volumes for part in ("--volume", v)), layout.REPOSITORY,
-    )  # fmt: skip
+    volumes = ("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro") if _CERTIFICATES.exists() else ()
+    based = ("--build-arg", f"BASE_IMAGE={_BASE}-{tools.digest(*_PACKAGES)}")
+    for target, name in (("slim", layout.IMAGE), ("package", _PACKAGE)):
+        options = ("--layers", "--network", "host", "--target", target, "--tag", name)
+        _buildah(log, "bud", *options, *based, *volumes, layout.REPOSITORY)
+    _buildah(log, "rmi", "--prune", "--force")
 
 
 def export(log: Log) -> None:
@@ -134,8 +139,6 @@ def bring(log: Log) -> None:
     moved = sum(file.stat().st_size for file in blobs)
     log.note = f"{layout.IMAGE}, {moved / 1e6:.1f} MB moved"
     shutil.rmtree(_LAYOUT)
-    if moved > 2**30:  # the dependencies changed: what buildah keeps of the former ones is gigabytes
-        _buildah(log, "rmi", "--prune", "--force")
 
 
 def _known() -> dict[str, dict[str, Any]]:
