@@ -25,7 +25,7 @@ from captionless.errors import CaptionlessError
 
 log = logging.getLogger(__name__)
 
-TICK = 10.0
+TICK = 5.0
 LISTING = 300.0
 _AT_ONCE = 16
 
