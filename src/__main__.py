@@ -7,7 +7,6 @@ process gets the same by `ending`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -41,8 +40,8 @@ def _call() -> Ending:
         from captionless.cli import app
 
         found = app(standalone_mode=False)  # what the command returned, or the code of an early exit as --version's
-    except BrokenPipeError:
-        os._exit(0)  # the reader of our output (head, say) has gone
+    except SystemExit:  # so typer ends where the reader of our output (head, say) has gone
+        return ending.Ending(1, "Retryable", "the reader of the output has gone")
     except Exception as error:
         return _failure(error)
     if isinstance(found, ending.Told):
@@ -79,11 +78,13 @@ def _end(ending: Ending) -> NoReturn:
 
     lifeline.ignore_signals()
     tell(ending)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        os._exit(ending.exit_code or 1)
     if ending.exit_code == 0:
         sys.exit(0)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
     os._exit(ending.exit_code)  # threads that wait for a storage or a server are not waited for
 
 

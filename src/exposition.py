@@ -27,7 +27,7 @@ from captionless.errors import SpecError
 _TRAINING = {
     "loss": ("captionless_train_loss", "Training loss of the last step."),
     "scale": ("captionless_train_logit_scale", "Learned scale of the logits, the inverse temperature."),
-    "round": ("captionless_train_round", "How often this supervisor has started the ranks."),
+    "round": ("captionless_train_round", "How often this supervisor has started the ranks; of several nodes only."),
 }
 
 

@@ -21,7 +21,8 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _scrape(port: int) -> dict[str, tuple[dict[str, str], float]]:
+def scrape(port: int) -> dict[str, tuple[dict[str, str], float]]:
+    """Labels and value of each metric that a process serves."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return {s.name: (s.labels, s.value) for f in text_string_to_metric_families(text) for s in f.samples}
@@ -37,13 +38,13 @@ def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
 
 def test_a_stage_tells_how_far_it_is(port: int) -> None:
     exposition.serve("embed")
-    assert _scrape(port) == {}
+    assert scrape(port) == {}
     before = time.time()
     with Progress("embed", total=10, unit="object", done=4) as told:
-        begun = _scrape(port)["captionless_stage_last_advance_timestamp_seconds"][1]
+        begun = scrape(port)["captionless_stage_last_advance_timestamp_seconds"][1]
         assert before <= begun <= time.time()
         told.advance(3)
-    found = _scrape(port)
+    found = scrape(port)
     labels = {"stage": "embed", "unit": "object"}
     assert found["captionless_stage_units"] == (labels, 10)
     assert found["captionless_stage_units_done"] == (labels, 7)
@@ -56,7 +57,7 @@ def test_a_training_tells_its_loss(port: int) -> None:
     exposition.serve("train-avg-seed0")
     with Progress("train avg seed 0", total=10, unit="step") as told:
         told.advance(2, loss=1.5, scale=14.0, round=3, device="cpu")
-    found = _scrape(port)
+    found = scrape(port)
     stage = {"stage": "train-avg-seed0"}
     assert found["captionless_stage_units_done"] == (stage | {"unit": "step"}, 2)
     assert found["captionless_train_loss"] == (stage, 1.5)
@@ -69,7 +70,7 @@ def test_without_a_progress_file_it_makes_one(port: int, monkeypatch: pytest.Mon
     exposition.serve("pack")
     with Progress("pack", total=1) as told:
         told.advance()
-    assert _scrape(port)["captionless_stage_units_done"][1] == 1
+    assert scrape(port)["captionless_stage_units_done"][1] == 1
 
 
 def test_a_taken_port_is_told_and_ends_no_work(port: int, capsys: pytest.CaptureFixture[str]) -> None:
