@@ -22,7 +22,6 @@ from typing import IO, Any, Self
 
 from captionless import environment
 from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError
-from captionless.lifeline import die_with_parent
 from captionless.trainer import heartbeat
 from captionless.trainer.heartbeat import PATIENCE_SECONDS, Beat, Phase
 from captionless.trainer.job import Job
@@ -70,7 +69,6 @@ class Round:
                 stdin=subprocess.DEVNULL,
                 env=self._environment(),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor only, which stops the round
-                preexec_fn=die_with_parent,
             )
         return self
 
@@ -79,32 +77,20 @@ class Round:
         self._scratch.cleanup()
 
     def _command(self) -> list[str]:
-        place, torchrun = self._place, [sys.executable, "-m", "torch.distributed.run"]
+        place, python = self._place, sys.executable
+        command = [python, "-m", "captionless.trainer.launch", python, "-m", "torch.distributed.run"]
         if place.nodes == 1:
-            torchrun += ["--standalone"]
+            command += ["--standalone"]
         else:
-            torchrun += ["--rdzv-backend", "static", "--rdzv-id", str(place.round), "--nnodes", str(place.nodes)]
-            torchrun += ["--node-rank", str(place.rank)]
-            torchrun += ["--master-addr", place.address, "--master-port", str(place.port)]
+            command += ["--rdzv-backend", "static", "--rdzv-id", str(place.round)]
+            command += ["--nnodes", str(place.nodes), "--node-rank", str(place.rank)]
+            command += ["--master-addr", place.address, "--master-port", str(place.port)]
         if self._log is None:
-            torchrun += [
-                "--tee",
-                "3",
-                "--log-dir",
-                str(self.folder / "log"),
-                "--log-line-prefix-template",
-                "[${rank}] ",
-            ]
-        torchrun += ["--nproc-per-node", str(self._ranks), "--max-restarts", "0", "-m", "captionless.trainer.worker"]
-        return [
-            *torchrun,
-            "--job",
-            str(self.folder / "job.json"),
-            "--report",
-            str(self.folder),
-            "--round",
-            str(self._number),
-        ]
+            command += ["--tee", "3", "--log-dir", str(self.folder / "log")]
+            command += ["--log-line-prefix-template", "[${rank}] "]
+        command += ["--nproc-per-node", str(self._ranks), "--max-restarts", "0", "-m", "captionless.trainer.worker"]
+        command += ["--job", str(self.folder / "job.json"), "--report", str(self.folder)]
+        return command + (["--round", str(self._number)] if self._number else [])
 
     def _environment(self) -> dict[str, str]:
         return {
