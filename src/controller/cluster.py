@@ -153,6 +153,8 @@ class ApiCluster:
                 made = self._called(call, *self._path(kind, namespace), manifest, field_validation="Strict")
         except _Exists:
             return None
+        except NotFound as error:  # of the kind, or of the namespace
+            raise Refused("NotFound", f"{kind} {manifest['metadata']['name']}: {error}") from None
         return {**made, "kind": kind}
 
     def delete(self, kind: str, namespace: str, name: str, uid: str = "", wait: bool = False) -> Object | None:

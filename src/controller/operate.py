@@ -129,7 +129,7 @@ def _work(
     _served(lambda r, port: start_http_server(port, registry=r), registry, settings.metrics_port)
     kinds = _kinds(cluster)
     operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
-    reconciler = Reconciler(cluster, cache, operator, settings.identity)
+    reconciler = Reconciler(cluster, cache, operator, settings.identity, kinds)
     rounds = Rounds(cluster, cache, queue, kinds, settings.namespaces, settings.pushgateway)
     rounds.list_all()
     for key in cache.alignments():

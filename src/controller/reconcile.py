@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +42,10 @@ class NameTaken(Exception):
 
 
 class Reconciler:
-    """Not more than one thread may work on the same key; any number on different ones."""
+    """Not more than one thread may work on the same key; any number on different ones.
+
+    `kinds` are those that are watched: what cannot be watched is not made.
+    """
 
     def __init__(
         self,
@@ -50,10 +53,11 @@ class Reconciler:
         cache: Cache,
         operator: Operator,
         reporter: str = "captionless-controller",
+        kinds: Collection[str] = ("Job", "JobSet"),
         clock: Callable[[], datetime] = now,
     ):
         self.cluster, self.cache, self.operator = cluster, cache, operator
-        self.reporter, self.clock = reporter, clock
+        self.reporter, self.kinds, self.clock = reporter, kinds, clock
         self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def reconcile(self, key: Key) -> None:
@@ -116,6 +120,12 @@ class Reconciler:
         made = stage_objects(owner, spec, action.stage, action.attempt, self.operator)
         if action.disruptions:
             made[-1]["metadata"].setdefault("annotations", {})[observe.DISRUPTIONS] = str(action.disruptions)
+        if made[-1]["kind"] not in self.kinds:
+            raise Refused(
+                "JobSetMissing",
+                f"{action.stage.name}: train.engine: jobset, but there was no JobSet when the operator was started; "
+                "install JobSet, allow it to the operator and restart that, or use train.engine: job",
+            )
         for manifest in made:
             found = self._make(manifest, alignment.uid)
             if manifest is made[-1]:

@@ -12,7 +12,7 @@ import pytest
 from kubernetes import client
 
 from captionless.controller import cluster as clusters
-from captionless.controller.cluster import ApiCluster, Conflict, NotFound, Refused, Unavailable
+from captionless.controller.cluster import ApiCluster, Conflict, Refused, Unavailable
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -106,7 +106,7 @@ def test_an_object_that_is_there_already_is_none(server: Server) -> None:
         (status(400, "BadRequest"), Refused),
         (status(409, "Conflict"), Conflict),
         (status(401, "Unauthorized"), Unavailable),
-        (status(404, "NotFound"), NotFound),
+        (status(404, "NotFound"), Refused),
     ],
 )
 def test_errors_say_what_to_do(server: Server, answer: Answer, error: type[Exception]) -> None:

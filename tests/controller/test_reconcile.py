@@ -391,3 +391,23 @@ def test_an_alignment_that_is_being_deleted_is_left_to_the_garbage_collector() -
     world.align()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     Controller(world).work()
     assert not world.calls
+
+
+def test_a_jobset_where_there_is_none_is_told_and_nothing_is_made() -> None:
+    world = World()
+    world.align(train={"weights": ["avg"], "engine": "jobset"})
+    controller = Controller(world)
+    controller.reconciler.kinds = ("Job",)
+    for _ in range(3):
+        controller.work()
+        world.tick(20)
+        _finish_live(world)
+    controller.see()
+    with pytest.raises(Refused):
+        controller.reconciler.reconcile(KEY)
+    assert world.condition("Stalled")["reason"] == "JobSetMissing"
+    assert not [c for c in world.of("ConfigMap") if "train" in c["metadata"]["name"]]
+    controller.reconciler.kinds = ("Job", "JobSet")
+    controller.work()
+    assert [j["metadata"]["name"] for j in world.of("JobSet")] == ["shapes-train-avg-seed0-1"]
+    assert world.condition("Stalled")["status"] == "False"
