@@ -8,7 +8,7 @@ or failure, is believed from the status; for the rest the cluster is right.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from captionless import specfile
@@ -136,7 +136,9 @@ def _standing(
     mine = tuple(p for p in pods if p.attempt == attempt)
     told = {p.uid: readings[p.uid] for p in mine if p.uid in readings}
     tellers = [told[p.uid] for p in newest(mine).values() if p.uid in told and (p.index == 0 or not stage.gang)]
-    counted = budget.count(record, workload, mine, budget.reached(spec, stage, tellers))
+    retried = record.state is State.failed and (again or attempt > record.attempt)
+    before = replace(record, fruitless=0) if retried else record  # another try has a budget of its own
+    counted = budget.count(before, workload, mine, budget.reached(spec, stage, tellers))
     message = verdict(stage, workload, mine) if workload is not None else ""
     state = _state(stage, record, workload, mine, message, again, spec.suspend, now)
     if state is State.running and counted.exhausted:

@@ -58,3 +58,13 @@ def test_the_stage_fails_at_the_limit(fruitless: int, state: State) -> None:
     w = workload(disruptions_before=30)
     standing = run(w, pods=[pod(ignored=0, **ended(75))], status=status).standings[0]
     assert standing.state is state
+
+
+def test_a_retry_has_a_budget_of_its_own() -> None:
+    """Also when the controller died after it made the attempt and before it wrote that down."""
+    status: dict[str, Any] = {"stages": [record("pack", "Failed", disruptions=20, fruitless=LIMIT)]}
+    assert run(status=status).standings[0].state is State.failed
+    asked = run(status=status, retry="x").standings[0]
+    assert (asked.state, asked.count.fruitless, asked.count.disruptions) == (State.waiting, 0, 20)
+    made = run(workload(attempt=2, disruptions_before=20), status=status, retry="x").standings[0]
+    assert (made.state, made.count.fruitless) == (State.running, 0)
