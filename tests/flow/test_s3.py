@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.flow.conftest import Finished, call, comparable, write_spec
+from tests.store.faulty_s3 import FaultyS3
 
 pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
 
@@ -75,3 +77,34 @@ def test_a_server_that_is_away_is_tried_again_and_then_told(tmp_path: Path) -> N
     assert done.returncode == 1, done.stderr
     assert "storage did not answer for 2 s" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_outages_in_the_middle_of_stages_change_nothing(finished: Finished, tmp_path: Path) -> None:
+    """The port is closed for two seconds again and again; connections are refused meanwhile."""
+    server = FaultyS3()
+    server.start()
+    away = threading.Lock()
+    outages = []
+
+    def back() -> None:
+        server.answer()
+        away.release()
+
+    def on_request(count: int) -> None:
+        if count % 150 == 0 and away.acquire(blocking=False):
+            outages.append(server.requests[-1][1])
+            server.refuse()
+            threading.Timer(2, back).start()
+
+    server.client.create_bucket(Bucket=BUCKET)
+    server.on_request = on_request
+    try:
+        spec = write_spec(tmp_path, output=f"s3://{BUCKET}/tiny")
+        done = call("run", str(spec), cwd=tmp_path, **server.environment)
+        assert done.returncode == 0, done.stderr
+        body = server.client.get_object(Bucket=BUCKET, Key="tiny/eval/results.json")["Body"].read()
+        assert comparable(body) == finished.results
+        assert len({path.removeprefix(f"/{BUCKET}/tiny/").split("/")[0] for path in outages}) >= 2
+    finally:
+        with away:  # the last outage is over
+            server.stop()
