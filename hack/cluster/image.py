@@ -21,6 +21,7 @@ from typing import Any
 from hack.cluster import layout, processes, tools
 from hack.cluster.steps import CACHED, Failed, Log, Step
 
+_INCOMING = "localhost/captionless:incoming"
 _BASE = "localhost/debian-python:bookworm"
 _PACKAGE = "localhost/captionless-package:dev"
 _PACKAGES = ("ca-certificates", "python3", "python3-venv")
@@ -113,19 +114,23 @@ def export(log: Log) -> None:
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     _blob(digest).write_bytes(body)
     described = {"mediaType": _MANIFEST, "digest": digest, "size": len(body)}
-    named = {**described, "annotations": {"io.containerd.image.name": layout.IMAGE}}
+    named = {**described, "annotations": {"io.containerd.image.name": _INCOMING}}
     (_LAYOUT / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
     _LAYERS.write_text(json.dumps(dict(zip(plain_digests, layers, strict=True))))
 
 
 def bring(log: Log) -> None:
-    """Hands containerd the blobs that it does not have, and names the image."""
+    """Hands containerd the blobs that it does not have, and names the image once it is unpacked.
+
+    A pod that started from an image which has its name but is not unpacked yet would unpack all of it by itself.
+    """
     manifest = json.loads((_LAYOUT / "index.json").read_bytes())["manifests"][0]["digest"]
     content = json.loads(_blob(manifest).read_bytes())
     wanted = [manifest, content["config"]["digest"], *(layer["digest"] for layer in content["layers"])]
     blobs = [_blob(digest) for digest in wanted if _blob(digest).exists()]
     files = [_LAYOUT / "oci-layout", *blobs, _LAYOUT / "index.json"]
-    with subprocess.Popen([*_CTR, "images", "import", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as importer:
+    command, pipe, quiet = [*_CTR, "images", "import", "-"], subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=quiet, stderr=pipe) as importer:
         assert importer.stdin is not None
         assert importer.stderr is not None
         with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=importer.stdin, mode="w|") as tar:
@@ -138,6 +143,8 @@ def bring(log: Log) -> None:
         raise Failed(f"containerd did not take the image: {said}")
     moved = sum(file.stat().st_size for file in blobs)
     log.note = f"{layout.IMAGE}, {moved / 1e6:.1f} MB moved"
+    log.run(*_CTR, "images", "tag", "--force", _INCOMING, layout.IMAGE)
+    log.run(*_CTR, "images", "remove", _INCOMING)
     shutil.rmtree(_LAYOUT)
 
 
