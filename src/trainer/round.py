@@ -127,7 +127,7 @@ class Round:
         beats = self._beats()
         if any(self.folder.glob("rank-*.json")):
             self.over()
-        storing = any(beat.phase is Phase.storage for beat in beats.values())
+        storing = 0 in beats and beats[0].phase is Phase.storage  # worth waiting for: others only wait for rank 0
         if self._over_since and not storing and time.monotonic() - self._over_since > _LINGER_SECONDS:
             self.kill()
             return
