@@ -38,7 +38,10 @@ def prepare(log: Log) -> None:
     for template in (t for t in _TEMPLATES.rglob("*") if t.is_file() and "jobset" not in t.parts):
         target = layout.CONFIG / template.relative_to(_TEMPLATES)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(string.Template(template.read_text()).substitute(_settings()))
+        text = string.Template(template.read_text()).substitute(_settings())
+        # Left alone when it is right: kube-proxy ends itself when its configuration is written.
+        if not target.exists() or target.read_text() != text:
+            target.write_text(text)
     pki.make()
     log.run("ip", "address", "replace", f"{layout.NODE_IP}/32", "dev", "lo")
     was = layout.RUN / "ip_forward"
