@@ -1,6 +1,6 @@
 """What kopf watches and where it goes: every event into the cache, and its Alignment into the work queue.
 
-kopf does the watching: reconnecting, dead connections, kinds that appear later. Nothing else of it is
+kopf does the watching: reconnecting, dead connections, expired credentials. Nothing else of it is
 used. Its state-keeping handlers would write annotations and finalizers into the objects, and its
 timers run by object; `on.event` does neither. Decisions are made elsewhere (`reconcile`), so a handler
 never calls the API server and the event loop never waits.
@@ -77,7 +77,7 @@ async def watch(
     namespaces: tuple[str, ...],
     beat: Callable[[], None],
 ) -> None:
-    """Watches until SIGTERM or SIGINT."""
+    """Watches for ever. `beat` is called every second that the event loop goes round."""
     pulse = asyncio.create_task(_pulse(beat))
     try:
         await kopf.operator(

@@ -1,13 +1,16 @@
 """`captionless controller`: the process that keeps the Alignments of a cluster.
 
-    main thread     kopf's event loop: watches -> cache, work queue
+    main thread     waits for SIGTERM
+    watcher         kopf's event loop: watches -> cache, work queue
     workers         reconcile Alignments from the work queue
     rounds          progress, stand-still, listings, by the clock
     lease           renews the Lease; without it none of the others begins
     listener        the watch that must echo the Lease
     servers         /healthz and /readyz, /metrics
 
-All state is in the cluster; the process may be killed at any time.
+All state is in the cluster, so the process may be killed at any time. Told to stop, it waits only for
+the workers' calls under way, gives the Lease back and goes: kopf's own way of ending, which may take minutes, is
+not waited for.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import TypeVar
 from kubernetes import client, config
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
-from captionless import __version__
+from captionless import __version__, lifeline
 from captionless.controller import handlers, health, metrics
 from captionless.controller.cache import Cache
 from captionless.controller.cluster import ApiCluster, Cluster, Conflict, NotFound, Refused, Unavailable
@@ -35,7 +38,7 @@ from captionless.controller.observe import Key
 from captionless.controller.reconcile import NameTaken, Reconciler
 from captionless.controller.rounds import Rounds
 from captionless.controller.workqueue import WorkQueue
-from captionless.errors import Retryable, SpecError
+from captionless.errors import Retryable, SpecError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ Given = TypeVar("Given")
 Server = TypeVar("Server")
 
 WORKERS = 4
+STOPPING = 10.0
+"""Seconds that calls under way are waited for."""
 KINDS = ("Job", "Pod", "Alignment")
 """Listed in this order, so that an Alignment is known only when its Jobs are."""
 
@@ -96,68 +101,90 @@ def operate(settings: Settings) -> None:
     """Runs until SIGTERM. SpecError without access to a cluster, Retryable without the CRD."""
     logging.getLogger("captionless").setLevel(settings.log_level)
     logging.getLogger("kopf").setLevel("WARNING" if settings.log_level == "INFO" else settings.log_level)
+    logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # that it is not in the main thread is meant
     api = _connect()
     quick = ApiCluster(api, timeout=(2.0, 3.0), tries=1)
     lease = Lease(quick, settings.namespace, settings.identity)
-    watched = health.Health(lease)
-    server = _served(health.serve, watched, settings.health_port)
-    stop = threading.Event()
+    controller = _Controller(settings, ApiCluster(api, settings.namespaces, lease.check), lease)
     try:
+        _served(health.serve, controller.health, settings.health_port)
         lease.acquire()
-        _work(settings, ApiCluster(api, settings.namespaces, lease.check), lease, watched, stop, api)
+        controller.start(client.CoordinationV1Api(api))
+        controller.wait()
+    except lifeline.Stopped:
+        log.info("stopping")
     finally:
-        stop.set()
-        lease.release()
-        server.shutdown()
+        if controller.stop():
+            lease.release()
 
 
-def _work(
-    settings: Settings,
-    cluster: Cluster,
-    lease: Lease,
-    watched: health.Health,
-    stop: threading.Event,
-    api: client.ApiClient,
-) -> None:
-    cache, queue = Cache(), WorkQueue[Key]()
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    registry = CollectorRegistry()
-    counted = metrics.Metrics(registry)
-    counted.queue.set_function(lambda: len(queue))
-    counted.leading.set_function(lambda: float(lease.held))
-    registry.register(metrics.AlignmentCollector(cache))
-    _served(lambda r, port: start_http_server(port, registry=r), registry, settings.metrics_port)
-    kinds = _kinds(cluster)
-    operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
-    reconciler = Reconciler(cluster, cache, operator, settings.identity, kinds)
-    rounds = Rounds(cluster, cache, queue, kinds, settings.namespaces, settings.pushgateway)
-    rounds.list_all()
-    for key in cache.alignments():
-        queue.add(key)
-    watched.synced = True
-    where = ", ".join(settings.namespaces) or "all namespaces"
-    log.info("watching %s; %d Alignments", where, len(cache.alignments()))
-    coordination = client.CoordinationV1Api(api)
-    threads = [
-        *(
-            threading.Thread(target=_worker, args=(reconciler, queue, counted), name=f"worker-{i}")
-            for i in range(WORKERS)
-        ),
-        threading.Thread(target=rounds.run, args=(stop.wait,), name="rounds"),
-    ]
-    threading.Thread(
-        target=health.listen, args=(watched, coordination, settings.namespace, stop), name="listener", daemon=True
-    ).start()
-    for thread in threads:
-        thread.start()
-    try:
-        asyncio.run(handlers.watch(cache, queue, kinds, settings.namespaces, watched.beat))
-    finally:
-        stop.set()
-        queue.stop()
-        for thread in threads:
-            thread.join()
-    log.info("stopped")
+class _Controller:
+    """The threads, and what they share. All are daemons: the process does not wait for any of them to end."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, lease: Lease):
+        self.settings, self.cluster, self.lease = settings, cluster, lease
+        self.health = health.Health(lease)
+        self.cache, self.queue = Cache(), WorkQueue[Key]()
+        self.ended, self.error = threading.Event(), ""
+        self.acting: list[threading.Thread] = []
+
+    def start(self, coordination: client.CoordinationV1Api) -> None:
+        """Reads the cluster, then begins to act."""
+        settings, lease = self.settings, self.lease
+        counted = self._metrics()
+        kinds = _kinds(self.cluster)
+        operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
+        reconciler = Reconciler(self.cluster, self.cache, operator, settings.identity, kinds)
+        rounds = Rounds(self.cluster, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
+        rounds.list_all()
+        for key in self.cache.alignments():
+            self.queue.add(key)
+        self.health.synced = True
+        where = ", ".join(settings.namespaces) or "all namespaces"
+        log.info("watching %s; %d Alignments", where, len(self.cache.alignments()))
+        self.acting = [_thread(_worker, reconciler, self.queue, counted) for _ in range(WORKERS)]
+        _thread(rounds.run, self.ended.wait)
+        _thread(health.listen, self.health, coordination, lease.namespace, self.ended)
+        _thread(self._watch, kinds)
+
+    def wait(self) -> None:
+        """Returns never, but raises: Stopped on SIGTERM, Retryable when the watches have come to an end."""
+        self.ended.wait()
+        raise Retryable(f"the watches have ended: {self.error or 'no reason told'}")
+
+    def stop(self) -> bool:
+        """Lets nothing new begin; whether nobody acts any more, so that another controller may."""
+        self.ended.set()
+        self.queue.stop()
+        deadline = time.monotonic() + STOPPING
+        for thread in self.acting:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        return not any(t.is_alive() for t in self.acting)
+
+    def _watch(self, kinds: tuple[str, ...]) -> None:
+        try:
+            asyncio.run(handlers.watch(self.cache, self.queue, kinds, self.settings.namespaces, self.health.beat))
+        except Exception as error:
+            log.exception("watching failed")
+            self.error = one_line(error)
+        finally:
+            self.ended.set()
+
+    def _metrics(self) -> metrics.Metrics:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        counted = metrics.Metrics(registry)
+        counted.queue.set_function(lambda: len(self.queue))
+        counted.leading.set_function(lambda: float(self.lease.held))
+        registry.register(metrics.AlignmentCollector(self.cache))
+        _served(lambda r, port: start_http_server(port, registry=r), registry, self.settings.metrics_port)
+        return counted
+
+
+def _thread(target: Callable[..., object], *given: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=given, daemon=True)
+    thread.start()
+    return thread
 
 
 def _worker(reconciler: Reconciler, queue: WorkQueue[Key], counted: metrics.Metrics) -> None:
