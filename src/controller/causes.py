@@ -47,13 +47,13 @@ class Cause:
 
 
 def newest(pods: Iterable[Pod]) -> dict[int, Pod]:
-    """The last pod of every index."""
+    """The last pod of every index, in their order."""
     found: dict[int, Pod] = {}
     for pod in pods:
         other = found.get(pod.index)
         if other is None or _age(pod) >= _age(other):
             found[pod.index] = pod
-    return found
+    return dict(sorted(found.items()))
 
 
 def _age(pod: Pod) -> tuple[int, float, str]:
