@@ -248,18 +248,21 @@ def _s3(log: Log) -> None:
     host, _, port = layout.TOXIPROXY.partition(":")
     proxy = (layout.BIN / "toxiproxy", "-host", host, "-port", port)
     _component("toxiproxy", *proxy, ready=lambda: _answers(f"http://{layout.TOXIPROXY}/version"))(log)
+    listen = layout.S3.removeprefix("http://")
+    _toxiproxy("populate", [{"name": "s3", "listen": listen, "upstream": layout.S3_BACKEND, "enabled": True}])
     s3(True)
     processes.wait_for("S3", lambda: _answers(layout.S3), 20, "toxiproxy")
 
 
 def s3(on: bool) -> None:
     """Lets S3 answer, or refuses every connection to it and ends those there are."""
-    proxy = {"name": "s3", "listen": layout.S3.removeprefix("http://"), "upstream": layout.S3_BACKEND, "enabled": on}
-    body, kind = json.dumps([proxy]).encode(), {"Content-Type": "application/json"}
+    _toxiproxy("proxies/s3", {"enabled": on})
+
+
+def _toxiproxy(path: str, body: object) -> None:
+    url, kind = f"http://{layout.TOXIPROXY}/{path}", {"Content-Type": "application/json"}
     try:
-        urllib.request.urlopen(
-            urllib.request.Request(f"http://{layout.TOXIPROXY}/populate", body, kind), timeout=5
-        ).close()
+        urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), kind), timeout=5).close()
     except OSError as error:
         raise Failed(f"the proxy of S3 does not answer at {layout.TOXIPROXY} ({error}); is the cluster up?") from error
 
