@@ -19,7 +19,7 @@ _HELD = {"output": "s3://bucket/held", "suspend": True, "resources": {"workers":
 
 
 def test_the_operators_own_test_passes(cluster: Cluster, operator: Operator) -> None:
-    told = cluster.helm("test", operator.release, "-n", operator.namespace, "--timeout", "120s")
+    told = _tested(cluster, operator.release, operator.namespace)
     assert "ok: the controller is ready" in told
     assert "holds the lease captionless-controller" in told
     assert "spec.train.stpes" in told
@@ -31,7 +31,7 @@ def test_the_runs_own_test_passes(cluster: Cluster, helm_run: Alignment) -> None
     release, namespace = helm_run.name, helm_run.namespace
     image = f"--set=test.image={cluster.image}"  # not a release that could be pulled
     cluster.helm("upgrade", release, str(CHARTS / "alignment"), "-n", namespace, "--reuse-values", image)
-    told = cluster.helm("test", release, "-n", namespace, "--timeout", "120s")
+    told = _tested(cluster, release, namespace)
     assert "ok: avg-seed0: " in told
     assert "zero_shot/top1" in told
 
@@ -156,7 +156,7 @@ def test_an_operator_of_one_namespace_leaves_nothing(cluster: Cluster, second: O
     account = f"system:serviceaccount:{second.namespace}:second-captionless"
     elsewhere = cluster.run("kubectl", "auth", "can-i", "list", "pods", "--as", account, "-n", "default", check=False)
     assert elsewhere.stdout.strip() == "no"
-    cluster.helm("test", second.release, "-n", second.namespace, "--timeout", "120s")
+    _tested(cluster, second.release, second.namespace)
     second.uninstall()
     until(lambda: _left(cluster, second.namespace, selector) == [], 60, "the release's objects to go")
     assert cluster.get("crd", "alignments.captionless.dev")["metadata"]["name"]
@@ -188,6 +188,12 @@ def test_the_crd_stays_or_goes_as_told(cluster: Cluster, tmp_path: Path) -> None
         install("false")  # takes the CRD over again
         cluster.helm("uninstall", "copy", "-n", namespace, "--wait")
         until(lambda: not there(), 30, "the CRD to go")
+
+
+def _tested(cluster: Cluster, release: str, namespace: str) -> str:
+    """What `helm test` prints: helm's own words on stdout, the pods' on stderr."""
+    done = cluster.run("helm", "test", release, "-n", namespace, "--timeout", "120s")
+    return done.stdout + done.stderr
 
 
 def _install(cluster: Cluster, namespace: str, name: str, values: dict[str, Any]) -> None:
