@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {
         "points": 128,
         "encoder": {"width": 8, "nsample": 8},
         "checkpointEvery": 20,
-        "collectiveTimeout": 15,
+        "collectiveTimeout": 20,
     },
     "resources": {
         "workers": 4,

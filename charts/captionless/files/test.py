@@ -24,13 +24,13 @@ def ready(seconds):
                 return answer.status
         except OSError as error:
             if time.monotonic() > deadline:
-                raise SystemExit(f"FAILED: {HEALTH}/readyz: {error}")
+                raise SystemExit(f"FAILED: {HEALTH}/readyz: {error}") from error
             time.sleep(1)
 
 
 def leader():
     lease = client.CoordinationV1Api().read_namespaced_lease(LEASE, NAMESPACE).spec
-    age = (datetime.datetime.now(datetime.timezone.utc) - lease.renew_time).total_seconds()
+    age = (datetime.datetime.now(datetime.UTC) - lease.renew_time).total_seconds()
     if not lease.holder_identity or age > 2 * lease.lease_duration_seconds:
         raise SystemExit(f"FAILED: lease {LEASE}: held by {lease.holder_identity or 'nobody'}, renewed {age:.0f} s ago")
     return lease.holder_identity
