@@ -43,6 +43,7 @@ def test_the_runs_own_test_fails_for_a_run_that_has_not_ended(cluster: Cluster, 
         done = cluster.run("helm", "test", "held", "-n", namespace, "--timeout", "90s", check=False)
         assert done.returncode
         assert "FAILED: alignment held has not ended" in done.stdout + done.stderr
+        assert _left(cluster, namespace, "app.kubernetes.io/component=test") == []
 
 
 def test_the_controller_may_do_what_is_said_and_no_more(cluster: Cluster, operator: Operator) -> None:
