@@ -2,7 +2,7 @@
 
 Every `TICK`: the progress of what is at work is read from its pods, and its Alignments are looked at again,
 since standing still is an event that nobody sends. Every `LISTING`: everything is listed, since
-a watch can miss a deletion; and the Pushgateway is swept.
+a watch can miss a deletion. The Pushgateway is swept with each listing and after an Alignment has gone.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Rounds:
     ):
         self.cluster, self.cache, self.queue, self.kinds = cluster, cache, queue, kinds
         self.namespaces, self.gateway = namespaces, gateway
+        self._known: set[Key] = set()
 
     def run(self, stop: Callable[[float], bool]) -> None:
         """Goes round until `stop(seconds)`, which waits, says so."""
@@ -66,7 +67,11 @@ class Rounds:
     def tick(self, pool: ThreadPoolExecutor) -> None:
         """Reads progress, and has everything looked at that may change by time alone."""
         at_work: list[Observed] = []
-        for key in self.cache.alignments():
+        alive = self.cache.alignments()
+        if self._known.difference(alive):
+            self.sweep()
+        self._known = set(alive)
+        for key in alive:
             seen = self.cache.observed(key)
             if seen is None:
                 continue

@@ -195,3 +195,21 @@ def test_a_listing_finds_what_the_watches_missed() -> None:
     seen = controller.cache.observed(KEY)
     assert seen is not None
     assert {w.name for w in seen.workloads} == {"shapes-landmarks-1"}
+
+
+def test_the_pushgateway_is_swept_when_an_alignment_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[Any] = []
+    monkeypatch.setattr(rounds.pushgateway, "sweep", lambda *given: swept.append(given))
+    world = World()
+    world.align()
+    controller = Controller(world)
+    controller.see()
+    found = Rounds(world, controller.cache, WorkQueue(), ("Alignment",), ("lab",), "http://gateway")
+    with ThreadPoolExecutor(1) as pool:
+        found.tick(pool)
+        assert not swept
+        del world.objects[("Alignment", "lab", "shapes")]
+        controller.see()
+        found.tick(pool)
+        found.tick(pool)
+    assert swept == [("http://gateway", set(), ("lab",))]
