@@ -68,9 +68,11 @@ format: venv ## Let ruff format and mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: $(BIN)/uv ## Renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--group dev --extra kubernetes pyproject.toml -o requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra kubernetes
+
+lock: $(BIN)/uv ## Renew the lock files from pyproject.toml: everything, and what the image needs of it
+	$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) -c requirements.lock pyproject.toml -o requirements.runtime.lock
 
 clean: ## Remove what was built (not the runs)
 	rm -rf $(VENV) build dist
