@@ -43,7 +43,7 @@ def scrape(pods: Iterable[Pod], pool: Executor) -> dict[str, Reading]:
     return {pod.uid: reading for pod, reading in found if reading is not None}
 
 
-_http = urllib3.PoolManager(num_pools=1, retries=False)
+_http = urllib3.PoolManager(num_pools=256, retries=False)  # a pool that makes room while it is used fails its request
 
 
 def _reading(pod: Pod) -> Reading | None:
