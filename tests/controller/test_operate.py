@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from captionless.controller import operate, rounds
 from captionless.controller.cache import Cache
 from captionless.controller.cluster import MANAGED, Conflict, NotFound, Refused, Unavailable
 from captionless.controller.handlers import WATCHED, registry, settings, take_in
+from captionless.controller.lease import Lease
 from captionless.controller.observe import Key, Observed, written
 from captionless.controller.operate import Settings
 from captionless.controller.rounds import Rounds, working
@@ -213,3 +216,39 @@ def test_the_pushgateway_is_swept_when_an_alignment_has_gone(monkeypatch: pytest
         found.tick(pool)
         found.tick(pool)
     assert swept == [("http://gateway", set(), ("lab",))]
+
+
+def idle(monkeypatch: pytest.MonkeyPatch) -> operate._Controller:
+    monkeypatch.setattr(operate, "STOPPING", 0.2)
+    return operate._Controller(Settings("i:1"), World(), Lease(World(), "lab", "me"))  # type: ignore[arg-type]
+
+
+def test_the_lease_is_given_back_only_when_nobody_acts_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = idle(monkeypatch)
+    controller.acting = [operate._thread(controller.queue.get)]
+    assert controller.stop()
+    under_way = threading.Event()
+    controller.acting = [operate._thread(under_way.wait)]
+    assert not controller.stop()
+    under_way.set()
+
+
+def test_watches_that_have_ended_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = idle(monkeypatch)
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(operate.handlers, "watch", fail)
+    operate._thread(controller._watch, ("Job",))
+    with pytest.raises(Retryable, match="no credentials"):
+        controller.wait()
+
+
+def test_a_taken_port_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Retryable, match=f"port {port}"):
+            operate._served(operate.health.serve, operate.health.Health(None), port)  # type: ignore[arg-type]
