@@ -50,6 +50,10 @@ def prepare(log: Log) -> None:
     _FORWARDING.write_text("1")
     for cgroup in _cgroups():
         cgroup.mkdir(exist_ok=True)
+        # A new cgroup weighs as much as one process of the host; a node's pods are not to starve beside the tests.
+        for name, weight in (("cpu.shares", 8192), ("cpu.weight", 800)):
+            if (cgroup / name).exists():
+                (cgroup / name).write_text(str(weight))
     stamp.write_text(made_from)
 
 
