@@ -23,14 +23,17 @@ _TEMPLATES = layout.HERE / "config"
 def prepare(log: Log) -> None:
     """Folders, the programs' links, configuration, certificates, address, forwarding, cgroup.
 
-    A run folder made from other versions or another configuration is taken down first.
+    What a cluster is made of does not change under those who use it: one of other versions or another
+    configuration stays as it is until `down`. One that was not finished is made anew.
     """
     if os.geteuid() != 0:
         raise Failed("the node is made of the machine's own network and cgroups: run as root")
     stamp = layout.RUN / "made-from"
     made_from = tools.digest(_TEMPLATES, *_binaries(), str(_settings()))
-    if layout.RUN.exists() and (not stamp.exists() or stamp.read_text() != made_from):
-        log.note = "made anew"
+    if stamp.exists() and stamp.read_text() != made_from:
+        log.note = "of other versions or configuration than this checkout's; `cluster down` first to renew it"
+        return
+    if layout.RUN.exists() and not stamp.exists():
         give_back()
     for folder in (layout.BIN, layout.LOGS, layout.RULES, layout.S3_DATA / layout.S3_BUCKET):
         folder.mkdir(parents=True, exist_ok=True)
