@@ -91,18 +91,19 @@ def follow(cluster: Cluster, name: str, choice: Choice) -> None:
     labels = runs.selector(name, choice.stage)
     ends = cluster.snapshots(KIND, name=name) if run is not None else cluster.snapshots("Job", labels)
     followers: dict[str, threading.Thread] = {}
-    ended = False
+    ended = looked = False
     try:
         with Feed(cluster, {"pods": cluster.snapshots("Pod", labels), "end": ends}, tick=_AGAIN) as feed:
             for event in feed:
                 if event is None:
-                    if ended and not any(t.is_alive() for t in followers.values()):
+                    if ended and looked and not any(t.is_alive() for t in followers.values()):
                         return
                     continue
                 what, objects = event
                 if what == "end":
                     ended = _ended(objects, name, choice.stage, run is not None)
                     continue
+                looked = True
                 for one in choice.of([p for p in runs.pods(objects.values()) if p.uid not in old]):
                     if one.uid not in followers and (one.started is not None or one.end is not None):
                         printer = Printer("" if alone else _prefix(one))
