@@ -49,13 +49,13 @@ test-fast: venv ## Tests without the whole flow
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not flow and not cluster"
 
 test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
+	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
 	$(BIN)/pytest -m cluster tests/cluster tests/charts
 
 cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
-	hack/cluster/cluster up
-	hack/cluster/cluster image
+	hack/cluster/cluster up --image
 
-generate: venv ## Renew what is generated from the code (docs/spec.md, k8s/, the charts' schemas)
+generate: venv ## Renew what is generated from the code (docs/spec.md, the CRD, k8s/, the charts)
 	$(BIN)/python hack/generate.py
 
 lint: venv ## ruff, mypy, import-linter

@@ -285,6 +285,7 @@ def _pushgateway() -> Callable[[Log], None]:
         "pushgateway",
         "prometheus-pushgateway",
         f"--web.listen-address={layout.NODE_IP}:9091",
+        "--persistence.file=",  # Debian's default keeps groups beyond the cluster's life
         ready=lambda: _answers(f"{layout.PUSHGATEWAY}/-/ready"),
     )
 

@@ -45,7 +45,9 @@ def test_metrics_are_in_prometheus(cluster: Cluster, helm_run: Alignment) -> Non
         found: list[dict[str, Any]] = until(lambda: cluster.query(expression), 60, expression)
         return found
 
-    assert seen(f'captionless_stage_units_done{{captionless_dev_alignment="{name}"}}[30m]'.replace("[30m]", "")) or True
+    told = f'captionless_stage_units_done{{captionless_dev_alignment="{name}"}}'
+    stages = {f["metric"]["stage"] for f in seen(f"last_over_time({told}[30m])")}
+    assert TRAINING in stages
     [pushed] = seen(f'captionless_eval_zero_shot_top1_ratio{{alignment="{name}",run="avg-seed0"}}')
     assert abs(100 * float(pushed["value"][1]) - float(helm_run.status["top1"])) < 0.06
 
