@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from captionless import __version__, cli_kubernetes, environment, specfile
-from captionless.cli_options import Set, Where
+from captionless.cli_options import Set, Where, patience
 from captionless.ending import Told
 from captionless.errors import SpecError
 from captionless.spec import AlignmentSpec, Weights
@@ -42,19 +42,12 @@ Shard = Annotated[
 ]
 
 
-def _patience(text: str) -> float:
-    try:
-        return inputs.seconds(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 Wait = Annotated[
     float | None,
     typer.Option(
         "--wait-inputs",
         metavar="TIME",
-        parser=_patience,
+        parser=patience,
         help="Wait as long for the stages that this one reads, as in 90s, 30m, 2h. Default: they must be finished.",
     ),
 ]
@@ -170,13 +163,13 @@ def _serve(name: str) -> None:
         exposition.serve(name)
 
 
-def _stage(name: str, spec: str, set_: list[str] | None, patience: float | None) -> AlignmentSpec:
+def _stage(name: str, spec: str, set_: list[str] | None, seconds: float | None) -> AlignmentSpec:
     """The beginning of a stage: its metrics are served under its name in the plan, its spec is read, and what it
     reads itself is waited for."""
     _serve(name)
     loaded = specfile.load(spec, set_ or ())
-    if patience is not None:
-        inputs.wait(loaded, name, patience)
+    if seconds is not None:
+        inputs.wait(loaded, name, seconds)
     return loaded
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from captionless import specfile
-from captionless.cli_options import Set, Where
+from captionless.cli_options import Set, Where, patience
 from captionless.errors import CaptionlessError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def render(
     from captionless.controller import render as rendering
     from captionless.controller.jobs import Operator
 
+    patience(wait_inputs)  # passed on as it is written
     operator = Operator(rendering.IMAGE, wait_inputs=wait_inputs)
     if out is None:
         found = rendering.manifests(loaded, operator, namespace, stage or ())

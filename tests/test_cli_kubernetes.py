@@ -65,6 +65,12 @@ def test_outputs_that_pods_cannot_share_end_with_64(spec: str) -> None:
     assert caught.value.exit_code == 64
 
 
+def test_a_time_that_no_stage_would_take_is_refused(spec: str) -> None:
+    done = CliRunner().invoke(app, ["render", spec, "--wait-inputs", "soon"])
+    assert done.exit_code == 2
+    assert "expected a time as 90s, 30m or 2h, found 'soon'" in done.output
+
+
 def test_a_folder_that_cannot_be_written_is_told(spec: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CaptionlessError, match="cannot write"):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from captionless.errors import CaptionlessError
 from captionless.lifeline import end_with_parent
+from captionless.redaction import redacted
 from captionless.trainer import heartbeat
 from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
@@ -41,7 +42,7 @@ def main() -> int:
     except CaptionlessError as error:
         report, code = {"error": type(error).__name__, "line": str(error)}, error.exit_code
     except Exception as error:
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         line = " ".join(str(error).split())
         report, code = {"error": "crash", "line": f"{type(error).__name__}: {line}"}, 1
     whole = arguments.report / f"rank-{rank}.json"

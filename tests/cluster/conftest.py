@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,11 +32,16 @@ def cluster() -> Iterator[Cluster]:
             found.s3.delete_objects(Bucket=found.bucket, Delete={"Objects": keys})
 
 
+def called(request: pytest.FixtureRequest, longest: int) -> str:
+    """The test's name as a DNS label."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    return words[:longest].strip("-")
+
+
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for one test, with the restricted pod security standard and S3's Secret."""
-    hint = request.node.name.removeprefix("test_").replace("_", "-")[:30].strip("-[]")
-    with cluster.namespace(hint) as name:
+    with cluster.namespace(called(request, 30)) as name:
         yield name
 
 

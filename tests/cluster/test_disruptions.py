@@ -14,6 +14,7 @@ import pytest
 
 from tests.cluster.alignments import SMALL, TRAINING, Alignment, merged
 from tests.cluster.cluster import Cluster, until
+from tests.cluster.conftest import called
 from tests.cluster.operator import Operator, Reference
 from tests.cluster.test_run import figures
 
@@ -26,7 +27,7 @@ def training(
     cluster: Cluster, namespace: str, operator: Operator, precomputed: str, request: pytest.FixtureRequest
 ) -> Alignment:
     """A run in the middle of its training."""
-    folder = request.node.name.removeprefix("test_").replace("_", "-")[:35].strip("-[]")
+    folder = called(request, 40)
     copy(cluster, precomputed, folder)
     spec = merged(SMALL, {"output": cluster.url(folder)})
     found = Alignment.apply(cluster, namespace, folder, spec)
