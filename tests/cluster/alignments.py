@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "landmarks": {"count": 16},
     "train": {
         "weights": ["avg"],
-        "steps": 300,
+        "steps": 800,
         "batchSize": 16,
         "points": 128,
         "encoder": {"width": 8, "nsample": 8},
