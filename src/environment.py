@@ -33,3 +33,11 @@ PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
 
 NAMESPACE = "POD_NAMESPACE"
 """The pod's namespace, which tells its Alignment's figures from those of another of the same name."""
+
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def threads(count: int) -> dict[str, str]:
+    """What keeps the libraries of a worker or rank to so many threads; they read it when they are imported."""
+    return dict.fromkeys(_THREADS, str(count))

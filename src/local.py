@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from captionless import ending, progress, specfile
-from captionless.environment import ENDING, PARENT, PROGRESS
+from captionless.environment import ENDING, PARENT, PROGRESS, threads
 from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
 from captionless.plan import Stage, logs_folder, plan
@@ -205,12 +205,8 @@ class _Runner:
         command = [sys.executable, "-m", "captionless", *stage.command, str(self.scratch / "spec.yaml")]
         if shared:
             command += ["--shard", f"{index}/{stage.workers}"]
-        threads = str(self.spec.resources.threads)
-        environment = {
-            **os.environ, PROGRESS: told, ENDING: end, PARENT: str(os.getpid()),
-            "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-            "NUMBA_NUM_THREADS": threads,
-        }  # fmt: skip
+        ours = {PROGRESS: told, ENDING: end, PARENT: str(os.getpid())}
+        environment = {**os.environ, **ours, **threads(self.spec.resources.threads)}
         with open(log, "ab") as file:
             _head(file, command)
             process = subprocess.Popen(

@@ -23,8 +23,6 @@ METRICS_PORT, RENDEZVOUS_PORT = 9095, 29400
 USER = 65532
 """The image's user: a number, so that `runAsNonRoot` can be checked."""
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-
 
 def pod_template(
     spec: AlignmentSpec,
@@ -108,7 +106,7 @@ def _environment(spec: AlignmentSpec, operator: Operator, environ: dict[str, str
         environment.ENDING: "/dev/termination-log",
         environment.METRICS_PORT: str(METRICS_PORT),
         **({environment.PUSHGATEWAY: operator.pushgateway} if operator.pushgateway else {}),
-        **dict.fromkeys(_THREADS, str(spec.resources.threads)),
+        **environment.threads(spec.resources.threads),
         **environ,
     }
     pod = {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
