@@ -20,6 +20,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from captionless.controller.observe import written_exactly
 from captionless.errors import CaptionlessError
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class Lease:
         return self.clock() - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION)
 
     def _manifest(self, found: dict[str, Any] | None) -> dict[str, Any]:
-        time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        time = written_exactly(datetime.now(UTC))
         before = (found or {}).get("spec") or {}
         mine = before.get("holderIdentity") == self.identity
         metadata = found["metadata"] if found else {"name": NAME, "namespace": self.namespace}

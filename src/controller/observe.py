@@ -189,6 +189,11 @@ def written(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def written_exactly(time: datetime) -> str:
+    """The same as a metav1.MicroTime."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def key_of(found: Object) -> Key | None:
     """The Alignment that an object is or belongs to; None for a stranger."""
     metadata = found.get("metadata") or {}

@@ -15,10 +15,10 @@ from urllib.parse import quote
 import urllib3
 
 from captionless.controller.observe import Key
+from captionless.eval.publish import JOB
 
 log = logging.getLogger(__name__)
 
-JOB = "captionless"
 _http = urllib3.PoolManager(num_pools=1, timeout=urllib3.Timeout(connect=2.0, read=10.0), retries=1)
 
 

@@ -24,7 +24,7 @@ from captionless.controller.cache import Cache
 from captionless.controller.cluster import Cluster, Conflict, Refused
 from captionless.controller.decide import decide
 from captionless.controller.jobs import Operator, Owner, job_name, stage_objects
-from captionless.controller.observe import Key, Problem
+from captionless.controller.observe import Key, Problem, written_exactly
 from captionless.controller.standing import Run, stand
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Reconciler:
         name = event.name(run.alignment)
         if (name, event.count) in self._told:
             return
-        time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        time = written_exactly(datetime.now(UTC))
         try:
             made = self.cluster.create(event.manifest(run.alignment, self.reporter, time))
             if made is None and event.count > 1:
