@@ -25,13 +25,18 @@ def _finish_live(world: World) -> None:
 # Each scenario yields whenever the controller should have its say.
 
 
-def _undisturbed(world: World) -> Iterator[None]:
-    world.align()
-    for _ in range(6):
+def _to_the_end(world: World, rounds: int) -> Iterator[None]:
+    """Whatever Jobs the controller makes are finished, round by round."""
+    for _ in range(rounds):
         yield
         world.tick(20)
         _finish_live(world)
     yield
+
+
+def _undisturbed(world: World) -> Iterator[None]:
+    world.align()
+    yield from _to_the_end(world, 6)
 
 
 def _suspended(world: World) -> Iterator[None]:
@@ -45,11 +50,7 @@ def _suspended(world: World) -> Iterator[None]:
     world.tick()
     yield
     world.edit(suspend=False)
-    for _ in range(6):
-        yield
-        world.tick(20)
-        _finish_live(world)
-    yield
+    yield from _to_the_end(world, 6)
 
 
 def _retried(world: World) -> Iterator[None]:
@@ -63,11 +64,7 @@ def _retried(world: World) -> Iterator[None]:
     world.tick(20)
     yield
     world.annotate(RETRY, "please")
-    for _ in range(7):
-        yield
-        world.tick(20)
-        _finish_live(world)
-    yield
+    yield from _to_the_end(world, 7)
 
 
 def _renewed(world: World) -> Iterator[None]:
@@ -81,11 +78,7 @@ def _renewed(world: World) -> Iterator[None]:
         pod = world.end(job, 0, 75)
     yield
     world.collect()
-    for _ in range(7):
-        yield
-        world.tick(20)
-        _finish_live(world)
-    yield
+    yield from _to_the_end(world, 7)
 
 
 SCENARIOS: list[Callable[[World], Iterator[None]]] = [_undisturbed, _suspended, _retried, _renewed]
