@@ -17,13 +17,6 @@ from tests.cluster.cluster import Cluster
 Render = Callable[..., list[dict[str, Any]]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test of this folder: plain pytest leaves `cluster` out, `-m cluster` asks for it."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     return clusters.find()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,13 +12,6 @@ from tests.cluster import cluster as clusters
 from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster
 from tests.cluster.operator import CHARTS, Operator, Reference
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test of this folder: plain pytest leaves `cluster` out, `-m cluster` asks for it."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")
