@@ -144,8 +144,21 @@ def bring(log: Log) -> None:
     moved = sum(file.stat().st_size for file in blobs)
     log.note = f"{layout.IMAGE}, {moved / 1e6:.1f} MB moved"
     log.run(*_CTR, "images", "tag", "--force", _INCOMING, layout.IMAGE)
-    log.run(*_CTR, "images", "remove", _INCOMING)
+    _forget_earlier(log)
     shutil.rmtree(_LAYOUT)
+
+
+def _forget_earlier(log: Log) -> None:
+    """Lets containerd drop what only earlier images are made of: gigabytes each.
+
+    The kubelet's side of containerd names every image by its digest too and keeps that name when the tag
+    moves on; an import that was interrupted leaves a lease on what it had brought.
+    """
+    listed = [line.split() for line in ctr_lines("images", "list")[1:]]
+    tags = {digest for name, _, digest, *_ in listed if not name.startswith("sha256:") and name != _INCOMING}
+    log.run(*_CTR, "images", "remove", *(name for name, _, digest, *_ in listed if digest not in tags), _INCOMING)
+    if leases := ctr("leases", "list", "--quiet"):
+        log.run(*_CTR, "leases", "remove", *leases)
 
 
 def _known() -> dict[str, dict[str, Any]]:
@@ -164,9 +177,14 @@ def _blob(digest: str) -> Path:
 _CTR = ("ctr", "--address", str(layout.CONTAINERD_SOCKET), "--namespace", "k8s.io")
 
 
+def ctr_lines(*arguments: str) -> list[str]:
+    """The lines that containerd's client prints; none when there is no containerd."""
+    return subprocess.run([*_CTR, *arguments], capture_output=True, text=True).stdout.splitlines()
+
+
 def ctr(*arguments: str) -> list[str]:
-    """The words that containerd's client prints; none when there is no containerd."""
-    return subprocess.run([*_CTR, *arguments], capture_output=True, text=True).stdout.split()
+    """The words of those lines."""
+    return " ".join(ctr_lines(*arguments)).split()
 
 
 def program(log: Log, binary: tools.Go, path: str) -> None:

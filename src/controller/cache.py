@@ -44,6 +44,7 @@ class Cache:
         self._gone: dict[str, float] = {}
         self._readings: dict[str, Reading] = {}
         self._problems: dict[Key, Problem] = {}
+        self._ending: set[str] = set()
 
     def put(self, found: Mapping[str, Any]) -> Key | None:
         """Takes in an object; the Alignment that it concerns when that changed anything."""
@@ -94,6 +95,7 @@ class Cache:
             if len(self._gone) > 10_000:
                 self._gone = {u: t for u, t in self._gone.items() if now - t < _REMEMBERED}
             self._readings.pop(uid, None)
+            self._ending.discard(uid)
             entry = self._entries.pop(uid, None)
             if entry is None:
                 return None
@@ -117,6 +119,12 @@ class Cache:
             else:
                 self._problems[key] = problem
 
+    def namespace_ends(self, alignment: str) -> None:
+        """The namespace of an Alignment (by uid) is being deleted, from which there is no way back."""
+        with self._lock:
+            if alignment in self._entries:
+                self._ending.add(alignment)
+
     def alignments(self) -> list[Key]:
         """All Alignments."""
         with self._lock:
@@ -134,7 +142,8 @@ class Cache:
             pods = tuple(v for v in values if isinstance(v, Pod))
             readings = {p.uid: self._readings[p.uid] for p in pods if p.uid in self._readings}
             workloads = tuple(v for v in values if isinstance(v, Workload))
-            return Observed(alignment, workloads, pods, readings, self._problems.get(key))
+            ending = alignment.uid in self._ending
+            return Observed(alignment, workloads, pods, readings, self._problems.get(key), ending)
 
 
 def _version(text: Any) -> int:

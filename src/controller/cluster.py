@@ -58,6 +58,9 @@ class Cluster(Protocol):
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """An object, or None."""
 
+    def ends(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted, or gone."""
+
     def create(self, manifest: Object) -> Object | None:
         """Makes an object; None when there is one of that name. Unknown fields are refused."""
 
@@ -139,6 +142,13 @@ class ApiCluster:
         except NotFound:
             return None
         return {**found, "kind": kind}
+
+    def ends(self, namespace: str) -> bool:
+        try:
+            found = self._called(lambda **o: _json(self.core.read_namespace(namespace, _preload_content=False, **o)))
+        except NotFound:
+            return True
+        return bool((found.get("status") or {}).get("phase") == "Terminating")
 
     def create(self, manifest: Object) -> Object | None:
         kind, namespace = manifest["kind"], manifest["metadata"]["namespace"]

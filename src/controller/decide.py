@@ -7,6 +7,7 @@ answer, whoever asks and however often: that is what makes the controller safe t
 from __future__ import annotations
 
 from captionless.controller.actions import Action, Delete
+from captionless.controller.policies.ending_namespace import ending_namespace
 from captionless.controller.policies.leftovers import leftovers
 from captionless.controller.policies.next_stages import next_stages
 from captionless.controller.policies.renewal import renewal
@@ -19,6 +20,8 @@ def decide(run: Run) -> list[Action]:
     """The actions, in the order in which they are carried out; none for an Alignment that is being deleted."""
     if run.alignment.deleting:
         return []
+    if run.namespace_ends:  # nothing can be made there any more
+        return list(ending_namespace(run))
     found: list[Action] = []
     for rule in (suspension, leftovers, renewal, next_stages, ttl):
         for action in rule(run):

@@ -167,13 +167,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Observed:
-    """All that is seen of one Alignment. `readings` are by pod uid."""
+    """All that is seen of one Alignment. `readings` are by pod uid; namespace_ends: it is being deleted."""
 
     alignment: Alignment
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
     problem: Problem | None = None
+    namespace_ends: bool = False
 
 
 def time_of(text: Any) -> datetime | None:

@@ -17,6 +17,7 @@ from captionless.controller.cache import Cache
 from captionless.controller.cluster import Cluster
 from captionless.controller.observe import Key, Observed
 from captionless.controller.policies import ttl
+from captionless.controller.policies.ending_namespace import suspected
 from captionless.controller.reconcile import now
 from captionless.controller.scrape import scrape, tellers
 from captionless.controller.standing import SETTLING
@@ -83,6 +84,9 @@ class Rounds:
             self.cache.read(pod, reading)
         for seen in at_work:
             self.queue.add(seen.alignment.key)
+        for seen in at_work:
+            if suspected(seen, now()) and self.cluster.ends(seen.alignment.namespace):
+                self.cache.namespace_ends(seen.alignment.uid)
 
     def list_all(self) -> None:
         """Sets the cache right."""

@@ -76,6 +76,7 @@ class Run:
     standings: tuple[Standing, ...]
     problem: Problem | None
     now: datetime
+    namespace_ends: bool = False
 
     @property
     def failed(self) -> bool:
@@ -110,7 +111,7 @@ def stand(seen: Observed, now: datetime) -> Run:
         mine = tuple(w for w in workloads if w.stage == stage.name)
         pods = tuple(p for p in every if p.stage == stage.name)
         standings.append(_standing(spec, stage, known[stage.name], mine, pods, seen.readings, again, now))
-    return Run(alignment, spec, "", tuple(standings), seen.problem, now)
+    return Run(alignment, spec, "", tuple(standings), seen.problem, now, seen.namespace_ends)
 
 
 def spec_of(alignment: Alignment) -> AlignmentSpec:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -172,6 +173,8 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
         return
     run.resume()
     steps = run.spec.steps
+    if run.rank == 0 and run.done:
+        print(f"{job.title}: goes on after step {run.done} of {steps}", file=sys.stderr, flush=True)
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
     with shown if run.rank == 0 else contextlib.nullcontext() as progress:
         while run.done < steps:

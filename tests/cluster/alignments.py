@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ SMALL: dict[str, Any] = {
     "landmarks": {"count": 16},
     "train": {
         "weights": ["avg"],
-        "steps": 800,
+        "steps": 300,
         "batchSize": 16,
         "points": 128,
         "encoder": {"width": 8, "nsample": 8},
@@ -46,6 +47,7 @@ SMALL: dict[str, Any] = {
     "pods": {"credentialsSecret": "s3", "graceSeconds": 30},
 }
 TRAINING = "train-avg-seed0"
+_PORT = 9095
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +57,15 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         mixed = isinstance(value, dict) and isinstance(found.get(key), dict)
         found[key] = merged(found[key], value) if mixed else value
     return found
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What node 0 of a training tells by itself: which pod it is, in its which round, and how many steps are done."""
+
+    pod: str = ""
+    round: int = 0
+    step: int = 0
 
 
 @dataclass
@@ -118,13 +129,26 @@ class Alignment:
         until(lambda: self.stage(name)["state"] == state, seconds, f"{self.name}: {name} {state}")
         return self.stage(name)
 
-    def wait_step(self, step: int, seconds: float = 120) -> int:
-        """Until the training has told at least this many steps."""
-        until(lambda: self.steps() >= step, seconds, f"{self.name}: step {step}")
-        return self.steps()
+    def telling(self) -> Telling:
+        """What the training tells now; an empty one while nobody answers."""
+        pod = next((name for name in self._running(TRAINING, 0)), "")
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{_PORT}/proxy/metrics"
+        text = self.cluster.kubectl("get", "--raw", path, check=False) if pod else ""
+        found = {
+            name: int(float(value))
+            for name, value in re.findall(r"^captionless_(stage_units_done|train_round)\{.*\} (\S+)$", text, re.M)
+        }
+        return Telling(pod, found.get("train_round", 0), found.get("stage_units_done", 0)) if found else Telling()
+
+    def wait_step(self, step: int, seconds: float = 120) -> Telling:
+        """Until the training is at least so far."""
+        found: Telling = until(
+            lambda: now if (now := self.telling()).step >= step else None, seconds, f"{self.name}: step {step}"
+        )
+        return found
 
     def steps(self) -> int:
-        """How far the training has told to be."""
+        """How far the training is by the Alignment's status."""
         return int(self.stage(TRAINING).get("done") or 0)
 
     def pods(self, stage: str, index: int | None = None) -> list[dict[str, Any]]:
@@ -135,15 +159,18 @@ class Alignment:
         found = self.cluster.get("pods", namespace=self.namespace, selector=selector)
         return sorted(found, key=lambda p: str(p["metadata"]["creationTimestamp"]))
 
-    def running(self, stage: str, index: int) -> str:
-        """The name of the running pod of an index."""
-        names = [
-            p["metadata"]["name"]
+    def _running(self, stage: str, index: int) -> list[str]:
+        return [
+            str(p["metadata"]["name"])
             for p in self.pods(stage, index)
             if p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"]
         ]
+
+    def running(self, stage: str, index: int) -> str:
+        """The name of the running pod of an index."""
+        names = self._running(stage, index)
         assert names, f"no running pod {index} of {stage}: {self.story()}"
-        return str(names[-1])
+        return names[-1]
 
     def story(self) -> str:
         """What a person would look at: the status, the events, the pods, their last lines."""

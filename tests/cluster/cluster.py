@@ -25,6 +25,7 @@ from typing import Any
 import boto3
 
 CLUSTER = Path(__file__).parents[2] / "hack" / "cluster" / "cluster"
+OURS = "captionless.dev/test"  # the label of a namespace that a test made
 
 
 class CommandFailed(AssertionError):
@@ -121,7 +122,7 @@ class Cluster:
         With `credentials` it has a Secret `s3` whose keys are the environment variables for S3 from pods.
         """
         name = f"{hint}-{uuid.uuid4().hex[:6]}"
-        labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+        labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")} | {OURS: "true"}
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         self.kubectl("create", "-f", "-", input=json.dumps(namespace))
         try:
@@ -136,6 +137,13 @@ class Cluster:
             yield name
         finally:
             # Its own timeout, so that a namespace that hangs fails the test that made it hang.
+            self.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")
+
+    def sweep(self) -> None:
+        """Removes what a session that was killed left: its releases, with what they own outside namespaces."""
+        for name in (n["metadata"]["name"] for n in self.get("namespaces", selector=OURS)):
+            for release in self.helm("list", "-n", name, "--all", "--short").split():
+                self.helm("uninstall", release, "-n", name, "--wait", "--timeout", "120s")
             self.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")
 
     @property
@@ -185,7 +193,7 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what}: not so after {seconds:.0f} s"
-        time.sleep(0.25)
+        time.sleep(1)
     return found
 
 

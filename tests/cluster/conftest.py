@@ -16,8 +16,9 @@ from tests.cluster.operator import CHARTS, Operator, Reference
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster; what the session wrote to S3 is deleted at its end."""
+    """The cluster, one session at a time; what the session wrote to S3 is deleted at its end."""
     found = clusters.find()
+    found.sweep()
     yield found
     for page in found.s3.get_paginator("list_objects_v2").paginate(Bucket=found.bucket, Prefix=f"{found.prefix}/"):
         if keys := [{"Key": o["Key"]} for o in page.get("Contents", [])]:

@@ -1,38 +1,38 @@
 """What goes wrong in a cluster, in turn and in the middle of a training: the result is the undisturbed one.
 
-Each case trains a run of its own on a copy of the finished run's embeddings and similarity, so that its
-pods begin with the training.
+The trainings are of runs on a copy of the finished run's embeddings and similarity, so that their pods begin
+with the training. What is lost and how long it takes is asked of the training's own pods.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 
 import pytest
 
-from tests.cluster.alignments import SMALL, TRAINING, Alignment, merged
+from tests.cluster.alignments import SMALL, TRAINING, Alignment, Telling, merged
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.conftest import called
 from tests.cluster.operator import Operator, Reference
 from tests.cluster.test_run import figures
 
 EVERY = SMALL["train"]["checkpointEvery"]
-AT = 3 * EVERY + EVERY // 2
+TIMEOUT = SMALL["train"]["collectiveTimeout"]
+RESUMED = 30.0  # seconds from a disturbance until the training goes on
 
 
 @pytest.fixture
 def training(
     cluster: Cluster, namespace: str, operator: Operator, precomputed: str, request: pytest.FixtureRequest
 ) -> Alignment:
-    """A run in the middle of its training."""
+    """A run that trains; its earlier stages find nothing to do."""
     folder = called(request, 40)
     copy(cluster, precomputed, folder)
-    spec = merged(SMALL, {"output": cluster.url(folder)})
-    found = Alignment.apply(cluster, namespace, folder, spec)
-    found.wait_step(AT)
-    return found
+    spec = merged(SMALL, {"output": cluster.url(folder), "resources": {"workers": 1}})
+    return Alignment.apply(cluster, namespace, folder, spec)
 
 
 def copy(
@@ -49,19 +49,30 @@ def copy(
                 cluster.s3.copy({"Bucket": cluster.bucket, "Key": found["Key"]}, cluster.bucket, key)
 
 
-def replaced(run: Alignment, index: int, lost: str) -> float:
-    """Seconds from now until another pod of the index has begun and the training is further than it was then."""
+def in_the_middle(run: Alignment, intervals: int) -> Telling:
+    """The training, half a checkpoint interval after so many of them."""
+    return run.wait_step(intervals * EVERY + EVERY // 2, 180)
+
+
+def goes_on(run: Alignment, before: Telling, what: str, seconds: float = RESUMED) -> None:
+    """Asserts that within `seconds` from now another pod or round has done a step, from the newest checkpoint on."""
     began = time.monotonic()
+    newest = before.step - before.step % EVERY
 
-    def another() -> bool:
-        return any(
-            p["metadata"]["name"] != lost and p["status"]["phase"] == "Running" for p in run.pods(TRAINING, index)
-        )
+    def further() -> Telling | None:
+        now = run.telling()
+        return now if now.step > newest and (now.pod, now.round) != (before.pod, before.round) else None
 
-    until(another, 60, f"another pod {index} than {lost}")
-    reached = run.steps()
-    until(lambda: run.steps() > reached, 60, f"a step after {reached}")
-    return time.monotonic() - began
+    try:
+        now: Telling = until(further, 2 * seconds, f"{what}: the training to go on after step {newest}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{run.story()}") from None
+    took = time.monotonic() - began
+    told = re.findall(r"goes on after step (\d+) of", run.kubectl("logs", now.pod))
+    print(f"{what} at step {before.step}: on from step {told[-1:]} after {took:.1f} s")
+    assert told, "it began anew"
+    assert int(told[-1]) >= newest
+    assert took <= seconds, what
 
 
 def undisturbed(cluster: Cluster, run: Alignment, reference: Reference) -> None:
@@ -70,52 +81,52 @@ def undisturbed(cluster: Cluster, run: Alignment, reference: Reference) -> None:
     assert figures(cluster, run.name) == reference.figures
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_a_training_pod_deleted(cluster: Cluster, training: Alignment, reference: Reference, index: int) -> None:
-    lost = training.running(TRAINING, index)
-    training.kubectl("delete", "pod", lost, "--wait=false")
-    print(f"index {index} deleted: further after {replaced(training, index, lost):.1f} s")
+def test_a_training_disturbed_in_turn(cluster: Cluster, training: Alignment, reference: Reference) -> None:
+    """Pod 0 is deleted, another pod is, a rank stands still, the storage is away for half a minute."""
+    for index, intervals in ((0, 2), (1, 5)):
+        before = in_the_middle(training, intervals)
+        training.kubectl("delete", "pod", training.running(TRAINING, index), "--wait=false")
+        goes_on(training, before, f"pod {index} deleted")
+
+    before = in_the_middle(training, 8)
+    stop_a_rank(training, training.running(TRAINING, 1))
+    training.wait_condition("Stalled", "True", 2 * TIMEOUT, "NoProgress")
+    goes_on(training, before, "a rank stopped", 2 * TIMEOUT)
+    training.wait_condition("Stalled", "False", 30)
+
+    in_the_middle(training, 11)
+    with cluster.without_s3():
+        time.sleep(30)  # the outage itself
     undisturbed(cluster, training, reference)
 
 
-def test_a_training_pod_killed_at_once(cluster: Cluster, training: Alignment, reference: Reference) -> None:
-    lost = training.running(TRAINING, 0)
-    training.kubectl("delete", "pod", lost, "--force", "--grace-period=0")
-    print(f"index 0 killed: further after {replaced(training, 0, lost):.1f} s")
-    undisturbed(cluster, training, reference)
-
-
-def test_a_training_pod_evicted(cluster: Cluster, training: Alignment, reference: Reference) -> None:
-    name = training.running(TRAINING, 1)
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-    path = f"/api/v1/namespaces/{training.namespace}/pods/{name}/eviction"
-    cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
-    print(f"index 1 evicted: further after {replaced(training, 1, name):.1f} s")
-    undisturbed(cluster, training, reference)
-    assert training.stage(TRAINING).get("disruptions", 0) >= 1
-
-
-def test_a_rank_that_hangs(cluster: Cluster, training: Alignment, reference: Reference) -> None:
-    timeout = SMALL["train"]["collectiveTimeout"]
+def stop_a_rank(run: Alignment, pod: str) -> None:
+    """SIGSTOP for the rank in the pod, as a hang of its GPU or network would look."""
     stop = (
         "import os,signal\n"
         "for p in filter(str.isdigit, os.listdir('/proc')):\n"
         "    if b'captionless.trainer.worker' in open(f'/proc/{p}/cmdline','rb').read().split(b'\\0') "
         "and b'torch.distributed.run' not in open(f'/proc/{p}/cmdline','rb').read():\n"
         "        os.kill(int(p), signal.SIGSTOP)\n"
+        "        print('stopped', p)\n"
     )
-    training.kubectl("exec", training.running(TRAINING, 1), "--", "python", "-c", stop)
-    training.wait_condition("Stalled", "True", 2 * timeout, "NoProgress")
-    reached = training.steps()
-    until(lambda: training.steps() > reached, 2 * timeout, f"a step after {reached}")
-    training.wait_condition("Stalled", "False", 30)
-    undisturbed(cluster, training, reference)
+    assert run.kubectl("exec", pod, "--", "python", "-c", stop).startswith("stopped")
 
 
-def test_storage_gone_for_half_a_minute(cluster: Cluster, training: Alignment, reference: Reference) -> None:
-    with cluster.without_s3():
-        time.sleep(30)  # the outage itself
+def test_a_training_evicted_and_killed(cluster: Cluster, training: Alignment, reference: Reference) -> None:
+    """Pod 1 is evicted, as by a drained node; pod 0 goes without a moment to store anything, as with its node."""
+    before = in_the_middle(training, 3)
+    evicted = training.running(TRAINING, 1)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": evicted}}
+    path = f"/api/v1/namespaces/{training.namespace}/pods/{evicted}/eviction"
+    cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    goes_on(training, before, "pod 1 evicted")
+
+    before = in_the_middle(training, 8)
+    training.kubectl("delete", "pod", training.running(TRAINING, 0), "--force", "--grace-period=0")
+    goes_on(training, before, "pod 0 killed")
     undisturbed(cluster, training, reference)
+    assert training.stage(TRAINING).get("disruptions", 0) >= 1
 
 
 def test_the_controller_killed_in_each_stage(

@@ -39,7 +39,7 @@ def test_what_a_spec_says_cannot_be_changed_but_its_resources_can(
     cluster: Cluster, namespace: str, operator: Operator
 ) -> None:
     run = Alignment.apply(cluster, namespace, "fixed", merged(SMALL, {"output": cluster.url("fixed"), "suspend": True}))
-    with pytest.raises(CommandFailed, match="immutable"):
+    with pytest.raises(CommandFailed, match="cannot be changed"):
         run.kubectl("patch", "alignment", run.name, "--type=merge", "-p", '{"spec":{"train":{"steps":7}}}')
     run.kubectl("patch", "alignment", run.name, "--type=merge", "-p", '{"spec":{"resources":{"workers":2}}}')
     run.wait_condition("Succeeded", "Unknown", 30, "Suspended")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -182,6 +183,28 @@ def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.M
     seen = controller.cache.observed(KEY)
     assert seen is not None
     assert len(seen.readings) == 3
+
+
+def test_the_jobs_of_a_namespace_that_ends_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As found: its pods are deleted and kept by their Jobs, whose replacements are refused."""
+    monkeypatch.setattr(rounds, "scrape", lambda pods, pool: {})
+    monkeypatch.setattr(rounds, "now", lambda: world.time + timedelta(seconds=60))
+    world = World()
+    world.align()
+    controller = Controller(world)
+    controller.work()
+    jobs = {j["metadata"]["name"] for j in world.live()}
+    for job in world.live():
+        pod = world.pod(job, 0)
+        pod["metadata"]["deletionTimestamp"] = written(world.time)
+    controller.work()
+    assert {j["metadata"]["name"] for j in world.live()} == jobs, "pods may be deleted for other reasons"
+    world.ending.add("lab")
+    with ThreadPoolExecutor(1) as pool:
+        Rounds(world, controller.cache, WorkQueue(), ()).tick(pool)
+    controller.work()
+    assert all("deletionTimestamp" in j["metadata"] for j in world.live())
+    assert jobs
 
 
 def test_a_listing_finds_what_the_watches_missed() -> None:

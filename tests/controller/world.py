@@ -43,6 +43,7 @@ class World:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
         self.calls: list[str] = []
         self.kill_at: int | None = None
+        self.ending: set[str] = set()
         self._version, self._uid = itertools.count(1), itertools.count(1)
 
     # -- the API server
@@ -55,6 +56,10 @@ class World:
         found = copy.deepcopy(self.objects.get((kind, namespace, name)))
         self._call(f"get {kind} {name}")
         return found
+
+    def ends(self, namespace: str) -> bool:
+        self._call(f"get Namespace {namespace}")
+        return namespace in self.ending
 
     def create(self, manifest: Object) -> Object | None:
         key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from captionless.controller.actions import Delete
 from captionless.controller.decide import decide
-from captionless.controller.observe import Failed, Workload, written
+from captionless.controller.observe import Failed, Observed, Workload, written
+from captionless.controller.policies.ending_namespace import suspected
 from captionless.controller.policies.leftovers import leftovers
 from captionless.controller.policies.suspension import suspension
 from captionless.controller.policies.ttl import due, ttl
 from captionless.controller.record import State
-from tests.controller.seen import NOW, ago, alignment, done, record, run, workload
+from tests.controller.seen import NOW, ago, alignment, done, pod, record, run, workload
 
 FAILED = Failed("PodFailurePolicy", "words")
 
@@ -49,6 +51,22 @@ def test_a_queued_job_of_a_failed_run_goes_and_one_at_work_ends_its_work() -> No
 def test_only_the_newest_attempt_of_a_stage_stays() -> None:
     old, new = workload(), workload(attempt=2)
     assert [d.workload for d in leftovers(run(old, new))] == [old]
+
+
+@pytest.mark.parametrize(("after", "job_goes", "asked"), [(9, False, False), (11, False, True), (11, True, False)])
+def test_a_namespace_is_suspected_to_end_when_a_pod_stays_that_should_have_gone(
+    after: float, job_goes: bool, asked: bool
+) -> None:
+    found = pod(deleting=ago(after), owner=workload().uid)
+    seen = Observed(alignment(), (workload(deleting=job_goes),), (found,))
+    assert suspected(seen, NOW) is asked
+
+
+def test_in_a_namespace_that_ends_jobs_at_work_go_and_nothing_begins() -> None:
+    given = run(workload("pack"), workload("landmarks", complete=True))
+    found = decide(replace(given, namespace_ends=True))
+    assert [a.workload.name for a in found if isinstance(a, Delete)] == [workload("pack").name]
+    assert len(found) == 1
 
 
 def test_a_job_is_removed_once_however_many_reasons_there_are() -> None:
