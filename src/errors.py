@@ -52,6 +52,10 @@ class Interrupted(CaptionlessError):
     exit_code = 75
 
 
+KINDS: tuple[type[CaptionlessError], ...] = (SpecError, DataError, Interrupted, Retryable)
+"""How a command can end without success; where several parts ended differently, the first of these tells."""
+
+
 def one_line(error: BaseException, limit: int = 240) -> str:
     """An exception's text on one line of readable length; its class where it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__

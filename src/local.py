@@ -28,14 +28,14 @@ from typing import IO, Literal
 
 from captionless import ending, progress, specfile
 from captionless.environment import ENDING, PARENT, PROGRESS, threads
-from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
+from captionless.errors import KINDS, CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
 from captionless.plan import Stage, logs_folder, plan
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
 _POLL = 0.1
-_CLASSES: dict[int, type[CaptionlessError]] = {64: SpecError, 65: DataError, 75: Interrupted}
+_CLASSES = {kind.exit_code: kind for kind in KINDS}
 
 Status = Literal["waiting", "running", "done", "failed", "stopped"]
 

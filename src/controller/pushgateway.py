@@ -15,7 +15,7 @@ from urllib.parse import quote
 import urllib3
 
 from captionless.controller.observe import Key
-from captionless.eval.publish import JOB
+from captionless.eval.publish import JOB, address
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def sweep(url: str, alive: Collection[Key], namespaces: Collection[str]) -> int:
             if (namespace, name) in alive or (namespaces and namespace not in namespaces):
                 continue
             path = f"/metrics/job/{JOB}/namespace/{quote(namespace, safe='')}/alignment/{quote(name, safe='')}"
-            answer = _http.request("DELETE", url.rstrip("/") + path)
+            answer = _request("DELETE", url, path)
             if answer.status >= 300:
                 raise ValueError(f"DELETE {path}: status {answer.status}")
             log.info("%s/%s: removed its figures from the Pushgateway", namespace, name)
@@ -45,10 +45,16 @@ def sweep(url: str, alive: Collection[Key], namespaces: Collection[str]) -> int:
 
 def groups(url: str) -> Iterator[Key]:
     """The Alignments that the gateway has figures of. ValueError when it answers with something else."""
-    answer = _http.request("GET", url.rstrip("/") + "/api/v1/metrics")
+    answer = _request("GET", url, "/api/v1/metrics")
     if answer.status != 200:
         raise ValueError(f"GET /api/v1/metrics: status {answer.status}")
     for group in json.loads(answer.data).get("data") or ():
         labels = group.get("labels") or {}
         if labels.get("job") == JOB and labels.get("alignment") and labels.get("namespace"):
             yield (labels["namespace"], labels["alignment"])
+
+
+def _request(method: str, gateway: str, path: str) -> urllib3.BaseHTTPResponse:
+    url, login = address(gateway)
+    headers = urllib3.make_headers(basic_auth=":".join(login)) if login else None
+    return _http.request(method, url.rstrip("/") + path, headers=headers)

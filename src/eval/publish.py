@@ -40,8 +40,8 @@ def publish(gateway: str, alignment: str, namespace: str, results: Mapping[str, 
     group = {"alignment": alignment} | ({"namespace": namespace} if namespace else {})
     for pause in (*_PAUSES_SECONDS, None):
         try:
-            where, handler = _address(gateway)
-            push_to_gateway(where, JOB, registry, group, _TIMEOUT_SECONDS, handler)
+            where, login = address(gateway)
+            push_to_gateway(where, JOB, registry, group, _TIMEOUT_SECONDS, _handler(login))
             return
         except (ValueError, http.client.InvalidURL) as error:
             raise SpecError(f"eval.pushgateway: {gateway}: {one_line(error)}; expected http://HOST:PORT") from None
@@ -78,18 +78,25 @@ def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
     return registry
 
 
-def _address(gateway: str) -> tuple[str, Callable[..., Callable[[], None]]]:
-    """The URL without its user and password, and what sends these as a header if there are any."""
+def address(gateway: str) -> tuple[str, tuple[str, str] | None]:
+    """The URL without its user and password, and these. ValueError for what is no URL."""
     parts = urlsplit(gateway)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not a URL of http or https")
     if parts.username is None:
-        return gateway, default_handler
-    user, password = unquote(parts.username), unquote(parts.password or "")
+        return gateway, None
+    login = (unquote(parts.username), unquote(parts.password or ""))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), login
+
+
+def _handler(login: tuple[str, str] | None) -> Callable[..., Callable[[], None]]:
+    """What sends a push, with the user and password as a header if there are any."""
+    if login is None:
+        return default_handler
 
     def authorised(
         url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
     ) -> Callable[[], None]:
-        return basic_auth_handler(url, method, timeout, headers, data, user, password)
+        return basic_auth_handler(url, method, timeout, headers, data, *login)
 
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), authorised
+    return authorised

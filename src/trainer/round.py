@@ -21,13 +21,12 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from captionless import environment
-from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError
+from captionless.errors import KINDS, CaptionlessError, Interrupted, Retryable
 from captionless.trainer import heartbeat
 from captionless.trainer.heartbeat import PATIENCE_SECONDS, Beat, Phase
 from captionless.trainer.job import Job
 from captionless.trainer.rendezvous import Place
 
-_SEVERITY: tuple[type[CaptionlessError], ...] = (SpecError, DataError, Interrupted, Retryable)
 """Which cause speaks for the round when ranks ended differently: the earliest named here."""
 
 _LINGER_SECONDS = 5.0
@@ -178,7 +177,7 @@ class Round:
         reports = self._reports()
         if len(reports) == self._ranks and not any(report["error"] for report in reports):
             return None
-        for kind in _SEVERITY:
+        for kind in KINDS:
             for report in reports:
                 if report["error"] == kind.__name__:
                     return kind(report["line"])

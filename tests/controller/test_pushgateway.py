@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from captionless.controller.pushgateway import sweep
 
 Groups = list[dict[str, str]]
+LOGIN = "Basic " + base64.b64encode(b"ann:s/cret").decode()
 
 
 @pytest.fixture
@@ -27,6 +29,9 @@ def gateway() -> Iterator[tuple[str, Groups]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.headers.get("Authorization") != LOGIN:
+                self._answer(401, "")
+                return
             self._answer(200, json.dumps({"status": "success", "data": [{"labels": g} for g in found]}))
 
         def do_DELETE(self) -> None:
@@ -46,7 +51,7 @@ def gateway() -> Iterator[tuple[str, Groups]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/", found
+    yield f"http://ann:s%2Fcret@127.0.0.1:{server.server_address[1]}/", found
     server.shutdown()
 
 
@@ -60,6 +65,14 @@ def test_figures_of_runs_that_are_gone_go(gateway: tuple[str, Groups]) -> None:
         ("lab", "old"),
     ]
     assert sweep(url, {("lab", "alive")}, ()) == 1, "all namespaces"
+
+
+def test_a_gateway_that_refuses_is_told_without_its_password(
+    gateway: tuple[str, Groups], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert sweep(gateway[0].replace("s%2Fcret", "another"), set(), ()) == 0
+    assert "status 401" in caplog.text
+    assert "another" not in caplog.text
 
 
 def test_a_gateway_that_is_away_is_told_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
