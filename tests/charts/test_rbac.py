@@ -15,6 +15,7 @@ _CONTROLLER: set[Grant] = {
     *(("batch", "jobs", v, "") for v in ("get", "list", "watch", "create", "delete")),
     *(("", r, v, "") for r, v in product(("configmaps", "services"), ("get", "create", "delete"))),
     *(("", "pods", v, "") for v in ("get", "list", "watch")),
+    ("", "namespaces", "get", ""),
     *(("events.k8s.io", "events", v, "") for v in ("create", "patch")),
 }
 _JOBSETS = {("jobset.x-k8s.io", "jobsets", v, "") for v in ("get", "list", "watch", "create", "delete")}

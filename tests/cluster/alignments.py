@@ -27,11 +27,11 @@ SMALL: dict[str, Any] = {
     "landmarks": {"count": 16},
     "train": {
         "weights": ["avg"],
-        "steps": 300,
+        "steps": 200,
         "batchSize": 16,
         "points": 128,
         "encoder": {"width": 8, "nsample": 8},
-        "checkpointEvery": 20,
+        "checkpointEvery": 15,
         "collectiveTimeout": 20,
     },
     "resources": {

@@ -117,9 +117,10 @@ class Cluster:
 
     @contextmanager
     def namespace(self, hint: str, credentials: bool = True) -> Iterator[str]:
-        """A namespace of its own that enforces the `restricted` pod security standard, deleted afterwards.
+        """A namespace of its own that enforces the `restricted` pod security standard; afterwards its deletion begins.
 
-        With `credentials` it has a Secret `s3` whose keys are the environment variables for S3 from pods.
+        That it ends is asserted once, at the session's end. With `credentials` it has a Secret `s3` whose keys are
+        the environment variables for S3 from pods.
         """
         name = f"{hint}-{uuid.uuid4().hex[:6]}"
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")} | {OURS: "true"}
@@ -136,12 +137,15 @@ class Cluster:
                 self.apply(name, secret)
             yield name
         finally:
-            # Its own timeout, so that a namespace that hangs fails the test that made it hang.
-            self.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")
+            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+    def namespaces(self) -> list[str]:
+        """Those that tests made and that are still there."""
+        return [str(n["metadata"]["name"]) for n in self.get("namespaces", selector=OURS)]
 
     def sweep(self) -> None:
         """Removes what a session that was killed left: its releases, with what they own outside namespaces."""
-        for name in (n["metadata"]["name"] for n in self.get("namespaces", selector=OURS)):
+        for name in self.namespaces():
             for release in self.helm("list", "-n", name, "--all", "--short").split():
                 self.helm("uninstall", release, "-n", name, "--wait", "--timeout", "120s")
             self.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")

@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster import cluster as clusters
 from tests.cluster.alignments import SMALL, Alignment, merged
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, until
 from tests.cluster.operator import CHARTS, Operator, Reference
 
 
@@ -20,6 +20,7 @@ def cluster() -> Iterator[Cluster]:
     found = clusters.find()
     found.sweep()
     yield found
+    until(lambda: not found.namespaces(), 120, "the tests' namespaces to end")
     for page in found.s3.get_paginator("list_objects_v2").paginate(Bucket=found.bucket, Prefix=f"{found.prefix}/"):
         if keys := [{"Key": o["Key"]} for o in page.get("Contents", [])]:
             found.s3.delete_objects(Bucket=found.bucket, Delete={"Objects": keys})
@@ -53,6 +54,8 @@ def operator(cluster: Cluster) -> Iterator[Operator]:
         found = Operator(cluster, namespace)
         found.install()
         yield found
+        # While there is an operator: with runs at work, a namespace does not end without it.
+        until(lambda: cluster.namespaces() == [namespace], 120, "the runs' namespaces to end")
         found.uninstall()
 
 

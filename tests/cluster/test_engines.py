@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
 from tests.cluster.alignments import SMALL, TRAINING, Alignment, merged
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.operator import Operator, Reference
@@ -9,16 +14,30 @@ from tests.cluster.test_disruptions import copy
 from tests.cluster.test_run import figures
 
 
-def test_a_queue_decides_when_a_job_runs(
-    cluster: Cluster, namespace: str, operator: Operator, precomputed: str
-) -> None:
+@pytest.fixture(scope="module")
+def runs(cluster: Cluster, operator: Operator, precomputed: str) -> Iterator[dict[str, Alignment]]:
+    """A run in a queue, and one that trains in a JobSet, at the same time: the first mostly waits."""
+    changes: dict[str, dict[str, Any]] = {
+        "queued": {"queue": "lab", "train": {"steps": 3000}},
+        "jobset": {"train": {"engine": "jobset"}},
+    }
+    with cluster.namespace("engines") as namespace:
+        found = {}
+        for name, different in changes.items():
+            copy(cluster, precomputed, name)
+            spec = merged(SMALL, {"output": cluster.url(name), "resources": {"workers": 1}})
+            found[name] = Alignment.apply(cluster, namespace, name, merged(spec, different))
+        yield found
+
+
+def test_a_queue_decides_when_a_job_runs(cluster: Cluster, runs: dict[str, Alignment]) -> None:
     """Kueue's part is played here: it sets `suspend` and nothing else does."""
-    copy(cluster, precomputed, "queued")
-    changes = {"output": cluster.url("queued"), "queue": "lab", "train": {"steps": 3000}}
-    run = Alignment.apply(cluster, namespace, "queued", merged(SMALL, changes))
+    run = runs["queued"]
+    namespace = run.namespace
 
     def job() -> str:
-        found = [j for j in cluster.get("jobs", namespace=namespace) if not j["status"].get("completionTime")]
+        found = cluster.get("jobs", namespace=namespace, selector=f"captionless.dev/alignment={run.name}")
+        found = [j for j in found if not j["status"].get("completionTime")]
         return str(found[0]["metadata"]["name"]) if found else ""
 
     def suspend(name: str, value: str) -> None:
@@ -45,15 +64,12 @@ def test_a_queue_decides_when_a_job_runs(
     suspend(name, "false")
     until(lambda: run.steps() > reached, 90, "the training to go on")
     assert run.stage(TRAINING)["job"] == name  # the same Job, never made anew or touched
+    run.delete()
 
 
-def test_a_training_as_a_jobset(
-    cluster: Cluster, namespace: str, operator: Operator, precomputed: str, reference: Reference
-) -> None:
-    copy(cluster, precomputed, "jobset")
-    spec = merged(SMALL, {"output": cluster.url("jobset"), "train": {"engine": "jobset"}})
-    run = Alignment.apply(cluster, namespace, "jobset", spec)
+def test_a_training_as_a_jobset(cluster: Cluster, runs: dict[str, Alignment], reference: Reference) -> None:
+    run = runs["jobset"]
     run.wait_succeeded(180)
-    [made] = cluster.get("jobsets", namespace=namespace)
+    [made] = cluster.get("jobsets", namespace=run.namespace)
     assert made["status"]["terminalState"] == "Completed"
     assert figures(cluster, "jobset") == reference.figures

@@ -76,6 +76,15 @@ def test_each_cause_is_named_within_a_minute(cluster: Cluster, namespace: str, o
         assert "not-the-key" not in runs[name].story()
 
 
+def test_a_namespace_goes_with_its_runs(cluster: Cluster, operator: Operator) -> None:
+    """Pods first, says Kubernetes, and a Job keeps its failed pods until it may replace them: the operator helps."""
+    with cluster.namespace("goes") as namespace:
+        changes = {"output": cluster.url("goes"), "pods": {"image": "localhost/no-such-image:1"}}
+        run = Alignment.apply(cluster, namespace, "goes", merged(SMALL, changes))
+        until(lambda: run.pods("pack"), 30, "pods")
+        cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
+
+
 def test_a_corrupt_shard_fails_alone(cluster: Cluster, namespace: str, operator: Operator, precomputed: str) -> None:
     copy(cluster, precomputed, "corrupt", stages=("pack",))
     prefix = f"{cluster.prefix}/corrupt/pack/train/"
