@@ -50,7 +50,7 @@ test-fast: venv ## Tests without the whole flow
 
 test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
-	$(BIN)/pytest -m cluster tests/cluster tests/charts
+	$(BIN)/pytest -m cluster --durations=20 tests/cluster tests/charts
 
 cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
 	hack/cluster/cluster up --image

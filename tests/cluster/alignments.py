@@ -167,9 +167,8 @@ class Alignment:
         ]
 
     def running(self, stage: str, index: int) -> str:
-        """The name of the running pod of an index."""
-        names = self._running(stage, index)
-        assert names, f"no running pod {index} of {stage}: {self.story()}"
+        """The name of the running pod of an index, awaited if need be."""
+        names: list[str] = until(lambda: self._running(stage, index), 30, f"{self.name}: pod {index} of {stage} to run")
         return names[-1]
 
     def story(self) -> str:

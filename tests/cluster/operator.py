@@ -72,7 +72,8 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         spec = folder / "spec.yaml"
-        spec.write_text(yaml.safe_dump(merged(SMALL, {"name": "reference", "output": str(folder / "out")})))
+        changes = {"name": "reference", "output": str(folder / "out"), "resources": {"workers": 1}}
+        spec.write_text(yaml.safe_dump(merged(SMALL, changes)))
         command = [str(Path(sys.executable).parent / "captionless"), "run", str(spec), "--quiet"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

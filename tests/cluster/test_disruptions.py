@@ -117,7 +117,8 @@ def test_a_run_under_constant_disturbance(
     cluster: Cluster, namespace: str, operator: Operator, reference: Reference
 ) -> None:
     """From its first stage on: the controller is killed in each, a pod that embeds and both that train are lost."""
-    run = Alignment.apply(cluster, namespace, "disturbed", merged(SMALL, {"output": cluster.url("disturbed")}))
+    spec = merged(SMALL, {"output": cluster.url("disturbed"), "resources": {"workers": 2}})
+    run = Alignment.apply(cluster, namespace, "disturbed", spec)
     killed = set()
 
     def kill_the_controller() -> list[str]:
@@ -129,7 +130,7 @@ def test_a_run_under_constant_disturbance(
 
     def trains() -> bool:
         if "embed" in kill_the_controller():
-            run.kubectl("delete", "pod", run.running("embed", 2), "--wait=false")
+            run.kubectl("delete", "pod", run.running("embed", 1), "--wait=false")
         return TRAINING in killed
 
     until(trains, 180, "the training to begin")
