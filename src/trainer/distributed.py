@@ -71,13 +71,23 @@ def shares(total: int, world: int) -> list[int]:
     return [total // world + (r < total % world) for r in range(world)]
 
 
-def all_reduce_sum(x: Tensor) -> Tensor:
-    """The sum of `x` over ranks, without gradient; `x` itself outside a process group."""
+def all_gather(x: Tensor) -> Tensor:
+    """What each rank holds as `x`, (...) -> (world, ...), in rank order and without gradient."""
+    x = x.detach().contiguous()
     if world_size() == 1:
-        return x
-    x = x.detach().clone()
-    dist.all_reduce(x, group=_steps)
-    return x
+        return x.unsqueeze(0)
+    found = x.new_empty(world_size() * x.numel())
+    dist.all_gather_into_tensor(found, x.reshape(-1), group=_steps)
+    return found.view(world_size(), *x.shape)
+
+
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """The sum of `x`, a few numbers, over ranks, without gradient; `x` itself outside a process group.
+
+    Gathered and added in rank order: for a few numbers that is one exchange where a ring all-reduce is two, and
+    the sum does not depend on how a backend cuts up its ring.
+    """
+    return x if world_size() == 1 else all_gather(x).sum(0)
 
 
 def any_rank(flag: bool) -> bool:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from captionless.spec import TrainSpec, Weights
 from captionless.store import objects
 
-FORMAT = 1
+FORMAT = 2
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
 

@@ -2,8 +2,8 @@
 
 Activations are kept rows-major, (..., C), so that a linear layer is one matrix product without a transpose; every
 leading dimension is a row. `torch.nn.SyncBatchNorm` needs a GPU, this one works on any device and backend: the
-row count, the sum and the centred squares are summed over ranks in the forward pass and the two sums of the
-backward pass likewise, which makes the result that of one process holding all rows.
+row count, the mean and the centred squares of every rank are merged in the forward pass and the two sums of the
+backward pass added, one exchange each, which makes the result that of one process holding all rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionless.trainer.distributed import all_reduce_sum, world_size
+from captionless.trainer.distributed import all_gather, all_reduce_sum, world_size
 
 
 class BatchNorm(nn.Module):
@@ -65,12 +65,12 @@ class BatchNorm(nn.Module):
         count = rows
         mean = pivot + total / rows
         centred = squares - total * total / rows
-        if world_size() > 1:
-            merged = all_reduce_sum(torch.cat([mean * rows, mean.new_tensor([float(rows)])]))
-            count = round(float(merged[-1]))
-            mean_all = merged[:-1] / count
-            centred = all_reduce_sum(centred + rows * (mean - mean_all).square())
-            mean = mean_all
+        if world_size() > 1:  # one exchange, merged as Chan, Golub & LeVeque (1979) do
+            mine = torch.cat([mean, centred, mean.new_tensor([float(rows)])])
+            means, squares, counts = torch.split(all_gather(mine), [len(mean), len(mean), 1], dim=1)
+            count = round(float(counts.sum()))
+            mean = (counts * means).sum(0) / count
+            centred = (squares + counts * (means - mean).square()).sum(0)
         if count < 2:
             raise ValueError("batch normalisation needs more than one row while training")
         var = (centred / count).clamp_min(0)
