@@ -26,7 +26,6 @@ def test_every_folder_of_code_is_a_listed_package() -> None:
 
 
 @pytest.mark.flow
-@pytest.mark.xdist_group("flow")
 def test_a_wheel_installs_and_works_outside_the_checkout(tmp_path: Path) -> None:
     scripts = Path(sys.executable).parent
     checkout = tmp_path / "checkout"  # building leaves its traces beside the sources

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -82,10 +83,17 @@ def write_spec(folder: Path, output: str = "", **changes: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The undisturbed run that others are compared with."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    spec = write_spec(folder)
-    done = call("run", str(spec), cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The undisturbed run that others are compared with; one for all of pytest's processes, where there are several."""
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (
+        tmp_path_factory.getbasetemp().parent / "undisturbed" if several else tmp_path_factory.mktemp("undisturbed")
+    )
+    folder.mkdir(exist_ok=True)
+    told = folder / "told.txt"
+    with FileLock(folder / "lock"):
+        if not told.exists():
+            done = call("run", str(write_spec(folder)), cwd=folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+            told.write_text(done.stdout + done.stderr)
     results = (folder / "out" / "eval" / "results.json").read_bytes()
-    return Finished(folder, spec, comparable(results), done.stdout + done.stderr)
+    return Finished(folder, folder / "tiny.yaml", comparable(results), told.read_text())

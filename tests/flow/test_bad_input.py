@@ -13,7 +13,7 @@ import trimesh
 from captionless.store.shards import Shard, decode_array, encode_array, write_shard
 from tests.flow.conftest import TINY, Finished, call, command, environment, write_spec
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 
 def _told(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> str:

@@ -23,7 +23,7 @@ from tests.flow.conftest import Finished, call, command, environment, write_spec
 from tests.flow.kill import descendants
 from tests.test_exposition import scrape
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"
 STORAGE = {

@@ -10,7 +10,7 @@ import trimesh
 
 from tests.flow.conftest import call
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 
 def _shapes(folder: Path) -> None:

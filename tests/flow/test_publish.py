@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.eval.gateway import serving
 from tests.flow.conftest import Finished, call
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 GROUP = "/metrics/job/captionless/alignment/tiny/namespace/lab"
 

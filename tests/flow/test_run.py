@@ -14,7 +14,7 @@ from captionless.precompute import world
 from captionless.precompute.pointcloud import sample_surface
 from tests.flow.conftest import Finished, call, comparable
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 
 def _times(folder: Path) -> dict[str, int]:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -14,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from tests.flow.conftest import Finished, call, comparable, write_spec
 from tests.store.faulty_s3 import FaultyS3
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 BUCKET = "captionless-tests"
 
@@ -40,25 +41,6 @@ def s3() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-def test_the_flow_over_s3_gives_the_same_results(finished: Finished, s3: dict[str, str], tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, output=f"s3://{BUCKET}/tiny")
-    done = call("run", str(spec), cwd=tmp_path, **s3)
-    assert done.returncode == 0, done.stderr
-    client = boto3.client(
-        "s3", endpoint_url=s3["AWS_ENDPOINT_URL"], aws_access_key_id="test", aws_secret_access_key="test",
-        region_name="us-east-1",
-    )  # fmt: skip
-    body = client.get_object(Bucket=BUCKET, Key="tiny/eval/results.json")["Body"].read()
-    assert comparable(body) == finished.results
-    stamps = {o["Key"]: o["LastModified"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="tiny/")["Contents"]}
-    assert {k.split("/")[1] for k in stamps} == {"pack", "embed", "landmarks", "similarity", "train", "eval"}
-    assert os.listdir(tmp_path / "runs" / "tiny" / "logs")
-    again = call("run", str(spec), cwd=tmp_path, **s3)
-    assert again.returncode == 0, again.stderr
-    after = {o["Key"]: o["LastModified"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="tiny/")["Contents"]}
-    assert after == stamps
-
-
 def test_a_missing_bucket_is_told_at_once(s3: dict[str, str], tmp_path: Path) -> None:
     spec = write_spec(tmp_path, output="s3://no-such-bucket/tiny")
     done = call("run", str(spec), cwd=tmp_path, **s3)
@@ -79,8 +61,8 @@ def test_a_server_that_is_away_is_tried_again_and_then_told(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_outages_in_the_middle_of_stages_change_nothing(finished: Finished, tmp_path: Path) -> None:
-    """The port is closed for two seconds again and again; connections are refused meanwhile."""
+def test_the_flow_over_s3_gives_the_same_results_through_outages(finished: Finished, tmp_path: Path) -> None:
+    """The port is closed for two seconds again and again, and connections are refused; a second run writes nothing."""
     server = FaultyS3()
     server.start()
     away = threading.Lock()
@@ -96,15 +78,27 @@ def test_outages_in_the_middle_of_stages_change_nothing(finished: Finished, tmp_
             server.refuse()
             threading.Timer(2, back).start()
 
+    def stamps() -> dict[str, Any]:
+        listed = server.client.list_objects_v2(Bucket=BUCKET, Prefix="tiny/")["Contents"]
+        return {o["Key"]: o["LastModified"] for o in listed}
+
     server.client.create_bucket(Bucket=BUCKET)
     server.on_request = on_request
     try:
         spec = write_spec(tmp_path, output=f"s3://{BUCKET}/tiny")
         done = call("run", str(spec), cwd=tmp_path, **server.environment)
         assert done.returncode == 0, done.stderr
-        body = server.client.get_object(Bucket=BUCKET, Key="tiny/eval/results.json")["Body"].read()
+        server.on_request = lambda count: None
+        with away:  # the last outage is over
+            body = server.client.get_object(Bucket=BUCKET, Key="tiny/eval/results.json")["Body"].read()
         assert comparable(body) == finished.results
         assert len({path.removeprefix(f"/{BUCKET}/tiny/").split("/")[0] for path in outages}) >= 2
+        before = stamps()
+        assert {k.split("/")[1] for k in before} == {"pack", "embed", "landmarks", "similarity", "train", "eval"}
+        assert os.listdir(tmp_path / "runs" / "tiny" / "logs")
+        again = call("run", str(spec), cwd=tmp_path, **server.environment)
+        assert again.returncode == 0, again.stderr
+        assert stamps() == before
     finally:
-        with away:  # the last outage is over
+        with away:
             server.stop()

@@ -19,7 +19,7 @@ from tests.store.faulty_s3 import FaultyS3
 from tests.trainer import synthetic
 from tests.trainer.gang import Pods, alive, prepare, steps, until
 
-pytestmark = [pytest.mark.flow, pytest.mark.xdist_group("flow")]
+pytestmark = pytest.mark.flow
 
 STEPS = 60
 
