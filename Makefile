@@ -43,10 +43,10 @@ demo-furniture: venv ## The flow on 820 real furniture meshes (Debian's sweethom
 	$(BIN)/captionless run examples/furniture/furniture.yaml
 
 test: venv lint ## Lint and all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: venv ## Tests without the whole flow
-	$(BIN)/pytest -n 2 -m "not flow and not cluster"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster"
 
 test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)

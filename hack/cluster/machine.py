@@ -21,7 +21,7 @@ _TEMPLATES = layout.HERE / "config"
 
 
 def prepare(log: Log) -> None:
-    """Folders, the programs' links, configuration, certificates, address, forwarding, cgroup.
+    """Folders, configuration, certificates, address, forwarding, cgroup.
 
     What a cluster is made of does not change under those who use it: one of other versions or another
     configuration stays as it is until `down`. One that was not finished is made anew.
@@ -37,7 +37,6 @@ def prepare(log: Log) -> None:
         give_back()
     for folder in (layout.BIN, layout.LOGS, layout.RULES, layout.S3_DATA / layout.S3_BUCKET):
         folder.mkdir(parents=True, exist_ok=True)
-    tools.link(layout.BIN)
     for template in (t for t in _TEMPLATES.rglob("*") if t.is_file() and "jobset" not in t.parts):
         target = layout.CONFIG / template.relative_to(_TEMPLATES)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -178,6 +178,15 @@ def _containerd(log: Log) -> None:
         image.ctr("containers", "remove", *left)
         processes.stop(["containerd"])
         start(log)
+
+
+def _programs(log: Log) -> None:
+    """The node's own programs in its folder."""
+    tools.link(layout.BIN)
+
+
+def _images(log: Log) -> None:
+    """Those that are in no registry: what holds a pod's namespaces, and JobSet's controller."""
     image.program(log, tools.binary("pause"), "/pause")
     image.program(log, tools.binary("jobset"), "/manager")
 
@@ -304,19 +313,22 @@ def _jobset(log: Log) -> None:
 
 
 def steps() -> list[Step]:
+    """What needs none of the programs that are built comes first: the image goes into containerd beside the builds."""
     built = (f"build {name}" for name in tools.NODE_BINARIES)
     return [
-        Step("machine", machine.prepare, ("packages", "crds", *built)),
-        Step("etcd", _etcd(), ("machine",)),
+        Step("machine", machine.prepare, ("packages",)),
+        Step("programs", _programs, ("machine", *built)),
+        Step("etcd", _etcd(), ("programs",)),
         Step("apiserver", _apiserver(), ("etcd",)),
         Step("controller-manager", _controller_manager(), ("apiserver",)),
         Step("scheduler", _scheduler(), ("apiserver",)),
         Step("containerd", _containerd, ("machine",)),
-        Step("kubelet", _kubelet(), ("apiserver", "containerd")),
+        Step("node images", _images, ("containerd", "build pause", "build jobset"), lane="buildah"),
+        Step("kubelet", _kubelet(), ("apiserver", "node images")),
         Step("kube-proxy", _proxy(), ("kubelet",)),
-        Step("objects", _objects, ("apiserver",)),
+        Step("objects", _objects, ("apiserver", "crds")),
         Step("dns", _dns(), ("objects",)),
-        Step("versitygw", _versitygw, ("machine",)),
+        Step("versitygw", _versitygw, ("programs",)),
         Step("s3", _s3, ("versitygw",)),
         Step("prometheus", _prometheus(), ("apiserver",)),
         Step("pushgateway", _pushgateway(), ("machine",)),

@@ -179,6 +179,3 @@ class Alignment:
             self.kubectl("logs", "-l", f"captionless.dev/alignment={self.name}", "--tail=15", "--prefix", check=False),
         ]
         return "\n".join(look)
-
-    def delete(self) -> None:
-        self.kubectl("delete", "alignment", self.name, "--ignore-not-found", "--wait=true", "--cascade=foreground")
