@@ -79,6 +79,11 @@ class Run:
     namespace_ends: bool = False
 
     @property
+    def at_work(self) -> tuple[Workload, ...]:
+        """The Jobs of all stages and attempts that neither have ended nor are being removed."""
+        return tuple(w for s in self.standings for w in s.workloads if not w.finished and not w.deleting)
+
+    @property
     def failed(self) -> bool:
         return bool(self.invalid) or any(s.state is State.failed for s in self.standings)
 

@@ -72,10 +72,8 @@ def shares(total: int, world: int) -> list[int]:
 
 
 def all_gather(x: Tensor) -> Tensor:
-    """What each rank holds as `x`, (...) -> (world, ...), in rank order and without gradient."""
+    """What each rank of a process group holds as `x`, (...) -> (world, ...), in rank order and without gradient."""
     x = x.detach().contiguous()
-    if world_size() == 1:
-        return x.unsqueeze(0)
     found = x.new_empty(world_size() * x.numel())
     dist.all_gather_into_tensor(found, x.reshape(-1), group=_steps)
     return found.view(world_size(), *x.shape)
@@ -117,9 +115,7 @@ class _Gather(torch.autograd.Function):
         widest = max(sizes)
         padded = x.new_zeros(widest, *x.shape[1:])
         padded[: x.shape[0]] = x
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded, group=_steps)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+        return torch.cat([part[:size] for part, size in zip(all_gather(padded), sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from captionless.controller.jobs.pod import METRICS_PORT
 from tests.cluster.cluster import Cluster, until
 
 # Small enough for minutes on two cores, long enough in training to be disturbed in the middle of it.
@@ -47,7 +48,6 @@ SMALL: dict[str, Any] = {
     "pods": {"credentialsSecret": "s3", "graceSeconds": 30},
 }
 TRAINING = "train-avg-seed0"
-_PORT = 9095
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class Alignment:
 
     def telling(self) -> Telling:
         """What the training tells now; an empty one while nobody answers."""
-        pod = next((name for name in self._running(TRAINING, 0)), "")
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{_PORT}/proxy/metrics"
+        pod = next(iter(self._running(TRAINING, 0)), "")
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORT}/proxy/metrics"
         text = self.cluster.kubectl("get", "--raw", path, check=False) if pod else ""
         found = {
             name: int(float(value))

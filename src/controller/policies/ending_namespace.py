@@ -17,12 +17,8 @@ from captionless.controller.standing import SETTLING, Run
 
 def ending_namespace(run: Run) -> Iterator[Delete]:
     """All Jobs at work, when the namespace is being deleted."""
-    if not run.namespace_ends:
-        return
-    for s in run.standings:
-        for w in s.workloads:
-            if not w.finished and not w.deleting:
-                yield Delete(w, "the namespace is being deleted")
+    if run.namespace_ends:
+        yield from (Delete(w, "the namespace is being deleted") for w in run.at_work)
 
 
 def suspected(seen: Observed, now: datetime) -> bool:

@@ -13,9 +13,5 @@ from captionless.controller.standing import Run
 
 def suspension(run: Run) -> Iterator[Delete]:
     """The Jobs at work, when the run is to be held."""
-    if run.spec is None or not run.spec.suspend:
-        return
-    for s in run.standings:
-        for w in s.workloads:
-            if not w.finished and not w.deleting:
-                yield Delete(w, "the run is suspended")
+    if run.spec is not None and run.spec.suspend:
+        yield from (Delete(w, "the run is suspended") for w in run.at_work)
