@@ -50,7 +50,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
         embedder.part(name, record.facts, objects.digest(VERSION, record.facts["sha256"], model))
         for name, record in sorted(packed.records.items())
     ]
-    return work("embed", "object", Ledger(url), parts, shard)
+    return work("embed", "object", Ledger(url), parts, shard.of(parts))
 
 
 class _Embedder:

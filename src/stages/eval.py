@@ -27,7 +27,7 @@ from captionless.plan import Run, runs
 from captionless.spec import AlignmentSpec, EvalSpec, SourceKind
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
-from captionless.stages.parts import Made, Part, Shard, work
+from captionless.stages.parts import Made, Part, work
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
@@ -73,10 +73,10 @@ class _Evaluation:
     def run(self) -> None:
         same = objects.digest(VERSION, self.data.digest, clip_identity(self.spec.clip), self._measured())
         parts = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
-        work("eval", "run", Ledger(objects.join(self.url, "runs")), parts, Shard())
+        work("eval", "run", Ledger(objects.join(self.url, "runs")), parts)
         whole = objects.digest(same, self.spec.described(), [p.fingerprint for p in parts])
         size = len(self.runs)
-        work("report", "run", Ledger(self.url), [Part("results", whole, size, self._make_results)], Shard())
+        work("report", "run", Ledger(self.url), [Part("results", whole, size, self._make_results)])
 
     # -- a run's figures
 
@@ -102,7 +102,7 @@ class _Evaluation:
 
     @cached_property
     def views(self) -> NDArray[np.float32]:
-        return self.data.views(range(len(self.data)))
+        return self.data.views(range(len(self.data))).astype(np.float32)
 
     @cached_property
     def points(self) -> NDArray[np.float16]:

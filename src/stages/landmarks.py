@@ -36,7 +36,8 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     objects.check(url)
     categories = sorted({r.category for r in open_source(spec.data).refs()})
     stage = _Landmarks(spec, url, categories)
-    return work("landmarks", "text", Ledger(url), [stage.part(c) for c in categories], shard)
+    parts = [stage.part(c) for c in categories]
+    return work("landmarks", "text", Ledger(url), parts, shard.of(parts))
 
 
 class _Landmarks:

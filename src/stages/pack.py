@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from captionless.errors import DataError
@@ -20,7 +20,7 @@ from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.spec import AlignmentSpec, DataSpec
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
-from captionless.store.ledger import Ledger
+from captionless.store.ledger import Ledger, Record
 from captionless.store.shards import encode_array, index_url, write_shard
 from captionless.store.views import encode_view, view_name
 
@@ -47,13 +47,11 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     source = open_source(spec.data)
     packer = _Packer(url, spec.data, source)
     parts = list(packer.parts())
-    ledger = Ledger(url)
 
-    def check() -> None:
-        skipped = [s for p in parts if (r := ledger.record(p.name)) for s in r.facts["skipped"]]
-        packer.refuse(skipped)
+    def check(records: Mapping[str, Record]) -> None:
+        packer.refuse([s for p in parts for s in records[p.name].facts["skipped"]])
 
-    return work("pack", "object", ledger, parts, shard, check)
+    return work("pack", "object", Ledger(url), parts, shard.of(parts), check)
 
 
 class _Packer:

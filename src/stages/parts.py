@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from captionless import lifeline
 from captionless.errors import DataError
 from captionless.progress import Progress
-from captionless.store.ledger import Ledger
+from captionless.store.ledger import Ledger, Record
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ class Made:
 class Part:
     """A piece of a stage's work. `size` is what it counts for in the progress, in the stage's unit.
 
-    `make` is called with a function that tells how many units are done.
+    `make` is called with a function that tells how many units are done. `ahead`, where there is one, is called while
+    the part before is being made, to begin to fetch what `make` will read.
     """
 
     name: str
     fingerprint: str
     size: int
     make: Callable[[Callable[[int], None]], Made]
+    ahead: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,16 @@ def work(
     unit: str,
     ledger: Ledger,
     parts: Sequence[Part],
-    shard: Shard,
-    check: Callable[[], None] | None = None,
+    mine: Sequence[Part] | None = None,
+    check: Callable[[Mapping[str, Record]], None] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Makes this worker's missing parts; publishes the stage when all parts of all workers are whole.
 
-    `check` may refuse the finished stage (DataError), `facts` go into its manifest.
+    `mine` are this worker's of the `parts`, all when None. `check` is given the records of the finished stage, which it
+    may refuse (DataError); `facts` go into its manifest.
     """
-    mine = shard.of(parts)
+    mine = parts if mine is None else mine
     missing, bad = [], []
     for part in mine:
         try:
@@ -83,8 +87,11 @@ def work(
     total = sum(p.size for p in mine)
     failed = 0
     with Progress(title, total, unit, done=total - sum(p.size for p in missing)) as progress:
-        for part in missing:
+        for part, following in zip_longest(missing, missing[1:]):
             told = 0
+            for each in (part, following):
+                if each is not None and each.ahead is not None:
+                    each.ahead()
 
             def tell(count: int) -> None:
                 nonlocal told
@@ -102,9 +109,10 @@ def work(
             progress.advance(part.size - told)
     if bad:
         raise DataError("\n".join(str(e) for e in bad))
-    finished = ledger.publishable({p.name: p.fingerprint for p in parts})
-    if finished:
+    fingerprints = {p.name: p.fingerprint for p in parts}
+    records = ledger.finished(fingerprints)
+    if records is not None:
         if check is not None:
-            check()
-        ledger.publish({p.name: p.fingerprint for p in parts}, facts)
-    return Outcome(len(missing) - failed, len(mine) - len(missing), finished)
+            check(records)
+        ledger.publish(fingerprints, facts)
+    return Outcome(len(missing) - failed, len(mine) - len(missing), records is not None)

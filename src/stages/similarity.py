@@ -1,30 +1,41 @@
-"""similarity: stored embeddings -> one matrix per category, for one metric.
+"""similarity: stored embeddings -> matrices per category, in tiles, for one metric.
 
-    similarity/<metric>/<category>.sim, similarity.json    see store.similarity
+    similarity/<metric>/<category>.<row>-<column>.sim, <category>.index, similarity.json    see store.similarity
 
-Only the training split: similarity weighs the negatives of training batches. A
-category is made anew when one of its objects' embeddings or, for (I2L)², its landmarks
-change.
+Only the training split: similarity weighs the negatives of training batches. Every worker cuts the matrices alike and
+makes the tiles that `precompute.dealing` deals it, reading the next tile's views while it computes one. A tile is made
+anew when the embeddings of one of its objects or, for (I2L)², its category's landmarks change. The worker that finds
+all tiles there publishes them, which reads no tile. A finished store keeps its cut, whatever the number of workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from captionless.errors import DataError, did_you_mean
+from captionless.lifeline import threads
+from captionless.precompute.dealing import Deal, deal
 from captionless.spec import AlignmentSpec
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store import similarity as store
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.landmarks import LandmarkTexts, open_landmarks
-from captionless.store.ledger import Ledger
+from captionless.store.ledger import Ledger, Record
+from captionless.store.tiles import Block, Metric, Tile, write_tile
 
-VERSION = 1
+VERSION = 2
 
 
-def run(spec: AlignmentSpec, metric: store.Metric, shard: Shard = Shard()) -> Outcome:
-    """This worker's categories of a spec's run."""
+def run(spec: AlignmentSpec, metric: Metric, shard: Shard = Shard()) -> Outcome:
+    """This worker's tiles of a spec's run."""
     return compute(
         objects.join(spec.root, "embed"),
         objects.join(spec.root, "landmarks"),
@@ -39,7 +50,7 @@ def compute(
     dataset: str,
     landmarks: str | None,
     out: str,
-    metric: store.Metric,
+    metric: Metric,
     cross_category_sim: float = store.CROSS_CATEGORY_SIM,
     shard: Shard = Shard(),
 ) -> Outcome:
@@ -49,49 +60,127 @@ def compute(
     texts: Mapping[str, LandmarkTexts] = {}
     if metric == "i2l":
         texts = open_landmarks(landmarks or objects.join(dataset.rstrip("/").rsplit("/", 1)[0], "landmarks"))
-    members: dict[str, list[int]] = {}
-    for index, category in enumerate(data.categories):
-        members.setdefault(category, []).append(index)
-    # The costliest categories first, so that dealing them out in turn leaves workers about even.
-    order = sorted(members, key=lambda c: (-len(members[c]), c))
-    parts = [_part(data, c, members[c], texts, out, metric) for c in order]
-
-    def check() -> None:
-        store.publish(out, members, cross_category_sim)
-
-    facts = {"crossCategorySim": cross_category_sim}
-    return work(f"similarity {metric}", "pair", Ledger(out), parts, shard, check, facts)
+    with threads(1) as pool:
+        stage = _Similarity(data, texts, out, metric, cross_category_sim, _Views(data, pool))
+        return stage.work(shard)
 
 
-def _part(
-    data: Embeddings,
-    category: str,
-    indices: Sequence[int],
-    texts: Mapping[str, LandmarkTexts],
-    out: str,
-    metric: store.Metric,
-) -> Part:
-    held = [data.objects[i] for i in indices]
-    known: list[object] = [[o.key, o.views_digest] for o in held]
-    if metric == "i2l":
-        if category not in texts:
-            raise DataError(
-                f"no landmarks for category {category!r}{did_you_mean(category, texts)}; run landmarks again"
+class _Similarity:
+    def __init__(
+        self,
+        data: Embeddings,
+        texts: Mapping[str, LandmarkTexts],
+        out: str,
+        metric: Metric,
+        cross_category_sim: float,
+        views: _Views,
+    ) -> None:
+        self.data, self.texts, self.out, self.metric, self.views = data, texts, out, metric, views
+        self.cross_category_sim = cross_category_sim
+        self.members = data.members()
+        self.landmarks = {category: self._landmarks_digest(category) for category in self.members}
+        self.sources = {category: self._source(category, 0, len(own)) for category, own in self.members.items()}
+        self._part_of = cache(self._source)  # both sides of every tile of a row
+
+    def work(self, shard: Shard) -> Outcome:
+        dealt = deal({c: len(own) for c, own in self.members.items()}, shard.count, self.metric, self._finished_cut())
+        self._tell(dealt, shard)
+        parts = {block: self._part(block) for block in dealt.tiles}
+        mine = [parts[block] for block in dealt.workers[shard.index]]
+
+        def check(records: Mapping[str, Record]) -> None:
+            self._publish(dealt, {block: records[part.name] for block, part in parts.items()})
+
+        facts = {"crossCategorySim": self.cross_category_sim}
+        return work(f"similarity {self.metric}", "pair", Ledger(self.out), list(parts.values()), mine, check, facts)
+
+    def _finished_cut(self) -> dict[str, int] | None:
+        """The sides of the tiles of a store of the same values that is there already."""
+        found = store.published(self.out)
+        if found is None or found["digest"] != store.digest(self.metric, self.cross_category_sim, self.sources):
+            return None
+        return {category: int(entry["side"]) for category, entry in found["categories"].items()}
+
+    def _tell(self, dealt: Deal, shard: Shard) -> None:
+        tiles, own = dealt.tiles, dealt.workers[shard.index]
+        pairs = sum(block.pairs for block in tiles)
+        text = f"similarity {self.metric}: {len(self.members)} categories, {pairs:,} pairs in {len(tiles)} tiles"
+        if shard.count > 1:
+            text += (
+                f"; worker {shard.index} of {shard.count} makes {len(own)} of them; "
+                f"the busiest worker has {dealt.balance:.2f} times the mean to do"
             )
-        known.append(texts[category].digest)
-    fingerprint = objects.digest(VERSION, metric, known)
+        print(text, file=sys.stderr, flush=True)
 
-    def make(tell: Callable[[int], None]) -> Made:
+    def _landmarks_digest(self, category: str) -> str:
+        if self.metric != "i2l":
+            return ""
+        if category not in self.texts:
+            meant = did_you_mean(category, self.texts)
+            raise DataError(f"no landmarks for category {category!r}{meant}; run landmarks again")
+        return self.texts[category].digest
+
+    def _source(self, category: str, start: int, stop: int) -> str:
+        """Digest of what the similarity of some of a category's objects is made from."""
+        held = [self.data.objects[i] for i in self.members[category][start:stop]]
+        return objects.digest(VERSION, self.metric, [[o.key, o.views_digest] for o in held], self.landmarks[category])
+
+    def _part(self, block: Block) -> Part:
+        fingerprint = objects.digest(*(self._part_of(block.category, *side) for side in (block.rows, block.columns)))
+        names = [self.data.keys[i] for i in self.members[block.category]]
+
+        def make(tell: Callable[[int], None]) -> Made:
+            tile = write_tile(self.out, block, self._similarity(block), self.metric, fingerprint, names)
+            return Made({block.file: tile.sha256}, {"category": block.category, **tile.entry()})
+
+        return Part(block.file.removesuffix(".sim"), fingerprint, block.pairs, make, lambda: self.views.ahead(block))
+
+    def _similarity(self, block: Block) -> NDArray[np.float32]:
         from captionless.precompute import similarity  # heavy, and needed only where there is work
 
-        views = data.views(indices)
-        keys = [o.key for o in held]
-        if metric == "i2l":
-            matrix = similarity.i2l(views, texts[category].embeddings(), names=keys)
-        else:
-            matrix = similarity.i2i(views, names=keys)
-        store.write_category(out, category, keys, matrix, metric, fingerprint)
-        return Made({store.category_file(category): ""}, {"category": category, "objects": len(keys)})
+        rows, columns = self.views.take(block)
+        if self.metric == "i2i":
+            return similarity.i2i(rows, columns)
+        return similarity.i2l(rows, self.texts[block.category].embeddings(), columns)
 
-    name = store.category_file(category).removesuffix(".sim")
-    return Part(name, fingerprint, max(1, len(held) * (len(held) - 1) // 2), make)
+    def _publish(self, dealt: Deal, records: Mapping[Block, Record]) -> None:
+        tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
+        for block in sorted(records, key=lambda b: (b.rows, b.columns)):
+            tiles[block.category].append(Tile.of_entry(block.category, records[block].facts))
+        found = [
+            store.Category(c, [self.data.keys[i] for i in own], self.sources[c], dealt.sides[c], tiles[c])
+            for c, own in self.members.items()
+        ]
+        store.publish(self.out, self.metric, found, self.cross_category_sim)
+
+
+class _Views:
+    """Hands out the views of tiles' rows and columns, reading those of the tile after in the background.
+
+    At most two tiles' are held; what they share is read once, so that along a row of tiles the rows are.
+    """
+
+    def __init__(self, data: Embeddings, pool: ThreadPoolExecutor) -> None:
+        self._data, self._pool, self._members = data, pool, data.members()
+        self._wanted: list[Block] = []
+        self._held: dict[tuple[str, tuple[int, int]], Future[NDArray[Any]]] = {}
+
+    def ahead(self, block: Block) -> None:
+        """Begin to read a tile's views."""
+        if block not in self._wanted:
+            self._wanted.append(block)
+        for side in (block.rows, block.columns):
+            if (block.category, side) not in self._held:
+                own = self._members[block.category][side[0] : side[1]]
+                self._held[block.category, side] = self._pool.submit(self._data.views, own)
+
+    def take(self, block: Block) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """(rows, R, F) and (columns, R, F) as they are stored, None for the columns of a tile on the diagonal.
+
+        Forgets the tiles before.
+        """
+        del self._wanted[: self._wanted.index(block)]
+        needed = {(b.category, side) for b in self._wanted for side in (b.rows, b.columns)}
+        self._held = {side: read for side, read in self._held.items() if side in needed}
+        rows = self._held[block.category, block.rows].result()
+        return rows, None if block.diagonal else self._held[block.category, block.columns].result()

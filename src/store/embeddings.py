@@ -10,7 +10,8 @@ Objects are listed in the order of their keys, whatever shards they are in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,8 @@ from captionless.store.shards import Shard, decode_array
 
 NORM_TOLERANCE = 5e-3
 """How far from 1 a stored row's norm may be: float16 rounding stays well below it."""
+
+_SHARDS_AT_ONCE = 8  # of each many objects are asked for at a time
 
 
 @dataclass(frozen=True)
@@ -58,47 +61,67 @@ class Embeddings:
         """The categories, sorted."""
         return sorted(set(self.categories))
 
-    def views(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """View embeddings, (n, R, F) float32. DataError names an object whose rows are not finite unit vectors."""
-        arrays = self._arrays(indices, "views.npy")
-        for index, array in zip(indices, arrays, strict=True):
-            check_views(array, self.keys[int(index)], self.url)
-        return np.stack(arrays).astype(np.float32) if arrays else np.zeros((0, 0, 0), np.float32)
+    def members(self) -> dict[str, list[int]]:
+        """The indices of every category's objects, ascending."""
+        found: dict[str, list[int]] = {}
+        for index, category in enumerate(self.categories):
+            found.setdefault(category, []).append(index)
+        return found
+
+    def views(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float16]:
+        """View embeddings, (n, R, F) float16.
+
+        Raises:
+            DataError: an object whose rows are not finite unit vectors, or not the ones that were written; named.
+        """
+        return self._read(indices, "views.npy", lambda item: item.views_digest, check_views)
 
     def points(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float16]:
-        """Point clouds, (n, P, 6) float16, in farthest-point order."""
-        arrays = self._arrays(indices, "points.npy")
-        for index, array in zip(indices, arrays, strict=True):
-            if array.ndim != 2 or array.shape[1] != 6 or not np.isfinite(array).all():
-                raise DataError(
-                    f"{self.url}: object {self.keys[int(index)]!r}: its points are {array.shape} or not finite, "
-                    "expected finite (P, 6)"
-                )
-        return np.stack(arrays) if arrays else np.zeros((0, 0, 6), np.float16)
+        """Point clouds, (n, P, 6) float16, in farthest-point order. DataError as `views`."""
+        return self._read(indices, "points.npy", lambda item: item.points_digest, _check_points)
 
-    def _arrays(self, indices: Sequence[int] | NDArray[np.integer[Any]], extension: str) -> list[NDArray[Any]]:
+    def _read(
+        self,
+        indices: Sequence[int] | NDArray[np.integer[Any]],
+        extension: str,
+        digest: Callable[[EmbeddedObject], str],
+        check: Callable[[NDArray[Any], str, str], None],
+    ) -> NDArray[Any]:
+        """One member of each object, by ranged reads, stacked."""
         wanted = [self.objects[int(i)] for i in indices]
-        if len(wanted) * 2 >= len(self.objects) or len(wanted) > 64:
-            return self._sequential(wanted, extension)
+        places: dict[str, list[int]] = {}
+        for place, item in enumerate(wanted):
+            places.setdefault(item.shard, []).append(place)
+        found: list[NDArray[Any]] = [np.empty(0)] * len(wanted)
 
-        def one(item: EmbeddedObject) -> NDArray[Any]:
-            return decode_array(self._shard(item.shard).read(item.key, extension), f"{item.key}.{extension}")
+        def read(shard: str) -> None:
+            own = places[shard]
+            data = self._shard(shard).read_many([wanted[p].key for p in own], extension)
+            for place, raw in zip(own, data, strict=True):
+                item = wanted[place]
+                found[place] = array = decode_array(raw, f"{item.key}.{extension}")
+                check(array, item.key, self.url)
+                if hashlib.sha256(raw).hexdigest() != digest(item):
+                    raise DataError(
+                        f"{self.url}: {shard}: object {item.key!r}: its .{extension} is not the one that was written "
+                        "(sha256 differs); delete the shard and run embed again"
+                    )
 
-        with threads(16) as pool:
-            return list(pool.map(one, wanted))
+        with threads(_SHARDS_AT_ONCE) as pool:
+            list(pool.map(read, places))
+        for item, array in zip(wanted, found, strict=True):
+            if array.shape != found[0].shape:
+                raise DataError(
+                    f"{self.url}: object {item.key!r}: its .{extension} has shape {array.shape}, others have "
+                    f"{found[0].shape}; run embed again"
+                )
+        return np.stack(found) if found else np.zeros((0, 0, 0), np.float16)
 
-    def _sequential(self, wanted: Sequence[EmbeddedObject], extension: str) -> list[NDArray[Any]]:
-        """Many objects: each shard once, whole."""
-        found: dict[str, NDArray[Any]] = {}
-        keys = {item.key for item in wanted}
-        for name in sorted({item.shard for item in wanted}):
-            for key, members in self._shard(name).samples():
-                if key in keys:
-                    found[key] = decode_array(members[extension], f"{key}.{extension}")
-        for item in wanted:
-            if item.key not in found:
-                raise DataError(f"{self.url}: {item.shard} holds no object {item.key!r}; run embed again")
-        return [found[item.key] for item in wanted]
+
+def _check_points(array: NDArray[Any], key: str, where: str) -> None:
+    """DataError unless `array` is (P, 6) and finite."""
+    if array.ndim != 2 or array.shape[1] != 6 or not np.isfinite(array).all():
+        raise DataError(f"{where}: object {key!r}: its points are {array.shape} or not finite, expected finite (P, 6)")
 
 
 def check_views(array: NDArray[Any], key: str, where: str) -> None:

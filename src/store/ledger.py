@@ -116,11 +116,12 @@ class Ledger:
         )
         return record
 
-    def publishable(self, fingerprints: Mapping[str, str]) -> bool:
-        """Whether every part has a record with its fingerprint."""
+    def finished(self, fingerprints: Mapping[str, str]) -> dict[str, Record] | None:
+        """The records of all parts by name, None unless every one has its fingerprint."""
         with threads(16) as pool:
-            records = pool.map(self.record, fingerprints)
-        return all(r is not None and r.fingerprint == f for r, f in zip(records, fingerprints.values(), strict=True))
+            records = dict(zip(fingerprints, pool.map(self.record, fingerprints), strict=True))
+        done = {name: r for name, r in records.items() if r is not None and r.fingerprint == fingerprints[name]}
+        return done if len(done) == len(fingerprints) else None
 
     def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> None:
         """Writes the manifest of a stage whose parts are all whole.

@@ -49,6 +49,10 @@ _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialR
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _WRONG = {"ParamValidationError", "InvalidRegionError", "SSLCertVerificationError"}
 
+_MERGE_GAP = 256 << 10
+_MERGE_MOST = 8 << 20
+"""Bytes: a request takes about as long as reading `_MERGE_GAP`; `_MERGE_MOST` bounds what is held at once."""
+
 _S3_RETRIES = 2
 _S3_OPTIONS = {
     "use_listings_cache": False,
@@ -234,23 +238,60 @@ def read_bytes(url: str, start: int | None = None, end: int | None = None) -> by
     return bytes(fs.cat_file(path, start=start, end=end))
 
 
+@_retrying
+def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The object's bytes of every [start, end). FileNotFoundError when there is none.
+
+    Many requests at a time. Spans that are close together are read together with what lies between them: reading
+    that takes less than another request.
+    """
+    order = sorted(range(len(spans)), key=spans.__getitem__)
+    gap = 0 if is_local(url) else _MERGE_GAP
+    groups: list[list[int]] = []
+    for place in order:
+        start, stop = spans[place]
+        if groups and start - spans[groups[-1][-1]][1] <= gap and stop - spans[groups[-1][0]][0] <= _MERGE_MOST:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    fs, path = filesystem(url)
+    starts = [spans[group[0]][0] for group in groups]
+    stops = [max(spans[place][1] for place in group) for group in groups]
+    found: list[bytes] = [b""] * len(spans)
+    for group, first, data in zip(
+        groups, starts, fs.cat_ranges([path] * len(groups), starts, stops, on_error="return"), strict=True
+    ):
+        if isinstance(data, BaseException):
+            raise data
+        for place in group:
+            start, stop = spans[place]
+            found[place] = bytes(data[start - first : stop - first])
+    return found
+
+
 def list_names(url: str) -> list[str]:
     """Sorted names directly under a folder (last path segment only); empty when there is no such folder.
 
     Names that begin with a dot are half-written objects of `open_write` and are left out.
     """
+    return sorted(list_sizes(url))
+
+
+def list_sizes(url: str) -> dict[str, int]:
+    """The sizes in bytes of what is directly under a folder, by name, as `list_names` lists it."""
     try:
         entries, path = _list(url)
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    names = {e.rstrip("/").rsplit("/", 1)[-1] for e in entries if e.rstrip("/") != path.rstrip("/")}
-    return sorted(n for n in names if not n.startswith("."))
+        return {}
+    found = {str(e["name"]).rstrip("/"): int(e["size"] or 0) for e in entries}
+    names = {p.rsplit("/", 1)[-1]: size for p, size in found.items() if p != path.rstrip("/")}
+    return {name: size for name, size in names.items() if not name.startswith(".")}
 
 
 @_retrying
-def _list(url: str) -> tuple[list[str], str]:
+def _list(url: str) -> tuple[list[dict[str, Any]], str]:
     fs, path = filesystem(url)
-    return [str(e) for e in fs.ls(path, detail=False)], path
+    return list(fs.ls(path, detail=True)), path
 
 
 @_retrying
@@ -357,17 +398,22 @@ def read_json(url: str) -> Any:
 
 def write_json(url: str, value: Any) -> None:
     """Stores a document as canonical JSON (sorted keys), so that equal values are equal bytes."""
-    write_bytes(url, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
+    write_bytes(url, _json(value))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
+
+
+def renew_bytes(url: str, data: bytes) -> None:
+    """`write_bytes` unless the same bytes are stored already, so that what did not change keeps its time."""
+    if size(url) != len(data) or read_bytes(url) != data:
+        write_bytes(url, data)
 
 
 def renew_json(url: str, value: Any) -> None:
-    """`write_json` unless the same document is stored already, so that what did not change keeps its time."""
-    try:
-        if read_json(url) == value:
-            return
-    except (FileNotFoundError, DataError):
-        pass
-    write_json(url, value)
+    """`write_json` unless the same document is stored already."""
+    renew_bytes(url, _json(value))
 
 
 def check(url: str) -> None:

@@ -53,7 +53,7 @@ class TrainingData:
                 f"train.points: {spec.points}, but {url} stores {self.points.shape[1]} points per object; "
                 "lower it, or raise data.points and pack again"
             )
-        self.views = data.views(everything).astype(np.float16)
+        self.views = data.views(everything)
         self.spec, self.seed = spec, seed
         self.batch_size = min(spec.batch_size, len(data))
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from captionless.spec import TrainSpec, Weights
 from captionless.store import objects
+from captionless.store.similarity import MANIFEST
 
 FORMAT = 2
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
@@ -40,6 +41,6 @@ class Job(BaseModel):
 
     def fingerprint(self, data_digest: str) -> str:
         """Digest of what decides the result, the number of ranks and threads apart (they move only the last bits)."""
-        manifests = {m: objects.read_json(objects.join(url, "similarity.json")) for m, url in self.similarity.items()}
+        stores = {m: objects.read_json(objects.join(url, MANIFEST))["digest"] for m, url in self.similarity.items()}
         spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
-        return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, manifests)
+        return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, stores)

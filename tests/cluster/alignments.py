@@ -75,12 +75,16 @@ class Alignment:
     cluster: Cluster
     namespace: str
     name: str
+    training: str = TRAINING
+    """The stage that trains."""
 
     @classmethod
-    def apply(cls, cluster: Cluster, namespace: str, name: str, spec: dict[str, Any]) -> Alignment:
+    def apply(
+        cls, cluster: Cluster, namespace: str, name: str, spec: dict[str, Any], training: str = TRAINING
+    ) -> Alignment:
         kind = {"apiVersion": "captionless.dev/v1alpha1", "kind": "Alignment"}
         cluster.apply(namespace, {**kind, "metadata": {"name": name}, "spec": spec})
-        return cls(cluster, namespace, name)
+        return cls(cluster, namespace, name, training)
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         return self.cluster.kubectl("-n", self.namespace, *arguments, check=check)
@@ -131,7 +135,7 @@ class Alignment:
 
     def telling(self) -> Telling:
         """What the training tells now; an empty one while nobody answers."""
-        pod = next(iter(self._running(TRAINING, 0)), "")
+        pod = next(iter(self._running(self.training, 0)), "")
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORT}/proxy/metrics"
         text = self.cluster.kubectl("get", "--raw", path, check=False) if pod else ""
         found = {
@@ -149,7 +153,7 @@ class Alignment:
 
     def steps(self) -> int:
         """How far the training is by the Alignment's status."""
-        return int(self.stage(TRAINING).get("done") or 0)
+        return int(self.stage(self.training).get("done") or 0)
 
     def pods(self, stage: str, index: int | None = None) -> list[dict[str, Any]]:
         """The pods of a stage (with a completion index), newest last."""

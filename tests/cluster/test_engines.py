@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.alignments import SMALL, TRAINING, Alignment, merged
+from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.operator import Operator, Reference
 from tests.cluster.test_disruptions import copy
@@ -18,7 +18,7 @@ from tests.cluster.test_run import figures
 def runs(cluster: Cluster, operator: Operator, precomputed: str) -> Iterator[dict[str, Alignment]]:
     """A run in a queue, and one that trains in a JobSet, at the same time: the first mostly waits."""
     changes: dict[str, dict[str, Any]] = {
-        "queued": {"queue": "lab", "train": {"steps": 3000}},
+        "queued": {"queue": "lab", "train": {"steps": 3000, "weights": ["uniform"]}},  # few stages to be let go
         "jobset": {"train": {"engine": "jobset"}},
     }
     with cluster.namespace("engines") as namespace:
@@ -26,7 +26,9 @@ def runs(cluster: Cluster, operator: Operator, precomputed: str) -> Iterator[dic
         for name, different in changes.items():
             copy(cluster, precomputed, name)
             spec = merged(SMALL, {"output": cluster.url(name), "resources": {"workers": 1}})
-            found[name] = Alignment.apply(cluster, namespace, name, merged(spec, different))
+            described = merged(spec, different)
+            training = f"train-{described['train']['weights'][0]}-seed0"
+            found[name] = Alignment.apply(cluster, namespace, name, described, training)
         yield found
 
 
@@ -53,17 +55,17 @@ def test_a_queue_decides_when_a_job_runs(cluster: Cluster, runs: dict[str, Align
             assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "lab"
             released.add(name)
             suspend(name, "false")
-        return run.stage(TRAINING)["state"] == "Running" and run.steps() > 5
+        return run.stage(run.training)["state"] == "Running" and run.steps() > 5
 
     until(release, 180, "the training to be let go and to run")
-    name = str(run.stage(TRAINING)["job"])
+    name = str(run.stage(run.training)["job"])
     suspend(name, "true")  # preempted
     run.wait_condition("Succeeded", "Unknown", 60, "Queued")
-    until(lambda: not [p for p in run.pods(TRAINING) if p["status"]["phase"] == "Running"], 60, "its pods to go")
+    until(lambda: not [p for p in run.pods(run.training) if p["status"]["phase"] == "Running"], 60, "its pods to go")
     reached = run.steps()
     suspend(name, "false")
     until(lambda: run.steps() > reached, 90, "the training to go on")
-    assert run.stage(TRAINING)["job"] == name  # the same Job, never made anew or touched
+    assert run.stage(run.training)["job"] == name  # the same Job, never made anew or touched
     run.kubectl("delete", "alignment", run.name, "--wait=false")  # and leaves the processors to the other
 
 

@@ -104,8 +104,8 @@ def test_stages_by_hand_in_shards_give_the_same_data(finished: Finished, tmp_pat
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    theirs = finished.folder / "out" / "similarity" / "i2i" / "chair.sim"
-    assert (tmp_path / "sim" / "chair.sim").read_bytes() == theirs.read_bytes()
+    theirs = finished.folder / "out" / "similarity" / "i2i" / "chair.0-0.sim"
+    assert (tmp_path / "sim" / "chair.0-0.sim").read_bytes() == theirs.read_bytes()
 
 
 def test_a_checkpoint_is_measured_on_labelled_clouds(finished: Finished, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from captionless.errors import DataError
-from captionless.precompute.similarity import I2I_TILE, I2L_TILE, i2i, i2l
+from captionless.precompute import similarity
+from captionless.precompute.similarity import I2I_TILE, I2L_ROWS, i2i, i2l
 
 R, F, L = 30, 512, 128
 
@@ -93,7 +94,7 @@ def test_exact_duplicates_have_similarity_one() -> None:
     np.testing.assert_allclose(i2i(views)[[0, 2], [1, 139]], 1, atol=3e-7)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, I2L_TILE - 1, I2L_TILE, I2L_TILE + 1, 3 * I2L_TILE + 7])
+@pytest.mark.parametrize("n", [1, 2, 3, I2L_ROWS - 1, I2L_ROWS, I2L_ROWS + 1, 3 * I2L_ROWS + 7])
 def test_any_number_of_objects(n: int) -> None:
     rng = np.random.default_rng(n)
     views, texts = unit(rng.standard_normal((n, 4, 16))), unit(rng.standard_normal((5, 16)))
@@ -106,6 +107,27 @@ def test_more_than_one_tile() -> None:
     sim = i2i(views)
     assert np.abs(sim - reference_i2i(views)).max() <= 3e-7
     np.testing.assert_array_equal(sim, sim.T)
+
+
+def test_more_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "I2L_BLOCK", 100)
+    views, texts = clustered(230, 0.6), landmarks()
+    sim = i2l(views, texts)
+    assert np.abs(sim - reference_i2l(views, texts)).max() <= 2e-7
+    np.testing.assert_array_equal(sim, sim.T)
+
+
+def test_one_group_against_another_is_that_part_of_the_whole() -> None:
+    views, texts = clustered(150, 0.6), landmarks()
+    rows, columns = views[:67], views[60:]
+    assert np.abs(i2i(rows, columns) - reference_i2i(views)[:67, 60:]).max() <= 3e-7
+    part = i2l(rows, texts, columns)
+    assert np.abs(part - reference_i2l(views, texts)[:67, 60:]).max() <= 2e-7
+    assert part[60, 0] == part[66, 6] == 1  # the same objects on both sides
+    assert part[2, 149 - 60] == 1  # an exact duplicate
+    assert i2i(rows, columns[:0]).shape == i2l(rows, texts, columns[:0]).shape == (67, 0)
+    with pytest.raises(DataError, match="expected equal views and widths"):
+        i2i(rows, columns[:, 1:])
 
 
 def test_no_objects() -> None:

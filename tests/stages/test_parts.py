@@ -34,7 +34,7 @@ class Stage:
 
     def run(self, names: str, shard: Shard = Shard(), fingerprints: dict[str, str] | None = None) -> bool:
         parts = [self.part(n, (fingerprints or {}).get(n, "1")) for n in names]
-        return work("test", "part", Ledger(self.url), parts, shard).finished
+        return work("test", "part", Ledger(self.url), parts, shard.of(parts)).finished
 
 
 def test_whole_parts_are_not_made_again_and_changed_ones_are() -> None:

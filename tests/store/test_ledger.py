@@ -47,8 +47,11 @@ def test_a_file_changed_to_others_of_the_same_size_is_told(ledger: Ledger) -> No
 def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
     with pytest.raises(DataError, match="not finished"):
         ledger.manifest()
-    assert not ledger.publishable({"a": "print", "b": "print"})
-    assert ledger.publishable({"a": "print"})
+    assert not ledger.finished({"a": "print", "b": "print"})
+    finished = ledger.finished({"a": "print"})
+    assert finished is not None
+    assert finished["a"].facts["n"] == 1
+    assert ledger.finished({"a": "other"}) is None
     ledger.publish({"a": "print"}, {"note": 1})
     manifest = ledger.manifest()
     assert [f["n"] for f in manifest.facts()] == [1]

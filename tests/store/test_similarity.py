@@ -1,19 +1,23 @@
-"""The stored matrices: what is written is what is read, to half a step, by anybody."""
+"""The stored matrices: any batch looked up is what was stored, however it was cut, and anybody can read it."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.store import objects
-from captionless.store.similarity import category_file, open_similarity, publish, write_category
+from captionless.store import objects, similarity
+from captionless.store.similarity import Category, digest, open_similarity, publish
+from tests.matrices import store_all, store_category
 
-SIZES = {"chair": 40, "lamp/desk": 25, "mug": 1, "tōrii gate": 2}
+SIZES = {"chair": 40, "lamp/desk": 25, "mug": 1, "similarity": 5, "tōrii gate": 2}
 
 
 def matrix(n: int, seed: int) -> np.ndarray:
@@ -31,12 +35,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.param}://{tmp_path}/similarity"
 
 
-@pytest.fixture
-def stored(url: str) -> tuple[str, dict[str, np.ndarray]]:
+@pytest.fixture(params=[None, 7, 1])
+def stored(url: str, request: pytest.FixtureRequest) -> tuple[str, dict[str, np.ndarray]]:
+    """A store in tiles of all sizes."""
     matrices = {category: matrix(n, seed) for seed, (category, n) in enumerate(SIZES.items())}
-    for category, sim in matrices.items():
-        write_category(url, category, keys_of(category, len(sim)), sim, "i2l", "digest-of-" + category)
-    publish(url, SIZES, cross_category_sim=0.25)
+    store_all(url, {c: (keys_of(c, len(sim)), sim) for c, sim in matrices.items()}, "i2l", side=request.param)
     return url, matrices
 
 
@@ -64,6 +67,7 @@ def test_lookup_of_a_mixed_batch_with_repeats(stored: tuple[str, dict[str, np.nd
     np.testing.assert_array_equal(sim, sim.T)
     np.testing.assert_array_equal(np.diag(sim), 1)
     assert store.lookup([]).shape == (0, 0)
+    np.testing.assert_array_equal(open_similarity(url).lookup(keys[:5]), sim[:5, :5])
 
 
 def test_store_tells_what_it_holds(stored: tuple[str, dict[str, np.ndarray]]) -> None:
@@ -81,42 +85,15 @@ def test_store_tells_what_it_holds(stored: tuple[str, dict[str, np.ndarray]]) ->
         assert mean == pytest.approx(true, abs=4e-6)
 
 
-def test_reader_of_the_docstring(tmp_path: Path) -> None:
+def test_reader_of_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true = matrix(30, 5)
-    path = write_category(f"file://{tmp_path}", "chair", keys_of("chair", 30), true, "i2i", "abc")
-    raw = Path(path.removeprefix("file://")).read_bytes()
-    size = int.from_bytes(raw[8:16], "little")
-    header = json.loads(raw[16 : 16 + size])
-    n = len(header["keys"])
-    steps = np.frombuffer(raw, "<u2", n * (n - 1) // 2, 16 + size)
-    sim = np.zeros((n, n))
-    sim[np.triu_indices(n, 1)] = header["min"] + steps * ((header["max"] - header["min"]) / 65535)
-    sim = sim + sim.T + np.eye(n)
-    assert hashlib.sha256(raw[:-32]).digest() == raw[-32:]
-    assert (16 + size) % 64 == 0
-    assert (header["metric"], header["holds"], header["version"], header["source"]) == ("i2i", "similarity", 1, "abc")
-    assert np.abs(sim - true).max() <= (header["max"] - header["min"]) / 131_070 * (1 + 1e-9)
-
-
-def test_a_constant_category_is_exact_and_bytes_are_reproducible(tmp_path: Path) -> None:
-    sim = np.full((5, 5), 0.75, dtype=np.float32)
-    np.fill_diagonal(sim, 1)
-    url = f"file://{tmp_path}"
-    path = tmp_path / category_file("chair")
-    write_category(url, "chair", keys_of("chair", 5), sim, "i2i", "abc")
-    first = path.read_bytes()
-    write_category(url, "chair", keys_of("chair", 5), sim, "i2i", "abc")
-    assert path.read_bytes() == first
-    publish(url, ["chair"])
-    np.testing.assert_array_equal(open_similarity(url).lookup(keys_of("chair", 5)), sim)
-
-
-def test_a_header_longer_than_the_first_read(tmp_path: Path) -> None:
-    url, keys = f"file://{tmp_path}", [f"a-rather-long-key-of-an-object-{i:0120d}" for i in range(600)]
-    sim = matrix(600, 0)
-    write_category(url, "chair", keys, sim, "i2i", "abc")
-    publish(url, ["chair"])
-    np.testing.assert_allclose(open_similarity(url).lookup(keys[::7]), sim[::7, ::7], atol=4e-6)
+    store_all(str(tmp_path), {"chair": (keys_of("chair", 30), true)}, side=8)
+    code = textwrap.dedent(inspect.getdoc(similarity).split("without this project:")[1])  # type: ignore[union-attr]
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {"np": np, "json": json, "hashlib": hashlib, "category": "chair"}
+    exec(code, found)
+    assert np.abs(found["sim"] - true).max() <= (0.93 - 0.55) / 131_070 * (1 + 1e-6)
+    np.testing.assert_array_equal(found["sim"].astype(np.float32), open_similarity(str(tmp_path)).matrix("chair"))
 
 
 def test_unknown_object_and_category_are_named(stored: tuple[str, dict[str, np.ndarray]]) -> None:
@@ -129,60 +106,67 @@ def test_unknown_object_and_category_are_named(stored: tuple[str, dict[str, np.n
 
 def test_damage_is_found(stored: tuple[str, dict[str, np.ndarray]]) -> None:
     url, _ = stored
-    target = objects.join(url, category_file("chair"))
-    whole = objects.read_bytes(target)
-    flipped = bytearray(whole)
-    flipped[-100] ^= 4
-    objects.write_bytes(target, bytes(flipped))
-    with pytest.raises(DataError, match=r"chair\.sim: the checksum does not match"):
-        open_similarity(url).verify()
-    for wrong in (whole[:-10], whole[:40], b"", b"not a similarity file" * 10, whole + b"x"):
-        objects.write_bytes(target, wrong)
-        with pytest.raises(DataError, match=r"chair\.sim: damaged or truncated"):
+    tile = next(n for n in objects.list_names(url) if n.startswith("chair.0-") and n.endswith(".sim"))
+    for name in (tile, "chair.index"):
+        target = objects.join(url, name)
+        whole = objects.read_bytes(target)
+        for wrong in (whole[:-10], b"", whole + b"x"):
+            objects.write_bytes(target, wrong)
+            with pytest.raises(DataError, match=f"{name}: (damaged or truncated|not the file)"):
+                open_similarity(url)
+        objects.remove(target)
+        with pytest.raises(DataError, match=f"{name}: missing"):
             open_similarity(url)
-    objects.remove(target)
-    with pytest.raises(DataError, match=r"chair\.sim: missing"):
-        open_similarity(url)
+        objects.write_bytes(target, whole)
+    flipped = bytearray(objects.read_bytes(objects.join(url, tile)))
+    flipped[-33] ^= 4
+    objects.write_bytes(objects.join(url, tile), bytes(flipped))
+    with pytest.raises(DataError, match=f"{tile}: the checksum does not match"):
+        open_similarity(url).verify()
 
 
-def test_a_file_of_another_run_is_found(stored: tuple[str, dict[str, np.ndarray]]) -> None:
-    url, _ = stored
-    write_category(url, "chair", keys_of("chair", 39), matrix(39, 3), "i2l", "later")
-    with pytest.raises(DataError, match=r"chair\.sim: not the file"):
-        open_similarity(url)
+def test_a_tile_of_another_run_is_found(url: str) -> None:
+    store_all(url, {"chair": (keys_of("chair", 40), matrix(40, 0))}, side=20)
+    store = open_similarity(url)
+    store_category(url, "chair", keys_of("chair", 40), matrix(40, 1), side=20)
+    with pytest.raises(DataError, match=r"chair\.0-20\.sim: not the file"):
+        store.lookup(["chair-1", "chair-30"])
 
 
 def test_nothing_published(url: str) -> None:
     with pytest.raises(DataError, match=r"similarity\.json is missing"):
         open_similarity(url)
-    objects.write_json(objects.join(url, "similarity.json"), {"metric": "i2i"})
-    with pytest.raises(DataError, match="not a similarity manifest"):
+    manifest = objects.join(url, "similarity.json")
+    for wrong in ({"metric": "i2i"}, [], {"version": 2, "holds": "similarity", "metric": "i2i"}):
+        objects.write_json(manifest, wrong)
+        with pytest.raises(DataError, match="not a similarity manifest"):
+            open_similarity(url)
+    objects.write_json(manifest, {"version": 1, "holds": "similarity"})
+    with pytest.raises(DataError, match=r"version 1.*this release reads 2"):
         open_similarity(url)
-
-
-def test_what_cannot_be_stored(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}"
-    with pytest.raises(DataError, match="no objects"):
-        write_category(url, "chair", [], np.empty((0, 0)), "i2i", "abc")
-    with pytest.raises(DataError, match='object "b" is there twice'):
-        write_category(url, "chair", ["a", "b", "b"], matrix(3, 0), "i2i", "abc")
-    with pytest.raises(DataError, match=r"shape \(3, 3\); expected \(2, 2\)"):
-        write_category(url, "chair", ["a", "b"], matrix(3, 0), "i2i", "abc")
-    wrong = matrix(3, 0)
-    wrong[0, 2] = np.nan
-    with pytest.raises(DataError, match='"a" and "c" is not finite'):
-        write_category(url, "chair", ["a", "b", "c"], wrong, "i2i", "abc")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_published(tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
     with pytest.raises(DataError, match="no categories"):
-        publish(url, [])
-    write_category(url, "chair", ["a", "b"], matrix(2, 0), "i2i", "abc")
-    write_category(url, "mug", ["b", "c"], matrix(2, 0), "i2i", "abc")
-    with pytest.raises(DataError, match='object "b" is stored twice'):
-        publish(url, ["chair", "mug"])
-    write_category(url, "mug", ["c", "d"], matrix(2, 0), "i2l", "abc")
-    with pytest.raises(DataError, match="files of different metrics"):
-        publish(url, ["chair", "mug"])
+        publish(url, "i2i", [])
+    chairs = store_category(url, "chair", ["a", "b", "c"], matrix(3, 0), side=2)
+    mugs = store_category(url, "mug", ["b", "d"], matrix(2, 0))
+    with pytest.raises(DataError, match='object "b" is there twice'):
+        publish(url, "i2i", [chairs, mugs])
+    with pytest.raises(DataError, match='the tiles of category "chair" do not make up its matrix'):
+        publish(url, "i2i", [Category("chair", chairs.keys, "abc", 2, chairs.tiles[:-1])])
+    (tmp_path / "chair.0-2.sim").unlink()
+    with pytest.raises(DataError, match=r"chair\.0-2\.sim: missing"):
+        publish(url, "i2i", [chairs])
+    assert not (tmp_path / "similarity.json").exists()
+
+
+def test_the_digest_is_of_the_values_not_of_the_cut(tmp_path: Path) -> None:
+    data = {"chair": (keys_of("chair", 9), matrix(9, 0))}
+    found = []
+    for i, (side, alpha) in enumerate(((None, 0.25), (2, 0.25), (2, 0.3))):
+        store_all(f"{tmp_path}/{i}", data, side=side, cross_category_sim=alpha)
+        found.append(objects.read_json(f"{tmp_path}/{i}/similarity.json")["digest"])
+    assert found[0] == found[1] == digest("i2i", 0.25, {"chair": "source of chair"})
+    assert found[2] != found[0]

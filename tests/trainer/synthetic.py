@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from captionless.spec import TrainSpec, Weights
-from captionless.store import similarity
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.tiles import Metric
 from captionless.trainer.job import Job
 from captionless.trainer.ops import farthest_point_sample
+from tests.matrices import store_all
 
 VIEWS, FEATURES = 4, 16
 
@@ -48,16 +49,15 @@ def write(root: Path, train: int = 24, test: int = 0, categories: int = 3, point
     Ledger(embed).publish(parts)
     data = open_embeddings(embed, "train")
     views = data.views(range(len(data))).astype(np.float64)
-    for metric in ("i2i", "i2l"):
-        names = sorted(set(data.categories))
-        for name in names:
-            own = [i for i, c in enumerate(data.categories) if c == name]
+    metrics: tuple[Metric, ...] = ("i2i", "i2l")
+    for metric in metrics:
+        matrices = {}
+        for name, own in data.members().items():
             sim = np.einsum("irf,jrf->ij", views[own], views[own]) / (2 * VIEWS) + 0.5
             sim = sim if metric == "i2i" else sim**4
             np.fill_diagonal(sim, 1.0)
-            url = str(root / "similarity" / metric)
-            similarity.write_category(url, name, [data.keys[i] for i in own], sim, metric, "synthetic")
-        similarity.publish(str(root / "similarity" / metric), names)
+            matrices[name] = ([data.keys[i] for i in own], sim)
+        store_all(str(root / "similarity" / metric), matrices, metric)
 
 
 def job(root: Path, run: str = "run", weights: str = "i2i", seed: int = 0, **train: Any) -> Job:
@@ -87,4 +87,4 @@ def _box(sides: np.ndarray, points: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _sha(array: np.ndarray) -> str:
-    return hashlib.sha256(array.tobytes()).hexdigest()
+    return hashlib.sha256(encode_array(array)).hexdigest()
