@@ -8,9 +8,9 @@ computed the same way, without the mirror.
 - I2I is a Gram product of the R*F-long concatenated embeddings. numpy sends `x @ x.T` to BLAS syrk,
   half a GEMM. One float32 sum over 15,360 terms would lose the last digits, so a tile adds up the
   products of a few views at a time in float64 (error about 5e-8).
-- (I2L)^2 compares descriptors, see `captionless.precompute.descriptors`, by direct differences. The
-  usual expansion |a|^2 + |b|^2 - 2ab cancels for near-duplicates; a difference never does, and the
-  compiled kernel is as fast because it does only half the pairs and never stores a distance matrix.
+- (I2L)^2 compares descriptors, see `captionless.precompute.descriptors`: products of a few views at a
+  time by BLAS, one core a tile, and a compiled pass over them that makes them squared distances, mends
+  the few that cancel, and sums the roots. No matrix of distances is ever stored.
 
 Memory is the result plus a few tiles: inputs of another dtype are converted a tile at a time.
 
@@ -20,28 +20,36 @@ the type they were stored in; they are not normalised again, so that the result 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from captionless.errors import DataError
 from captionless.lifeline import threads
-from captionless.precompute.descriptors import add_distances, descriptors, mean_views
+from captionless.precompute.descriptors import NEAR, Descriptors, add_distances, describe, mean_views
 from captionless.precompute.rows import Embeddings, ViewRows, landmark_rows, tiles
 
-I2I_TILE = 1024
-"""Objects on a side of an I2I tile: its two operands of 1024 x 15,360 float32 are 120 MiB."""
+I2I_TILE = 512
+"""Objects on a side of an I2I tile: its two operands of 512 x 15,360 float32 are 60 MiB."""
+
+I2I_VIEWS = 10
+"""Views whose products BLAS sums in float32 before the float64 accumulator takes over: 1e-7 of the result at most."""
 
 I2L_BLOCK = 8192
 """Objects whose descriptors are held at a time, on either side: 120 MiB each for 30 views and 128 landmarks."""
 
-I2L_ROWS, I2L_COLUMNS = 64, 64
-"""Objects on the sides of an (I2L)^2 tile: one view's descriptors of the columns fit the nearest caches."""
+I2L_TILE = 256
+"""Objects on a side of an (I2L)^2 tile: the products of `I2L_VIEWS` views are 1.3 MiB."""
 
-VIEWS_PER_SUM = 5
-"""Views whose products BLAS sums in float32 before the float64 accumulator takes over."""
+I2L_VIEWS = 5
+"""Views whose products are taken together, and whose distances are summed in float32."""
 
 
 def i2i(
@@ -65,29 +73,49 @@ def i2i(
     """
     left, right = _sides(views, columns, names)
     n_views, width = left.shape[1:]
-    step = VIEWS_PER_SUM * width
-
-    def fill(tile: NDArray[np.float32], a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
-        total = np.zeros(tile.shape)
-        for start in range(0, n_views * width, step):
-            total += a[:, start : start + step] @ b[:, start : start + step].T
-        total /= n_views
-        total += 1
-        total /= 2
-        tile[...] = total
-
     sim = np.empty((left.shape[0], right.shape[0]), dtype=np.float32)
-    for rows in tiles(len(sim), I2I_TILE):
+
+    def fill(rows: slice) -> None:
         a = left.float32(rows).reshape(-1, n_views * width)
         for of_columns in tiles(sim.shape[1], I2I_TILE, start=rows.start if right is left else 0):
             # the same array on both sides is what lets numpy call syrk on the diagonal
             same = right is left and of_columns == rows
-            fill(sim[rows, of_columns], a, a if same else right.float32(of_columns).reshape(-1, n_views * width))
+            b = a if same else right.float32(of_columns).reshape(-1, n_views * width)
+            total = _products(a, b, I2I_VIEWS * width)
+            total *= 0.5 / n_views
+            np.add(total, 0.5, out=sim[rows, of_columns], casting="same_kind")
             if right is left:
                 sim[of_columns, rows] = sim[rows, of_columns].T
+
+    with _one_core_each() as pool:
+        list(pool.map(fill, tiles(len(sim), I2I_TILE)))
     if right is left:
         np.fill_diagonal(sim, 1.0)
     return sim
+
+
+def _products(a: NDArray[np.float32], b: NDArray[np.float32], terms: int) -> NDArray[np.float64]:
+    """`a @ b.T`, of which so many terms are summed in float32 at a time."""
+    total = np.empty((len(a), len(b)))
+    product = np.empty((len(a), len(b)), np.float32)
+    for part in tiles(a.shape[1], terms):
+        np.matmul(a[:, part], (a if b is a else b)[:, part].T, out=product)
+        if part.start == 0:
+            total[...] = product
+        else:
+            total += product
+    return total
+
+
+@contextlib.contextmanager
+def _one_core_each() -> Iterator[ThreadPoolExecutor]:
+    """A pool with a thread per core, in each of which BLAS uses that core only.
+
+    Cores that share one product wait for one another at its end; cores that have a tile each never do. Every task
+    writes its own part of the result, so that it does not depend on their number.
+    """
+    with threadpool_limits(1, user_api="blas"), threads(torch.get_num_threads()) as pool:
+        yield pool
 
 
 def i2l(
@@ -116,43 +144,54 @@ def i2l(
             or not of unit length.
     """
     left, right = _sides(views, columns, names)
-    n, _, width = left.shape
+    n, n_views, width = left.shape
     texts = landmark_rows(landmarks, width)
     sim = np.empty((n, right.shape[0]), dtype=np.float32)
     if sim.size == 0:
         return sim
     same = right is left
     centre = mean_views(left)
-    for rows in tiles(n, I2L_BLOCK):
-        of_rows = descriptors(left, rows, texts, centre)
-        for of_block in tiles(sim.shape[1], I2L_BLOCK, start=rows.start if same else 0):
-            diagonal = same and of_block == rows
-            of_columns = of_rows if diagonal else descriptors(right, of_block, texts, centre)
-            _fill_block(sim[rows, of_block], of_rows, of_columns, diagonal)
-            if same and not diagonal:
-                sim[of_block, rows] = sim[rows, of_block].T
+
+    with _one_core_each() as pool:
+
+        def described(side: ViewRows, rows: slice) -> Descriptors:
+            shape = (n_views, rows.stop - rows.start)
+            found = Descriptors(np.empty((*shape, len(texts)), np.float32), np.empty(shape, np.float32))
+            list(pool.map(lambda view: describe(side, rows, view, texts, centre, found), range(n_views)))
+            return found
+
+        for rows in tiles(n, I2L_BLOCK):
+            of_rows = described(left, rows)
+            for columns_ in tiles(sim.shape[1], I2L_BLOCK, start=rows.start if same else 0):
+                diagonal = same and columns_ == rows
+                of_columns = of_rows if diagonal else described(right, columns_)
+                block = sim[rows, columns_]
+                list(pool.map(partial(_fill_rows, block, of_rows, of_columns, diagonal), tiles(len(block), I2L_TILE)))
+                if same and not diagonal:
+                    sim[columns_, rows] = block.T
     if same:
         np.fill_diagonal(sim, 1.0)
     return sim
 
 
-def _fill_block(
-    sim: NDArray[np.float32], of_rows: NDArray[np.float32], of_columns: NDArray[np.float32], diagonal: bool
+def _fill_rows(
+    sim: NDArray[np.float32], of_rows: Descriptors, of_columns: Descriptors, diagonal: bool, rows: slice
 ) -> None:
-    """The similarity of all rows and columns of a block by their descriptors; `diagonal`: they are the same objects."""
-    n_views = len(of_rows)
-
-    def fill(rows: slice) -> None:
-        for columns in tiles(sim.shape[1], I2L_COLUMNS, start=rows.start if diagonal else 0):
-            total = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
-            add_distances(of_rows, of_columns, rows.start, columns.start, total)
-            sim[rows, columns] = 1 / (1 + total / n_views)
-            if diagonal:
-                sim[columns, rows] = sim[rows, columns].T
-
-    # every tile row writes its own rows and columns, so the result does not depend on the threads
-    with threads(torch.get_num_threads()) as pool:
-        list(pool.map(fill, tiles(sim.shape[0], I2L_ROWS)))
+    """The similarity of some rows of a block by descriptors; `diagonal`: its rows and columns are the same objects."""
+    n_views = len(of_rows.values)
+    near = NEAR / math.sqrt(n_views)
+    products = np.empty((I2L_VIEWS, I2L_TILE, I2L_TILE), np.float32)
+    for columns in tiles(sim.shape[1], I2L_TILE, start=rows.start if diagonal else 0):
+        tile = sim[rows, columns]
+        total = np.zeros(tile.shape)
+        for views in tiles(n_views, I2L_VIEWS):
+            x, y = of_rows.values[views, rows], of_columns.values[views, columns]
+            part = products[: len(x), : tile.shape[0], : tile.shape[1]]
+            np.matmul(x, y.transpose(0, 2, 1), out=part)
+            add_distances(part, x, y, of_rows.squares[views, rows], of_columns.squares[views, columns], near, total)
+        tile[...] = 1 / (1 + total / n_views)
+        if diagonal:
+            sim[columns, rows] = tile.T
 
 
 def _sides(views: Embeddings, columns: Embeddings | None, names: Sequence[str] | None) -> tuple[ViewRows, ViewRows]:

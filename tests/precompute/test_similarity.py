@@ -10,7 +10,7 @@ import torch
 
 from captionless.errors import DataError
 from captionless.precompute import similarity
-from captionless.precompute.similarity import I2I_TILE, I2L_ROWS, i2i, i2l
+from captionless.precompute.similarity import I2I_TILE, I2L_TILE, i2i, i2l
 
 R, F, L = 30, 512, 128
 
@@ -94,7 +94,7 @@ def test_exact_duplicates_have_similarity_one() -> None:
     np.testing.assert_allclose(i2i(views)[[0, 2], [1, 139]], 1, atol=3e-7)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, I2L_ROWS - 1, I2L_ROWS, I2L_ROWS + 1, 3 * I2L_ROWS + 7])
+@pytest.mark.parametrize("n", [1, 2, 3, I2L_TILE - 1, I2L_TILE, I2L_TILE + 1, 3 * I2L_TILE + 7])
 def test_any_number_of_objects(n: int) -> None:
     rng = np.random.default_rng(n)
     views, texts = unit(rng.standard_normal((n, 4, 16))), unit(rng.standard_normal((5, 16)))
