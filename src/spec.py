@@ -212,6 +212,9 @@ class TrainSpec(_Section):
     points: int = Field(2048, ge=16)
     """Points per cloud in a step."""
     positive_weight: Literal["one", "formula"] = "one"
+    sharpen: float = Field(1.0, ge=1, le=100)
+    """`i2i`, `i2l` and `avg`: similarity within a category becomes m * (similarity / m) ** sharpen, m the category's
+    mean, before it is weighted, so that the weights within a category differ more; 1: as the paper has it."""
     temperature: float = Field(0.07, gt=0)
     """The initial tau; it is learnt, 1/tau within [1, 100]."""
     encoder: EncoderSpec = EncoderSpec()

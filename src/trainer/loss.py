@@ -16,7 +16,7 @@ negatives is 1, a masked negative is -inf, and the diagonal is the positive's ow
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -71,19 +71,49 @@ def average_log_weights(*log_w: Tensor) -> Tensor:
     return torch.stack(log_w).logsumexp(0) - math.log(len(log_w))
 
 
-def category_similarity(sim: ArrayLike, categories: Sequence[str], means: dict[str, float]) -> np.ndarray:
+def category_similarity(sim: ArrayLike, categories: Sequence[str], means: Mapping[str, float]) -> np.ndarray:
     """The category-only control: (N, N) `sim` with each in-category entry replaced by its category's mean.
 
     `means`: mean off-diagonal similarity of each category. Weights made from it know the label and nothing of the
     structure; cross-category entries (alpha) and the diagonal stay as they are. Returns a new float32 array.
     """
     out = np.array(sim, dtype=np.float32)
-    _, code = np.unique(np.asarray(categories), return_inverse=True)
-    same = code[:, None] == code[None, :]
-    np.fill_diagonal(same, False)
+    same = _other_places_of_category(categories)
     mean = np.array([means.get(c, np.nan) for c in categories], dtype=np.float32)
     out[same] = np.broadcast_to(mean[:, None], out.shape)[same]
     return out
+
+
+def sharpened_similarity(
+    sim: ArrayLike, categories: Sequence[str], means: Mapping[str, float], sharpen: float
+) -> np.ndarray:
+    """`sim` (N, N) with its spread within categories grown: sim' = m_c * (sim / m_c) ** sharpen inside category c.
+
+    `means`: m_c, mean off-diagonal similarity of each category. Eq. 6's weights span little within a category, while
+    sim / alpha dominates across; the power acts about the mean, so that a category weighs against the others about as
+    before. Cross-category entries (alpha) and the diagonal stay as they are. Not of the papers. Returns a new float32
+    array.
+    """
+    out = np.array(sim, dtype=np.float64)
+    same = _other_places_of_category(categories)
+    mean = np.array([means.get(c, np.nan) for c in categories])
+    out[same] = sharpened(out[same], np.broadcast_to(mean[:, None], out.shape)[same], sharpen)
+    return out.astype(np.float32)
+
+
+def sharpened(sim: ArrayLike, mean: ArrayLike, sharpen: float) -> np.ndarray:
+    """mean * (sim / mean) ** sharpen, elementwise, in float64; NaN for a negative `sim`, which `log_weights` tells."""
+    mean = np.asarray(mean, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(mean * (np.asarray(sim, dtype=np.float64) / mean) ** sharpen)
+
+
+def _other_places_of_category(categories: Sequence[str]) -> np.ndarray:
+    """(N, N) boolean: whether two different places of the batch are of the same category."""
+    _, code = np.unique(np.asarray(categories), return_inverse=True)
+    same = np.asarray(code[:, None] == code[None, :])
+    np.fill_diagonal(same, False)
+    return same
 
 
 def contrastive_loss(image: Tensor, shape: Tensor, scale: Tensor, log_weight: Tensor | None = None) -> Tensor:

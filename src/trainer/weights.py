@@ -1,4 +1,8 @@
-"""Where a batch's log-weights come from: nothing, the category, one stored similarity, or two averaged."""
+"""Where a batch's log-weights come from: nothing, the category, one stored similarity, or two averaged.
+
+`train.sharpen` raises the spread of each similarity within categories before it becomes weights; the `category`
+control has none to raise.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,13 @@ from captionless.errors import SpecError
 from captionless.spec import Weights
 from captionless.store.similarity import open_similarity
 from captionless.trainer.job import Job
-from captionless.trainer.loss import PositiveWeight, average_log_weights, category_similarity, log_weights
+from captionless.trainer.loss import (
+    PositiveWeight,
+    average_log_weights,
+    category_similarity,
+    log_weights,
+    sharpened_similarity,
+)
 
 
 class WeightSource:
@@ -24,7 +34,9 @@ class WeightSource:
         self.weights = job.weights
         self.positive: PositiveWeight = job.train.positive_weight
         self.stores = [open_similarity(job.similarity[metric]) for metric in job.weights.metrics]
-        self.means = self.stores[0].category_mean() if self.weights is Weights.category else {}
+        self.sharpen = 1.0 if self.weights is Weights.category else job.train.sharpen
+        about_means = self.weights is Weights.category or self.sharpen != 1
+        self.means = [store.category_mean() for store in self.stores] if about_means else []
 
     def __call__(self, keys: Sequence[str], categories: Sequence[str]) -> Tensor:
         """(N, N) float32 log-weights of the global batch of objects `keys`."""
@@ -32,7 +44,12 @@ class WeightSource:
             return log_weights(torch.ones(len(keys), len(keys)), keys)
         sims = [store.lookup(keys) for store in self.stores]
         if self.weights is Weights.category:
-            sims = [category_similarity(sims[0], categories, self.means)]
+            sims = [category_similarity(sims[0], categories, self.means[0])]
+        elif self.sharpen != 1:
+            sims = [
+                sharpened_similarity(sim, categories, means, self.sharpen)
+                for sim, means in zip(sims, self.means, strict=True)
+            ]
         each = [log_weights(torch.from_numpy(sim), keys, self.positive) for sim in sims]
         return each[0] if len(each) == 1 else average_log_weights(*each)
 

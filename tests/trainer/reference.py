@@ -21,6 +21,16 @@ def log_weights(sim: np.ndarray, ids: list, positive: str) -> np.ndarray:
     return out
 
 
+def sharpened(sim: np.ndarray, categories: list, means: dict, sharpen: float) -> np.ndarray:
+    """m_c * (sim / m_c) ** sharpen for the pairs of a category c; all else as it is."""
+    out = sim.astype(np.float64)
+    for i, c in enumerate(categories):
+        for s, other in enumerate(categories):
+            if i != s and c == other:
+                out[i, s] = means[c] * (float(sim[i, s]) / means[c]) ** sharpen
+    return out
+
+
 def contrastive(image: np.ndarray, shape: np.ndarray, scale: float, weight: np.ndarray) -> float:
     """Eq. 5 with w as plain weights."""
     n = len(image)

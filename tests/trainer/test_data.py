@@ -7,7 +7,7 @@ import torch
 from captionless.errors import DataError, SpecError
 from captionless.spec import Weights
 from captionless.store.embeddings import open_embeddings
-from captionless.store.similarity import open_similarity
+from captionless.store.similarity import SimilarityStore, open_similarity
 from captionless.trainer import loss
 from captionless.trainer.data import TrainingData
 from captionless.trainer.weights import WeightSource, entropy
@@ -93,6 +93,29 @@ def test_weights_of_each_mode_follow_from_the_stores(root: Path) -> None:
     for name, value in expected.items():
         got = WeightSource(synthetic.job(root, weights=name))(batch.keys, batch.categories)
         np.testing.assert_allclose(got.numpy(), value, atol=1e-5)
+
+
+def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = open_data(root).batch(0)
+    stores = {metric: open_similarity(str(root / "similarity" / metric)) for metric in ("i2i", "i2l")}
+    expected = {}
+    for metric, store in stores.items():
+        sim = reference.sharpened(store.lookup(batch.keys), batch.categories, store.category_mean(), 6.0)
+        expected[metric] = reference.log_weights(sim, batch.keys, "one")
+    expected["avg"] = np.log((np.exp(expected["i2i"]) + np.exp(expected["i2l"])) / 2)
+
+    def weights(name: str, **train: object) -> np.ndarray:
+        return WeightSource(synthetic.job(root, weights=name, **train))(batch.keys, batch.categories).numpy()
+
+    for name, value in expected.items():
+        np.testing.assert_allclose(weights(name, sharpen=6.0), value, atol=1e-5)
+        assert np.abs(weights(name, sharpen=6.0) - weights(name)).max() > 1e-3
+    for name in ("category", "uniform"):  # have no spread to raise
+        np.testing.assert_array_equal(weights(name, sharpen=6.0), weights(name))
+    plain = {name: weights(name) for name in expected}
+    monkeypatch.setattr(SimilarityStore, "category_mean", lambda self: pytest.fail("means are computed"))
+    for name, value in plain.items():
+        np.testing.assert_array_equal(weights(name, sharpen=1.0), value)
 
 
 def test_missing_similarity_is_told(root: Path) -> None:

@@ -134,6 +134,20 @@ def test_category_control_keeps_label_and_drops_structure() -> None:
     np.testing.assert_array_equal(got, expected)
 
 
+def test_sharpening_spreads_similarity_about_the_category_mean() -> None:
+    categories, means = ["x", "x", "y", "x", "y", "z"], {"x": 0.8, "y": 0.6, "z": 1.0}
+    sim = similarity(6).numpy()
+    for sharpen in (1.0, 2.5, 8.0):
+        expected = reference.sharpened(sim, categories, means, sharpen)
+        got = loss.sharpened_similarity(sim, categories, means, sharpen)
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, expected, rtol=2**-23)  # rounded once, to float32
+    at_mean = np.full((2, 2), 0.8)
+    np.testing.assert_array_equal(loss.sharpened_similarity(at_mean, ["x", "x"], means, 9.0), np.float32(at_mean))
+    with pytest.raises(DataError, match=r"places 0 and 1 is nan"):
+        loss.log_weights(torch.from_numpy(loss.sharpened_similarity(-at_mean, ["x", "x"], means, 1.5)))
+
+
 def test_bad_input_is_told() -> None:
     sim = similarity(3)
     sim[0, 2] = 0.0
