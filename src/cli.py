@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from captionless import __version__, cli_kubernetes, environment, specfile
+from captionless.cli_default import DefaultCommandGroup
 from captionless.cli_options import Set, Where, patience
 from captionless.ending import Told
 from captionless.errors import SpecError
@@ -197,7 +198,17 @@ def landmarks(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = Non
     stage.run(_stage("landmarks", spec, set_, wait), _share(shard))
 
 
-@app.command()
+_similarity = typer.Typer(
+    name="similarity",
+    cls=DefaultCommandGroup,
+    rich_markup_mode="markdown",
+    help="Stage 4: similarity of all pairs of a category, I2I or (I2L)²; and what it is of one object.\n\n"
+    "`captionless similarity SPEC` and `captionless similarity --dataset URL ...` stand for `similarity compute`.",
+)
+app.add_typer(_similarity)
+
+
+@_similarity.command("compute")
 def similarity(
     spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A spec; or name the data by options.")] = None,
     set_: Set = None,
@@ -211,7 +222,7 @@ def similarity(
     shard: Shard = "",
     wait: Wait = None,
 ) -> None:
-    """Stage 4: similarity of all pairs of a category, I2I or (I2L)².
+    """Stage 4: similarity of all pairs of a category, I2I or (I2L)². The name `compute` may be left out.
 
     Examples: `captionless similarity demo.yaml --metric i2i`,
     `captionless similarity --dataset s3://b/run/embed --out s3://b/run/similarity/i2i --metric i2i --shard 0/4`
@@ -224,6 +235,31 @@ def similarity(
     if dataset is None or out is None:
         raise typer.BadParameter("without a SPEC both --dataset and --out are needed", param_hint="--dataset/--out")
     stage.compute(dataset, landmarks_, out, metric, shard=_share(shard))
+
+
+@_similarity.command("inspect")
+def similarity_inspect(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A store, as `RUN/similarity/i2i`.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="An object of it.")],
+    sharpen: Annotated[float, typer.Option(min=1, max=100, help="Show it with this `train.sharpen` too.")] = 1.0,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE.html", help="Write a page with pictures and histograms, too.")
+    ] = None,
+    pack: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A pack stage's folder, for the page's pictures (default: the run's)."),
+    ] = None,
+) -> None:
+    """Show an object's nearest and farthest, and what similarities weigh as negatives, in every category.
+
+    Examples: `captionless similarity inspect runs/demo/similarity/i2i chair-train-0012`,
+    `captionless similarity inspect s3://b/run/similarity/i2l chairs/oak --sharpen 3 --out oak.html`
+    """
+    if pack is not None and out is None:
+        raise typer.BadParameter("its pictures are for the page; name one with --out", param_hint="--pack")
+    from captionless.stages import inspect as stage
+
+    stage.run(url, key, sharpen, out, pack)
 
 
 @app.command()

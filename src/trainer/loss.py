@@ -90,9 +90,9 @@ def sharpened_similarity(
     """`sim` (N, N) with its spread within categories grown: sim' = m_c * (sim / m_c) ** sharpen inside category c.
 
     `means`: m_c, mean off-diagonal similarity of each category. Eq. 6's weights span little within a category, while
-    sim / alpha dominates across; the power acts about the mean, so that a category weighs against the others about as
-    before. Cross-category entries (alpha) and the diagonal stay as they are. Not of the papers. Returns a new float32
-    array.
+    sim / alpha dominates across; the power acts about the mean, so that a category of small spread weighs against the
+    others about as before. Cross-category entries (alpha) and the diagonal stay as they are. Not of the papers. Returns
+    a new float32 array.
     """
     out = np.array(sim, dtype=np.float64)
     same = _other_places_of_category(categories)

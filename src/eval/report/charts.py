@@ -134,6 +134,29 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup
     return _json(figure)
 
 
+def histograms(edges: NDArray[np.float64], shares: Mapping[str, NDArray[np.float64]], quantity: str) -> Markup:
+    """Shares (bins,) of what is counted over bins between `edges` (bins + 1,), a stepped line for each name."""
+    figure = _figure(height=300)
+    for i, (name, share) in enumerate(shares.items()):
+        figure.add_scatter(
+            x=_round(edges, 5),
+            y=[*_round(100 * share, 3), 0],
+            mode="lines",
+            name=name,
+            fill="tozeroy" if i == 0 else None,
+            line={
+                "color": PALETTE[i % len(PALETTE)],
+                "dash": DASHES[i % len(DASHES)],
+                "shape": "hv",
+                "width": 1.75,
+            },
+            hovertemplate="from %{x:.4f}: %{y:.1f} %",
+        )
+    figure.update_xaxes(title_text=quantity, nticks=8)
+    figure.update_yaxes(title_text="share", ticksuffix=" %", automargin=True, nticks=5, rangemode="tozero")
+    return _json(figure)
+
+
 def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
     """The first two principal components, a colour and symbol for each category, its name at its median."""
     points, explained = principal_components(given.embeddings)

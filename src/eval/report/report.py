@@ -28,22 +28,17 @@ _CHARTED = ("zero-shot top-1", "image → shape R@1", "shape → image R@1")
 
 def render(results: Mapping[str, Any], context: ReportContext) -> str:
     """The whole of `report.html` for `results` (see `captionless.eval.results`), everything inlined."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"row_name": tables.row_name, "percent": tables.percent, "flat": flat, "short": _short}
-    environment.globals["picture"] = lambda key: (
-        data_uri(context.thumbnails[key]) if key in context.thumbnails else None
-    )
-    environment.globals["data_uri"] = data_uri
     figures = results["figures"]
     columns = tables.columns(results)
     classes = _classes(figures, context.chosen)
-    page = environment.get_template("template.html").render(
+    return page(
+        "template.html",
+        row_name=tables.row_name,
+        percent=tables.percent,
+        flat=flat,
+        short=_short,
+        picture=lambda key: data_uri(context.thumbnails[key]) if key in context.thumbnails else None,
+        data_uri=data_uri,
         results=results,
         figures=figures,
         context=context,
@@ -55,9 +50,19 @@ def render(results: Mapping[str, Any], context: ReportContext) -> str:
         histories=[_curve_row(history) for history in context.histories],
         charts=_charts(figures, columns, classes, context),
         pictures=_map_pictures(context),
-        plotly=Markup(get_plotlyjs()),
     )
-    return page
+
+
+def page(template: str, **context: Any) -> str:
+    """A template of this folder that extends `page.html`: style, policy and plotly.js, which draws its `charts`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(plotly=Markup(get_plotlyjs()), **context)
 
 
 def data_uri(image: bytes) -> str:
