@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster bench-similarity bench-structure lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,13 @@ test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here 
 
 cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
 	hack/cluster/cluster up --image
+
+bench-similarity: venv ## Similarity beside its peers: speed, memory, workers, lookup, scale (about 20 minutes)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python -m benchmarks.similarity
+
+bench-structure: venv ## How similarity ranks structural likeness, beside Chamfer and earth mover's distance
+	$(BIN)/python -m benchmarks.similarity.structure
 
 generate: venv ## Renew what is generated from the code (docs/spec.md, the CRD, k8s/, the charts)
 	$(BIN)/python hack/generate.py

@@ -54,14 +54,14 @@ def write_embedded(
 
 
 def write_texts(
-    url: str, categories: Mapping[str, int], seed: int = 1, features: int = FEATURES
+    url: str, categories: Mapping[str, int], seed: int = 1, features: int = FEATURES, landmarks: int = LANDMARKS
 ) -> dict[str, np.ndarray]:
     """Landmarks of every category; returns their embeddings."""
     rng = np.random.default_rng(seed)
     found, parts = {}, {}
     for category in categories:
-        found[category] = unit(rng.standard_normal((LANDMARKS, features))).astype(np.float32)
-        texts = [f"{category} {i}" for i in range(LANDMARKS)]
+        found[category] = unit(rng.standard_normal((landmarks, features))).astype(np.float32)
+        texts = [f"{category} {i}" for i in range(landmarks)]
         files, digest = write_landmarks(url, category, texts, found[category])
         Ledger(url).commit(category, digest, dict.fromkeys(files, ""), {"category": category, "digest": digest})
         parts[category] = digest

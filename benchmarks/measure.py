@@ -1,0 +1,73 @@
+"""Timing that compares: every candidate in turn, round after round, in one process; medians and ratios.
+
+The machine's speed drifts and other work comes and goes. Candidates that are measured alternately see the same
+drift, so that the ratio of two medians says more than either of them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of wall clock of every round."""
+
+    seconds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def __str__(self) -> str:
+        return f"{duration(self.median)} ({duration(min(self.seconds))} to {duration(max(self.seconds))})"
+
+
+def alternately(candidates: Mapping[str, Callable[[], object]], rounds: int, title: str) -> dict[str, Timing]:
+    """Each candidate once to warm up, then all of them in turn, `rounds` times."""
+    found: dict[str, list[float]] = {name: [] for name in candidates}
+    with Progress(transient=True) as progress:
+        task = progress.add_task(title, total=(rounds + 1) * len(candidates))
+        for round_ in range(rounds + 1):
+            for name, run in candidates.items():
+                began = time.perf_counter()
+                run()
+                if round_:
+                    found[name].append(time.perf_counter() - began)
+                progress.advance(task)
+    return {name: Timing(seconds) for name, seconds in found.items()}
+
+
+def duration(seconds: float) -> str:
+    """Seconds, milliseconds or microseconds, in three digits."""
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1:
+            break
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; all columns but the first to the right."""
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def machine() -> str:
+    """What the figures were taken on, in words."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+        flags = next((line for line in lines if line.startswith("flags")), "")
+        widest = next((f for f in ("avx512f", "avx2", "avx") if f in flags.split()), "no AVX")
+        name = f"{', '.join(sorted(names))} ({widest})"
+    return f"{os.cpu_count()} cores, {name}, Python {platform.python_version()}"

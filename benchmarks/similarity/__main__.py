@@ -1,0 +1,50 @@
+"""Everything about similarity in one run: `python -m benchmarks.similarity`, about 20 minutes on two cores.
+
+Writes the tables of `benchmarks/similarity/README.md` anew; `--only` prints single sections and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import machine
+from benchmarks.similarity import kernels, scale, storage, workers
+
+PAGE = Path(__file__).with_name("README.md")
+_MARK = "<!-- below: python -m benchmarks.similarity -->\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.similarity", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
+    parser.add_argument("--objects", type=int, default=4096, help="objects of the category (default: 4096)")
+    parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
+    parser.add_argument("--folder", type=Path, help="where data sets are made, and kept (default: gone afterwards)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        n, rounds = arguments.objects, arguments.rounds
+        sections: dict[str, tuple[str, Callable[[], str]]] = {
+            "i2i": ("I2I", lambda: kernels.i2i_table(n, rounds)),
+            "i2l": ("(I2L)²", lambda: kernels.i2l_table(n, rounds)),
+            "workers": ("Workers", lambda: workers.speed_up(folder / "workers", 8000, 3)),
+            "killed": ("A worker is killed", lambda: workers.killed(folder / "killed", 3000, 3)),
+            "memory": ("Memory", lambda: workers.memory(folder / "memory", 20_000)),
+            "storage": ("Storage and lookup", lambda: storage.lookup_table(folder / "storage", 51)),
+            "scale": ("Scale", lambda: scale.scale_table(str(workers.dataset(folder / "workers", 8000) / "embed"), folder)),
+        }
+        text = f"Measured on {machine()}.\n"
+        for name in arguments.only or sections:
+            heading, make = sections[name]
+            made = f"\n## {heading}\n\n{make()}"
+            print(made, flush=True)
+            text += made
+    if not arguments.only:
+        PAGE.write_text(PAGE.read_text().partition(_MARK)[0] + _MARK + text)
+
+
+if __name__ == "__main__":
+    main()

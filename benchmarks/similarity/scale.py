@@ -1,0 +1,119 @@
+"""What similarity costs at any size: the planner's tiles times what tiles cost, measured, and checked on others.
+
+The cost model is that of `precompute.dealing`: so much for a pair and so much for an object of either side of a tile.
+Both are fitted to a few tiles and then have to foretell tiles of other shapes.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measure import table
+from benchmarks.similarity.kernels import landmarks
+from captionless.precompute.dealing import COST_OF_AN_OBJECT, deal
+from captionless.precompute.similarity import i2i, i2l
+from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.store.tiles import Block, Metric, write_tile
+
+_COUNTS = """
+    8436 6778 4045 3514 3173 2373 2318 1939 1813 1597 1571 1093 1089 939 856 831 793 752 740 601
+    596 563 498 466 452 424 389 343 340 337 307 298 248 239 218 214 202 171 169 152 146 133 113
+    111 108 96 94 93 85 83 73 65 57 56 56
+"""
+SHAPENET = {f"{i:02d}": int(n) for i, n in enumerate(_COUNTS.split())}
+"""ShapeNetCore v2's 55 categories, to a few objects."""
+
+WORKERS = (1, 8, 64)
+
+
+def objaverse() -> dict[str, int]:
+    """876,000 objects in 1,156 categories of zipf's sizes, none above 50,000."""
+    shares = 1 / np.arange(1, 1157)
+    sizes = np.minimum(50_000, 876_000 * shares / shares.sum())
+    while sizes.sum() < 876_000:
+        free = sizes < 50_000
+        sizes[free] *= (876_000 - sizes[~free].sum()) / sizes[free].sum()
+        sizes = np.minimum(50_000, sizes)
+    return {f"{i:04d}": int(n) for i, n in enumerate(sizes)}
+
+
+DATASETS = {
+    "ShapeNetCore, 52 k": SHAPENET,
+    "Objaverse's size, 876 k": objaverse(),
+    "10 M in categories of 50 k": {f"{i:03d}": 50_000 for i in range(200)},
+}
+
+
+def tile_seconds(data: Embeddings, metric: Metric, height: int, width: int, folder: Path) -> float:
+    """Core seconds of one tile as a worker makes it: reading, computing, writing."""
+    texts = landmarks()
+    began = time.process_time()
+    rows = data.views(range(height))
+    columns = data.views(range(height, height + width)) if width else None
+    sim: NDArray[np.float32] = i2i(rows, columns) if metric == "i2i" else i2l(rows, texts, columns)
+    beside = (height, height + width) if width else (0, height)
+    write_tile(str(folder), Block("x", (0, height), beside), sim, metric, "")
+    return time.process_time() - began
+
+
+def measured(data: Embeddings, metric: Metric, folder: Path) -> tuple[float, float, str]:
+    """Seconds of a pair and of an object, and how well they foretell tiles that they were not fitted to."""
+
+    def cost(height: int, width: int) -> tuple[int, int]:
+        return (height * width, height + width) if width else (height * (height - 1) // 2, height)
+
+    def seconds(shape: tuple[int, int]) -> float:
+        return float(np.median([tile_seconds(data, metric, *shape, folder) for _ in range(3)]))
+
+    fitted, others = [(256, 256), (2048, 2048), (2048, 0), (512, 0)], [(1024, 1024), (512, 2048), (1500, 0)]
+    tile_seconds(data, metric, 64, 64, folder)  # compiles
+    known = np.array([seconds(shape) for shape in fitted])
+    terms = np.array([cost(*shape) for shape in fitted], dtype=float)
+    pair, per_object = np.linalg.lstsq(terms / known[:, None], np.ones(len(known)), rcond=None)[0]
+    off = []
+    for shape in others:
+        pairs, objects = cost(*shape)
+        off.append((pairs * pair + objects * per_object) / seconds(shape))
+    told = ", ".join(f"{h} x {w or h}{'' if w else ' on the diagonal'}: {o:.2f}" for (h, w), o in zip(others, off, strict=True))
+    return float(pair), float(per_object), told
+
+
+def scale_table(data_url: str, folder: Path) -> str:
+    """Tiles, bytes, core hours and balance of every data set and metric."""
+    data = open_embeddings(data_url, "train")
+    metrics: tuple[Metric, ...] = ("i2i", "i2l")
+    text, rows = "", []
+    for metric in metrics:
+        pair, per_object, told = measured(data, metric, folder)
+        text += (
+            f"- {metric}: {pair * 1e9:.0f} ns of a core for a pair, {per_object * 1e6:.0f} µs for an object, so an object "
+            f"costs {per_object / pair:.0f} pairs (the planner takes {COST_OF_AN_OBJECT[metric]}). Foretold over measured "
+            f"on other tiles: {told}.\n"
+        )
+        for name, sizes in DATASETS.items():
+            for workers in WORKERS:
+                dealt = deal(sizes, workers, metric)
+                tiles = dealt.tiles
+                pairs = sum(b.pairs for b in tiles)
+                objects = sum(b.shape[0] + (0 if b.diagonal else b.shape[1]) for b in tiles)
+                hours = (pairs * pair + objects * per_object) / 3600
+                rows.append(
+                    [
+                        name,
+                        metric,
+                        workers,
+                        f"{pairs:.3g}",
+                        f"{len(tiles):,}",
+                        f"{2 * pairs / 1e9:,.2f} GB",
+                        f"{objects * 30 * 512 * 2 / 1e9:,.1f} GB",
+                        f"{hours:,.2f}",
+                        f"{dealt.balance:.3f}",
+                        f"{hours * dealt.balance / workers * 60:,.1f} min",
+                    ]
+                )
+    headings = ["", "", "workers", "pairs", "tiles", "stored", "read", "core hours", "max/mean", "wall, one core each"]
+    return text + "\n" + table(headings, rows)
