@@ -57,8 +57,12 @@ class Deal:
     @property
     def balance(self) -> float:
         """The busiest worker's cost over the mean; 1 when there is nothing to do."""
-        total = sum(self.costs)
-        return max(self.costs) * len(self.workers) / total if total else 1.0
+        return balance(self.costs)
+
+
+def balance(costs: Sequence[int]) -> float:
+    """The greatest of the workers' costs over their mean; 1 when there is nothing to do."""
+    return max(costs) * len(costs) / sum(costs) if any(costs) else 1.0
 
 
 def cost(block: Block, metric: Metric) -> int:
@@ -113,16 +117,16 @@ def _dealt(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int, met
     for _, alike in groupby(tiles, key=lambda item: (item[0], item[1].category)):
         run = list(alike)
         # Tiles that cost the same may be swapped: neighbours go to one worker, which fetches their common rows once.
-        for owner, (_, block) in zip(sorted(_owners(loads, [c for c, _ in run])), run, strict=True):
+        for owner, (_, block) in zip(sorted(owners(loads, [c for c, _ in run])), run, strict=True):
             dealt[owner].append(block)
     return [sorted(own, key=lambda b: (place[b.category], b.rows, b.columns)) for own in dealt]
 
 
-def _owners(loads: list[tuple[int, int]], costs: Iterable[int]) -> list[int]:
-    """Who gets tiles of these costs: each the worker with the least so far; `loads` is a heap of (cost, worker)."""
-    owners = []
-    for of_tile in costs:
+def owners(loads: list[tuple[int, int]], costs: Iterable[int]) -> list[int]:
+    """Who gets work of these costs: each the worker with the least so far; `loads` is a heap of (cost, worker)."""
+    found = []
+    for each in costs:
         load, worker = loads[0]
-        heapq.heapreplace(loads, (load + of_tile, worker))
-        owners.append(worker)
-    return owners
+        heapq.heapreplace(loads, (load + each, worker))
+        found.append(worker)
+    return found

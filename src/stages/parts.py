@@ -108,7 +108,7 @@ def work(
             ledger.commit(part.name, part.fingerprint, made.files, made.facts)
             progress.advance(part.size - told)
     if bad:
-        raise DataError("\n".join(str(e) for e in bad))
+        raise DataError("\n".join(dict.fromkeys(str(e) for e in bad)))  # an object that many parts read, once
     fingerprints = {p.name: p.fingerprint for p in parts}
     records = ledger.finished(fingerprints)
     if records is not None:
