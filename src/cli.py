@@ -263,6 +263,34 @@ def similarity_inspect(
 
 
 @app.command()
+def neighbours(
+    dataset: Annotated[str, typer.Option(metavar="URL", help="An embed stage's folder.")],
+    out: Annotated[str, typer.Option(metavar="URL", help="Where the neighbours go.")],
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="views|mean|URL", help="What is compared: views by pose, their mean, or a model.pt's shapes."
+        ),
+    ] = "views",
+    within: Annotated[
+        Literal["category", "dataset"], typer.Option(help="Where neighbours are looked for.")
+    ] = "category",
+    k: Annotated[int, typer.Option(min=1, help="How many of every object.")] = 32,
+    shard: Shard = "",
+) -> None:
+    """Every training object's nearest neighbours by cosine, for batches of hard negatives.
+
+    Examples: `captionless neighbours --dataset runs/demo/embed --out runs/demo/neighbours --within dataset`,
+    `captionless neighbours --dataset s3://b/run/embed --out s3://b/run/neighbours --of s3://b/run/train/avg-seed0/model.pt
+    --shard 0/4`
+    """
+    from captionless.stages import neighbours as stage
+
+    _serve("neighbours")
+    stage.compute(dataset, out, of, within, k, _share(shard))
+
+
+@app.command()
 def train(
     spec: Where,
     set_: Set = None,

@@ -1,0 +1,160 @@
+"""neighbours: stored embeddings -> every object's k nearest by cosine, in its category or the whole data set.
+
+    <out>/<group>.<row>.indices.npy, .similarity.npy, neighbours.json    see store.neighbours
+    <out>/embeddings/                                                    see stages.vectors
+
+What batches of hard negatives are drawn from: a seed object and some of its nearest neighbours. Only the training
+split, as similarity. Every worker cuts the groups into blocks of rows alike and makes those that
+`precompute.row_dealing` deals it: it holds a block's rows, reads the rest of the group past them, the next piece while
+it compares one, and keeps the k best. A block is made anew when the embedding of any object of its group changes. The
+worker that finds all blocks there publishes them. A finished store keeps its cut, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import zip_longest
+from typing import Any
+
+from numpy.typing import NDArray
+
+from captionless.errors import DataError
+from captionless.lifeline import threads
+from captionless.precompute.row_dealing import Deal, Rows, deal
+from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.stages.vectors import Vectors, vectors
+from captionless.store import neighbours as store
+from captionless.store import objects
+from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.store.ledger import Ledger, Record
+
+VERSION = 1
+
+WHOLE = "dataset"  # the group of all objects
+
+
+def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard: Shard = Shard()) -> Outcome:
+    """This worker's blocks of the store `out`; the last worker publishes it.
+
+    dataset: an embed stage's folder. of: "views", "mean", or the URL of a model.pt, see `stages.vectors`. within: where
+    an object's neighbours are looked for. k: how many, at least 1.
+    """
+    data = open_embeddings(dataset, "train")
+    if not len(data):
+        raise DataError(f"{dataset}: its train split has no objects; expected at least one")
+    groups = data.members() if within == "category" else {WHOLE: list(range(len(data)))}
+    rows = vectors(of, data, groups, out)
+    rows.prepare(shard)
+    with threads(1) as pool:
+        return _Neighbours(data, groups, rows, _Pieces(rows, pool), out, of, within, k).work(shard)
+
+
+class _Neighbours:
+    def __init__(
+        self,
+        data: Embeddings,
+        groups: Mapping[str, Sequence[int]],
+        rows: Vectors,
+        pieces: _Pieces,
+        out: str,
+        of: str,
+        within: store.Within,
+        k: int,
+    ) -> None:
+        self.rows, self.pieces, self.out, self.of, self.within, self.k = rows, pieces, out, of, within, k
+        self.keys = {group: [data.keys[i] for i in own] for group, own in groups.items()}
+        self.sources = {
+            group: objects.digest(VERSION, k, [[o.key, rows.source(o)] for o in (data.objects[i] for i in own)])
+            for group, own in groups.items()
+        }
+
+    def work(self, shard: Shard) -> Outcome:
+        sizes = {group: len(keys) for group, keys in self.keys.items()}
+        dealt = deal(sizes, shard.count, self.rows.most_rows, self._finished_cut())
+        self._tell(dealt, shard)
+        parts = {block: self._part(block) for block in dealt.blocks}
+        mine = [parts[block] for block in dealt.workers[shard.index]]
+
+        def check(records: Mapping[str, Record]) -> None:
+            self._publish({block: records[part.name] for block, part in parts.items()})
+
+        return work("neighbours", "pair", Ledger(self.out), list(parts.values()), mine, check)
+
+    def _finished_cut(self) -> dict[str, int] | None:
+        """The rows of a block of a store of the same values that is there already."""
+        found = store.published(self.out)
+        if found is None or found["digest"] != store.digest(self.of, self.within, self.k, self.sources):
+            return None
+        return {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
+
+    def _tell(self, dealt: Deal, shard: Shard) -> None:
+        text = (
+            f"neighbours: {sum(map(len, self.keys.values())):,} objects in {len(self.keys)} groups, "
+            f"{len(dealt.blocks)} blocks"
+        )
+        if shard.count > 1:
+            text += (
+                f"; worker {shard.index} of {shard.count} makes {len(dealt.workers[shard.index])} of them; "
+                f"the busiest worker has {dealt.balance:.2f} times the mean to do"
+            )
+        print(text, file=sys.stderr, flush=True)
+
+    def _part(self, block: Rows) -> Part:
+        name = store.block_name(block.group, block.start)
+        fingerprint = objects.digest(self.sources[block.group], block.start, block.stop)
+
+        def make(tell: Callable[[int], None]) -> Made:
+            made = self._block(block, tell)
+            return Made({file.file: file.sha256 for file in made.files}, {"group": block.group, **made.entry()})
+
+        def ahead() -> None:
+            self.pieces.ahead(_cut(block, self.rows.most_rows)[0])
+
+        return Part(name, fingerprint, block.pairs, make, ahead)
+
+    def _block(self, block: Rows, tell: Callable[[int], None]) -> store.Block:
+        from captionless.precompute.neighbours import Nearest  # heavy, and needed only where there is work
+
+        first, *others = _cut(block, self.rows.most_rows)
+        own = self.pieces.take(first)
+        nearest = Nearest(own, block.start, self.k, self.keys[block.group])
+        for piece, following in zip_longest([first, *others], others):
+            if following is not None:
+                self.pieces.ahead(following)
+            nearest.add(own if piece == first else self.pieces.take(piece), piece.start)
+            tell((block.stop - block.start) * (piece.stop - piece.start))
+        return store.write_block(self.out, block.group, block.start, *nearest.result())
+
+    def _publish(self, records: Mapping[Rows, Record]) -> None:
+        blocks: dict[str, list[store.Block]] = {group: [] for group in self.keys}
+        for block, record in records.items():  # by row
+            blocks[block.group].append(store.Block.of_entry(record.facts))
+        groups = [store.Group(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
+        store.publish(self.out, self.of, self.within, self.k, groups)
+
+
+def _cut(block: Rows, most: int) -> list[Rows]:
+    """The pieces of a group that are read for a block, at most so many rows each: its own rows, then all others."""
+    ends = ((0, block.start), (block.stop, block.of))
+    others = [(at, min(at + most, stop)) for start, stop in ends for at in range(start, stop, most)]
+    return [block, *(Rows(block.group, start, stop, block.of) for start, stop in others)]
+
+
+class _Pieces:
+    """Hands out rows of groups, read in the background since they were asked for."""
+
+    def __init__(self, rows: Vectors, pool: ThreadPoolExecutor) -> None:
+        self._rows, self._pool = rows, pool
+        self._read: dict[Rows, Future[NDArray[Any]]] = {}
+
+    def ahead(self, piece: Rows) -> None:
+        """Begin to read a piece."""
+        if piece not in self._read:
+            self._read[piece] = self._pool.submit(self._rows.read, piece.group, piece.start, piece.stop)
+
+    def take(self, piece: Rows) -> NDArray[Any]:
+        """(rows, D), which are then forgotten."""
+        self.ahead(piece)
+        return self._read.pop(piece).result()

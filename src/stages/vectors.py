@@ -1,0 +1,196 @@
+"""What nearest neighbours are found in: an embedding of every object, a row of numbers.
+
+    views              the R views one after the other, (R * F,), read from the data set as they are
+    mean               the mean of the views, (F,)
+    <URL>/model.pt     what a trained encoder makes of the point cloud, (embed_dim,)
+
+The last two are made once and stored, since every worker needs those of all objects:
+
+    <out>/embeddings/<group>.<row>.npy    (rows, D) float32, in the order of the group
+
+A worker makes its share of them and then whatever is missing, instead of waiting for workers that may be late or not
+there at all. When they keep pace nothing is made twice, and whoever makes a file makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.errors import DataError, SpecError, did_you_mean
+from captionless.lifeline import threads
+from captionless.stages.parts import Made, Part, Shard, work
+from captionless.store import objects
+from captionless.store.embeddings import EmbeddedObject, Embeddings
+from captionless.store.ledger import Ledger, Record
+from captionless.store.neighbours import block_name
+from captionless.store.shards import decode_array, encode_array
+
+VERSION = 1
+FOLDER = "embeddings"
+
+_ROWS = 512  # objects in a stored file
+_AT_ONCE = 64  # objects read and embedded at a time
+_REQUESTS = 8  # files read at a time
+
+
+class Vectors(Protocol):
+    """The embeddings of a data set's objects by group and row."""
+
+    most_rows: int
+    """How many a worker may hold for a block."""
+
+    def source(self, item: EmbeddedObject) -> str:
+        """A digest of what an object's embedding is made from."""
+
+    def prepare(self, shard: Shard) -> None:
+        """See to it that all are there."""
+
+    def read(self, group: str, start: int, stop: int) -> NDArray[Any]:
+        """(stop - start, D): those of the group's objects [start, stop), as they are stored."""
+
+
+def vectors(of: str, data: Embeddings, groups: Mapping[str, Sequence[int]], out: str) -> Vectors:
+    """The embeddings that `of` names, of objects by their indices in `data`; stored under `out` if they have to be.
+
+    SpecError for anything but views, mean and the URL of a model file; DataError when there is no such file.
+    """
+    if of == "views":
+        return _Views(data, groups)
+    if of == "mean":
+        return _Stored(data, groups, out, _Mean(data))
+    if of.endswith(".pt"):
+        return _Stored(data, groups, out, _Encoder(data, of))
+    raise SpecError(
+        f'--of: expected views, mean, or the URL of a model.pt, found "{of}"{did_you_mean(of, ("views", "mean"))}'
+    )
+
+
+class _Views:
+    most_rows = 2048  # of 30 views of width 512: 120 MiB in float32, and twice 60 MiB read ahead
+
+    def __init__(self, data: Embeddings, groups: Mapping[str, Sequence[int]]) -> None:
+        self._data, self._groups = data, groups
+
+    def source(self, item: EmbeddedObject) -> str:
+        return item.views_digest
+
+    def prepare(self, shard: Shard) -> None:
+        pass
+
+    def read(self, group: str, start: int, stop: int) -> NDArray[np.float16]:
+        return self._data.views(self._groups[group][start:stop]).reshape(stop - start, -1)
+
+
+class _Model(Protocol):
+    """Makes embeddings of objects."""
+
+    def source(self, item: EmbeddedObject) -> str: ...
+
+    def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """(n, D) float32."""
+
+
+class _Mean:
+    def __init__(self, data: Embeddings) -> None:
+        self._data = data
+
+    def source(self, item: EmbeddedObject) -> str:
+        return objects.digest(VERSION, "mean", item.views_digest)
+
+    def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        mean: NDArray[np.float64] = self._data.views(indices).mean(axis=1, dtype=np.float64)
+        return mean.astype(np.float32)
+
+
+class _Encoder:
+    def __init__(self, data: Embeddings, url: str) -> None:
+        self._data, self._url = data, url
+        try:
+            self._digest = objects.sha256(url)
+        except FileNotFoundError:
+            raise DataError(f"{url}: there is no such model file; train first, or correct the URL") from None
+
+    def source(self, item: EmbeddedObject) -> str:
+        return objects.digest(VERSION, self._digest, item.points_digest)
+
+    def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        from captionless.trainer.infer import encode_points  # heavy, and needed only where there is work
+
+        model, count = self._model
+        points = self._data.points(indices)
+        if points.shape[1] < count:
+            key = self._data.keys[indices[0]]
+            raise DataError(f'{self._url}: wants {count:,} points; object "{key}" has {points.shape[1]:,}')
+        return encode_points(model, points, count)
+
+    @cached_property
+    def _model(self) -> tuple[Any, int]:
+        from captionless.trainer.checkpoint import load_model
+
+        model, about = load_model(self._url)
+        return model, int(about["points"])
+
+
+class _Stored:
+    most_rows = 8192  # of width 512: 16 MiB
+
+    def __init__(self, data: Embeddings, groups: Mapping[str, Sequence[int]], out: str, model: _Model) -> None:
+        self._data, self._groups, self._model = data, groups, model
+        self._ledger = Ledger(objects.join(out, FOLDER))
+        self._records: Mapping[str, Record] = {}
+        self.source = model.source
+
+    def prepare(self, shard: Shard) -> None:
+        parts = [
+            self._part(group, start, indices[start : start + _ROWS])
+            for group, indices in sorted(self._groups.items())
+            for start in range(0, len(indices), _ROWS)
+        ]
+        if self._ledger.finished({p.name: p.fingerprint for p in parts}) is None:
+            self._model.embed([0])  # tells once what is wrong with all
+        own = shard.of(parts)
+        names = {p.name for p in own}
+        if not work("neighbours: embed", "object", self._ledger, parts, own).finished:
+            others = [p for p in reversed(parts) if p.name not in names]  # who is late is met from the other end
+            work("neighbours: embed", "object", self._ledger, parts, others)
+        self._records = self._ledger.manifest().records
+
+    def read(self, group: str, start: int, stop: int) -> NDArray[np.float32]:
+        first = start - start % _ROWS
+        with threads(_REQUESTS) as pool:
+            names = [block_name(group, row) for row in range(first, stop, _ROWS)]
+            rows = np.concatenate(list(pool.map(self._file, names)))
+        return rows[start - first : stop - first]
+
+    def _part(self, group: str, row: int, indices: Sequence[int]) -> Part:
+        name = block_name(group, row)
+        held = [self._data.objects[i] for i in indices]
+        fingerprint = objects.digest([[item.key, self._model.source(item)] for item in held])
+
+        def make(tell: Callable[[int], None]) -> Made:
+            rows = []
+            for start in range(0, len(indices), _AT_ONCE):
+                rows.append(self._model.embed(indices[start : start + _AT_ONCE]))
+                tell(len(rows[-1]))
+            data, file = encode_array(np.concatenate(rows)), f"{name}.npy"
+            objects.write_bytes(objects.join(self._ledger.url, file), data)
+            return Made({file: hashlib.sha256(data).hexdigest()}, {})
+
+        return Part(name, fingerprint, len(indices), make)
+
+    def _file(self, name: str) -> NDArray[np.float32]:
+        file = f"{name}.npy"
+        url = objects.join(self._ledger.url, file)
+        try:
+            data = objects.read_bytes(url)
+        except FileNotFoundError:
+            raise DataError(f"{url}: missing; run neighbours again") from None
+        if hashlib.sha256(data).hexdigest() != self._records[name].files[file]["sha256"]:
+            raise DataError(f"{url}: the checksum does not match; delete it and run neighbours again")
+        return decode_array(data, url)
