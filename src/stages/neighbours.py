@@ -32,6 +32,7 @@ from captionless.store.ledger import Ledger, Record
 
 VERSION = 1
 
+_PIECES = 4  # are as much as the largest block: while one is compared, the next is read
 WHOLE = "dataset"  # the group of all objects
 
 
@@ -118,13 +119,15 @@ class _Neighbours:
         from captionless.precompute.neighbours import Nearest  # heavy, and needed only where there is work
 
         first, *others = _cut(block, self.rows.most_rows)
-        own = self.pieces.take(first)
-        nearest = Nearest(own, block.start, self.k, self.keys[block.group])
+        rows = self.pieces.take(first)
+        nearest = Nearest(rows, block.start, self.k, self.keys[block.group])
         for piece, following in zip_longest([first, *others], others):
             if following is not None:
                 self.pieces.ahead(following)
-            nearest.add(own if piece == first else self.pieces.take(piece), piece.start)
+            nearest.add(rows, piece.start)
             tell((block.stop - block.start) * (piece.stop - piece.start))
+            if following is not None:
+                rows = self.pieces.take(following)
         return store.write_block(self.out, block.group, block.start, *nearest.result())
 
     def _publish(self, records: Mapping[Rows, Record]) -> None:
@@ -136,9 +139,10 @@ class _Neighbours:
 
 
 def _cut(block: Rows, most: int) -> list[Rows]:
-    """The pieces of a group that are read for a block, at most so many rows each: its own rows, then all others."""
+    """The pieces of a group that are read for a block of at most `most` rows: its own rows, then all others."""
+    size = -(-most // _PIECES)
     ends = ((0, block.start), (block.stop, block.of))
-    others = [(at, min(at + most, stop)) for start, stop in ends for at in range(start, stop, most)]
+    others = [(at, min(at + size, stop)) for start, stop in ends for at in range(start, stop, size)]
     return [block, *(Rows(block.group, start, stop, block.of) for start, stop in others)]
 
 

@@ -72,7 +72,7 @@ def vectors(of: str, data: Embeddings, groups: Mapping[str, Sequence[int]], out:
 
 
 class _Views:
-    most_rows = 2048  # of 30 views of width 512: 120 MiB in float32, and twice 60 MiB read ahead
+    most_rows = 2048  # of 30 views of width 512: 120 MiB in float32
 
     def __init__(self, data: Embeddings, groups: Mapping[str, Sequence[int]]) -> None:
         self._data, self._groups = data, groups
