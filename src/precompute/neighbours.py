@@ -36,7 +36,8 @@ class Nearest:
         names: the keys of all objects, for error messages.
 
     Raises:
-        DataError: a row that is not finite or has length 0; the message names the object. So does `add`.
+        DataError: a row that is not finite or has length 0; the message names the object. So does `add`, and for
+            rows of another width.
     """
 
     def __init__(self, queries: NDArray[np.floating[Any]], start: int, k: int, names: Sequence[str]) -> None:
@@ -44,7 +45,8 @@ class Nearest:
         self._scale = _scale(self._queries, start, names)
         self._best = np.full((len(queries), k), -np.inf)
         self._found = np.full((len(queries), k), -1, dtype=np.int32)
-        # every sum is off by at most half an eps of what is |a||b| in all; the 8 stand for the errors of second order
+        # a float32 sum of n products is off by at most n halves of an eps of |a||b|, and so is the sum of such sums;
+        # the 8 stand for what is of second order
         width = queries.shape[1]
         sums = min(width, _DEPTH) + math.ceil(width / _DEPTH) + 8
         self._slack = sums * float(np.finfo(np.float32).eps) / 2
@@ -52,6 +54,11 @@ class Nearest:
     def add(self, candidates: NDArray[np.floating[Any]], start: int) -> None:
         """Compare with the objects `start` and on, (m, D): every object once, in any order; a query is not its own
         neighbour."""
+        if candidates.shape[1] != self._queries.shape[1]:
+            raise DataError(
+                f'object "{self._names[start]}": its embedding has {candidates.shape[1]:,} numbers, that of '
+                f'"{self._names[self._start]}" has {self._queries.shape[1]:,}; embed both alike'
+            )
         for first in range(0, len(candidates), _COLUMNS):
             part = np.ascontiguousarray(candidates[first : first + _COLUMNS], dtype=np.float32)
             self._add(part, _scale(part, start + first, self._names), start + first)

@@ -110,3 +110,9 @@ def test_an_embedding_that_has_no_direction_is_named(value: float, told: str) ->
     for rows in (50, 10):  # as a query and as a candidate
         with pytest.raises(DataError, match=f'object "object-41": its embedding {told}'):
             found(x, 3, rows=rows)
+
+
+def test_embeddings_of_another_width_are_named() -> None:
+    nearest = Nearest(clustered(3, 8), 0, 2, ["a", "b", "c", "d"])
+    with pytest.raises(DataError, match='object "d": its embedding has 9 numbers, that of "a" has 8'):
+        nearest.add(clustered(1, 9), 3)

@@ -57,3 +57,8 @@ def test_no_cut_of_a_single_group_leaves_the_busiest_worker_less_to_do(workers: 
 def test_nothing_is_cut_without_need() -> None:
     assert deal({"a": 1000, "b": 10}, 1, 2048).blocks == [Rows("a", 0, 1000, 1000), Rows("b", 0, 10, 10)]
     assert len(deal({"dataset": 52_000}, 64, 8192).blocks) == 64
+
+
+def test_the_costliest_is_dealt_first() -> None:
+    dealt = deal({"a": 10, "b": 10, "c": 20}, 2, 2048)
+    assert [[b.group for b in own] for own in dealt.workers] == [["c"], ["a", "b"]]
