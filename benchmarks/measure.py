@@ -48,10 +48,9 @@ def alternately(candidates: Mapping[str, Callable[[], object]], rounds: int, tit
 
 def duration(seconds: float) -> str:
     """Seconds, milliseconds or microseconds, in three digits."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1:
-            break
-    return f"{seconds * factor:.3g} {unit}"
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

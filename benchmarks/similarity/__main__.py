@@ -34,7 +34,10 @@ def main() -> None:
             "killed": ("A worker is killed", lambda: workers.killed(folder / "killed", 3000, 3)),
             "memory": ("Memory", lambda: workers.memory(folder / "memory", 20_000)),
             "storage": ("Storage and lookup", lambda: storage.lookup_table(folder / "storage", 51)),
-            "scale": ("Scale", lambda: scale.scale_table(str(workers.dataset(folder / "workers", 8000) / "embed"), folder)),
+            "scale": (
+                "Scale",
+                lambda: scale.scale_table(str(workers.dataset(folder / "workers", 8000) / "embed"), folder),
+            ),
         }
         text = f"Measured on {machine()}.\n"
         for name in arguments.only or sections:

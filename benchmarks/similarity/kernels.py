@@ -160,13 +160,18 @@ def i2l_table(n: int, rounds: int) -> str:
         for name, timing in times.items()
     ]
     rows += [
-        [f"{name}, {_SLOW_ROWS} rows, for all", duration(t.median * n / _SLOW_ROWS), f"{t.median * n / _SLOW_ROWS / ours:.0f}", ""]
+        [
+            f"{name}, {_SLOW_ROWS} rows, for all",
+            duration(t.median * n / _SLOW_ROWS),
+            f"{t.median * n / _SLOW_ROWS / ours:.0f}",
+            "",
+        ]
         for name, t in slow.items()
     ]
     return (
         f"(I2L)² of {n:,} objects, {VIEWS} views, {LANDMARKS} landmarks, from views and landmarks to similarity; "
         f"medians of {rounds} alternating rounds.\n\n"
         + table(["", "time (range)", "over ours", "largest error"], rows)
-        + f"\nOurs is {times[strongest].median / ours:.2f} times as fast as the strongest peer, the exact recomputation "
-        "of near pairs included.\n"
+        + f"\nOurs is {times[strongest].median / ours:.2f} times as fast as the strongest peer, the exact "
+        "recomputation of near pairs included.\n"
     )

@@ -33,11 +33,11 @@ WORKERS = (1, 8, 64)
 def objaverse() -> dict[str, int]:
     """876,000 objects in 1,156 categories of zipf's sizes, none above 50,000."""
     shares = 1 / np.arange(1, 1157)
-    sizes = np.minimum(50_000, 876_000 * shares / shares.sum())
-    while sizes.sum() < 876_000:
-        free = sizes < 50_000
-        sizes[free] *= (876_000 - sizes[~free].sum()) / sizes[free].sum()
-        sizes = np.minimum(50_000, sizes)
+    sizes = 876_000 * shares / shares.sum()
+    for _ in range(50):  # what is above the bound goes to the others
+        full = sizes >= 50_000
+        sizes[full] = 50_000
+        sizes[~full] *= (876_000 - sizes[full].sum()) / sizes[~full].sum()
     return {f"{i:04d}": int(n) for i, n in enumerate(sizes)}
 
 
@@ -78,7 +78,9 @@ def measured(data: Embeddings, metric: Metric, folder: Path) -> tuple[float, flo
     for shape in others:
         pairs, objects = cost(*shape)
         off.append((pairs * pair + objects * per_object) / seconds(shape))
-    told = ", ".join(f"{h} x {w or h}{'' if w else ' on the diagonal'}: {o:.2f}" for (h, w), o in zip(others, off, strict=True))
+    told = ", ".join(
+        f"{h} x {w or h}{'' if w else ' on the diagonal'}: {o:.2f}" for (h, w), o in zip(others, off, strict=True)
+    )
     return float(pair), float(per_object), told
 
 
@@ -90,9 +92,9 @@ def scale_table(data_url: str, folder: Path) -> str:
     for metric in metrics:
         pair, per_object, told = measured(data, metric, folder)
         text += (
-            f"- {metric}: {pair * 1e9:.0f} ns of a core for a pair, {per_object * 1e6:.0f} µs for an object, so an object "
-            f"costs {per_object / pair:.0f} pairs (the planner takes {COST_OF_AN_OBJECT[metric]}). Foretold over measured "
-            f"on other tiles: {told}.\n"
+            f"- {metric}: {pair * 1e9:.0f} ns of a core for a pair, {per_object * 1e6:.0f} µs for an object, so an "
+            f"object costs {per_object / pair:.0f} pairs (the planner takes {COST_OF_AN_OBJECT[metric]}). Foretold over "
+            f"measured on other tiles: {told}.\n"
         )
         for name, sizes in DATASETS.items():
             for workers in WORKERS:

@@ -115,7 +115,7 @@ def memory(folder: Path, n: int) -> str:
         rows.append([metric, f"{used / 2**20:.0f} MiB", "yes" if used <= LIMIT else "**no**"])
     views = n * 30 * 512 * 2
     return (
-        f"A worker's largest resident memory on a category of {n:,} objects, whose views are {views / 2**20:,.0f} MiB and "
-        f"whose matrix is {4 * n * n / 2**20:,.0f} MiB in float32; Python and its libraries included.\n\n"
+        f"A worker's largest resident memory on a category of {n:,} objects, whose views are {views / 2**20:,.0f} MiB "
+        f"and whose matrix is {4 * n * n / 2**20:,.0f} MiB in float32; Python and its libraries included.\n\n"
         + table(["", "peak", f"within {LIMIT >> 20} MiB"], rows)
     )
