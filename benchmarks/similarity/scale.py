@@ -93,8 +93,8 @@ def scale_table(data_url: str, folder: Path) -> str:
         pair, per_object, told = measured(data, metric, folder)
         text += (
             f"- {metric}: {pair * 1e9:.0f} ns of a core for a pair, {per_object * 1e6:.0f} µs for an object, so an "
-            f"object costs {per_object / pair:.0f} pairs (the planner takes {COST_OF_AN_OBJECT[metric]}). Foretold over "
-            f"measured on other tiles: {told}.\n"
+            f"object costs {per_object / pair:.0f} pairs (the planner takes {COST_OF_AN_OBJECT[metric]}). Foretold "
+            f"over measured on other tiles: {told}.\n"
         )
         for name, sizes in DATASETS.items():
             for workers in WORKERS:

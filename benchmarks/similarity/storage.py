@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def write(url: str, workers: int) -> int:
 @contextlib.contextmanager
 def s3() -> Iterator[str]:
     """A bucket on an S3 of this machine."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -66,15 +68,15 @@ def lookups(url: str) -> Callable[[], object]:
 def lookup_table(folder: Path, rounds: int) -> str:
     """Time of a lookup, from a local folder and from S3, in a store cut for one worker and for 64."""
     rows, size = [], 0
-    for workers in (1, 64):
-        local = folder / f"store-{workers}"
-        size = write(str(local), workers)
-        with s3() as bucket:
+    with s3() as bucket:
+        for workers in (1, 64):
+            local = folder / f"store-{workers}"
+            size = write(str(local), workers)
             for path in sorted(local.iterdir()):
                 objects.write_bytes(objects.join(bucket, local.name, path.name), path.read_bytes())
             candidates = {"local": lookups(str(local)), "S3": lookups(objects.join(bucket, local.name))}
             times = alternately(candidates, rounds, "lookup")
-        rows.append([f"cut for {workers}, {len(list(local.glob('*.sim')))} tiles", *times.values()])
+            rows.append([f"cut for {workers}, {len(list(local.glob('*.sim')))} tiles", *times.values()])
     return (
         f"{sum(SHAPENET.values()):,} objects in {len(SHAPENET)} categories, as many as ShapeNetCore's: "
         f"{size / 1e9:.3f} GB a metric. A lookup of {BATCH} mixed objects, another batch every time (drawing it "
