@@ -67,7 +67,7 @@ def describe(
         np.einsum("il,il->i", values[place], values[place], out=squares[place])
 
 
-@numba.njit(nogil=True, fastmath={"contract", "nnan", "ninf", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "nnan", "ninf", "nsz"})
 def add_distances(
     products: NDArray[np.float32],
     x: NDArray[np.float32],
@@ -107,7 +107,7 @@ def add_distances(
             total[i, j] += roots[j]
 
 
-@numba.njit(nogil=True, fastmath={"reassoc", "contract"})
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _square_of_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     square = np.float32(0)
     for l in range(len(a)):  # noqa: E741

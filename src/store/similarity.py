@@ -303,14 +303,14 @@ class SimilarityStore:
         return self._categories[category]
 
 
-@numba.njit(nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _tile_number(n: int, side: int, first: int, a: int, b: int) -> int:
     """Where the tile of row block a and column block b >= a is in the list of all tiles."""
     count = (n + side - 1) // side
     return first + a * (2 * count - a + 1) // 2 + b - a
 
 
-@numba.njit(nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _touched(
     numbers: NDArray[np.int64], rows: NDArray[np.int64], layout: NDArray[np.int64], first: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -332,7 +332,7 @@ def _touched(
     return touched
 
 
-@numba.njit(nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _fill(
     sim: NDArray[np.float32],
     order: NDArray[np.int64],
