@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.similarity import likeness, structure
+from benchmarks.similarity import structure
 from benchmarks.similarity.distances import chamfer, earth_movers
 from benchmarks.similarity.likeness import METRICS, cast, clouds, rank_correlation, scores, triplet_accuracy
 from captionless.errors import DataError
