@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -75,7 +76,11 @@ class Reference:
         changes = {"name": "reference", "output": str(folder / "out"), "resources": {"workers": 1}}
         spec.write_text(yaml.safe_dump(merged(SMALL, changes)))
         command = [str(Path(sys.executable).parent / "captionless"), "run", str(spec), "--quiet"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # The pods' BLAS takes the processor's own kernels; one that this machine asks for may round otherwise.
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+        self.process = subprocess.Popen(
+            command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     @cached_property
     def figures(self) -> dict[str, Any]:
