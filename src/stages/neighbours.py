@@ -12,7 +12,6 @@ worker that finds all blocks there publishes them. A finished store keeps its cu
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.lifeline import threads
-from captionless.precompute.row_dealing import Deal, Rows, deal
-from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.precompute.row_dealing import Rows, deal
+from captionless.stages.parts import Made, Outcome, Part, Shard, tell_share, work
 from captionless.stages.vectors import Vectors, vectors
 from captionless.store import neighbours as store
 from captionless.store import objects
@@ -74,7 +73,10 @@ class _Neighbours:
     def work(self, shard: Shard) -> Outcome:
         sizes = {group: len(keys) for group, keys in self.keys.items()}
         dealt = deal(sizes, shard.count, self.rows.most_rows, self._finished_cut())
-        self._tell(dealt, shard)
+        tell_share(
+            f"neighbours: {sum(sizes.values()):,} objects in {len(sizes)} groups, {len(dealt.blocks)} blocks",
+            shard, dealt.workers, dealt.balance,
+        )  # fmt: skip
         parts = {block: self._part(block) for block in dealt.blocks}
         mine = [parts[block] for block in dealt.workers[shard.index]]
 
@@ -85,22 +87,8 @@ class _Neighbours:
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The rows of a block of a store of the same values that is there already."""
-        found = store.published(self.out)
-        if found is None or found["digest"] != store.digest(self.of, self.within, self.k, self.sources):
-            return None
-        return {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
-
-    def _tell(self, dealt: Deal, shard: Shard) -> None:
-        text = (
-            f"neighbours: {sum(map(len, self.keys.values())):,} objects in {len(self.keys)} groups, "
-            f"{len(dealt.blocks)} blocks"
-        )
-        if shard.count > 1:
-            text += (
-                f"; worker {shard.index} of {shard.count} makes {len(dealt.workers[shard.index])} of them; "
-                f"the busiest worker has {dealt.balance:.2f} times the mean to do"
-            )
-        print(text, file=sys.stderr, flush=True)
+        found = store.KIND.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
+        return found and {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
 
     def _part(self, block: Rows) -> Part:
         name = store.block_name(block.group, block.start)

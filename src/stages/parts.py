@@ -7,6 +7,7 @@ else ends the worker at once. Either way every finished part stays recorded.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -60,6 +61,16 @@ class Outcome:
     made: int
     kept: int
     finished: bool
+
+
+def tell_share(what: str, shard: Shard, workers: Sequence[Sequence[object]], balance: float) -> None:
+    """Say on stderr `what` there is to do in all and, of several workers, how much of it this one does."""
+    if shard.count > 1:
+        what += (
+            f"; worker {shard.index} of {shard.count} makes {len(workers[shard.index])} of them; "
+            f"the busiest worker has {balance:.2f} times the mean to do"
+        )
+    print(what, file=sys.stderr, flush=True)
 
 
 def work(

@@ -10,10 +10,9 @@ all tiles there publishes them, which reads no tile. A finished store keeps its 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,13 @@ from captionless.errors import DataError, did_you_mean
 from captionless.lifeline import threads
 from captionless.precompute.dealing import Deal, deal
 from captionless.spec import AlignmentSpec
-from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.stages.parts import Made, Outcome, Part, Shard, tell_share, work
 from captionless.store import objects
 from captionless.store import similarity as store
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.landmarks import LandmarkTexts, open_landmarks
 from captionless.store.ledger import Ledger, Record
-from captionless.store.tiles import Block, Metric, Tile, write_tile
+from captionless.store.tiles import KIND, Block, Metric, Tile, write_tile
 
 VERSION = 2
 
@@ -78,13 +77,19 @@ class _Similarity:
         self.data, self.texts, self.out, self.metric, self.views = data, texts, out, metric, views
         self.cross_category_sim = cross_category_sim
         self.members = data.members()
+        self.keys = {category: [data.keys[i] for i in own] for category, own in self.members.items()}
         self.landmarks = {category: self._landmarks_digest(category) for category in self.members}
         self.sources = {category: self._source(category, 0, len(own)) for category, own in self.members.items()}
         self._part_of = cache(self._source)  # both sides of every tile of a row
+        self._landmarks_of = lru_cache(1)(lambda category: texts[category].embeddings())  # tiles come by category
 
     def work(self, shard: Shard) -> Outcome:
         dealt = deal({c: len(own) for c, own in self.members.items()}, shard.count, self.metric, self._finished_cut())
-        self._tell(dealt, shard)
+        tell_share(
+            f"similarity {self.metric}: {len(self.members)} categories, "
+            f"{sum(block.pairs for block in dealt.tiles):,} pairs in {len(dealt.tiles)} tiles",
+            shard, dealt.workers, dealt.balance,
+        )  # fmt: skip
         parts = {block: self._part(block) for block in dealt.tiles}
         mine = [parts[block] for block in dealt.workers[shard.index]]
 
@@ -96,21 +101,8 @@ class _Similarity:
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The sides of the tiles of a store of the same values that is there already."""
-        found = store.published(self.out)
-        if found is None or found["digest"] != store.digest(self.metric, self.cross_category_sim, self.sources):
-            return None
-        return {category: int(entry["side"]) for category, entry in found["categories"].items()}
-
-    def _tell(self, dealt: Deal, shard: Shard) -> None:
-        tiles, own = dealt.tiles, dealt.workers[shard.index]
-        pairs = sum(block.pairs for block in tiles)
-        text = f"similarity {self.metric}: {len(self.members)} categories, {pairs:,} pairs in {len(tiles)} tiles"
-        if shard.count > 1:
-            text += (
-                f"; worker {shard.index} of {shard.count} makes {len(own)} of them; "
-                f"the busiest worker has {dealt.balance:.2f} times the mean to do"
-            )
-        print(text, file=sys.stderr, flush=True)
+        found = KIND.published(self.out, store.digest(self.metric, self.cross_category_sim, self.sources))
+        return found and {category: int(entry["side"]) for category, entry in found["categories"].items()}
 
     def _landmarks_digest(self, category: str) -> str:
         if self.metric != "i2l":
@@ -127,7 +119,7 @@ class _Similarity:
 
     def _part(self, block: Block) -> Part:
         fingerprint = objects.digest(*(self._part_of(block.category, *side) for side in (block.rows, block.columns)))
-        names = [self.data.keys[i] for i in self.members[block.category]]
+        names = self.keys[block.category]
 
         def make(tell: Callable[[int], None]) -> Made:
             tile = write_tile(self.out, block, self._similarity(block), self.metric, fingerprint, names)
@@ -141,16 +133,13 @@ class _Similarity:
         rows, columns = self.views.take(block)
         if self.metric == "i2i":
             return similarity.i2i(rows, columns)
-        return similarity.i2l(rows, self.texts[block.category].embeddings(), columns)
+        return similarity.i2l(rows, self._landmarks_of(block.category), columns)
 
     def _publish(self, dealt: Deal, records: Mapping[Block, Record]) -> None:
         tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
         for block in sorted(records, key=lambda b: (b.rows, b.columns)):
             tiles[block.category].append(Tile.of_entry(block.category, records[block].facts))
-        found = [
-            store.Category(c, [self.data.keys[i] for i in own], self.sources[c], dealt.sides[c], tiles[c])
-            for c, own in self.members.items()
-        ]
+        found = [store.Category(c, keys, self.sources[c], dealt.sides[c], tiles[c]) for c, keys in self.keys.items()]
         store.publish(self.out, self.metric, found, self.cross_category_sim)
 
 

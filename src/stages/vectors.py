@@ -28,7 +28,7 @@ from captionless.stages.parts import Made, Part, Shard, work
 from captionless.store import objects
 from captionless.store.embeddings import EmbeddedObject, Embeddings
 from captionless.store.ledger import Ledger, Record
-from captionless.store.neighbours import block_name
+from captionless.store.neighbours import KIND, block_name
 from captionless.store.shards import decode_array, encode_array
 
 VERSION = 1
@@ -187,10 +187,4 @@ class _Stored:
     def _file(self, name: str) -> NDArray[np.float32]:
         file = f"{name}.npy"
         url = objects.join(self._ledger.url, file)
-        try:
-            data = objects.read_bytes(url)
-        except FileNotFoundError:
-            raise DataError(f"{url}: missing; run neighbours again") from None
-        if hashlib.sha256(data).hexdigest() != self._records[name].files[file]["sha256"]:
-            raise DataError(f"{url}: the checksum does not match; delete it and run neighbours again")
-        return decode_array(data, url)
+        return decode_array(KIND.read_file(url, self._records[name].files[file]["sha256"]), url)

@@ -20,7 +20,6 @@ Opening reads the manifest; blocks are read, and checked, when they are first lo
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
@@ -31,15 +30,15 @@ from numpy.typing import NDArray
 from captionless.errors import DataError, did_you_mean
 from captionless.lifeline import threads
 from captionless.store import objects
+from captionless.store.published import REQUESTS, Kind, check_unique
 from captionless.store.shards import decode_array, encode_array
 from captionless.store.tiles import category_stem
 
 Within: TypeAlias = Literal["category", "dataset"]
 
 VERSION = 1
-MANIFEST = "neighbours.json"
-
-_REQUESTS = 16  # to storage at a time
+KIND = Kind("neighbours", "neighbours", "neighbours.json", VERSION)
+MANIFEST = KIND.manifest
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,7 @@ def publish(url: str, of: str, within: Within, k: int, groups: Iterable[Group]) 
     found = sorted(groups, key=lambda g: g.name)
     if not found:
         raise DataError(f"{url}: no objects; expected the neighbours of at least one")
-    twice = [key for key, count in Counter(key for g in found for key in g.keys).items() if count > 1]
-    if twice:
-        raise DataError(f'{url}: object "{twice[0]}" is there twice; keys must be unique, across categories too')
+    check_unique(url, (key for g in found for key in g.keys))
     _check(url, found)
     document = {
         "format": "captionless neighbours",
@@ -133,60 +130,32 @@ def publish(url: str, of: str, within: Within, k: int, groups: Iterable[Group]) 
     objects.renew_json(objects.join(url, MANIFEST), document)
 
 
-def published(url: str) -> dict[str, Any] | None:
-    """The manifest of the store at `url`, None when there is none of this version."""
-    try:
-        manifest = objects.read_json(objects.join(url, MANIFEST))
-    except (FileNotFoundError, DataError):
-        return None
-    return manifest if isinstance(manifest, dict) and manifest.get("version") == VERSION else None
-
-
 def open_neighbours(url: str) -> Neighbours:
     """Open a published store: reads the manifest and the files' sizes; blocks when they are looked up in.
 
     Raises:
         DataError: no manifest, or a file that is missing or truncated.
     """
-    manifest_url = objects.join(url, MANIFEST)
-    try:
-        manifest = objects.read_json(manifest_url)
-    except FileNotFoundError:
-        raise DataError(
-            f"{url}: no stored neighbours ({MANIFEST} is missing); run the neighbours command, or correct the URL"
-        ) from None
-    try:
-        if manifest["version"] != VERSION:
-            raise DataError(
-                f"{manifest_url}: version {manifest['version']}; this release reads {VERSION}: run neighbours again"
-            )
+
+    def read(manifest: Any) -> tuple[Neighbours, list[Group]]:
         groups = [
             Group(name, entry["keys"], str(entry["source"]), [Block.of_entry(b) for b in entry["blocks"]])
             for name, entry in sorted(manifest["groups"].items())
         ]
-        store = Neighbours(url, str(manifest["of"]), manifest["within"], int(manifest["k"]), groups)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{manifest_url}: not a manifest of neighbours ({error!r}); run neighbours again") from error
+        return Neighbours(url, str(manifest["of"]), manifest["within"], int(manifest["k"]), groups), groups
+
+    store, groups = KIND.open(url, read)
     _check(url, groups)
     return store
 
 
 def _check(url: str, groups: Iterable[Group]) -> None:
     """DataError unless the blocks make up the groups and their files are all there, with their sizes."""
-    sizes = objects.list_sizes(url)
     for group in groups:
         edges = [0, *(b.rows[1] for b in group.blocks)]
         if [b.rows[0] for b in group.blocks] != edges[:-1] or edges[-1] != len(group.keys):
             raise DataError(f'{url}: the blocks of "{group.name}" do not make up its {len(group.keys):,} objects')
-        for file in (f for block in group.blocks for f in block.files):
-            size = sizes.get(file.file)
-            if size is None:
-                raise _missing(url, file)
-            if size != file.bytes:
-                raise DataError(
-                    f"{objects.join(url, file.file)}: damaged or truncated ({size:,} bytes, expected {file.bytes:,}); "
-                    "delete it and run neighbours again"
-                )
+    KIND.check_sizes(url, ((f.file, f.bytes) for g in groups for block in g.blocks for f in block.files))
 
 
 class Neighbours:
@@ -239,11 +208,11 @@ class Neighbours:
 
     def verify(self) -> None:
         """Read every byte and compare checksums; DataError names the first file that is damaged."""
-        with threads(_REQUESTS) as pool:
+        with threads(REQUESTS) as pool:
             list(pool.map(self._read, [file for _, block in self._blocks for file in block.files]))
 
     def _load(self, numbers: Sequence[int]) -> None:
-        with threads(_REQUESTS) as pool:
+        with threads(REQUESTS) as pool:
             files = [file for number in numbers for file in self._blocks[number][1].files]
             arrays = list(pool.map(self._read, files))
         for at, number in enumerate(numbers):
@@ -251,14 +220,4 @@ class Neighbours:
 
     def _read(self, file: File) -> NDArray[Any]:
         target = objects.join(self.url, file.file)
-        try:
-            data = objects.read_bytes(target)
-        except FileNotFoundError:
-            raise _missing(self.url, file) from None
-        if hashlib.sha256(data).hexdigest() != file.sha256:
-            raise DataError(f"{target}: the checksum does not match; delete it and run neighbours again")
-        return decode_array(data, target)
-
-
-def _missing(url: str, file: File) -> DataError:
-    return DataError(f"{objects.join(url, file.file)}: missing; run neighbours again")
+        return decode_array(KIND.read_file(target, file.sha256), target)

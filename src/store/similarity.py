@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,14 +44,13 @@ from numpy.typing import NDArray
 from captionless.errors import DataError, did_you_mean
 from captionless.lifeline import threads
 from captionless.store import objects
-from captionless.store.tiles import VERSION, Block, Metric, Tile, category_stem, check_tile, read_steps
+from captionless.store.published import REQUESTS, check_unique
+from captionless.store.tiles import KIND, VERSION, Block, Metric, Tile, category_stem, check_tile, read_steps
 
 CROSS_CATEGORY_SIM = 0.25
 """The paper's alpha: the similarity of objects of different categories, for either metric."""
 
-MANIFEST = "similarity.json"
-
-_REQUESTS = 16  # to storage at a time
+MANIFEST = KIND.manifest
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,7 @@ def publish(
     found = sorted(categories, key=lambda c: c.name)
     if not found:
         raise DataError(f"{url}: no categories; expected the similarity of at least one")
-    twice = [key for key, count in Counter(key for c in found for key in c.keys).items() if count > 1]
-    if twice:
-        raise DataError(f'{url}: object "{twice[0]}" is there twice; keys must be unique, across categories too')
+    check_unique(url, (key for c in found for key in c.keys))
     _check(url, found)
     listed = {}
     for category in found:
@@ -138,74 +134,38 @@ def digest(metric: Metric, cross_category_sim: float, sources: Mapping[str, str]
     return objects.digest(VERSION, metric, cross_category_sim, dict(sources))
 
 
-def published(url: str) -> dict[str, Any] | None:
-    """The manifest of the store at `url`, None when there is none of this version."""
-    try:
-        manifest = objects.read_json(objects.join(url, MANIFEST))
-    except (FileNotFoundError, DataError):
-        return None
-    return manifest if isinstance(manifest, dict) and manifest.get("version") == VERSION else None
-
-
 def open_similarity(url: str) -> SimilarityStore:
     """Open a published store: reads the manifest, the indexes and the files' sizes; tiles when they are looked up in.
 
     Raises:
         DataError: no manifest, or a file that is missing, truncated or not what the manifest says.
     """
-    manifest_url = objects.join(url, MANIFEST)
-    try:
-        manifest = objects.read_json(manifest_url)
-    except FileNotFoundError:
-        raise DataError(
-            f"{url}: no stored similarity ({MANIFEST} is missing); run the similarity stage, or correct the URL"
-        ) from None
-    try:
-        if manifest["version"] != VERSION or manifest["holds"] != "similarity":
-            raise DataError(
-                f'{manifest_url}: version {manifest["version"]} holding "{manifest["holds"]}"; this release reads '
-                f'{VERSION}, "similarity": run the similarity stage again'
-            )
-        with threads(_REQUESTS) as pool:
+
+    def read(manifest: Any) -> tuple[SimilarityStore, list[Category]]:
+        if manifest["holds"] != "similarity":
+            raise ValueError(f"it holds {manifest['holds']!r}")
+        with threads(REQUESTS) as pool:
             categories = list(pool.map(lambda item: _category(url, *item), sorted(manifest["categories"].items())))
-        store = SimilarityStore(url, manifest["metric"], float(manifest["cross_category_sim"]), categories)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{manifest_url}: not a similarity manifest ({error!r}); run the similarity stage again"
-        ) from error
+        return SimilarityStore(url, manifest["metric"], float(manifest["cross_category_sim"]), categories), categories
+
+    store, categories = KIND.open(url, read)
     _check(url, categories)
     return store
 
 
 def _category(url: str, name: str, entry: dict[str, Any]) -> Category:
     """A category by its index."""
-    target = objects.join(url, entry["index"])
-    try:
-        data = objects.read_bytes(target)
-    except FileNotFoundError:
-        raise DataError(f"{target}: missing; run the similarity stage again") from None
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise DataError(f"{target}: not the file that {MANIFEST} tells of; run the similarity stage again")
-    index = json.loads(data)
+    index = json.loads(KIND.read_file(objects.join(url, entry["index"]), entry["sha256"]))
     tiles = [Tile.of_entry(name, entry) for entry in index["tiles"]]
     return Category(name, index["keys"], str(index["source"]), int(index["side"]), tiles)
 
 
 def _check(url: str, categories: Iterable[Category]) -> None:
     """DataError unless the tiles make up the matrices and their files are all there, with their sizes."""
-    sizes = objects.list_sizes(url)
     for category in categories:
         if [t.block for t in category.tiles] != blocks(category.name, len(category.keys), category.side):
             raise DataError(f'{url}: the tiles of category "{category.name}" do not make up its matrix')
-        for tile in category.tiles:
-            found, target = sizes.get(tile.block.file), objects.join(url, tile.block.file)
-            if found is None:
-                raise DataError(f"{target}: missing; run the similarity stage again")
-            if found != tile.bytes:
-                raise DataError(
-                    f"{target}: damaged or truncated ({found:,} bytes, expected {tile.bytes:,}); "
-                    "delete it and run the similarity stage again"
-                )
+    KIND.check_sizes(url, ((t.block.file, t.bytes) for category in categories for t in category.tiles))
 
 
 class SimilarityStore:
@@ -285,12 +245,12 @@ class SimilarityStore:
 
     def verify(self) -> None:
         """Read every byte and compare checksums; DataError names the first file that is damaged."""
-        with threads(_REQUESTS) as pool:
+        with threads(REQUESTS) as pool:
             list(pool.map(lambda tile: check_tile(self.url, tile), self._tiles))
 
     def _load(self, wanted: NDArray[np.integer[Any]]) -> None:
         if len(wanted):
-            with threads(_REQUESTS) as pool:
+            with threads(REQUESTS) as pool:
                 for place, steps in zip(
                     wanted, pool.map(lambda t: read_steps(self.url, self._tiles[t]), wanted), strict=True
                 ):

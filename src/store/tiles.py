@@ -36,10 +36,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
 from captionless.store import objects
+from captionless.store.published import Kind
 
 Metric: TypeAlias = Literal["i2i", "i2l"]
 
 VERSION = 2
+KIND = Kind("similarity", "the similarity stage", "similarity.json", VERSION)
 STEPS = 65535
 _MAGIC = b"captsim2"
 _CHECKSUM = 32
@@ -218,10 +220,10 @@ def read_steps(url: str, tile: Tile) -> NDArray[np.uint16]:
             return np.memmap(path, "<u2", "r", offset, (pairs,)).view(np.ndarray) if pairs else _nothing()
         data = objects.read_bytes(target)
     except FileNotFoundError:
-        raise DataError(f"{target}: missing; run the similarity stage again") from None
+        raise KIND.missing(target) from None
     offset = _data_offset(target, data[:_FIRST_READ], len(data), tile)
     if hashlib.sha256(data).hexdigest() != tile.sha256:
-        raise _altered(target)
+        raise KIND.altered(target)
     return np.frombuffer(data, "<u2", pairs, offset)
 
 
@@ -230,13 +232,9 @@ def check_tile(url: str, tile: Tile) -> None:
     target = objects.join(url, tile.block.file)
     try:
         if objects.sha256(target) != tile.sha256:
-            raise _altered(target)
+            raise KIND.altered(target)
     except FileNotFoundError:
-        raise DataError(f"{target}: missing; run the similarity stage again") from None
-
-
-def _altered(target: str) -> DataError:
-    return DataError(f"{target}: the checksum does not match; delete it and run the similarity stage again")
+        raise KIND.missing(target) from None
 
 
 def _nothing() -> NDArray[np.uint16]:
@@ -245,21 +243,20 @@ def _nothing() -> NDArray[np.uint16]:
 
 def _data_offset(target: str, start: bytes, size: int, tile: Tile) -> int:
     """Where the steps begin, after the header has been found to be the tile's."""
-    damaged = target.replace("%", "%%") + ": damaged or truncated (%s); delete it and run the similarity stage again"
     if size != tile.bytes:
-        raise DataError(damaged % f"{size:,} bytes, expected {tile.bytes:,}")
+        raise KIND.damaged(target, f"{size:,} bytes, expected {tile.bytes:,}")
     if start[:8] != _MAGIC:
-        raise DataError(damaged % "it does not begin as a similarity file")
+        raise KIND.damaged(target, "it does not begin as a similarity file")
     offset = 16 + int.from_bytes(start[8:16], "little")
     if offset + 2 * tile.block.pairs + _CHECKSUM != size:
-        raise DataError(damaged % "its header is not as long as it should be")
+        raise KIND.damaged(target, "its header is not as long as it should be")
     if offset > len(start):
         start = objects.read_bytes(target, 0, offset)
     try:
         header = json.loads(start[16:offset])
         found = Tile.of_entry(header["category"], {**header, "bytes": size, "sha256": tile.sha256})
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(damaged % f"header: {error}") from error
+        raise KIND.damaged(target, f"header: {error}") from error
     if found != tile:
         raise DataError(f"{target}: not the file that the store's index tells of; run the similarity stage again")
     return offset

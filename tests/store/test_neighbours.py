@@ -118,7 +118,7 @@ def test_nothing_published(url: str) -> None:
     manifest = objects.join(url, "neighbours.json")
     for wrong in ({"k": 3}, [], {"version": 1, "groups": {"chair": {"keys": ["a"]}}}):
         objects.write_json(manifest, wrong)
-        with pytest.raises(DataError, match="not a manifest of neighbours"):
+        with pytest.raises(DataError, match="not a manifest of stored neighbours"):
             open_neighbours(url)
     objects.write_json(manifest, {"version": 99})
     with pytest.raises(DataError, match=r"version 99; this release reads 1"):

@@ -112,7 +112,7 @@ def test_damage_is_found(stored: tuple[str, dict[str, np.ndarray]]) -> None:
         whole = objects.read_bytes(target)
         for wrong in (whole[:-10], b"", whole + b"x"):
             objects.write_bytes(target, wrong)
-            with pytest.raises(DataError, match=f"{name}: (damaged or truncated|not the file)"):
+            with pytest.raises(DataError, match=f"{name}: (damaged or truncated|the checksum does not match)"):
                 open_similarity(url)
         objects.remove(target)
         with pytest.raises(DataError, match=f"{name}: missing"):
@@ -139,7 +139,7 @@ def test_nothing_published(url: str) -> None:
     manifest = objects.join(url, "similarity.json")
     for wrong in ({"metric": "i2i"}, [], {"version": 2, "holds": "similarity", "metric": "i2i"}):
         objects.write_json(manifest, wrong)
-        with pytest.raises(DataError, match="not a similarity manifest"):
+        with pytest.raises(DataError, match="not a manifest of stored similarity"):
             open_similarity(url)
     objects.write_json(manifest, {"version": 1, "holds": "similarity"})
     with pytest.raises(DataError, match=r"version 1.*this release reads 2"):
