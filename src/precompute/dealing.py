@@ -15,6 +15,7 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from captionless.store.similarity import blocks
@@ -44,12 +45,12 @@ class Deal:
     workers: Sequence[Sequence[Block]]
     metric: Metric
 
-    @property
+    @cached_property
     def tiles(self) -> list[Block]:
         """Everybody's."""
         return [block for own in self.workers for block in own]
 
-    @property
+    @cached_property
     def costs(self) -> list[int]:
         """What every worker has to do, in pairs."""
         return [sum(cost(block, self.metric) for block in own) for own in self.workers]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from captionless.precompute import dealing
 
@@ -51,12 +52,12 @@ class Deal:
     sides: Mapping[str, int]
     workers: Sequence[Sequence[Rows]]
 
-    @property
+    @cached_property
     def blocks(self) -> list[Rows]:
         """Everybody's, by group and row."""
         return sorted((b for own in self.workers for b in own), key=lambda b: (b.group, b.start))
 
-    @property
+    @cached_property
     def costs(self) -> list[int]:
         """What every worker has to do, in comparisons."""
         return [sum(block.cost for block in own) for own in self.workers]
