@@ -13,7 +13,7 @@ import numpy as np
 from moto.server import ThreadedMotoServer
 
 from benchmarks.measure import alternately, table
-from benchmarks.similarity.scale import SHAPENET
+from benchmarks.similarity.shapenet import SHAPENET
 from captionless.precompute.dealing import deal
 from captionless.store import objects
 from captionless.store.similarity import Category, blocks, open_similarity, publish

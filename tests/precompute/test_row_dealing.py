@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.similarity.shapenet import SHAPENET
 from captionless.precompute.row_dealing import COST_OF_AN_OBJECT, MIN_ROWS, Rows, deal
-from tests.precompute.test_dealing import SHAPENET, zipf
+from tests.precompute.test_dealing import zipf
 
 SIZES = [SHAPENET, zipf(52_000, 1.4), {"dataset": 52_000}, {"dataset": 876_000}, {str(i): 30 for i in range(3000)}]
 
