@@ -12,7 +12,7 @@ import numpy as np
 from captionless.store import objects
 from captionless.store.landmarks import write_landmarks
 from captionless.store.ledger import Ledger
-from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.shards import Shard, encode_array, index_url, write_shard
 
 VIEWS, FEATURES, LANDMARKS = 3, 24, 6
 
@@ -51,6 +51,17 @@ def write_embedded(
         parts[name] = info.sha256
     Ledger(url).publish(parts)
     return found
+
+
+def damage_views(tar: Path, category: str) -> str:
+    """Flip a bit in the stored views of an object of `category`, which stay unit vectors; returns the object's key."""
+    shard = Shard(str(tar))
+    key = next(k for k in shard.keys if k.startswith(category))
+    offset, size = shard.index[key]["views.npy"]
+    raw = bytearray(tar.read_bytes())
+    raw[offset + size - 1] ^= 1
+    tar.write_bytes(bytes(raw))
+    return key
 
 
 def write_texts(

@@ -24,7 +24,7 @@ from captionless.store.embeddings import open_embeddings
 from captionless.store.neighbours import Within, open_neighbours
 from captionless.trainer import checkpoint, encoders
 from captionless.trainer.infer import encode_points
-from tests.embedded import everything, write_embedded
+from tests.embedded import damage_views, everything, write_embedded
 from tests.precompute.test_neighbours import reference
 from tests.trainer import synthetic
 
@@ -186,13 +186,7 @@ def test_every_object_is_read_once_for_a_block(
 def test_a_damaged_object_is_named_once_and_the_rest_is_made(
     tmp_path: Path, data: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "embed" / "train" / "00000.tar"
-    shard = shards.Shard(str(path))
-    key = next(k for k in shard.keys if k.startswith("middle"))
-    offset, size = shard.index[key]["views.npy"]
-    raw = bytearray(path.read_bytes())
-    raw[offset + size - 1] ^= 1  # still a unit vector
-    path.write_bytes(bytes(raw))
+    key = damage_views(tmp_path / "embed" / "train" / "00000.tar", "middle")
     monkeypatch.setattr(vectors._Views, "most_rows", 8)  # several blocks read it
     with pytest.raises(DataError, match=rf"object '{key}'.*sha256 differs") as told:
         compute(tmp_path, "near")

@@ -21,7 +21,7 @@ from captionless.stages.parts import Shard
 from captionless.store import shards
 from captionless.store.similarity import open_similarity
 from captionless.store.tiles import Metric
-from tests.embedded import everything, write_embedded, write_texts
+from tests.embedded import damage_views, everything, write_embedded, write_texts
 
 SIZES = {"big": 70, "middle": 30, "one": 1, "two": 2}
 
@@ -128,13 +128,7 @@ def test_views_are_read_by_ranges_once_for_a_row_of_tiles(
 def test_an_object_whose_embedding_is_damaged_is_named_and_the_rest_is_made(
     tmp_path: Path, data: dict[str, np.ndarray]
 ) -> None:
-    path = tmp_path / "embed" / "train" / "00000.tar"
-    shard = shards.Shard(str(path))
-    key = next(k for k in shard.keys if k.startswith("middle"))
-    offset, size = shard.index[key]["views.npy"]
-    raw = bytearray(path.read_bytes())
-    raw[offset + size - 1] ^= 1  # still a unit vector
-    path.write_bytes(bytes(raw))
+    key = damage_views(tmp_path / "embed" / "train" / "00000.tar", "middle")
     with pytest.raises(DataError, match=rf"train/00000\.tar: object '{key}'.*sha256 differs") as told:
         compute(tmp_path, "sim")
     assert len(str(told.value).splitlines()) <= 3
