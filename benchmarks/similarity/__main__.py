@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import machine
-from benchmarks.similarity import kernels, scale, storage, workers
+from benchmarks.similarity import kernels, memory, scale, storage, workers
 
 PAGE = Path(__file__).with_name("README.md")
 _MARK = "<!-- below: python -m benchmarks.similarity -->\n"
@@ -32,7 +32,8 @@ def main() -> None:
             "i2l": ("(I2L)²", lambda: kernels.i2l_table(n, rounds)),
             "workers": ("Workers", lambda: workers.speed_up(folder / "workers", 8000, 3)),
             "killed": ("A worker is killed", lambda: workers.killed(folder / "killed", 3000, 3)),
-            "memory": ("Memory", lambda: workers.memory(folder / "memory", 20_000)),
+            "function": ("Memory of the function", lambda: memory.memory_table((5_000, 20_000))),
+            "memory": ("Memory of a worker", lambda: workers.memory(folder / "memory", 20_000)),
             "storage": ("Storage and lookup", lambda: storage.lookup_table(folder / "storage", 51)),
             "scale": (
                 "Scale",
