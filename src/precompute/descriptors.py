@@ -1,9 +1,9 @@
 """Landmark descriptors of views and the distances between them: the arithmetic of (I2L)^2 (eq. 3).
 
 Mechanism. A descriptor is a view's dot products with the L landmark texts of its category. All the
-descriptors of a category lie close together, so they are centred: a mean embedding of each view is
-subtracted before the product, which leaves distances as they are. The product is taken in float64 and
-the small centred values are then rounded to float32, a rounding too small for a distance to notice.
+descriptors of a category lie close together, so they are centred: a mean descriptor of each view is
+subtracted, which leaves distances as they are. The products are taken in float64 and the small centred
+values are then rounded to float32, a rounding too small for a distance to notice.
 
 Distances are taken by the usual expansion |x|^2 + |y|^2 - 2 x.y, whose products BLAS does at full
 speed. It cancels for near-duplicates: the square is wrong by some 1e-7 of |x|^2 + |y|^2, whatever its
@@ -39,10 +39,10 @@ class Descriptors:
     squares: NDArray[np.float32]
 
 
-def mean_views(views: ViewRows) -> NDArray[np.float64]:
-    """(R, F) float64: the mean embedding of each view over the first of n >= 1 objects; any centre serves."""
+def mean_descriptors(views: ViewRows, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R, L) float64: the mean descriptor of each view over the first of n >= 1 objects; any centre serves."""
     rows = slice(0, min(views.shape[0], _CENTRE_OF))
-    return np.stack([views.float64(rows, view).mean(axis=0) for view in range(views.shape[1])])
+    return np.stack([views.float64(rows, view).mean(axis=0) for view in range(views.shape[1])]) @ landmarks.T
 
 
 def describe(
@@ -53,17 +53,17 @@ def describe(
     centre: NDArray[np.float64],
     into: Descriptors,
 ) -> None:
-    """Fill in the descriptors `d[i, l] = (e[i, view] - centre[view]) . t[l]` of one view of the objects `rows`.
+    """Fill in the descriptors `d[i, l] = e[i, view] . t[l] - centre[view, l]` of one view of the objects `rows`.
 
     Args:
         views: objects with R views each, of width F.
         landmarks: (L, F) float64, L2-normalised.
-        centre: (R, F) float64, amid the embeddings of the objects to compare. Distances are the same for any.
+        centre: (R, L) float64, amid the descriptors of the objects to compare. Distances are the same for any.
     """
     values, squares = into.values[view], into.squares[view]
     for part in tiles(rows.stop, _ROWS, start=rows.start):
         place = slice(part.start - rows.start, part.stop - rows.start)
-        values[place] = (views.float64(part, view) - centre[view]) @ landmarks.T
+        np.subtract(views.float64(part, view) @ landmarks.T, centre[view], out=values[place], casting="same_kind")
         np.einsum("il,il->i", values[place], values[place], out=squares[place])
 
 
@@ -83,21 +83,22 @@ def add_distances(
         products: (V, m, k) float32, the dot products `x[v, i] . y[v, j]`; overwritten.
         x, y: (V, m, L) and (V, k, L) float32, a few views' descriptors.
         x_squares, y_squares: (V, m) and (V, k) float32, their squared lengths.
-        near: squares are computed again below `(near * (x_squares + y_squares)) ** 2`.
+        near: squares are computed again below `(near * (x_squares + y_squares)) ** 2`, negative ones among them.
         total: (m, k) float64, changed in place; the few views are summed in float32 before.
     """
     n_views, m, k = products.shape
     roots = np.empty(k, np.float32)
-    zero, two, factor = np.float32(0), np.float32(2), np.float32(near * near)
+    two, factor = np.float32(2), np.float32(near * near)
     for i in range(m):
-        roots[:] = zero
+        roots[:] = np.float32(0)
         for v in range(n_views):
             square, own, others = products[v, i], x_squares[v, i], y_squares[v]
-            nearest, longest = np.float32(np.inf), zero
+            count = 0  # a sum makes a vector loop, a branch or a minimum does not
             for j in range(k):
-                square[j] = max((own + others[j]) - two * square[j], zero)
-                nearest, longest = min(nearest, square[j]), max(longest, others[j])
-            if nearest < factor * (own + longest) * (own + longest):
+                lengths = own + others[j]
+                square[j] = lengths - two * square[j]
+                count += square[j] < factor * lengths * lengths
+            if count:
                 for j in range(k):
                     if square[j] < factor * (own + others[j]) * (own + others[j]):
                         square[j] = _square_of_difference(x[v, i], y[v, j])

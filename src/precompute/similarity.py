@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from captionless.errors import DataError
 from captionless.lifeline import threads
-from captionless.precompute.descriptors import NEAR, Descriptors, add_distances, describe, mean_views
+from captionless.precompute.descriptors import NEAR, Descriptors, add_distances, describe, mean_descriptors
 from captionless.precompute.rows import Embeddings, ViewRows, landmark_rows, tiles
 
 I2I_TILE = 512
@@ -150,7 +150,7 @@ def i2l(
     if sim.size == 0:
         return sim
     same = right is left
-    centre = mean_views(left)
+    centre = mean_descriptors(left, texts)
 
     with _one_core_each() as pool:
 
