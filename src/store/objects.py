@@ -245,12 +245,14 @@ def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     Many requests at a time. Spans that are close together are read together with what lies between them: reading
     that takes less than another request.
     """
+    if is_local(url):
+        with open(local_path(url), "rb") as file:
+            return [os.pread(file.fileno(), stop - start, start) for start, stop in spans]
     order = sorted(range(len(spans)), key=spans.__getitem__)
-    gap = 0 if is_local(url) else _MERGE_GAP
     groups: list[list[int]] = []
     for place in order:
         start, stop = spans[place]
-        if groups and start - spans[groups[-1][-1]][1] <= gap and stop - spans[groups[-1][0]][0] <= _MERGE_MOST:
+        if groups and start - spans[groups[-1][-1]][1] <= _MERGE_GAP and stop - spans[groups[-1][0]][0] <= _MERGE_MOST:
             groups[-1].append(place)
         else:
             groups.append([place])
