@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from captionless.precompute.rows import ViewRows, tiles
 
-_ROWS = 512  # objects converted to float64 at a time: 2 MiB per view of width 512, which stay in the caches
+_OBJECTS = 16  # converted to float64 at a time: 2 MiB for 30 views of width 512
 _CENTRE_OF = 256  # objects whose mean is the centre
 
 NEAR = 2.7
@@ -42,29 +42,32 @@ class Descriptors:
 def mean_descriptors(views: ViewRows, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     """(R, L) float64: the mean descriptor of each view over the first of n >= 1 objects; any centre serves."""
     rows = slice(0, min(views.shape[0], _CENTRE_OF))
-    return np.stack([views.float64(rows, view).mean(axis=0) for view in range(views.shape[1])]) @ landmarks.T
+    return np.asarray(views.float32(rows).mean(axis=0, dtype=np.float64) @ landmarks.T)
 
 
 def describe(
     views: ViewRows,
     rows: slice,
-    view: int,
     landmarks: NDArray[np.float64],
     centre: NDArray[np.float64],
     into: Descriptors,
+    at: int,
 ) -> None:
-    """Fill in the descriptors `d[i, l] = e[i, view] . t[l] - centre[view, l]` of one view of the objects `rows`.
+    """Fill in the descriptors `d[i, r, l] = e[i, r] . t[l] - centre[r, l]` of objects `rows`, from place `at` on.
 
     Args:
         views: objects with R views each, of width F.
         landmarks: (L, F) float64, L2-normalised.
         centre: (R, L) float64, amid the descriptors of the objects to compare. Distances are the same for any.
     """
-    values, squares = into.values[view], into.squares[view]
-    for part in tiles(rows.stop, _ROWS, start=rows.start):
-        place = slice(part.start - rows.start, part.stop - rows.start)
-        np.subtract(views.float64(part, view) @ landmarks.T, centre[view], out=values[place], casting="same_kind")
-        np.einsum("il,il->i", values[place], values[place], out=squares[place])
+    n_views, width = views.shape[1:]
+    for part in tiles(rows.stop, _OBJECTS, start=rows.start):
+        # all views of an object lie together, so that a few objects make one tall product
+        products = views.float64(part).reshape(-1, width) @ landmarks.T
+        place = slice(at + part.start - rows.start, at + part.stop - rows.start)
+        values = products.reshape(-1, n_views, len(landmarks)) - centre
+        into.values[:, place] = values.transpose(1, 0, 2)
+        np.einsum("vil,vil->vi", into.values[:, place], into.values[:, place], out=into.squares[:, place])
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "nnan", "ninf", "nsz"})

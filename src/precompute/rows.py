@@ -2,19 +2,23 @@
 
 Why a tile at a time: a category of 20,000 objects is 600 MB of float16 views and twice that in
 float32; only the rows in work are converted. Why checked: one NaN or one row that was never
-normalised would silently spoil a row and a column of the matrix.
+normalised would silently spoil a row and a column of the matrix. Why no torch but for a tensor that
+numpy has no type for: it takes a worker seconds to start, and half of its memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
+from captionless.store import halves
+
+if TYPE_CHECKING:
+    import torch
 
 Embeddings: TypeAlias = "NDArray[np.floating] | torch.Tensor"
 """Rows of unit length: float16, float32, float64 in numpy or torch, bfloat16 in torch, on any device."""
@@ -31,7 +35,7 @@ class ViewRows:
     """
 
     def __init__(self, views: Embeddings, names: Sequence[str] | None = None) -> None:
-        self._views = _as_tensor(views, "view embeddings")
+        self._views = _floats(views, "view embeddings")
         if self._views.ndim != 3 or 0 in self._views.shape[1:]:
             raise DataError(
                 f"view embeddings have shape {tuple(self._views.shape)}; "
@@ -43,13 +47,16 @@ class ViewRows:
         n, n_views, width = self._views.shape
         self.shape = (int(n), int(n_views), int(width))
 
-    def float32(self, rows: slice) -> NDArray[np.float32]:
-        """(rows, R, F), C-contiguous; shares memory with the input where its type and layout allow it."""
-        return _numpy(self._views[rows], torch.float32)
+    def float32(self, rows: slice, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """(rows, R, F), C-contiguous; shares memory with the input where its type and layout allow it.
 
-    def float64(self, rows: slice, view: int) -> NDArray[np.float64]:
-        """(rows, F): one view of these objects."""
-        return _numpy(self._views[rows, view], torch.float64)
+        Otherwise it is a copy, in the first rows of `into` if given.
+        """
+        return _float32(self._views[rows], None if into is None else into[: rows.stop - rows.start])
+
+    def float64(self, rows: slice) -> NDArray[np.float64]:
+        """(rows, R, F), C-contiguous."""
+        return _float64(self._views[rows])
 
     def check(self, rows: slice) -> None:
         """DataError that names the first object and view whose row is not finite or not of unit length."""
@@ -63,16 +70,16 @@ class ViewRows:
 
 def landmark_rows(landmarks: Embeddings, width: int) -> NDArray[np.float64]:
     """(L, F) landmark embeddings in float64; DataError if empty, of another width, or not unit rows."""
-    tensor = _as_tensor(landmarks, "landmark embeddings")
-    if tensor.ndim != 2 or len(tensor) == 0:
+    rows = _floats(landmarks, "landmark embeddings")
+    if rows.ndim != 2 or len(rows) == 0:
         raise DataError(
-            f"landmark embeddings have shape {tuple(tensor.shape)}; expected (landmarks, width), at least one landmark"
+            f"landmark embeddings have shape {tuple(rows.shape)}; expected (landmarks, width), at least one landmark"
         )
-    if tensor.shape[1] != width:
+    if rows.shape[1] != width:
         raise DataError(
-            f"landmark embeddings have width {tensor.shape[1]} but view embeddings {width}; embed both with one model"
+            f"landmark embeddings have width {rows.shape[1]} but view embeddings {width}; embed both with one model"
         )
-    texts = _numpy(tensor, torch.float64)
+    texts = _float64(rows)
     bad = _not_unit(texts)
     if bad is not None:
         (index,), reason = bad
@@ -86,23 +93,36 @@ def tiles(n: int, size: int, start: int = 0) -> Iterator[slice]:
         yield slice(first, min(first + size, n))
 
 
-def _as_tensor(values: Embeddings, what: str) -> torch.Tensor:
-    if isinstance(values, torch.Tensor):
+def _floats(values: Embeddings, what: str) -> Any:
+    """`values` as an array, or as the tensor it is where numpy has no such type or cannot reach it."""
+    if not isinstance(values, np.ndarray) and hasattr(values, "detach"):
+        if not values.is_floating_point():
+            raise DataError(f"{what} have type {values.dtype}; expected float16, bfloat16, float32 or float64")
         tensor = values.detach()
-    else:
-        array = np.asarray(values)
-        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-            raise DataError(f"{what} have type {array.dtype}; expected float16, bfloat16, float32 or float64")
-        if min(array.strides, default=0) < 0 or not array.dtype.isnative or not array.flags.writeable:
-            array = array.astype(array.dtype.newbyteorder("="))  # torch takes none of these as they are
-        tensor = torch.from_numpy(array)
-    if not tensor.is_floating_point():
-        raise DataError(f"{what} have type {tensor.dtype}; expected float16, bfloat16, float32 or float64")
-    return tensor
+        return tensor.numpy() if tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16" else tensor
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise DataError(f"{what} have type {array.dtype}; expected float16, bfloat16, float32 or float64")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _numpy(tensor: torch.Tensor, dtype: torch.dtype) -> NDArray[Any]:
-    return tensor.to("cpu", dtype).contiguous().numpy()
+def _float32(values: Any, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    if not isinstance(values, np.ndarray):
+        values = values.to("cpu").float().numpy()
+    if values.dtype == np.float16:
+        return halves.single(values, into)
+    if values.dtype == np.float32 and values.flags.c_contiguous:
+        return np.asarray(values)
+    if into is None:
+        return np.ascontiguousarray(values, np.float32)
+    np.copyto(into, values, casting="same_kind")
+    return into
+
+
+def _float64(values: Any) -> NDArray[np.float64]:
+    if not isinstance(values, np.ndarray):
+        values = values.to("cpu").double().numpy()
+    return np.ascontiguousarray(halves.single(values) if values.dtype == np.float16 else values, np.float64)
 
 
 def _not_unit(block: NDArray[np.floating]) -> tuple[tuple[int, ...], str] | None:

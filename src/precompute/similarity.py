@@ -27,9 +27,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from captionless.errors import DataError
 from captionless.lifeline import threads
@@ -44,6 +43,8 @@ I2I_VIEWS = 10
 
 I2L_BLOCK = 8192
 """Objects whose descriptors are held at a time, on either side: 120 MiB each for 30 views and 128 landmarks."""
+
+_DESCRIBED = 64  # objects that a core describes before it takes others
 
 I2L_TILE = 256
 """Objects on a side of an (I2L)^2 tile: the products of `I2L_VIEWS` views are 1.3 MiB."""
@@ -71,16 +72,18 @@ def i2i(
         DataError: not three axes, no views, not floating point, or a row that is not finite or not
             of unit length; the message names the object and the view.
     """
-    left, right = _sides(views, columns, names)
+    left = _checked(ViewRows(views, names))
+    right = left if columns is None else _matching(left, columns)
     n_views, width = left.shape[1:]
     sim = np.empty((left.shape[0], right.shape[0]), dtype=np.float32)
 
     def fill(rows: slice) -> None:
         a = left.float32(rows).reshape(-1, n_views * width)
+        converted = np.empty((I2I_TILE, n_views, width), np.float32)  # one for all; untouched memory costs nothing
         for of_columns in tiles(sim.shape[1], I2I_TILE, start=rows.start if right is left else 0):
             # the same array on both sides is what lets numpy call syrk on the diagonal
             same = right is left and of_columns == rows
-            b = a if same else right.float32(of_columns).reshape(-1, n_views * width)
+            b = a if same else right.float32(of_columns, converted).reshape(-1, n_views * width)
             total = _products(a, b, I2I_VIEWS * width)
             total *= 0.5 / n_views
             np.add(total, 0.5, out=sim[rows, of_columns], casting="same_kind")
@@ -109,12 +112,13 @@ def _products(a: NDArray[np.float32], b: NDArray[np.float32], terms: int) -> NDA
 
 @contextlib.contextmanager
 def _one_core_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool with a thread per core, in each of which BLAS uses that core only.
+    """A pool with a thread for every core that BLAS would use, in each of which BLAS uses that core only.
 
     Cores that share one product wait for one another at its end; cores that have a tile each never do. Every task
     writes its own part of the result, so that it does not depend on their number.
     """
-    with threadpool_limits(1, user_api="blas"), threads(torch.get_num_threads()) as pool:
+    cores = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
+    with threadpool_limits(1, user_api="blas"), threads(cores) as pool:
         yield pool
 
 
@@ -143,35 +147,61 @@ def i2l(
         DataError: as `i2i`; or `landmarks` is empty, has another width, or a row that is not finite
             or not of unit length.
     """
-    left, right = _sides(views, columns, names)
-    n, n_views, width = left.shape
-    texts = landmark_rows(landmarks, width)
-    sim = np.empty((n, right.shape[0]), dtype=np.float32)
-    if sim.size == 0:
+    return ByLandmarks(views, landmarks, names=names).similarity(columns)
+
+
+class ByLandmarks:
+    """Objects to compare by `i2l` with one group of others after another: what describes them is computed once.
+
+    Arguments and errors as `i2l`.
+    """
+
+    def __init__(self, views: Embeddings, landmarks: Embeddings, *, names: Sequence[str] | None = None) -> None:
+        self._rows = _checked(ViewRows(views, names))
+        n, n_views, width = self._rows.shape
+        self._texts = landmark_rows(landmarks, width)
+        self._centre = mean_descriptors(self._rows, self._texts) if n else np.zeros((n_views, len(self._texts)))
+        self._last: tuple[slice, Descriptors] | None = None
+
+    def similarity(self, columns: Embeddings | None = None) -> NDArray[np.float32]:
+        """What `i2l` returns of these objects and `columns`, or one another."""
+        left = self._rows
+        right = left if columns is None else _matching(left, columns)
+        same = right is left
+        sim = np.empty((left.shape[0], right.shape[0]), dtype=np.float32)
+        if sim.size == 0:
+            return sim
+        with _one_core_each() as pool:
+            for rows in tiles(len(sim), I2L_BLOCK):
+                of_rows = self._described(rows, pool)
+                for columns_ in tiles(sim.shape[1], I2L_BLOCK, start=rows.start if same else 0):
+                    diagonal = same and columns_ == rows
+                    of_columns = of_rows if diagonal else self._describe(right, columns_, pool)
+                    block = sim[rows, columns_]
+                    fill = partial(_fill_rows, block, of_rows, of_columns, diagonal)
+                    list(pool.map(fill, tiles(len(block), I2L_TILE)))
+                    if same and not diagonal:
+                        sim[columns_, rows] = block.T
+        if same:
+            np.fill_diagonal(sim, 1.0)
         return sim
-    same = right is left
-    centre = mean_descriptors(left, texts)
 
-    with _one_core_each() as pool:
+    def _described(self, rows: slice, pool: ThreadPoolExecutor) -> Descriptors:
+        if self._last is None or self._last[0] != rows:
+            self._last = rows, self._describe(self._rows, rows, pool)
+        return self._last[1]
 
-        def described(side: ViewRows, rows: slice) -> Descriptors:
-            shape = (n_views, rows.stop - rows.start)
-            found = Descriptors(np.empty((*shape, len(texts)), np.float32), np.empty(shape, np.float32))
-            list(pool.map(lambda view: describe(side, rows, view, texts, centre, found), range(n_views)))
-            return found
+    def _describe(self, side: ViewRows, rows: slice, pool: ThreadPoolExecutor) -> Descriptors:
+        n_views, count = side.shape[1], rows.stop - rows.start
+        found = Descriptors(
+            np.empty((n_views, count, len(self._texts)), np.float32), np.empty((n_views, count), np.float32)
+        )
 
-        for rows in tiles(n, I2L_BLOCK):
-            of_rows = described(left, rows)
-            for columns_ in tiles(sim.shape[1], I2L_BLOCK, start=rows.start if same else 0):
-                diagonal = same and columns_ == rows
-                of_columns = of_rows if diagonal else described(right, columns_)
-                block = sim[rows, columns_]
-                list(pool.map(partial(_fill_rows, block, of_rows, of_columns, diagonal), tiles(len(block), I2L_TILE)))
-                if same and not diagonal:
-                    sim[columns_, rows] = block.T
-    if same:
-        np.fill_diagonal(sim, 1.0)
-    return sim
+        def part(of: slice) -> None:
+            describe(side, of, self._texts, self._centre, found, of.start - rows.start)
+
+        list(pool.map(part, tiles(rows.stop, _DESCRIBED, start=rows.start)))
+        return found
 
 
 def _fill_rows(
@@ -194,13 +224,16 @@ def _fill_rows(
             sim[columns, rows] = tile.T
 
 
-def _sides(views: Embeddings, columns: Embeddings | None, names: Sequence[str] | None) -> tuple[ViewRows, ViewRows]:
-    """Both sides of a matrix, checked; one and the same object where the columns are the rows."""
-    left = ViewRows(views, names)
-    right = left if columns is None else ViewRows(columns)
+def _checked(side: ViewRows) -> ViewRows:
+    """One side of a matrix, all of whose rows have been looked at."""
+    for rows in tiles(side.shape[0], I2I_TILE):
+        side.check(rows)
+    return side
+
+
+def _matching(left: ViewRows, columns: Embeddings) -> ViewRows:
+    """The other side of a matrix."""
+    right = ViewRows(columns)
     if left.shape[1:] != right.shape[1:]:
         raise DataError(f"view embeddings of shape {left.shape} against {right.shape}; expected equal views and widths")
-    for side in (left,) if right is left else (left, right):
-        for rows in tiles(side.shape[0], I2I_TILE):
-            side.check(rows)
-    return left, right
+    return _checked(right)

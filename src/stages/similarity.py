@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.landmarks import LandmarkTexts, open_landmarks
 from captionless.store.ledger import Ledger, Record
 from captionless.store.tiles import KIND, Block, Metric, Tile, write_tile
+
+if TYPE_CHECKING:
+    from captionless.precompute.similarity import ByLandmarks
 
 VERSION = 2
 
@@ -81,6 +84,7 @@ class _Similarity:
         self.landmarks = {category: self._landmarks_digest(category) for category in self.members}
         self.sources = {category: self._source(category, 0, len(own)) for category, own in self.members.items()}
         self._part_of = cache(self._source)  # both sides of every tile of a row
+        self._row: tuple[NDArray[Any], ByLandmarks] | None = None
         self._landmarks_of = lru_cache(1)(lambda category: texts[category].embeddings())  # tiles come by category
 
     def work(self, shard: Shard) -> Outcome:
@@ -133,7 +137,9 @@ class _Similarity:
         rows, columns = self.views.take(block)
         if self.metric == "i2i":
             return similarity.i2i(rows, columns)
-        return similarity.i2l(rows, self._landmarks_of(block.category), columns)
+        if self._row is None or self._row[0] is not rows:  # a row of tiles shares its views, and what describes them
+            self._row = rows, similarity.ByLandmarks(rows, self._landmarks_of(block.category))
+        return self._row[1].similarity(columns)
 
     def _publish(self, dealt: Deal, records: Mapping[Block, Record]) -> None:
         tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
