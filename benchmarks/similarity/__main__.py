@@ -30,14 +30,14 @@ def main() -> None:
         sections: dict[str, tuple[str, Callable[[], str]]] = {
             "i2i": ("I2I", lambda: kernels.i2i_table(n, rounds)),
             "i2l": ("(I2L)²", lambda: kernels.i2l_table(n, rounds)),
-            "workers": ("Workers", lambda: workers.speed_up(folder / "workers", 16_000, 3)),
+            "workers": ("Workers", lambda: workers.speed_up(folder / "large", 20_000, 3)),
             "killed": ("A worker is killed", lambda: workers.killed(folder / "killed", 3000, 3)),
             "function": ("Memory of the function", lambda: memory.memory_table((5_000, 20_000))),
-            "memory": ("Memory of a worker", lambda: workers.memory(folder / "memory", 20_000)),
+            "memory": ("Memory of a worker", lambda: workers.memory(folder / "large", 20_000)),
             "storage": ("Storage and lookup", lambda: storage.lookup_table(folder / "storage", 51)),
             "scale": (
                 "Scale",
-                lambda: scale.scale_table(str(workers.dataset(folder / "workers", 16_000) / "embed"), folder),
+                lambda: scale.scale_table(str(workers.dataset(folder / "large", 20_000) / "embed"), folder),
             ),
         }
         text = f"Measured on {machine()}.\n"

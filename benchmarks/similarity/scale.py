@@ -91,8 +91,16 @@ def measured(data: Embeddings, metric: Metric, folder: Path) -> tuple[float, flo
     return float(pair), float(per_object), told
 
 
+def _span(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def scale_table(data_url: str, folder: Path) -> str:
-    """Tiles, bytes, core hours and balance of every data set and metric."""
+    """Tiles, bytes, core time and balance of every data set and metric."""
     data = open_embeddings(data_url, "train")
     metrics: tuple[Metric, ...] = ("i2i", "i2l")
     text, rows = "", []
@@ -119,10 +127,10 @@ def scale_table(data_url: str, folder: Path) -> str:
                         f"{len(tiles):,}",
                         f"{2 * pairs / 1e9:,.2f} GB",
                         f"{objects * 30 * 512 * 2 / 1e9:,.1f} GB",
-                        f"{hours:,.2f}",
+                        _span(3600 * hours),
                         f"{dealt.balance:.3f}",
-                        f"{hours * dealt.balance / workers * 60:,.1f} min",
+                        _span(3600 * hours * dealt.balance / workers),
                     ]
                 )
-    headings = ["", "", "workers", "pairs", "tiles", "stored", "read", "core hours", "max/mean", "wall, one core each"]
+    headings = ["", "", "workers", "pairs", "tiles", "stored", "read", "core time", "max/mean", "wall, one core each"]
     return text + "\n" + table(headings, rows) + ADVICE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -44,12 +45,21 @@ def start(
     return worker
 
 
+def ended(worker: subprocess.Popen[bytes]) -> None:
+    """Wait until a worker has ended, and well."""
+    if worker.wait() != 0:
+        raise RuntimeError(f"a worker ended with status {worker.returncode}")
+
+
 def peak(worker: subprocess.Popen[bytes]) -> int:
-    """The most memory a worker has used, in bytes, when it has ended well."""
-    _, status, used = os.wait4(worker.pid, 0)
-    if status != 0:
-        raise RuntimeError(f"a worker ended with status {status}")
-    return used.ru_maxrss * 1024
+    """The most memory a worker has used, in bytes, as it told itself: what wait4 tells is at least its parent's."""
+    most = 0
+    while worker.poll() is None:
+        told = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{worker.pid}/status").read_text(), re.MULTILINE)
+        most = max(most, int(told.group(1)) << 10) if told else most
+        time.sleep(0.02)
+    ended(worker)
+    return most
 
 
 def together(folder: Path, metric: Metric, count: int) -> float:
@@ -58,7 +68,7 @@ def together(folder: Path, metric: Metric, count: int) -> float:
     began = time.perf_counter()
     workers = [start(folder, "out", metric, f"{i}/{count}", core=i) for i in range(count)]
     for worker in workers:
-        peak(worker)
+        ended(worker)
     return time.perf_counter() - began
 
 
@@ -101,8 +111,8 @@ def killed(folder: Path, n: int, times: int, seed: int = 0) -> str:
             time.sleep(moments.uniform(0.1, 0.9) * took)
             victim.send_signal(signal.SIGKILL)
             victim.wait()
-            peak(start(folder, "out", metric, "0/2"))
-            peak(other)
+            ended(start(folder, "out", metric, "0/2"))
+            ended(other)
             open_similarity(str(folder / "out")).verify()
             same += checksums(folder / "out") == calm
     return (
