@@ -88,6 +88,11 @@ def all_reduce_sum(x: Tensor) -> Tensor:
     return x if world_size() == 1 else all_gather(x).sum(0)
 
 
+def all_reduce_max(x: Tensor) -> Tensor:
+    """The greatest of `x` over ranks, elementwise, without gradient; `x` itself outside a process group."""
+    return x if world_size() == 1 else all_gather(x).amax(0)
+
+
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is set on any rank; every rank gets the same answer."""
     if world_size() == 1:
@@ -108,31 +113,22 @@ def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         p.grad = grad.view_as(p).clone()
 
 
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, sizes: Sequence[int]) -> Tensor:
-        ctx.sizes = sizes
-        widest = max(sizes)
-        padded = x.new_zeros(widest, *x.shape[1:])
-        padded[: x.shape[0]] = x
-        return torch.cat([part[:size] for part, size in zip(all_gather(padded), sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grad = grads[0].contiguous().clone()
-        dist.all_reduce(grad, group=_steps)
-        return torch.split(grad, list(ctx.sizes))[rank()], None
-
-
 def gather(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The rows of all ranks, (n, ...) -> (sum(sizes), ...), in rank order, differentiable.
+    """The rows of all ranks in rank order, (n, ...) -> (sum(sizes), ...), without gradient.
 
-    `sizes[r]` is the number of rows that rank r holds. The gradient of a row is the sum of what all ranks compute
-    for it, and it goes to the rank that holds the row.
+    `sizes[r]` is the number of rows that rank r holds.
     """
-    if world_size() == 1:
-        return x
     if len(sizes) != world_size() or sizes[rank()] != x.shape[0]:
         raise ValueError(f"rank {rank()} of {world_size()} holds {x.shape[0]} rows, but sizes are {list(sizes)}")
-    gathered: Tensor = _Gather.apply(x, sizes)
-    return gathered
+    if world_size() == 1:
+        return x.detach()
+    padded = x.new_zeros(max(sizes), *x.shape[1:])
+    padded[: x.shape[0]] = x
+    return torch.cat([part[:size] for part, size in zip(all_gather(padded), sizes, strict=True)])
+
+
+def own_sum(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """This rank's rows of the sum of `x`, (sum(sizes), ...), over ranks, without gradient: what undoes `gather`."""
+    if world_size() > 1:
+        dist.all_reduce(x, group=_steps)
+    return torch.split(x, list(sizes))[rank()]

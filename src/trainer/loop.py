@@ -25,13 +25,13 @@ from captionless.errors import Interrupted, SpecError
 from captionless.progress import Progress
 from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders
+from captionless.trainer.blocked import PairWeights, blocked_share
 from captionless.trainer.data import Batch, TrainingData
 from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
-from captionless.trainer.loss import gathered_contrastive_share
 from captionless.trainer.optim import AdamW, learning_rate
 from captionless.trainer.seeds import number
-from captionless.trainer.weights import WeightSource, entropy
+from captionless.trainer.weights import WeightSource
 
 HISTORY = "history.json"
 _MAX_SCALE = 100.0
@@ -56,7 +56,7 @@ class Run:
         if self.data.batch_size < self.world:
             raise SpecError(f"a global batch of {self.data.batch_size} cannot be cut over {self.world} processes")
         self.fingerprint = job.fingerprint(self.data.digest)
-        self.weights = WeightSource(job)
+        self.weights = WeightSource(job, self.device)
         torch.manual_seed(number("init", job.seed))
         self.options = encoder_options(job, self.data.features)
         self.encoder = encoders.build(self.spec.encoder.name, **self.options).to(self.device)
@@ -71,17 +71,19 @@ class Run:
         """One optimisation step on the next global batch, its metrics appended to the history."""
         step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.data.batch(step, self.rank, self.world)
-        log_weight = self.weights(batch.keys, batch.categories)
+        weights = self.weights(batch.keys, batch.categories, batch.sizes)
         torch.manual_seed(number("dropout", self.job.seed, step, self.rank))
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
         self.optimizer.zero_grad()
         scale = self.log_scale.exp()
-        share = self._share(batch, log_weight, scale)
+        share = self._share(batch, weights, scale)
         share.backward()  # type: ignore[no-untyped-call]
         distributed.all_reduce_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, optim.clip_grad or math.inf)
-        loss = float(distributed.all_reduce_sum(share.detach()))
+        evenness = len(batch.image) if weights is None else weights.entropy()
+        sums = distributed.all_reduce_sum(torch.stack([share.detach(), share.new_tensor(evenness)]))
+        loss, entropy = float(sums[0]), float(sums[1]) / len(batch.keys)
         if not math.isfinite(loss) or not math.isfinite(float(norm)):
             raise SpecError(
                 f"{self.job.title}: loss {loss} and gradient norm {float(norm)} at step {step}; "
@@ -90,17 +92,16 @@ class Run:
         self.optimizer.step(rate)
         with torch.no_grad():
             self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
-        values = (loss, float(scale.detach()), rate, float(norm), entropy(log_weight))
+        values = (loss, float(scale.detach()), rate, float(norm), entropy)
         for name, value in zip(_METRICS, values, strict=True):
             self.history[name].append(value)
         self.done += 1
         self.seconds += time.monotonic() - began
 
-    def _share(self, batch: Batch, log_weight: Tensor, scale: Tensor) -> Tensor:
+    def _share(self, batch: Batch, weights: PairWeights | None, scale: Tensor) -> Tensor:
         image = torch.from_numpy(batch.image).to(self.device)
         shape = functional.normalize(self.encoder(torch.from_numpy(batch.points).to(self.device)), dim=-1)
-        rows = log_weight[batch.first : batch.first + len(image)].to(self.device)
-        return gathered_contrastive_share(image, shape, scale, rows, batch.sizes)
+        return blocked_share(image, shape, scale, weights, batch.sizes)
 
     def save(self) -> None:
         """Store a checkpoint (rank 0)."""

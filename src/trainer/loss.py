@@ -1,13 +1,13 @@
-"""The contrastive losses: InfoNCE, hard-negative weighted (HN), and HCL, one computation with a log-weight source.
+"""The contrastive losses: InfoNCE, hard-negative weighted (HN), and HCL, over one kind of weight source.
 
 Every loss is a mean over anchors i of
 
-    -logit_ii + log( sum_s exp(logit_is + log w_is) ),
+    -logit_ii + log( sum_s w_is exp(logit_is) ),
 
-in at least float32, the weight entering as an additive bias before the one `logsumexp`. Plain InfoNCE has log w = 0;
-HN takes w from the similarities of the frozen CLIP model (eq. 6 of arXiv 2406.02202) and averages both directions
-(eq. 5; its second term's numerator read as exp(image_i . shape_i / tau)); HCL (Robinson et al., arXiv 2010.04592)
-takes w from the logits themselves, beta * logit, and adds one term that removes the expected false negatives.
+in at least float32 and in blocks of anchors (`blocked`). Plain InfoNCE has w = 1; HN takes w from the similarities of
+the frozen CLIP model (eq. 6 of arXiv 2406.02202) and averages both directions (eq. 5; its second term's numerator read
+as exp(image_i . shape_i / tau)); HCL (Robinson et al., arXiv 2010.04592) multiplies w by an importance of the logits
+themselves, exp(beta * logit), and adds one term that removes the expected false negatives.
 
 A log-weight matrix is (N, N), row i serving anchor i in both directions: the mean weight over the row's unmasked
 negatives is 1, a masked negative is -inf, and the diagonal is the positive's own log-weight.
@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from captionless.errors import DataError, SpecError
-from captionless.trainer import distributed
-
-PositiveWeight = Literal["one", "formula"]
+from captionless.errors import SpecError
+from captionless.trainer.blocked import ROWS, PairWeights, blocked_share
+from captionless.trainer.pair_weights import PositiveWeight, SimilarityWeights
 
 
 def log_weights(
@@ -42,33 +41,11 @@ def log_weights(
     """
     if sim.ndim != 2 or sim.shape[0] != sim.shape[1]:
         raise ValueError(f"sim must be (N, N), not {tuple(sim.shape)}")
-    if positive_weight not in ("one", "formula"):
-        raise SpecError(f'positive_weight must be "one" or "formula", not "{positive_weight}"')
-    n = sim.shape[0]
-    sim = sim.to(torch.promote_types(sim.dtype, torch.float32))
-    masked = torch.eye(n, dtype=torch.bool, device=sim.device) if ids is None else _same(ids, n, sim.device)
-    used = ~masked
-    if positive_weight == "formula":
-        used = used | torch.eye(n, dtype=torch.bool, device=sim.device)
-    wrong = used & ~((sim > 0) & sim.isfinite())
-    if bool(wrong.any()):
-        i, s = (int(x) for x in wrong.nonzero()[0])
-        raise DataError(f"similarity of batch places {i} and {s} is {float(sim[i, s])}: it must be positive and finite")
-    log_sim = sim.log()
-    negatives = log_sim.masked_fill(masked, -torch.inf)
-    count = (~masked).sum(1, keepdim=True).to(sim.dtype)
-    normaliser = negatives.logsumexp(1, keepdim=True) - count.log()
-    normaliser = normaliser.masked_fill(count == 0, 0.0)
-    log_w = negatives - normaliser
-    diagonal = torch.zeros_like(log_sim[:, 0])
-    if positive_weight == "formula":
-        diagonal = (log_sim.diagonal() - normaliser[:, 0]).masked_fill(count[:, 0] == 0, 0.0)
-    return log_w.diagonal_scatter(diagonal)
-
-
-def average_log_weights(*log_w: Tensor) -> Tensor:
-    """AVG: the log of the mean of several weight matrices (the weights are averaged, not the similarities)."""
-    return torch.stack(log_w).logsumexp(0) - math.log(len(log_w))
+    own = sim.to(torch.promote_types(sim.dtype, torch.float32), copy=True)
+    found = SimilarityWeights([own], ids, positive_weight).matrix(slice(None)).log_()
+    if positive_weight == "one":
+        found.diagonal().zero_()
+    return found
 
 
 def category_similarity(sim: ArrayLike, categories: Sequence[str], means: Mapping[str, float]) -> np.ndarray:
@@ -116,54 +93,32 @@ def _other_places_of_category(categories: Sequence[str]) -> np.ndarray:
     return same
 
 
-def contrastive_loss(image: Tensor, shape: Tensor, scale: Tensor, log_weight: Tensor | None = None) -> Tensor:
+def contrastive_loss(
+    image: Tensor, shape: Tensor, scale: Tensor, log_weight: Tensor | PairWeights | None = None
+) -> Tensor:
     """Eq. 5, both directions averaged: a 0-d tensor, differentiable in `image`, `shape` and `scale`.
 
     image, shape: (N, D), row i of both is object i, L2-normalised by the caller. scale: 0-d, 1/tau. log_weight:
-    (N, N) log-weights, row i for anchor i in both directions; None is InfoNCE.
+    (N, N) log-weights, row i for anchor i in both directions, or weights that come in blocks, such as
+    `SimilarityWeights`, which need no (N, N) matrix; None is InfoNCE. On one process; ranks share `blocked_share`.
     """
-    return contrastive_share(image, shape, image, shape, scale, log_weight, first=0)
-
-
-def contrastive_share(
-    image: Tensor,
-    shape: Tensor,
-    all_images: Tensor,
-    all_shapes: Tensor,
-    scale: Tensor,
-    log_weight: Tensor | None,
-    first: int,
-) -> Tensor:
-    """A rank's share of `contrastive_loss`: the anchors it holds against all N candidates, divided by N.
-
-    image, shape: (n, D), the rank's rows, which are rows first .. first + n - 1 of the global (N, D) all_images and
-    all_shapes. log_weight: (n, N), the anchors' rows. The shares of all ranks sum to the loss of the global batch.
-    """
-    if image.shape != shape.shape or all_images.shape != all_shapes.shape:
+    if image.shape != shape.shape:
         raise ValueError(f"image and shape must pair up, not {tuple(image.shape)} and {tuple(shape.shape)}")
-    expected = (image.shape[0], all_images.shape[0])
-    if log_weight is not None and log_weight.shape != expected:
-        raise ValueError(f"log_weight must be {expected}, not {tuple(log_weight.shape)}")
-    total = image.new_zeros((), dtype=torch.promote_types(image.dtype, torch.float32))
-    for anchors, candidates in ((image, all_shapes), (shape, all_images)):
-        logits = _logits(anchors, candidates, scale)
-        positive = logits.diagonal(offset=first)[: image.shape[0]]
-        biased = logits if log_weight is None else logits + log_weight.to(logits.dtype)
-        total = total + (biased.logsumexp(1) - positive).sum()
-    return total / (2 * all_images.shape[0])
+    weights = _Dense(log_weight, len(image)) if isinstance(log_weight, Tensor) else log_weight
+    return blocked_share(image, shape, scale, weights, [len(image)])
 
 
-def gathered_contrastive_share(
-    image: Tensor, shape: Tensor, scale: Tensor, log_weight: Tensor | None, sizes: Sequence[int]
-) -> Tensor:
-    """`contrastive_share` of this rank, its candidates gathered from all ranks.
+class _Dense:
+    """Any (N, N) log-weights as `PairWeights`, without the symmetry that saves an exponential."""
 
-    image, shape: (sizes[rank], D); log_weight: (sizes[rank], N). On one process it is `contrastive_loss`. Gradients
-    with respect to a rank's own rows are those of the one-process loss on the global batch.
-    """
-    all_images, all_shapes = distributed.gather(image, sizes), distributed.gather(shape, sizes)
-    first = sum(sizes[: distributed.rank()])
-    return contrastive_share(image, shape, all_images, all_shapes, scale, log_weight, first)
+    def __init__(self, log_weight: Tensor, n: int) -> None:
+        if log_weight.shape != (n, n):
+            raise ValueError(f"log_weight must be {(n, n)}, not {tuple(log_weight.shape)}")
+        self._log_weight = log_weight.detach()
+        self.factors = log_weight.new_ones(1, n, dtype=torch.float64)
+
+    def rows(self, rows: slice) -> list[tuple[Tensor, Tensor]]:
+        return [(self._log_weight[rows].exp(), self._log_weight[:, rows].t().exp())]
 
 
 def hcl_loss(
@@ -172,7 +127,7 @@ def hcl_loss(
     temperature: Tensor | float,
     beta: float = 1.0,
     tau_plus: float = 0.1,
-    log_weight: Tensor | None = None,
+    log_weight: Tensor | PairWeights | None = None,
 ) -> Tensor:
     """HCL with debiasing (Robinson et al.), one direction: a 0-d tensor, differentiable in query and key.
 
@@ -182,24 +137,44 @@ def hcl_loss(
         Ng = (sum_s w_is exp(s_is / temperature) - tau_plus N_ pos) / (1 - tau_plus), at least N_ exp(-1 / temperature)
         loss = mean_i -log( pos / (pos + Ng) ).
 
-    The importance is not detached. beta = 0 and tau_plus = 0 give one direction of InfoNCE. `log_weight`, (N, N) as
-    `log_weights` makes it, multiplies the importance (HN + HCL) and masks its -inf entries. SpecError unless
-    0 <= tau_plus < 1.
+    The importance is not detached. beta = 0 and tau_plus = 0 give one direction of InfoNCE. `log_weight`, as
+    `contrastive_loss` takes it, multiplies the importance (HN + HCL) and masks its -inf entries. In blocks of anchors,
+    which are computed again for the gradient. SpecError unless 0 <= tau_plus < 1.
     """
     if not 0 <= tau_plus < 1:
         raise SpecError(f"tau_plus must be in [0, 1), not {tau_plus}")
     dtype = torch.promote_types(query.dtype, torch.float32)
     inverse = 1.0 / torch.as_tensor(temperature, dtype=dtype, device=query.device)
-    logits = _logits(query, key, inverse)
-    positive = logits.diagonal()
-    eye = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    if log_weight is None:
-        log_weight = torch.zeros_like(logits)
-    masked = eye | (log_weight == -torch.inf)
+    query, key = query.to(dtype), key.to(dtype)
+    weights = _Dense(log_weight, len(query)) if isinstance(log_weight, Tensor) else log_weight
+    total = query.new_zeros(())
+    for start in range(0, len(query), ROWS):
+        rows = slice(start, min(start + ROWS, len(query)))
+        block = (query[rows], key, inverse, start, beta, tau_plus, weights)
+        total = total + checkpoint(_hcl_rows, *block, use_reentrant=False)
+    return total / len(query)
+
+
+def _hcl_rows(
+    query: Tensor,
+    key: Tensor,
+    inverse: Tensor,
+    start: int,
+    beta: float,
+    tau_plus: float,
+    weights: PairWeights | None,
+) -> Tensor:
+    """The sum of `hcl_loss` over the anchors `query`, (n, D), which are the batch's places `start` and on."""
+    logits = inverse * (query @ key.t())
+    own = torch.zeros_like(logits, dtype=torch.bool)
+    own.diagonal(start)[: len(query)] = True
+    log_weight = torch.zeros_like(logits) if weights is None else _log_rows(weights, start, len(query)).to(logits)
+    positive = logits.diagonal(start)[: len(query)]
+    masked = own | (log_weight == -torch.inf)
     count = (~masked).sum(1).to(logits.dtype)
     # A row of -inf only has NaN for its gradient: rows without negatives are computed unmasked, and cost 0.
     hidden = masked & (count > 0).unsqueeze(1)
-    importance = (beta * logits + log_weight.to(logits.dtype).masked_fill(masked, 0.0)).masked_fill(hidden, -torch.inf)
+    importance = (beta * logits + log_weight.masked_fill(masked, 0.0)).masked_fill(hidden, -torch.inf)
     log_count = count.clamp_min(1).log()
     reweighted = (logits + importance).logsumexp(1) - importance.logsumexp(1) + log_count
     floor = log_count - inverse
@@ -211,23 +186,11 @@ def hcl_loss(
     else:
         log_negative = torch.maximum(reweighted, floor)
     loss = torch.nn.functional.softplus(log_negative - positive)
-    return torch.where(count > 0, loss, 0.0).mean()
+    return torch.where(count > 0, loss, 0.0).sum()
 
 
-def _logits(anchors: Tensor, candidates: Tensor, scale: Tensor) -> Tensor:
-    """scale * anchors @ candidates.T in at least float32."""
-    dtype = torch.promote_types(anchors.dtype, torch.float32)
-    return scale.to(dtype) * (anchors.to(dtype) @ candidates.to(dtype).t())
-
-
-def _same(ids: Tensor | Sequence[object], n: int, device: torch.device) -> Tensor:
-    """(N, N) boolean: whether two places of the batch hold the same object."""
-    if isinstance(ids, Tensor):
-        code = ids.to(device)
-    else:
-        names = [str(i) for i in ids]
-        place = {name: k for k, name in enumerate(names)}
-        code = torch.tensor([place[name] for name in names], dtype=torch.int64, device=device)
-    if code.shape != (n,):
-        raise ValueError(f"ids must be {n} identities, not {tuple(code.shape)}")
-    return code.unsqueeze(1) == code.unsqueeze(0)
+def _log_rows(weights: PairWeights, start: int, n: int) -> Tensor:
+    """(n, N) log-weights of the anchors `start` and on."""
+    rows = slice(start, start + n)
+    terms = [f[rows, None] * of_rows for f, (of_rows, _) in zip(weights.factors, weights.rows(rows), strict=True)]
+    return torch.stack(terms).sum(0).log()

@@ -8,9 +8,10 @@ from captionless.errors import DataError, SpecError
 from captionless.spec import Weights
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity import SimilarityStore, open_similarity
-from captionless.trainer import loss
-from captionless.trainer.data import TrainingData
-from captionless.trainer.weights import WeightSource, entropy
+from captionless.trainer.data import Batch, TrainingData
+from captionless.trainer.job import Job
+from captionless.trainer.pair_weights import SimilarityWeights
+from captionless.trainer.weights import WeightSource
 from tests.trainer import reference, synthetic
 
 
@@ -72,6 +73,13 @@ def test_small_and_wrong_data(root: Path, tmp_path: Path) -> None:
         open_data(tmp_path)
 
 
+def log_weights(job: Job, batch: Batch) -> np.ndarray:
+    """(N, N) log-weights that a job gives a batch, on one process."""
+    found = WeightSource(job, torch.device("cpu"))(batch.keys, batch.categories, batch.sizes)
+    n = len(batch.keys)
+    return np.zeros((n, n)) if found is None else found.matrix(slice(None)).log().numpy()
+
+
 def test_weights_of_each_mode_follow_from_the_stores(root: Path) -> None:
     data = open_data(root)
     batch = data.batch(0)
@@ -91,8 +99,8 @@ def test_weights_of_each_mode_follow_from_the_stores(root: Path) -> None:
     expected["avg"] = np.log((np.exp(expected["i2i"]) + np.exp(expected["i2l"])) / 2)
     assert set(expected) == {w.value for w in Weights}
     for name, value in expected.items():
-        got = WeightSource(synthetic.job(root, weights=name))(batch.keys, batch.categories)
-        np.testing.assert_allclose(got.numpy(), value, atol=1e-5)
+        got = log_weights(synthetic.job(root, weights=name), batch)
+        np.testing.assert_allclose(got, value, atol=1e-5)
 
 
 def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +113,7 @@ def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monke
     expected["avg"] = np.log((np.exp(expected["i2i"]) + np.exp(expected["i2l"])) / 2)
 
     def weights(name: str, **train: object) -> np.ndarray:
-        return WeightSource(synthetic.job(root, weights=name, **train))(batch.keys, batch.categories).numpy()
+        return log_weights(synthetic.job(root, weights=name, **train), batch)
 
     for name, value in expected.items():
         np.testing.assert_allclose(weights(name, sharpen=6.0), value, atol=1e-5)
@@ -119,19 +127,35 @@ def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monke
 
 
 def test_missing_similarity_is_told(root: Path) -> None:
+    job = synthetic.job(root, weights="avg").model_copy(update={"similarity": {"i2i": "x"}})
     with pytest.raises(SpecError, match="need the similarity i2l"):
-        WeightSource(synthetic.job(root, weights="avg").model_copy(update={"similarity": {"i2i": "x"}}))
+        WeightSource(job, torch.device("cpu"))
+
+
+def test_an_object_that_comes_twice_is_masked_without_similarity_too(root: Path) -> None:
+    source = WeightSource(synthetic.job(root, weights="uniform"), torch.device("cpu"))
+    assert source(["a", "b", "c"], ["x"] * 3, [3]) is None
+    found = source(["a", "b", "a"], ["x"] * 3, [3])
+    assert found is not None
+    expected = np.exp(reference.log_weights(np.ones((3, 3)), ["a", "b", "a"], "one"))
+    np.testing.assert_allclose(found.matrix(slice(None)).numpy(), expected, atol=1e-6)
 
 
 def test_entropy() -> None:
-    assert entropy(torch.zeros(5, 5)) == pytest.approx(1.0)
-    one = torch.full((4, 4), -50.0)
-    one[:, 0] = one[0, 1] = 0.0
+    def entropy(sim: torch.Tensor, *others: torch.Tensor) -> float:
+        return SimilarityWeights([sim.clone(), *others]).entropy() / len(sim)
+
+    assert entropy(torch.ones(5, 5)) == pytest.approx(1.0)
+    one = torch.full((4, 4), 1e-20)
+    one[:, 0] = one[0, 1] = 1.0
     assert entropy(one) == pytest.approx(0.0, abs=1e-6)
     weights = np.array([1.0, 2.0, 3.0])
     share = weights / weights.sum()
     sim = torch.ones(4, 4)
     sim[0, 1:] = torch.tensor(weights)
     expected = (-(share * np.log(share)).sum() / np.log(3) + 3) / 4
-    assert entropy(loss.log_weights(sim)) == pytest.approx(expected)
-    assert entropy(loss.log_weights(torch.ones(2, 2))) == 1.0
+    assert entropy(sim) == pytest.approx(expected)
+    share = (share + 1 / 3) / 2  # averaged with even weights
+    expected = (-(share * np.log(share)).sum() / np.log(3) + 3) / 4
+    assert entropy(sim, torch.ones(4, 4)) == pytest.approx(expected)
+    assert entropy(torch.ones(2, 2)) == 1.0

@@ -13,9 +13,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional
 
-from captionless.trainer import distributed, encoders, loss
+from captionless.trainer import distributed, encoders
+from captionless.trainer.blocked import blocked_share
+from captionless.trainer.pair_weights import SimilarityWeights
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
+IDS = ["a", *"abcdefgh"]
+SCALES = (1 / 0.07, 100.0)  # one exponential for both directions, and one each
 
 
 def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -23,7 +27,7 @@ def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     image, shape = functional.normalize(torch.randn(2, N, D, generator=g, dtype=torch.float64), dim=-1)
     sim = torch.rand(N, N, generator=g, dtype=torch.float64) + 0.1
     points = torch.randn(N, 48, 3, generator=g, dtype=torch.float64)
-    return image, shape, loss.log_weights((sim + sim.t()) / 2, ["a", *"abcdefgh"]), points
+    return image, shape, (sim + sim.t()) / 2, points
 
 
 def encoder() -> encoders.Encoder:
@@ -32,28 +36,34 @@ def encoder() -> encoders.Encoder:
     return encoders.build("pointnext-s", **options).double()
 
 
+def share_at(scale: float, own: slice, sizes: list[int]) -> dict[str, torch.Tensor]:
+    """A rank's loss (AVG, an object twice) and gradients."""
+    images, shapes, sim, _ = problem()
+    image, shape = images[own].clone().requires_grad_(), shapes[own].clone().requires_grad_()
+    inverse = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
+    weights = SimilarityWeights([sim[own].clone(), sim[own].square()], IDS, sizes=sizes)
+    value = blocked_share(image, shape, inverse, weights, sizes)
+    value.backward()
+    total = distributed.all_reduce_sum(value.detach())
+    return {"loss": total, "image": image.grad, "shape": shape.grad, "scale": distributed.all_reduce_sum(inverse.grad)}
+
+
 def compute() -> dict[str, Any]:
     """What this rank holds of the losses and gradients; on one process the whole."""
-    image, shape, log_w, points = problem()
+    images, _, sim, points = problem()
     sizes = distributed.shares(N, distributed.world_size())
     first = sum(sizes[: distributed.rank()])
     own = slice(first, first + sizes[distributed.rank()])
-    image, shape = image[own].clone().requires_grad_(), shape[own].clone().requires_grad_()
-    scale = torch.tensor(1 / 0.07, dtype=torch.float64, requires_grad=True)
-    value = loss.gathered_contrastive_share(image, shape, scale, log_w[own], sizes)
-    value.backward()
     model = encoder()
     log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
     embedded = functional.normalize(model(points[own]), dim=-1)
-    whole = loss.gathered_contrastive_share(image.detach(), embedded, log_scale.exp(), log_w[own], sizes)
+    weights = SimilarityWeights([sim[own].clone()], IDS, sizes=sizes)
+    whole = blocked_share(images[own], embedded, log_scale.exp(), weights, sizes)
     whole.backward()
     parameters = [*model.parameters(), log_scale]
     distributed.all_reduce_gradients(parameters)
     return {
-        "loss": distributed.all_reduce_sum(value.detach()),
-        "image": image.grad,
-        "shape": shape.grad,
-        "scale": distributed.all_reduce_sum(scale.grad),
+        "shares": [share_at(scale, own, sizes) for scale in SCALES],
         "encoder loss": distributed.all_reduce_sum(whole.detach()),
         "gradients": [p.grad for p in parameters],
         "buffers": list(model.buffers()),
@@ -91,23 +101,17 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, 
 @pytest.mark.parametrize("world", [2, 4])
 def test_ranks_together_compute_what_one_process_computes(world: int, ranks: dict[int, list[dict[str, Any]]]) -> None:
     expected = compute()
-    for name in ("image", "shape"):
-        close(torch.cat([r[name] for r in ranks[world]]), expected[name])
+    for at, whole in enumerate(expected["shares"]):
+        for name in ("image", "shape"):
+            close(torch.cat([r["shares"][at][name] for r in ranks[world]]), whole[name])
+        for r in ranks[world]:
+            for name in ("loss", "scale"):
+                close(r["shares"][at][name], whole[name])
     for r in ranks[world]:
-        for name in ("loss", "scale", "encoder loss"):
-            close(r[name], expected[name])
-        for got, whole in zip(r["gradients"] + r["buffers"], expected["gradients"] + expected["buffers"], strict=True):
-            close(got.double(), whole.double())
+        close(r["encoder loss"], expected["encoder loss"])
+        for got, one in zip(r["gradients"] + r["buffers"], expected["gradients"] + expected["buffers"], strict=True):
+            close(got.double(), one.double())
         assert r["any"] == (True, False)
-
-
-def test_one_process_share_is_the_loss() -> None:
-    image, shape, log_w, _ = problem()
-    scale = torch.tensor(5.0, dtype=torch.float64)
-    assert torch.equal(
-        loss.gathered_contrastive_share(image, shape, scale, log_w, [N]),
-        loss.contrastive_loss(image, shape, scale, log_w),
-    )
 
 
 def test_shares() -> None:

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from captionless.errors import DataError, SpecError
 from captionless.trainer import loss
+from captionless.trainer.pair_weights import PositiveWeight, SimilarityWeights
 from tests.trainer import reference
 
 
@@ -47,10 +48,11 @@ def test_mean_negative_weight_is_one_and_constant_similarity_is_infonce() -> Non
     torch.testing.assert_close(constant, torch.zeros(9, 9), rtol=0, atol=1e-6)
 
 
-def test_average_is_of_weights() -> None:
-    a, b = loss.log_weights(similarity(7, 1), IDS), loss.log_weights(similarity(7, 2), IDS)
-    got = loss.average_log_weights(a, b)
-    np.testing.assert_allclose(got.exp().numpy(), (a.exp() + b.exp()).numpy() / 2, atol=1e-14)
+@pytest.mark.parametrize("positive", ["one", "formula"])
+def test_average_is_of_weights(positive: PositiveWeight) -> None:
+    a, b = (loss.log_weights(similarity(7, seed), IDS, positive).exp() for seed in (1, 2))
+    got = SimilarityWeights([similarity(7, 1), similarity(7, 2)], IDS, positive).matrix(slice(2, 6))
+    np.testing.assert_allclose(got.numpy(), ((a + b) / 2)[2:6].numpy(), atol=1e-14)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 0.07, 100.0])

@@ -1,0 +1,125 @@
+"""Eq. 6's weights of a batch in the form that `trainer.blocked` sums: symmetric similarity times a factor per anchor.
+
+    w[i, s] = factor[i] * sim[i, s],    factor[i] = n_i / sum_k sim[i, k]    over the n_i unmasked negatives k
+
+The positive's weight, 1 or what eq. 6 gives it, stands on the diagonal, divided by the factor where it is to be 1; a
+place that holds the anchor's own object once more has 0. AVG, the mean of several metrics' weights, is a sum of such
+terms. Nothing is held of a batch but its similarities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from captionless.errors import DataError, SpecError
+from captionless.trainer import distributed
+
+PositiveWeight = Literal["one", "formula"]
+
+_ROWS = 128  # masked, checked and summed at a time
+
+
+class SimilarityWeights:
+    """The weights of a rank's anchors against the whole batch: a `blocked.PairWeights`.
+
+    sims: for each metric to average over, (n, N) float32 or float64, the similarity of this rank's n anchors to all N
+    objects of the batch, symmetric; they are kept, and changed in place. ids: the identities of the N objects, None
+    when no two are the same. positive_weight: the diagonal is 1 for "one" (the released code) and eq. 6 at s = i for
+    "formula"; 1 too for an anchor without negatives. sizes: rows held by each rank; None on one process.
+
+    DataError on a similarity that is not positive and finite, SpecError on another `positive_weight`.
+    """
+
+    factors: Tensor
+    """(M, N) float64, of all anchors of the batch; those of M metrics' mean are divided by M."""
+
+    def __init__(
+        self,
+        sims: Sequence[Tensor],
+        ids: Tensor | Sequence[object] | None = None,
+        positive_weight: PositiveWeight = "one",
+        sizes: Sequence[int] | None = None,
+    ) -> None:
+        if positive_weight not in ("one", "formula"):
+            raise SpecError(f'positive_weight must be "one" or "formula", not "{positive_weight}"')
+        sizes = [len(sims[0])] if sizes is None else sizes
+        first = sum(sizes[: distributed.rank()])
+        codes = None if ids is None else _codes(ids, sims[0].shape[1], sims[0].device)
+        own = torch.stack([_weighable(sim, codes, positive_weight, first) for sim in sims], 1) / len(sims)
+        self.factors = distributed.gather(own, sizes).t()
+        self._sims, self._first = list(sims), first
+
+    def rows(self, rows: slice) -> list[tuple[Tensor, Tensor]]:
+        """See `PairWeights`."""
+        found = [sim[rows] for sim in self._sims]
+        return list(zip(found, found, strict=True))
+
+    def matrix(self, rows: slice) -> Tensor:
+        """(len(rows), N): the weights themselves, of this rank's anchors `rows`, 0 where masked."""
+        start, stop, _ = rows.indices(len(self._sims[0]))
+        factors = self.factors[:, self._first + start : self._first + stop, None]
+        return torch.stack([sim[rows] * factor.to(sim) for sim, factor in zip(self._sims, factors, strict=True)]).sum(0)
+
+    def entropy(self) -> float:
+        """How evenly this rank's anchors spread their weight over their negatives: a sum over them of 1 when evenly, 0
+        when on one.
+
+        The entropy of each row's weights over the log of their number; rows with fewer than two negatives count as 1.
+        """
+        total = 0.0
+        for start in range(0, len(self._sims[0]), _ROWS):
+            weight = self.matrix(slice(start, start + _ROWS)).double()
+            weight.diagonal(self._first + start)[: len(weight)] = 0
+            count = (weight > 0).sum(1)
+            share = weight[count > 1] / weight[count > 1].sum(1, keepdim=True)
+            rows = torch.special.entr(share).sum(1) / count[count > 1].double().log()
+            total += float(rows.sum() + (count <= 1).sum())
+        return total
+
+
+def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
+    """Mask (n, N) `sim` and set its diagonal, in place; returns the anchors' factors, (n,) float64."""
+    factors = []
+    for start in range(0, len(sim), _ROWS):
+        block, at = sim[start : start + _ROWS], first + start
+        positive = block.diagonal(at)[: len(block)]
+        same = (
+            torch.zeros_like(block, dtype=torch.bool) if codes is None else codes[at : at + len(block), None] == codes
+        )
+        same.diagonal(at)[: len(block)] = positive_weight == "one"  # which does not look at the diagonal
+        _check(block, same, at)
+        formula = positive.clone()
+        same.diagonal(at)[: len(block)] = True
+        block.masked_fill_(same, 0)
+        count = (sim.shape[1] - same.sum(1)).double()
+        factor = torch.where(count > 0, count / block.sum(1).double(), 1.0)
+        wanted = formula if positive_weight == "formula" else factor.reciprocal().to(sim)
+        positive.copy_(torch.where(count > 0, wanted, 1.0))
+        factors.append(factor)
+    return torch.cat(factors)
+
+
+def _check(block: Tensor, ignored: Tensor, at: int) -> None:
+    """DataError when a similarity that counts is not positive and finite; the rows are places `at` and on."""
+    wrong = ~((block > 0) & block.isfinite() | ignored)
+    if bool(wrong.any()):
+        i, s = (int(x) for x in wrong.nonzero()[0])
+        raise DataError(
+            f"similarity of batch places {at + i} and {s} is {float(block[i, s])}: it must be positive and finite"
+        )
+
+
+def _codes(ids: Tensor | Sequence[object], n: int, device: torch.device) -> Tensor | None:
+    """(n,) int64, equal where two places of the batch hold the same object; None when no two do."""
+    if isinstance(ids, Tensor):
+        codes = torch.unique(ids.to(device), return_inverse=True)[1]
+    else:
+        place = {name: k for k, name in enumerate(str(i) for i in ids)}
+        codes = torch.tensor([place[str(i)] for i in ids], dtype=torch.int64, device=device)
+    if codes.shape != (n,):
+        raise ValueError(f"ids must be {n} identities, not {tuple(codes.shape)}")
+    return None if len(codes.unique()) == n else codes
