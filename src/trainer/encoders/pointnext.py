@@ -11,20 +11,7 @@ Only the stages that downsample sample at all, and only the first of them comput
 set in farthest-point order is a prefix (see `ops.farthest_point_sample`). The first linear layer acts before grouping
 and the last one is fused with the maximum (see `grouped`).
 
-Parameter names map to those of openpoints' PointNextEncoder and ClsHead so, 1x1 convolution weights losing their
-trailing ones (k = 0, 1 for the two head layers; the projection is ULIP's `pc_projection`, transposed):
-
-=====================================  ==========================================
-here                                   openpoints
-=====================================  ==========================================
-stem.{weight,bias}                     encoder.encoder.0.0.convs.0.0.{...}
-stages.{i}.layers.{j}.linear.weight    encoder.encoder.{i+1}.0.convs.{j}.0.weight
-stages.{i}.layers.{j}.norm.*           encoder.encoder.{i+1}.0.convs.{j}.1.*
-stages.{i}.skip.{weight,bias}          encoder.encoder.{i+1}.0.skipconv.0.{...}
-head.{k}.linear.weight                 prediction.head.{2k}.0.weight
-head.{k}.norm.*                        prediction.head.{2k}.1.*
-projection.weight                      pc_projection (transposed)
-=====================================  ==========================================
+Weights of openpoints and of ULIP-2 are read by `encoders.openpoints`.
 """
 
 from __future__ import annotations
