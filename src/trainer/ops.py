@@ -8,11 +8,16 @@ radius borders fall alike everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from captionless.lifeline import threads
 
 _BALL_QUERY_BLOCK = 1 << 24  # distances held at once by the torch path
 
@@ -39,9 +44,13 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
-    distance = torch.empty(xyz.shape[1], dtype=xyz.dtype)
-    bits = distance.view(torch.int64 if xyz.dtype == torch.float64 else torch.int32)
-    _farthest_point_sample(xyz.numpy(), distance.numpy(), bits.numpy(), out.numpy())
+
+    def sample(clouds: slice) -> None:
+        distance = torch.empty(xyz.shape[1], dtype=xyz.dtype)
+        bits = distance.view(torch.int64 if xyz.dtype == torch.float64 else torch.int32)
+        _farthest_point_sample(xyz[clouds].numpy(), distance.numpy(), bits.numpy(), out[clouds].numpy())
+
+    _on_all_cores(sample, len(xyz))
     return out
 
 
@@ -78,8 +87,20 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
     if xyz.device.type != "cpu":
         return ball_query_torch(xyz, centers, radius, nsample)
     out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)
-    _ball_query(xyz.numpy(), centers.numpy(), _squared(radius, xyz.dtype), out.numpy())
+    limit = _squared(radius, xyz.dtype)
+    _on_all_cores(lambda c: _ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz))
     return out
+
+
+def _on_all_cores(work: Callable[[slice], None], clouds: int) -> None:
+    """Do `work` on slices of so many clouds, one for each of torch's threads."""
+    cores = min(torch.get_num_threads(), clouds)
+    if cores <= 1:
+        work(slice(None))
+        return
+    cuts = [clouds * i // cores for i in range(cores + 1)]
+    with threads(cores) as pool:
+        list(pool.map(work, [slice(*cut) for cut in pairwise(cuts)]))
 
 
 def ball_query_torch(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
