@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster bench-similarity bench-structure lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster bench-similarity bench-structure bench-training lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,9 @@ bench-similarity: venv ## Similarity beside its peers: speed, memory, workers, l
 
 bench-structure: venv ## How similarity ranks structural likeness, beside Chamfer and earth mover's distance
 	$(BIN)/python -m benchmarks.similarity.structure
+
+bench-training: venv ## Loss, step and operators of training beside their peers
+	$(BIN)/python -m benchmarks.training
 
 generate: venv ## Renew what is generated from the code (docs/spec.md, the CRD, k8s/, the charts)
 	$(BIN)/python hack/generate.py

@@ -6,15 +6,21 @@ drift, so that the ratio of two medians says more than either of them.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from rich.progress import Progress
+
+Section: TypeAlias = "tuple[str, Callable[[], str]]"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,40 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; all columns but the first to the right."""
     lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def most_beside(run: Callable[[], object]) -> int:
+    """The most bytes that this process uses beside what it holds now, while it runs something, its result included."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already must not hide what is used
+    Path("/proc/self/clear_refs").write_text("5")  # what was used at most is counted anew
+    before = _resident("VmRSS")
+    run()
+    return _resident("VmHWM") - before
+
+
+def _resident(what: str) -> int:
+    """Bytes of memory of this process: VmRSS now, VmHWM at most."""
+    found = re.search(rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"/proc/self/status has no {what}")
+    return int(found.group(1)) << 10
+
+
+def write_page(
+    page: Path, program: str, sections: Mapping[str, tuple[str, Callable[[], str]]], only: list[str]
+) -> None:
+    """Make the sections (by name, their heading and what makes them), print them, and write them into `page` below its
+    mark; with `only`, those, printed and not written."""
+    text = f"Measured on {machine()}.\n"
+    for name in only or sections:
+        heading, make = sections[name]
+        made = f"\n## {heading}\n\n{make()}"
+        print(made, flush=True)
+        text += made
+    if not only:
+        mark = f"<!-- below: {program} -->\n"
+        page.write_text(page.read_text().partition(mark)[0] + mark + text)
 
 
 def machine() -> str:

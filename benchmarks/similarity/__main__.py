@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import machine
+from benchmarks.measure import Section, write_page
 from benchmarks.similarity import kernels, memory, scale, storage, workers
 
 PAGE = Path(__file__).with_name("README.md")
-_MARK = "<!-- below: python -m benchmarks.similarity -->\n"
 
 
 def main() -> None:
@@ -27,7 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         n, rounds = arguments.objects, arguments.rounds
-        sections: dict[str, tuple[str, Callable[[], str]]] = {
+        sections: dict[str, Section] = {
             "i2i": ("I2I", lambda: kernels.i2i_table(n, rounds)),
             "i2l": ("(I2L)²", lambda: kernels.i2l_table(n, rounds)),
             "workers": ("Workers", lambda: workers.speed_up(folder / "large", 20_000, 3)),
@@ -40,14 +38,7 @@ def main() -> None:
                 lambda: scale.scale_table(str(workers.dataset(folder / "large", 20_000) / "embed"), folder),
             ),
         }
-        text = f"Measured on {machine()}.\n"
-        for name in arguments.only or sections:
-            heading, make = sections[name]
-            made = f"\n## {heading}\n\n{make()}"
-            print(made, flush=True)
-            text += made
-    if not arguments.only:
-        PAGE.write_text(PAGE.read_text().partition(_MARK)[0] + _MARK + text)
+        write_page(PAGE, "python -m benchmarks.similarity", sections, arguments.only or [])
 
 
 if __name__ == "__main__":

@@ -5,29 +5,19 @@ In a process of its own, since the most that a process has ever used is all that
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import table
+from benchmarks.measure import most_beside, table
 from captionless.precompute.similarity import i2i, i2l
 
 BUDGET = 1 << 30
 """Bytes beside input and result, whatever the number of objects."""
 
 _VIEWS, _WIDTH, _LANDMARKS = 30, 512, 128
-
-
-def _resident(what: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at most."""
-    found = re.search(rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"/proc/self/status has no {what}")
-    return int(found.group(1)) << 10
 
 
 def _unit(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
@@ -44,10 +34,7 @@ def beside(metric: str, n: int) -> int:
     views = np.empty((n, _VIEWS, _WIDTH), np.float16)
     for start in range(0, n, 500):
         views[start : start + 500] = _unit(rng, min(500, n - start), _VIEWS, _WIDTH)
-    Path("/proc/self/clear_refs").write_text("5")  # what was used at most is counted anew
-    before = _resident("VmRSS")
-    sim = compute(views)
-    return _resident("VmHWM") - before - sim.nbytes
+    return most_beside(lambda: compute(views)) - 4 * n * n
 
 
 def memory_table(sizes: tuple[int, ...]) -> str:

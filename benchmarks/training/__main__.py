@@ -1,0 +1,28 @@
+"""Everything about training in one run: `python -m benchmarks.training`.
+
+Writes the tables of `benchmarks/training/README.md` anew; `--only` prints single sections and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.measure import Section, write_page
+from benchmarks.training import loss, step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default: 5)")
+    arguments = parser.parse_args()
+    sections: dict[str, Section] = {
+        "step": ("Training step", lambda: step.step_table(arguments.rounds)),
+        "loss": ("Loss", lambda: loss.loss_table(arguments.rounds)),
+    }
+    write_page(Path(__file__).with_name("README.md"), "python -m benchmarks.training", sections, arguments.only or [])
+
+
+if __name__ == "__main__":
+    main()
