@@ -21,6 +21,7 @@ from captionless.trainer import distributed
 PositiveWeight = Literal["one", "formula"]
 
 _ROWS = 128  # masked, checked and summed at a time
+_ENTROPY_OF = 512  # anchors
 
 
 class SimilarityWeights:
@@ -65,20 +66,19 @@ class SimilarityWeights:
         return torch.stack([sim[rows] * factor.to(sim) for sim, factor in zip(self._sims, factors, strict=True)]).sum(0)
 
     def entropy(self) -> float:
-        """How evenly this rank's anchors spread their weight over their negatives: a sum over them of 1 when evenly, 0
-        when on one.
+        """How evenly this rank's anchors spread their weight over their negatives: their number if all do so evenly, 0
+        if each has it on one.
 
         The entropy of each row's weights over the log of their number; rows with fewer than two negatives count as 1.
+        Of large batches the first anchors stand for all: it is shown, and nothing depends on it.
         """
-        total = 0.0
-        for start in range(0, len(self._sims[0]), _ROWS):
-            weight = self.matrix(slice(start, start + _ROWS)).double()
-            weight.diagonal(self._first + start)[: len(weight)] = 0
-            count = (weight > 0).sum(1)
-            share = weight[count > 1] / weight[count > 1].sum(1, keepdim=True)
-            rows = torch.special.entr(share).sum(1) / count[count > 1].double().log()
-            total += float(rows.sum() + (count <= 1).sum())
-        return total
+        n = len(self._sims[0])
+        weight = self.matrix(slice(0, _ENTROPY_OF)).double()
+        weight.diagonal(self._first)[: len(weight)] = 0
+        count = (weight > 0).sum(1)
+        share = weight[count > 1] / weight[count > 1].sum(1, keepdim=True)
+        rows = torch.special.entr(share).sum(1) / count[count > 1].double().log()
+        return float(rows.sum() + (count <= 1).sum()) * n / max(len(weight), 1)
 
 
 def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
