@@ -93,8 +93,9 @@ class _Pairs:
                 yield rows, kept, weights
                 continue
             logits = torch.mm(self._scale * self._image[rows], self._shapes.t(), out=kept)
-            if self._hide and self._weights is not None:
-                logits.masked_fill_((weights[0][0] == 0) & (weights[0][1] == 0), -torch.inf)
+            of_rows, of_columns = weights[0]
+            if self._hide and of_rows is not None and of_columns is not None:
+                logits.masked_fill_((of_rows == 0) & (of_columns == 0), -torch.inf)
             yield rows, logits, weights
         self._known = True
 
