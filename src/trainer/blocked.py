@@ -51,6 +51,14 @@ class PairWeights(Protocol):
         """
 
 
+def weight_rows(weights: PairWeights, rows: slice, first: int = 0) -> Tensor:
+    """(len(rows), N): the weights themselves, of a rank's anchors `rows`, whose first is the batch's place `first`."""
+    blocks = [of_rows for of_rows, _ in weights.rows(rows)]
+    at = first + rows.start
+    factors = weights.factors[:, at : at + len(blocks[0]), None]
+    return torch.stack([block * factor.to(block) for block, factor in zip(blocks, factors, strict=True)]).sum(0)
+
+
 def blocked_share(
     image: Tensor, shape: Tensor, scale: Tensor, weights: PairWeights | None, sizes: Sequence[int], kept: int = KEPT
 ) -> Tensor:
@@ -115,12 +123,11 @@ class _Share(torch.autograd.Function):
         sizes: tuple[int, ...],
         kept: int,
     ) -> Tensor:
-        total, first = sum(sizes), sum(sizes[: distributed.rank()])
-        own = slice(first, first + len(image))
+        total, own = sum(sizes), distributed.own_rows(sizes)
         shapes, longest = _candidates(image, shape, sizes)
         bound = float(scale.abs() * longest)
         shared = bound <= _SAFE
-        pairs = _Pairs(image, shapes, scale, weights, first, kept, hide=not shared)
+        pairs = _Pairs(image, shapes, scale, weights, own.start, kept, hide=not shared)
         factors = (image.new_ones(1, total) if weights is None else weights.factors).to(image.device, torch.float64)
 
         row_top, column_top = image.new_full((len(image), 1), bound), image.new_full((1, total), bound)
@@ -133,7 +140,7 @@ class _Share(torch.autograd.Function):
 
         positive = image.new_empty(len(image))
         row_sums, column_sums = factors.new_empty(len(factors), len(image)), torch.zeros_like(factors)
-        work = _Work(logits_like=shapes, shared=shared)
+        work = _Work(shapes, shared=shared)
         for rows, logits, blocks in pairs.blocks():
             positive[rows] = pairs.positives(rows, logits)
             along, across = work.exponentials(logits, row_top[rows], column_top)
@@ -159,7 +166,7 @@ class _Share(torch.autograd.Function):
         pairs, each = ctx.pairs, grads[0] / (2 * len(shapes))
         of_image = torch.empty_like(image) if ctx.needs_input_grad[0] else None
         of_shapes = torch.zeros_like(shapes)
-        work = _Work(logits_like=shapes, shared=ctx.shared)
+        work = _Work(shapes, shared=ctx.shared)
         for rows, logits, blocks in pairs.blocks():
             along, across = work.exponentials(logits, row_top[rows], column_top)
             of_logits = work.zeros(len(logits))
@@ -182,9 +189,9 @@ class _Share(torch.autograd.Function):
 class _Work:
     """Room for what is computed of one block after the other, so that no block allocates."""
 
-    def __init__(self, logits_like: Tensor, shared: bool) -> None:
+    def __init__(self, shapes: Tensor, shared: bool) -> None:
         self._shared = shared
-        self._room = [logits_like.new_empty(ROWS, len(logits_like)) for _ in range(3 if shared else 4)]
+        self._room = [shapes.new_empty(ROWS, len(shapes)) for _ in range(3 if shared else 4)]
 
     def exponentials(self, logits: Tensor, row_top: Tensor, column_top: Tensor) -> tuple[Tensor, Tensor]:
         """exp(logits - top) for anchors along rows and along columns; one tensor twice where the tops are the same."""

@@ -71,6 +71,12 @@ def shares(total: int, world: int) -> list[int]:
     return [total // world + (r < total % world) for r in range(world)]
 
 
+def own_rows(sizes: Sequence[int]) -> slice:
+    """This rank's rows of a global batch of which rank r holds `sizes[r]`."""
+    first = sum(sizes[: rank()])
+    return slice(first, first + sizes[rank()])
+
+
 def all_gather(x: Tensor) -> Tensor:
     """What each rank of a process group holds as `x`, (...) -> (world, ...), in rank order and without gradient."""
     x = x.detach().contiguous()
@@ -131,4 +137,4 @@ def own_sum(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """This rank's rows of the sum of `x`, (sum(sizes), ...), over ranks, without gradient: what undoes `gather`."""
     if world_size() > 1:
         dist.all_reduce(x, group=_steps)
-    return torch.split(x, list(sizes))[rank()]
+    return x[own_rows(sizes)]

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from captionless.errors import SpecError
-from captionless.trainer.blocked import ROWS, PairWeights, blocked_share
+from captionless.trainer.blocked import ROWS, PairWeights, blocked_share, weight_rows
 from captionless.trainer.pair_weights import PositiveWeight, SimilarityWeights
 
 
@@ -165,10 +165,11 @@ def _hcl_rows(
     weights: PairWeights | None,
 ) -> Tensor:
     """The sum of `hcl_loss` over the anchors `query`, (n, D), which are the batch's places `start` and on."""
+    rows = slice(start, start + len(query))
     logits = inverse * (query @ key.t())
     own = torch.zeros_like(logits, dtype=torch.bool)
     own.diagonal(start)[: len(query)] = True
-    log_weight = torch.zeros_like(logits) if weights is None else _log_rows(weights, start, len(query)).to(logits)
+    log_weight = torch.zeros_like(logits) if weights is None else weight_rows(weights, rows).log().to(logits)
     positive = logits.diagonal(start)[: len(query)]
     masked = own | (log_weight == -torch.inf)
     count = (~masked).sum(1).to(logits.dtype)
@@ -187,10 +188,3 @@ def _hcl_rows(
         log_negative = torch.maximum(reweighted, floor)
     loss = torch.nn.functional.softplus(log_negative - positive)
     return torch.where(count > 0, loss, 0.0).sum()
-
-
-def _log_rows(weights: PairWeights, start: int, n: int) -> Tensor:
-    """(n, N) log-weights of the anchors `start` and on."""
-    rows = slice(start, start + n)
-    terms = [f[rows, None] * of_rows for f, (of_rows, _) in zip(weights.factors, weights.rows(rows), strict=True)]
-    return torch.stack(terms).sum(0).log()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from captionless.errors import DataError, SpecError
 from captionless.trainer import distributed
+from captionless.trainer.blocked import weight_rows
 
 PositiveWeight = Literal["one", "formula"]
 
@@ -48,7 +49,7 @@ class SimilarityWeights:
         if positive_weight not in ("one", "formula"):
             raise SpecError(f'positive_weight must be "one" or "formula", not "{positive_weight}"')
         sizes = [len(sims[0])] if sizes is None else sizes
-        first = sum(sizes[: distributed.rank()])
+        first = distributed.own_rows(sizes).start
         codes = None if ids is None else _codes(ids, sims[0].shape[1], sims[0].device)
         own = torch.stack([_weighable(sim, codes, positive_weight, first) for sim in sims], 1) / len(sims)
         self.factors = distributed.gather(own, sizes).t()
@@ -61,9 +62,7 @@ class SimilarityWeights:
 
     def matrix(self, rows: slice) -> Tensor:
         """(len(rows), N): the weights themselves, of this rank's anchors `rows`, 0 where masked."""
-        start, stop, _ = rows.indices(len(self._sims[0]))
-        factors = self.factors[:, self._first + start : self._first + stop, None]
-        return torch.stack([sim[rows] * factor.to(sim) for sim, factor in zip(self._sims, factors, strict=True)]).sum(0)
+        return weight_rows(self, slice(*rows.indices(len(self._sims[0]))), self._first)
 
     def entropy(self) -> float:
         """How evenly this rank's anchors spread their weight over their negatives: their number if all do so evenly, 0

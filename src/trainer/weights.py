@@ -40,8 +40,7 @@ class WeightSource:
 
         sizes: rows held by each rank.
         """
-        first = sum(sizes[: distributed.rank()])
-        own = slice(first, first + sizes[distributed.rank()])
+        own = distributed.own_rows(sizes)
         if self.weights is Weights.uniform:
             if len(set(keys)) == len(keys):
                 return None
