@@ -99,7 +99,8 @@ def _floats(values: Embeddings, what: str) -> Any:
         if not values.is_floating_point():
             raise DataError(f"{what} have type {values.dtype}; expected float16, bfloat16, float32 or float64")
         tensor = values.detach()
-        return tensor.numpy() if tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16" else tensor
+        known = str(tensor.dtype) in ("torch.float16", "torch.float32", "torch.float64")
+        return tensor.numpy() if known and tensor.device.type == "cpu" else tensor
     array = np.asarray(values)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise DataError(f"{what} have type {array.dtype}; expected float16, bfloat16, float32 or float64")
