@@ -70,17 +70,15 @@ def most_beside(run: Callable[[], object]) -> int:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already must not hide what is used
     Path("/proc/self/clear_refs").write_text("5")  # what was used at most is counted anew
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     run()
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(what: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at most."""
-    found = re.search(rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"/proc/self/status has no {what}")
-    return int(found.group(1)) << 10
+def resident(what: str, process: int | str = "self") -> int:
+    """Bytes of memory of a process: VmRSS now, VmHWM at most; 0 when it has just ended."""
+    found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return int(found.group(1)) << 10 if found else 0
 
 
 def write_page(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.measure import Timing, table
+from benchmarks.measure import Timing, resident, table
 from captionless.store.similarity import open_similarity
 from captionless.store.tiles import Metric
 from tests.embedded import write_embedded, write_texts
@@ -55,8 +54,7 @@ def peak(worker: subprocess.Popen[bytes]) -> int:
     """The most memory a worker has used, in bytes, as it told itself: what wait4 tells is at least its parent's."""
     most = 0
     while worker.poll() is None:
-        told = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{worker.pid}/status").read_text(), re.MULTILINE)
-        most = max(most, int(told.group(1)) << 10) if told else most
+        most = max(most, resident("VmHWM", worker.pid))
         time.sleep(0.02)
     ended(worker)
     return most
