@@ -83,19 +83,19 @@ def undisturbed(cluster: Cluster, run: Alignment, reference: Reference) -> None:
 
 def test_a_training_disturbed_in_turn(cluster: Cluster, training: Alignment, reference: Reference) -> None:
     """Pod 0 is deleted, another pod is, a rank stands still, the storage is away for half a minute."""
-    for index, intervals in ((0, 2), (1, 5)):
+    for index, intervals in ((0, 1), (1, 3)):
         before = in_the_middle(training, intervals)
         training.kubectl("delete", "pod", training.running(TRAINING, index), "--wait=false")
         goes_on(training, before, f"pod {index} deleted")
 
-    before = in_the_middle(training, 8)
+    before = in_the_middle(training, 5)
     stop_a_rank(training, training.running(TRAINING, 1))
     training.wait_condition("Stalled", "True", 2 * TIMEOUT, "NoProgress")
     goes_on(training, before, "a rank stopped", 2 * TIMEOUT)
-    training.wait_condition("Stalled", "False", 30)
 
-    in_the_middle(training, 11)
+    in_the_middle(training, 8)  # far from the end: a fast machine does the rest in seconds
     with cluster.without_s3():
+        training.wait_condition("Stalled", "False", 30)
         time.sleep(30)  # the outage itself
     undisturbed(cluster, training, reference)
 
