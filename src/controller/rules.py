@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from captionless.spec import (
     AlignmentSpec,
+    BatchesSpec,
     LandmarkOrigin,
     LandmarksSpec,
     ResourcesSpec,
@@ -70,6 +71,11 @@ def _landmarks() -> Rule:
     origin, file = value(LandmarksSpec, "origin"), value(LandmarksSpec, "file")
     met = f"{origin} != '{LandmarkOrigin.file}' || {file} != ''"
     return _rule(".file", "file is required for origin: file", met, "FieldValueRequired")
+
+
+def _group() -> Rule:
+    met = f"{value(BatchesSpec, 'group')} <= {value(BatchesSpec, 'candidates')} + 1"
+    return _rule(".group", "group exceeds the candidates and the one that they are near to", met)
 
 
 def _elastic() -> Rule:
@@ -146,6 +152,7 @@ def rules() -> dict[str, list[Rule]]:
     return {
         SourceSpec.__name__: [_source()],
         LandmarksSpec.__name__: [_landmarks()],
+        BatchesSpec.__name__: [_group()],
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],
         Volume.__name__: [_volume()],

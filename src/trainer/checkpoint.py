@@ -1,5 +1,8 @@
 """Checkpoints that a run goes on from, and the model file that it ends with.
 
+A checkpoint is written behind the training: the state is serialised at once, which is its snapshot, and the bytes are
+stored by a thread, one checkpoint at a time.
+
 Both are `torch.save` documents of tensors and plain values, readable by `torch.load(..., weights_only=True)` without
 this package. A checkpoint carries the digest of its bytes in its name, `step-00000200-<sha256, 16 digits>.pt`, so
 that a damaged one is passed over for the one before it; and the fingerprint of its run, so that a run whose settings
@@ -11,24 +14,51 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 
-from captionless.errors import CaptionlessError, DataError, one_line
+from captionless.errors import CaptionlessError, DataError, SpecError, one_line
 from captionless.store import objects
-from captionless.trainer import encoders
+from captionless.trainer import encoders, modelfile
 from captionless.trainer.encoders.encoder import Encoder
 
-MODEL = "model.pt"
+MODEL = modelfile.MODEL
 _FOLDER = "checkpoints"
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
 _MODEL_FORMAT = "captionless model"
 
 
-def save(run: str, step: int, state: dict[str, Any], keep: int) -> None:
-    """Store the checkpoint of a run after `step` steps, then remove all but the `keep` newest."""
-    data = _encode(state)
+class Writer:
+    """Stores the checkpoints of a run one after the other, in a thread; what fails there is raised by the next call."""
+
+    def __init__(self, run: str, keep: int) -> None:
+        self._run, self._keep = run, keep
+        self._thread: Future[None] | None = None
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Begin to store the state after `step` steps, once the one before it is stored; then only `keep` are left."""
+        self.wait()
+        pool = ThreadPoolExecutor(1)
+        self._thread = pool.submit(_store, self._run, step, _encode(state), self._keep)
+        pool.shutdown(wait=False)
+
+    def ended(self) -> bool:
+        """Whether a checkpoint has been stored since this was last asked or waited for."""
+        if self._thread is None or not self._thread.done():
+            return False
+        self.wait()
+        return True
+
+    def wait(self) -> None:
+        """Until what was begun is stored."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.result()
+
+
+def _store(run: str, step: int, data: bytes, keep: int) -> None:
     folder = objects.join(run, _FOLDER)
     objects.write_bytes(objects.join(folder, f"step-{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"), data)
     for name in _names(folder)[:-keep]:
@@ -79,10 +109,18 @@ def load_model(url: str) -> tuple[Encoder, dict[str, Any]]:
     return model.eval(), document
 
 
+def load_into(encoder: Encoder, url: str) -> None:
+    """Give `encoder` the weights of a model file's. Errors as `load_model`; SpecError when it is built otherwise."""
+    model, _ = load_model(url)
+    try:
+        encoder.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        raise SpecError(f"train.init: the encoder of {url} is not that of train.encoder ({one_line(error)})") from error
+
+
 def read_model(url: str) -> dict[str, Any]:
     """A model file as a document; the same errors as `load_model`, the encoder's tensors unchecked."""
-    if not url.endswith(".pt"):
-        url = objects.join(url, MODEL)
+    url = modelfile.model_url(url)
     try:
         document = _decode(objects.read_bytes(url))
     except FileNotFoundError:

@@ -1,14 +1,14 @@
 """The batches of a training run, each a pure function of (seed, step): no state to save, nothing to replay.
 
-An epoch is a permutation of the objects drawn from (seed, epoch), cut into global batches; the incomplete last one is
-dropped, unless the data set is smaller than one batch, which then is the whole data set. A global batch is cut over
-the ranks in order, so that its content does not depend on their number. The view and the augmentation of an object
-are drawn from (seed, epoch, key); runs with the same seed and different weights see the same samples in the same
-order.
+`batches` says which objects a global batch holds; its content does not depend on the number of ranks. The view and the
+augmentation of an object are drawn from (seed, epoch, key); runs with the same seed and different weights see the same
+samples in the same order. Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +18,16 @@ from captionless.errors import DataError, SpecError
 from captionless.spec import TrainSpec
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer.augment import training_clouds, with_channels
-from captionless.trainer.distributed import shares
+from captionless.trainer.batches import batch_of, cut, with_neighbours
 from captionless.trainer.seeds import generator
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A rank's part of a global batch of N objects, its n rows beginning at row `first`.
+    """A rank's part of a global batch of N objects, n rows.
 
     image: (n, F) float32, one view per object, L2-normalised. points: (n, m, in_channels) float32. keys, categories:
-    of all N objects. sizes: rows held by each rank.
+    of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
     """
 
     image: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Batch:
     keys: list[str]
     categories: list[str]
     sizes: list[int]
-    first: int
+    micro_batches: list[int]
 
 
 class TrainingData:
@@ -55,36 +55,72 @@ class TrainingData:
             )
         self.views = data.views(everything)
         self.spec, self.seed = spec, seed
-        self.batch_size = min(spec.batch_size, len(data))
+        out = kept_out(self.keys, self.categories, spec.validation.share)
+        self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
+        self._training_keys = [self.keys[i] for i in self.training]
+        self.batch_size = min(spec.batch_size, len(self.training))
+        if spec.batches.kind == "neighbours" and spec.batches.candidates >= len(self.training):
+            raise SpecError(
+                f"train.batches.candidates: {spec.batches.candidates}, but there are {len(self.training)} training "
+                "objects; lower it"
+            )
+        self.nearest: NDArray[np.int32] | None = None
+        """(training objects, k): each one's neighbours among `training`, by place, for hard-negative batches."""
 
     @property
     def features(self) -> int:
         """Dimension of the view embeddings."""
         return int(self.views.shape[-1])
 
+    def epoch(self, step: int) -> int:
+        """The epoch of a step (from 0)."""
+        return step // (len(self.training) // self.batch_size)
+
     def indices(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch of a step (from 0) and the objects of its global batch, (N,) int64."""
-        per_epoch = len(self.keys) // self.batch_size
-        epoch, place = divmod(step, per_epoch)
-        order = generator("order", self.seed, epoch).permutation(len(self.keys))
-        return epoch, order[place * self.batch_size : (place + 1) * self.batch_size]
+        epoch, batch = batch_of(step, len(self.training), self.batch_size, self.seed)
+        if self.nearest is not None:
+            batch = with_neighbours(batch, self.spec.batches.group, self.nearest, self._training_keys, self.seed, epoch)
+        return epoch, self.training[batch]
+
+    def clouds(self, indices: NDArray[np.int64]) -> NDArray[np.float16]:
+        """The stored points of some objects, (n, P, 3)."""
+        return self.points[indices]
+
+    def image(self, indices: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
+        """One view's embedding of each of some objects, (n, F), L2-normalised."""
+        image = self.views[indices, views].astype(np.float32)
+        image /= np.linalg.norm(image, axis=1, keepdims=True)
+        return image
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """The part of rank `rank` of `world` in the global batch of a step."""
         epoch, chosen = self.indices(step)
-        sizes = shares(len(chosen), world)
-        first = sum(sizes[:rank])
-        own = chosen[first : first + sizes[rank]]
+        cuts = cut(len(chosen), self.spec.accumulate, world)
+        sizes = [sum(map(len, of_rank)) for of_rank in cuts]
+        everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]
+        own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
         generators = [generator("sample", self.seed, epoch, self.keys[i]) for i in own]
         view = np.array([g.integers(self.views.shape[1]) for g in generators], dtype=np.int64)
-        image = self.views[own, view].astype(np.float32)
-        image /= np.linalg.norm(image, axis=1, keepdims=True)
-        clouds = training_clouds(self.points[own], self.spec.points, self.spec.augment, generators)
+        clouds = training_clouds(self.clouds(own), self.spec.points, self.spec.augment, generators)
         return Batch(
-            image,
+            self.image(own, view),
             with_channels(clouds, self.spec.encoder.in_channels),
-            [self.keys[i] for i in chosen],
-            [self.categories[i] for i in chosen],
+            [self.keys[i] for i in everyone],
+            [self.categories[i] for i in everyone],
             sizes,
-            first,
+            [len(place) for place in cuts[rank]],
         )
+
+
+def kept_out(keys: Sequence[str], categories: Sequence[str], share: float) -> NDArray[np.bool_]:
+    """Which objects validate, (n,) bool: of each category the `share` (rounded) whose keys' digests come first.
+
+    The same for every seed and loss; one object of each category at least trains.
+    """
+    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+    found = np.zeros(len(keys), dtype=bool)
+    for category in set(categories):
+        own = sorted((i for i, c in enumerate(categories) if c == category), key=lambda i: digests[i])
+        found[own[: min(round(share * len(own)), len(own) - 1)]] = True
+    return found

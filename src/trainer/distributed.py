@@ -13,12 +13,14 @@ vanished or stopped rank ends the others; what waits for storage has the default
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from captionless.trainer.heartbeat import PATIENCE_SECONDS
@@ -99,13 +101,13 @@ def all_reduce_max(x: Tensor) -> Tensor:
     return x if world_size() == 1 else all_gather(x).amax(0)
 
 
-def any_rank(flag: bool) -> bool:
-    """Whether `flag` is set on any rank; every rank gets the same answer."""
+def any_rank(*flags: bool) -> tuple[bool, ...]:
+    """Whether each of some flags is set on any rank; every rank gets the same answer."""
     if world_size() == 1:
-        return flag
-    count = torch.tensor([float(flag)])
-    dist.all_reduce(count, group=_steps)
-    return bool(count.item() > 0)
+        return flags
+    counts = torch.tensor(flags, dtype=torch.float32)
+    dist.all_reduce(counts, group=_steps)
+    return tuple((counts > 0).tolist())
 
 
 def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -138,3 +140,38 @@ def own_sum(x: Tensor, sizes: Sequence[int]) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(x, group=_steps)
     return x[own_rows(sizes)]
+
+
+def gather_differentiable(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """`gather` whose gradient is summed over ranks: for losses that are shares of a sum."""
+    if world_size() == 1:
+        return x
+    found: Tensor = _Gather.apply(x, tuple(sizes))
+    return found
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        ctx.sizes = sizes
+        return gather(x, sizes)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return own_sum(grads[0].clone(memory_format=torch.contiguous_format), ctx.sizes), None
+
+
+def by_blocks(block: Callable[[NDArray[np.int64]], NDArray[Any]], count: int, size: int) -> NDArray[Any]:
+    """The rows that `block` makes of the places 0 .. count - 1, at most `size` at a time, on every rank.
+
+    Each rank does a run of whole blocks: what is computed of a block does not depend on the number of ranks, so neither
+    do the results' last bits. A rank that is ready waits as long as reading from storage may take. `block` is asked for
+    no places too.
+    """
+    blocks = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+    runs = shares(len(blocks), world_size())
+    rows = np.concatenate([block(places) for places in blocks[own_rows(runs)]] or [block(np.arange(0))])
+    meet()
+    edges = [min(size * sum(runs[:r]), count) for r in range(len(runs) + 1)]
+    gathered: NDArray[Any] = gather(torch.from_numpy(rows), np.diff(edges).tolist()).numpy()
+    return gathered

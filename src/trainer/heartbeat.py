@@ -32,8 +32,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Beat:
-    """pid: the rank's process. phase: what it is at. step: how many steps are done. saved: of which step it saw a
-    checkpoint stored, -1 while it saw none."""
+    """pid: the rank's process. phase: what it is at. step: how many steps are done. saved: after which step it last
+    saw that a checkpoint is stored, -1 while it saw none."""
 
     pid: int
     phase: Phase = Phase.start
@@ -62,7 +62,7 @@ class Heartbeat:
         self._tell(phase=before)
 
     def saved(self) -> None:
-        """The checkpoint of the last step is stored."""
+        """A checkpoint of a step up to this one is stored."""
         self._tell(saved=self._beat.step)
 
     def _tell(self, **changes: object) -> None:

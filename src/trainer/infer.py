@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from captionless.trainer.augment import evaluation_clouds, with_channels
+from captionless.trainer.data import TrainingData
+from captionless.trainer.distributed import by_blocks
 from captionless.trainer.encoders.encoder import Encoder
 
+_BLOCK = 64  # clouds at once
 
-def encode_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = 64) -> NDArray[np.float32]:
+
+def encode_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = _BLOCK) -> NDArray[np.float32]:
     """L2-normalised embeddings, (n, embed_dim) float32, of the first `n_points` points of each cloud.
 
     points: (n, P, 3 or more), xyz first, y up, in the unit sphere, in farthest-point order, so that the first points
@@ -29,3 +33,12 @@ def encode_points(model: Encoder, points: NDArray[Any], n_points: int, batch_siz
             batch = torch.from_numpy(with_channels(clouds, model.in_channels)).to(device)
             out.append(functional.normalize(model(batch).float(), dim=-1).cpu().numpy())
     return np.concatenate(out)
+
+
+def encode_all(model: Encoder, data: TrainingData, objects: NDArray[np.int64]) -> NDArray[np.float32]:
+    """`encode_points` of some objects of the training data, by all ranks together and on every rank."""
+
+    def block(at: NDArray[np.int64]) -> NDArray[np.float32]:
+        return encode_points(model, data.clouds(objects[at]), data.spec.points)
+
+    return by_blocks(block, len(objects), _BLOCK)

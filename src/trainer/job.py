@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from captionless.spec import TrainSpec, Weights
 from captionless.store import objects
 from captionless.store.similarity import MANIFEST
+from captionless.trainer.modelfile import model_digest
 
-FORMAT = 2
+FORMAT = 3
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
 
@@ -43,4 +44,5 @@ class Job(BaseModel):
         """Digest of what decides the result, the number of ranks and threads apart (they move only the last bits)."""
         stores = {m: objects.read_json(objects.join(url, MANIFEST))["digest"] for m, url in self.similarity.items()}
         spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
-        return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, stores)
+        start = model_digest(self.train.init) if self.train.init else ""
+        return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, stores, start)

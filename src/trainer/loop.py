@@ -1,9 +1,10 @@
 """The training loop: what one step does, when it is saved, and how a run goes on after a stop.
 
 A step is a pure function of the state before it and of (seed, step): the batch, the views, the augmentation and the
-dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser and the history, and no
-generator state, and a run that was stopped anywhere and started again ends with the weights and the history of the
-undisturbed one, bit for bit on a CPU with the same ranks, threads and versions; only `seconds` is its own.
+dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser, the history, and what was
+found on the way, the best weights and the nearest neighbours, and no generator state; a run that was stopped anywhere
+and started again ends with the weights and the history of the undisturbed one, bit for bit on a CPU with the same
+ranks, threads and versions; only `seconds` is its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from captionless import __version__
 from captionless.errors import Interrupted, SpecError
@@ -27,17 +27,21 @@ from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders
 from captionless.trainer.blocked import PairWeights, blocked_share
 from captionless.trainer.data import Batch, TrainingData
+from captionless.trainer.hard_negatives import HardNegatives
 from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
-from captionless.trainer.optim import AdamW, learning_rate
+from captionless.trainer.loss import hcl_share
+from captionless.trainer.optim import Adam, learning_rate
 from captionless.trainer.seeds import number
+from captionless.trainer.step import PRECISIONS, backward
+from captionless.trainer.validation import Validation
 from captionless.trainer.weights import WeightSource
 
 HISTORY = "history.json"
 _MAX_SCALE = 100.0
 _METRICS = ("loss", "scale", "lr", "grad_norm", "weight_entropy")
 
-History = dict[str, list[float]]
+History = dict[str, list[float | None]]
 
 
 def encoder_options(job: Job, embed_dim: int) -> dict[str, Any]:
@@ -52,70 +56,112 @@ class Run:
         self.job, self.spec = job, job.train
         self.rank, self.world = distributed.rank(), distributed.world_size()
         self.device = device(job.device)
+        if self.device.type == "cpu":
+            if self.spec.precision != "float32":
+                raise SpecError(f"train.precision: {self.spec.precision} needs a GPU; use float32 on a CPU")
+            if self.spec.compile:
+                raise SpecError("train.compile: true needs a GPU; a CPU has compiled kernels already")
         self.data = TrainingData(job.data, self.spec, job.seed)
-        if self.data.batch_size < self.world:
-            raise SpecError(f"a global batch of {self.data.batch_size} cannot be cut over {self.world} processes")
+        least = self.world * self.spec.accumulate
+        if self.data.batch_size < least:
+            what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
+            raise SpecError(f"a global batch of {self.data.batch_size} cannot be cut over {self.world} processes{what}")
         self.fingerprint = job.fingerprint(self.data.digest)
         self.weights = WeightSource(job, self.device)
         torch.manual_seed(number("init", job.seed))
         self.options = encoder_options(job, self.data.features)
-        self.encoder = encoders.build(self.spec.encoder.name, **self.options).to(self.device)
+        self.encoder = encoders.build(self.spec.encoder.name, **self.options)
+        if self.spec.init:
+            checkpoint.load_into(self.encoder, self.spec.init)
+        self.encoder.to(self.device)
+        if self.spec.compile:
+            self.encoder.compile()  # in place: its parameters keep their names
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.spec.temperature), device=self.device))
         self.parameters = [*self.encoder.parameters(), self.log_scale]
-        self.optimizer = AdamW(self.parameters, self.spec.optim)
+        self.optimizer = Adam(self.parameters, self.spec.optim)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
+        self.writer = checkpoint.Writer(job.run, self.spec.keep_checkpoints)
+        self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
         self.history: History = {name: [] for name in _METRICS}
         self.done = 0
         self.seconds = 0.0
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """What has a state beside the plain values, by its name in a checkpoint."""
+        return {
+            "encoder": self.encoder,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+            "hard_negatives": self.hard_negatives,
+            "validation": self.validation,
+        }
 
     def step(self) -> None:
         """One optimisation step on the next global batch, its metrics appended to the history."""
         step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.data.batch(step, self.rank, self.world)
         weights = self.weights(batch.keys, batch.categories, batch.sizes)
-        torch.manual_seed(number("dropout", self.job.seed, step, self.rank))
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
         self.optimizer.zero_grad()
-        scale = self.log_scale.exp()
-        share = self._share(batch, weights, scale)
-        share.backward()  # type: ignore[no-untyped-call]
+        share = self._backward(batch, weights)
         distributed.all_reduce_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.parameters, optim.clip_grad or math.inf)
+        self.scaler.unscale_(self.optimizer)  # type: ignore[arg-type]
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, optim.clip_grad or math.inf))
         evenness = len(batch.image) if weights is None else weights.entropy()
-        sums = distributed.all_reduce_sum(torch.stack([share.detach(), share.new_tensor(evenness)]))
+        sums = distributed.all_reduce_sum(torch.stack([share, share.new_tensor(evenness)]))
         loss, entropy = float(sums[0]), float(sums[1]) / len(batch.keys)
-        if not math.isfinite(loss) or not math.isfinite(float(norm)):
+        # float16's gradients overflow now and then: the scaler leaves such a step out and goes on with a smaller scale
+        if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
             raise SpecError(
-                f"{self.job.title}: loss {loss} and gradient norm {float(norm)} at step {step}; "
+                f"{self.job.title}: loss {loss} and gradient norm {norm} at step {step}; "
                 "lower train.optim.lr or set train.optim.clipGrad"
             )
-        self.optimizer.step(rate)
+        scale = float(self.log_scale.detach().exp())
+        self.scaler.step(self.optimizer, rate)  # type: ignore[arg-type]
+        self.scaler.update()
         with torch.no_grad():
             self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
-        values = (loss, float(scale.detach()), rate, float(norm), entropy)
+        values = (loss, scale, rate, norm if math.isfinite(norm) else None, entropy)
         for name, value in zip(_METRICS, values, strict=True):
             self.history[name].append(value)
         self.done += 1
         self.seconds += time.monotonic() - began
 
-    def _share(self, batch: Batch, weights: PairWeights | None, scale: Tensor) -> Tensor:
+    def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
+        """Gradients of this rank's share of the loss, scaled by the scaler; the share."""
         image = torch.from_numpy(batch.image).to(self.device)
-        shape = functional.normalize(self.encoder(torch.from_numpy(batch.points).to(self.device)), dim=-1)
-        return blocked_share(image, shape, scale, weights, batch.sizes)
+        found = image.new_zeros(())
+
+        def share(shape: Tensor) -> Tensor:
+            scale, spec = self.log_scale.exp(), self.spec
+            if spec.loss == "hcl":
+                value = hcl_share(image, shape, scale, spec.hcl_beta, spec.hcl_tau_plus, weights, batch.sizes)
+            else:
+                value = blocked_share(image, shape, scale, weights, batch.sizes)
+            found.copy_(value.detach())
+            scaled: Tensor = self.scaler.scale(value)
+            return scaled
+
+        names = [(self.done, self.rank), *((self.done, self.rank, i) for i in range(1, len(batch.micro_batches)))]
+        seeds = [number("dropout", self.job.seed, *name) for name in names]
+        points = torch.from_numpy(batch.points).to(self.device)
+        backward(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
+        return found
 
     def save(self) -> None:
-        """Store a checkpoint (rank 0)."""
+        """Begin to store a checkpoint (rank 0)."""
         if self.rank == 0:
             state = {
                 "fingerprint": self.fingerprint,
                 "step": self.done,
-                "encoder": self.encoder.state_dict(),
                 "log_scale": self.log_scale.detach(),
-                "optimizer": self.optimizer.state_dict(),
                 "history": self.history,
                 "seconds": self.seconds,
+                **{name: part.state_dict() for name, part in self._parts.items()},
             }
-            checkpoint.save(self.job.run, self.done, state, self.spec.keep_checkpoints)
+            self.writer.save(self.done, state)
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of this run; one of other settings or data is discarded."""
@@ -124,22 +170,36 @@ class Run:
             checkpoint.discard(self.job.run)
         state = distributed.from_first(state)
         if state is not None:
-            self.encoder.load_state_dict(state["encoder"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for name, part in self._parts.items():
+                part.load_state_dict(state[name])
             with torch.no_grad():
                 self.log_scale.copy_(state["log_scale"])
             self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
 
     def finish(self) -> None:
-        """Store history.json, then the model file, which says that the run is complete (rank 0)."""
+        """Store history.json, then the model file, which says that the run is complete (rank 0).
+
+        The model is the best one where there is a validation, and the last one otherwise.
+        """
         if self.rank == 0:
+            self.writer.wait()
             url = objects.join(self.job.run, HISTORY)
-            document = {"run": self.job.title, "seconds": self.seconds, "step": list(range(self.done)), **self.history}
+            document = {
+                "run": self.job.title,
+                "seconds": self.seconds,
+                "step": list(range(self.done)),
+                **self.history,
+                "validation": self.validation.curve,
+            }
             objects.write_bytes(url, (json.dumps(document) + "\n").encode())
+            step, log_scale, best = self.done, self.log_scale.detach(), self.validation.best
+            if best:
+                step, log_scale = best["step"], best["log_scale"]
+                self.encoder.load_state_dict(best["encoder"])
             meta = {
                 "fingerprint": self.fingerprint,
-                "step": self.done,
-                "log_scale": float(self.log_scale.detach()),
+                "step": step,
+                "log_scale": float(log_scale),
                 "clip": {**self.job.clip, "embed_dim": self.data.features},
                 "points": self.spec.points,
                 "weights": self.job.weights.value,
@@ -148,7 +208,8 @@ class Run:
                 "provenance": {
                     **self.job.provenance,
                     "data": self.data.digest,
-                    "training_objects": len(self.data.keys),
+                    "training_objects": len(self.data.training),
+                    "validation_objects": len(self.data.validation),
                     "captionless": __version__,
                     "torch": str(torch.__version__),
                     "processes": self.world,
@@ -179,15 +240,24 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
     with shown if run.rank == 0 else contextlib.nullcontext() as progress:
         while run.done < steps:
+            if run.hard_negatives.due(run.done):
+                with beat.storage():
+                    run.hard_negatives.search(run.encoder, run.done)
             run.step()
             beat.step(run.done)
+            if run.validation.due(run.done):
+                with beat.storage():
+                    run.validation.score(run.encoder, run.log_scale, run.done)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
-            stopping = distributed.any_rank(stop())
+            stopping, stored = distributed.any_rank(stop(), run.writer.ended())
+            if stored:
+                beat.saved()
             if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
                 _store(run, run.save, beat)
-                beat.saved()
             if stopping and run.done < steps:
+                _store(run, run.writer.wait, beat)
+                beat.saved()
                 raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
     _store(run, run.finish, beat)
 

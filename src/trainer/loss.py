@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from captionless.errors import SpecError
+from captionless.trainer import distributed
 from captionless.trainer.blocked import ROWS, PairWeights, blocked_share, weight_rows
 from captionless.trainer.pair_weights import PositiveWeight, SimilarityWeights
 
@@ -141,35 +142,53 @@ def hcl_loss(
     `contrastive_loss` takes it, multiplies the importance (HN + HCL) and masks its -inf entries. In blocks of anchors,
     which are computed again for the gradient. SpecError unless 0 <= tau_plus < 1.
     """
+    weights = _Dense(log_weight, len(query)) if isinstance(log_weight, Tensor) else log_weight
+    scale = 1.0 / torch.as_tensor(temperature, dtype=torch.promote_types(query.dtype, torch.float32))
+    return hcl_share(query, key, scale.to(query.device), beta, tau_plus, weights, [len(query)])
+
+
+def hcl_share(
+    query: Tensor,
+    key: Tensor,
+    scale: Tensor,
+    beta: float,
+    tau_plus: float,
+    weights: PairWeights | None,
+    sizes: Sequence[int],
+) -> Tensor:
+    """This rank's share of `hcl_loss`: 0-d, differentiable in `query`, `key` and `scale`; the shares sum to the loss.
+
+    query, key: (n, D), this rank's rows of a global batch. scale: 0-d, 1 / temperature. sizes: rows held by each rank.
+    """
     if not 0 <= tau_plus < 1:
         raise SpecError(f"tau_plus must be in [0, 1), not {tau_plus}")
     dtype = torch.promote_types(query.dtype, torch.float32)
-    inverse = 1.0 / torch.as_tensor(temperature, dtype=dtype, device=query.device)
-    query, key = query.to(dtype), key.to(dtype)
-    weights = _Dense(log_weight, len(query)) if isinstance(log_weight, Tensor) else log_weight
+    query, keys, scale = query.to(dtype), distributed.gather_differentiable(key.to(dtype), sizes), scale.to(dtype)
+    first = distributed.own_rows(sizes).start
     total = query.new_zeros(())
     for start in range(0, len(query), ROWS):
         rows = slice(start, min(start + ROWS, len(query)))
-        block = (query[rows], key, inverse, start, beta, tau_plus, weights)
+        block = (query[rows], keys, scale, rows, first, beta, tau_plus, weights)
         total = total + checkpoint(_hcl_rows, *block, use_reentrant=False)
-    return total / len(query)
+    return total / len(keys)
 
 
 def _hcl_rows(
     query: Tensor,
     key: Tensor,
-    inverse: Tensor,
-    start: int,
+    scale: Tensor,
+    rows: slice,
+    first: int,
     beta: float,
     tau_plus: float,
     weights: PairWeights | None,
 ) -> Tensor:
-    """The sum of `hcl_loss` over the anchors `query`, (n, D), which are the batch's places `start` and on."""
-    rows = slice(start, start + len(query))
-    logits = inverse * (query @ key.t())
+    """The sum of `hcl_loss` over a rank's anchors `rows`, (n, D); `first` is the batch's place of its first."""
+    start = first + rows.start
+    logits = scale * (query @ key.t())
     own = torch.zeros_like(logits, dtype=torch.bool)
     own.diagonal(start)[: len(query)] = True
-    log_weight = torch.zeros_like(logits) if weights is None else weight_rows(weights, rows).log().to(logits)
+    log_weight = torch.zeros_like(logits) if weights is None else weight_rows(weights, rows, first).log().to(logits)
     positive = logits.diagonal(start)[: len(query)]
     masked = own | (log_weight == -torch.inf)
     count = (~masked).sum(1).to(logits.dtype)
@@ -178,7 +197,7 @@ def _hcl_rows(
     importance = (beta * logits + log_weight.masked_fill(masked, 0.0)).masked_fill(hidden, -torch.inf)
     log_count = count.clamp_min(1).log()
     reweighted = (logits + importance).logsumexp(1) - importance.logsumexp(1) + log_count
-    floor = log_count - inverse
+    floor = log_count - scale
     if tau_plus > 0:
         expected = math.log(tau_plus) + log_count + positive
         top = torch.stack([reweighted, expected, floor.expand_as(expected)]).amax(0).detach()

@@ -8,6 +8,8 @@ backward pass added, one exchange each, which makes the result that of one proce
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ class BatchNorm(nn.Module):
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum, self.tracks = eps, momentum, True
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -39,7 +41,7 @@ class BatchNorm(nn.Module):
         if not self.training:
             scale, shift = self.affine()
             return x * scale + shift
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)  # what autocast made of it
         pivot = rows.detach().mean(0)
         squares = (rows.detach() - pivot).square().sum(0)
         mean, rstd, count = self.merge(torch.full_like(pivot, 0), squares, pivot, rows.shape[0])
@@ -55,7 +57,7 @@ class BatchNorm(nn.Module):
     def merge(
         self, total: Tensor, squares: Tensor, pivot: Tensor, rows: int, sign: Tensor | float = 1.0
     ) -> tuple[Tensor, Tensor, int]:
-        """(mean, 1/std, count) of the global batch, each (C,), and the running statistics brought up to date.
+        """(mean, 1/std, count) of the global batch, each (C,); the running statistics are brought up to date.
 
         `total` and `squares` are this rank's sums of (x - pivot) and (x - pivot)^2 over its `rows` rows; a pivot near
         the mean keeps the variance from cancelling. Sums are merged in float64. Where the caller's x is the layer's
@@ -74,11 +76,25 @@ class BatchNorm(nn.Module):
         if count < 2:
             raise ValueError("batch normalisation needs more than one row while training")
         var = (centred / count).clamp_min(0)
-        self.running_mean.lerp_((mean * sign).to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_((centred / (count - 1)).to(self.running_var.dtype), self.momentum)
-        self.num_batches_tracked += 1
+        if self.tracks:
+            self.running_mean.lerp_((mean * sign).to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((centred / (count - 1)).to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked += 1
         dtype = self.weight.dtype
         return mean.to(dtype), torch.rsqrt(var + self.eps).to(dtype), count
+
+
+@contextlib.contextmanager
+def running_statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Within it, no batch enters the running statistics of the model's norms: for a pass that is made twice."""
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    for norm in norms:
+        norm.tracks = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.tracks = True
 
 
 class _Normalise(torch.autograd.Function):

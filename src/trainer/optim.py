@@ -1,4 +1,4 @@
-"""AdamW with decay on matrices only, and a linear warm-up followed by a cosine.
+"""AdamW and Adam with decay on matrices only, and a linear warm-up followed by a cosine.
 
 The update is torch's, to the bit; the class is our own because the first optimiser that a process makes from
 `torch.optim` imports the whole of torch's compiler, seconds during which a short run could have ended.
@@ -16,8 +16,8 @@ from torch import nn
 from captionless.spec import OptimSpec
 
 
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101).
+class Adam:
+    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101), or with that of the gradient.
 
     Parameters of two or more dimensions, the weights of linear layers, decay; norms, biases and scalars do not. All of
     them need a gradient when `step` is called.
@@ -25,6 +25,7 @@ class AdamW:
 
     def __init__(self, parameters: Iterable[nn.Parameter], spec: OptimSpec) -> None:
         self.parameters, self.spec = [p for p in parameters if p.requires_grad], spec
+        self.param_groups = [{"params": self.parameters}]  # what torch's GradScaler asks an optimiser for
         self.steps = 0
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
@@ -44,8 +45,10 @@ class AdamW:
         for p, first, second in zip(self.parameters, self.first, self.second, strict=True):
             grad = p.grad
             assert grad is not None
-            if p.ndim >= 2:
+            if p.ndim >= 2 and spec.name == "adamw":
                 p.mul_(1 - rate * spec.weight_decay)
+            elif p.ndim >= 2:
+                grad = grad.add(p, alpha=spec.weight_decay)
             first.lerp_(grad, 1 - spec.beta1)
             second.mul_(spec.beta2).addcmul_(grad, grad, value=1 - spec.beta2)
             p.addcdiv_(first, second.sqrt().div_(correction).add_(spec.eps), value=-size)

@@ -1,10 +1,12 @@
+from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
 import torch
 
-from captionless.errors import DataError
+from captionless.errors import CaptionlessError, DataError, SpecError
 from captionless.trainer import checkpoint, encoders
 from captionless.trainer.infer import encode_points
 
@@ -67,11 +69,19 @@ def test_what_is_not_a_model_file_is_told(tmp_path: Path) -> None:
 
 def test_checkpoints_keep_the_newest_and_pass_over_damage(tmp_path: Path) -> None:
     run = str(tmp_path)
+    writer, weights = checkpoint.Writer(run, keep=2), torch.zeros(3)
     for step in (2, 4, 6):
-        checkpoint.save(run, step, {"fingerprint": "f", "step": step, "w": torch.full((3,), float(step))}, keep=2)
+        weights.fill_(step)
+        writer.save(step, {"fingerprint": "f", "step": step, "w": weights})
+        weights.fill_(-1)  # training goes on
+    writer.wait()
+    assert not writer.ended()
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert [n[:13] for n in names] == ["step-00000004", "step-00000006"]
-    assert checkpoint.newest(run, "f")["step"] == 6
+    newest = checkpoint.newest(run, "f")
+    assert newest is not None
+    assert newest["step"] == 6
+    assert newest["w"].tolist() == [6.0] * 3
     assert checkpoint.newest(run, "other") is None
     damaged = tmp_path / "checkpoints" / names[-1]
     data = bytearray(damaged.read_bytes())
@@ -80,3 +90,28 @@ def test_checkpoints_keep_the_newest_and_pass_over_damage(tmp_path: Path) -> Non
     assert checkpoint.newest(run, "f")["step"] == 4
     checkpoint.discard(run)
     assert checkpoint.newest(run, "f") is None
+
+
+def test_a_checkpoint_that_cannot_be_stored_is_told_by_the_next_call(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("in the way")
+
+    def ask(writer: checkpoint.Writer) -> None:
+        while not writer.ended():
+            sleep(0.01)
+
+    calls: list[Callable[[checkpoint.Writer], None]] = [lambda w: w.wait(), lambda w: w.save(4, {}), ask]
+    for call in calls:
+        writer = checkpoint.Writer(str(tmp_path), keep=2)
+        writer.save(2, {})
+        with pytest.raises(CaptionlessError, match="checkpoints"):
+            call(writer)
+
+
+def test_an_encoder_takes_over_the_weights_of_a_model_file(tmp_path: Path) -> None:
+    model = saved(str(tmp_path / "model.pt"))
+    torch.manual_seed(1)
+    other = encoders.build("pointnext-s", **OPTIONS)
+    checkpoint.load_into(other, str(tmp_path))
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    with pytest.raises(SpecError, match=r"train\.init: the encoder of .* is not that of train\.encoder"):
+        checkpoint.load_into(encoders.build("pointnext-s", **{**OPTIONS, "width": 8}), str(tmp_path))

@@ -3,12 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from captionless.errors import DataError, SpecError
 from captionless.spec import Weights
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity import SimilarityStore, open_similarity
-from captionless.trainer.data import Batch, TrainingData
+from captionless.trainer.data import Batch, TrainingData, kept_out
 from captionless.trainer.job import Job
 from captionless.trainer.pair_weights import SimilarityWeights
 from captionless.trainer.weights import WeightSource
@@ -47,7 +48,65 @@ def test_a_batch_is_a_pure_function_and_does_not_depend_on_the_ranks(root: Path)
         np.testing.assert_array_equal(np.concatenate([p.points for p in parts]), whole.points)
         assert all(p.keys == whole.keys and p.categories == whole.categories for p in parts)
         assert [len(p.image) for p in parts] == parts[0].sizes
-        assert [p.first for p in parts] == [sum(parts[0].sizes[:r]) for r in range(world)]
+
+
+def test_micro_batches_come_before_ranks(root: Path) -> None:
+    """What shares the statistics of a micro-batch does not depend on the number of ranks."""
+    whole = open_data(root, accumulate=3).batch(4)
+    assert whole.keys == open_data(root).batch(4).keys
+    assert whole.micro_batches == [3, 3, 2]
+    edges = np.cumsum([0, *whole.micro_batches])
+    parts = [open_data(root, accumulate=3).batch(4, rank, 2) for rank in range(2)]
+    assert [p.micro_batches for p in parts] == [[2, 2, 1], [1, 1, 1]]
+    assert [p.sizes for p in parts] == [[5, 3]] * 2
+    for at in range(3):
+        rows = [p.points[sum(p.micro_batches[:at]) :][: p.micro_batches[at]] for p in parts]
+        np.testing.assert_array_equal(np.concatenate(rows), whole.points[edges[at] : edges[at + 1]])
+    for rank, part in enumerate(parts):
+        assert part.keys == parts[0].keys
+        own = part.keys[sum(part.sizes[:rank]) :][: part.sizes[rank]]
+        for key, image in zip(own, part.image, strict=True):
+            np.testing.assert_array_equal(image, whole.image[whole.keys.index(key)])
+
+
+def test_a_share_of_every_category_is_kept_out_of_training(root: Path) -> None:
+    data = open_data(root, validation={"share": 0.3})
+    assert sorted([*data.training, *data.validation]) == list(range(26))
+    held = [data.categories[i] for i in data.validation]
+    assert {c: held.count(c) for c in set(data.categories)} == {"c0": 3, "c1": 3, "c2": 2}  # of 9, 9, 8
+    np.testing.assert_array_equal(open_data(root, seed=7, validation={"share": 0.3}).validation, data.validation)
+    drawn = {int(i) for step in range(20) for i in data.indices(step)[1]}
+    assert drawn == set(data.training.tolist())
+    everything = kept_out(["a", "b", "c"], ["x", "x", "y"], 0.5)
+    assert everything.sum() == 1
+    assert not everything[2]  # the only one of its category
+
+
+def test_hard_negative_batches_are_groups_of_a_seed_and_its_neighbours(root: Path) -> None:
+    spec = {"kind": "neighbours", "group": 4, "candidates": 5}
+    data, plain = open_data(root, batches=spec), open_data(root)
+    np.testing.assert_array_equal(data.indices(2)[1], plain.indices(2)[1])  # before the first search
+    rng = np.random.default_rng(0)
+    others = [np.delete(np.arange(26), i) for i in range(26)]
+    data.nearest = np.stack([rng.permutation(o)[:5] for o in others]).astype(np.int32)
+    drawn = set()
+    for step in range(9):
+        epoch, batch = data.indices(step)
+        assert (epoch, len(batch)) == (step // 3, 8)
+        for seed, *group in batch.reshape(2, 4).tolist():
+            assert len(set(group)) == 3
+            assert set(group) <= set(data.nearest[seed].tolist())
+            drawn.add((seed, tuple(group)))
+        np.testing.assert_array_equal(batch[[0, 4]], plain.indices(step)[1][:2])
+        assert data.batch(step).keys == [data.keys[i] for i in batch]
+    assert len(drawn) > 12  # other neighbours in another epoch
+    again = open_data(root, batches=spec)
+    again.nearest = data.nearest
+    np.testing.assert_array_equal(again.indices(7)[1], data.indices(7)[1])
+    with pytest.raises(SpecError, match=r"train\.batches\.candidates: 31, but there are 26"):
+        open_data(root, batches={"kind": "neighbours"})
+    with pytest.raises(ValidationError, match="one and 4 of 3 candidates"):
+        open_data(root, batches={"kind": "neighbours", "group": 5, "candidates": 3})
 
 
 def test_images_are_stored_views_of_their_objects(root: Path) -> None:

@@ -7,15 +7,18 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional
 
-from captionless.trainer import distributed, encoders
+from captionless.trainer import batches, distributed, encoders
 from captionless.trainer.blocked import blocked_share
+from captionless.trainer.loss import hcl_share
 from captionless.trainer.pair_weights import SimilarityWeights
+from captionless.trainer.step import backward
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
 IDS = ["a", *"abcdefgh"]
@@ -48,6 +51,25 @@ def share_at(scale: float, own: slice, sizes: list[int]) -> dict[str, torch.Tens
     return {"loss": total, "image": image.grad, "shape": shape.grad, "scale": distributed.all_reduce_sum(inverse.grad)}
 
 
+def accumulated() -> list[torch.Tensor]:
+    """The gradients and running statistics of a step of HCL in two micro-batches, whatever the number of ranks."""
+    images, _, _, points = problem()
+    cuts = batches.cut(N, 2, distributed.world_size())
+    sizes = [sum(map(len, of_rank)) for of_rank in cuts]
+    own, model = torch.from_numpy(np.concatenate(cuts[distributed.rank()])), encoder()
+    scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
+
+    def loss(shape: torch.Tensor) -> torch.Tensor:
+        return hcl_share(images[own], shape, scale, 0.7, 0.05, None, sizes)
+
+    pieces = [len(places) for places in cuts[distributed.rank()]]
+    backward(model, points[own], pieces, loss, [0] * len(pieces))
+    parameters = [*model.parameters(), torch.nn.Parameter(scale.detach())]
+    parameters[-1].grad = scale.grad
+    distributed.all_reduce_gradients(parameters)
+    return [*(p.grad for p in parameters if p.grad is not None), *model.buffers()]
+
+
 def compute() -> dict[str, Any]:
     """What this rank holds of the losses and gradients; on one process the whole."""
     images, _, sim, points = problem()
@@ -67,7 +89,9 @@ def compute() -> dict[str, Any]:
         "encoder loss": distributed.all_reduce_sum(whole.detach()),
         "gradients": [p.grad for p in parameters],
         "buffers": list(model.buffers()),
-        "any": (distributed.any_rank(distributed.rank() == 1), distributed.any_rank(False)),
+        "accumulated": accumulated(),
+        "blocks": distributed.by_blocks(lambda at: at[:, None] ** 2, 7, 2)[:, 0].tolist(),
+        "any": distributed.any_rank(distributed.rank() == 1, False),
     }
 
 
@@ -109,8 +133,10 @@ def test_ranks_together_compute_what_one_process_computes(world: int, ranks: dic
                 close(r["shares"][at][name], whole[name])
     for r in ranks[world]:
         close(r["encoder loss"], expected["encoder loss"])
-        for got, one in zip(r["gradients"] + r["buffers"], expected["gradients"] + expected["buffers"], strict=True):
-            close(got.double(), one.double())
+        for name in ("gradients", "buffers", "accumulated"):
+            for got, one in zip(r[name], expected[name], strict=True):
+                close(got.double(), one.double())
+        assert r["blocks"] == [0, 1, 4, 9, 16, 25, 36]
         assert r["any"] == (True, False)
 
 

@@ -50,6 +50,47 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(root: Path, weigh
         assert its_history == history
 
 
+EVERYTHING = {
+    "loss": "hcl",
+    "optim": {"name": "adam", "lr": 5e-3, "clip_grad": 1.0},
+    "batches": {"kind": "neighbours", "group": 4, "candidates": 6, "every": 1},
+    "accumulate": 2,
+    "validation": {"share": 0.25, "every": 2},
+}
+
+
+def test_what_is_found_on_the_way_is_kept_over_a_stop(root: Path) -> None:
+    """Neighbours, micro-batches, the best weights so far: stopped between two searches and two validations."""
+    loop.train(synthetic.job(root, "everything", "avg", **EVERYTHING))
+    state, history = outcome(root, "everything")
+    assert history["validation"]["step"] == [2, 4, 6]
+    for stops in ([1], [3], [1, 2, 2]):
+        job = synthetic.job(root, f"everything-{stops}", "avg", **EVERYTHING)
+        for steps in stops:
+            with pytest.raises(Interrupted):
+                loop.train(job, after(steps))
+        loop.train(job)
+        again, its_history = outcome(root, f"everything-{stops}")
+        assert all(torch.equal(state[key], again[key]) for key in state)
+        assert its_history == history
+
+
+def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
+    loop.train(synthetic.job(root, "first", steps=2))
+    model, _ = checkpoint.load_model(str(root / "first"))
+    job = synthetic.job(root, "second", init=str(root / "first"))
+    run = loop.Run(job)
+    assert all(torch.equal(a, b) for a, b in zip(run.encoder.parameters(), model.parameters(), strict=True))
+    before = job.fingerprint("data")
+    loop.train(synthetic.job(root, "first", steps=3))  # another model under the same URL
+    assert job.fingerprint("data") != before
+
+
+def test_a_batch_that_is_too_small_for_its_micro_batches_is_told(root: Path) -> None:
+    with pytest.raises(SpecError, match=r"batch of 8 cannot be cut over 1 processes in 9 micro-batches"):
+        loop.Run(synthetic.job(root, "x", accumulate=9))
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(root: Path) -> None:
     job = synthetic.job(root, "killed")
 

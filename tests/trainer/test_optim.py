@@ -4,17 +4,19 @@ import pytest
 import torch
 
 from captionless.spec import OptimSpec
-from captionless.trainer.optim import AdamW, learning_rate
+from captionless.trainer.optim import Adam, learning_rate
 
 
-def test_the_update_is_torchs_with_decay_on_matrices_only() -> None:
-    spec = OptimSpec(weight_decay=0.3, beta1=0.8, beta2=0.9, eps=1e-6)
+@pytest.mark.parametrize("name", ["adamw", "adam"])
+def test_the_update_is_torchs_with_decay_on_matrices_only(name: str) -> None:
+    spec = OptimSpec(name=name, weight_decay=0.3, beta1=0.8, beta2=0.9, eps=1e-6)
     torch.manual_seed(0)
     start = [torch.randn(4, 3), torch.randn(5), torch.tensor(1.5)]
     ours, theirs = ([torch.nn.Parameter(x.clone()) for x in start] for _ in range(2))
     groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
-    expected = torch.optim.AdamW(groups, betas=(0.8, 0.9), eps=1e-6, foreach=False)
-    optimizer = AdamW(ours, spec)
+    peer = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    expected = peer(groups, betas=(0.8, 0.9), eps=1e-6, foreach=False)
+    optimizer = Adam(ours, spec)
     for step in range(6):
         rate = 0.1 / (step + 1)
         for p, q in zip(ours, theirs, strict=True):
@@ -26,7 +28,7 @@ def test_the_update_is_torchs_with_decay_on_matrices_only() -> None:
         optimizer.step(rate)
         if step == 2:  # go on in a new one
             state = optimizer.state_dict()
-            optimizer = AdamW(ours, spec)
+            optimizer = Adam(ours, spec)
             optimizer.load_state_dict(state)
         for p, q in zip(ours, theirs, strict=True):
             torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)

@@ -1,0 +1,72 @@
+"""How well an encoder finds the objects that are kept out of training: what chooses a run's result.
+
+The score is retrieval among these objects: each is asked for by its image and by its shape, and 1 / rank of the right
+answer is averaged over both. Unlike the loss it depends neither on the temperature nor on the weights, so
+that runs of different losses choose alike; unlike the accuracy it has few ties.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captionless.trainer.data import TrainingData
+from captionless.trainer.encoders.encoder import Encoder
+from captionless.trainer.infer import encode_all
+
+_BLOCK = 1024
+
+
+class Validation:
+    """The scores of a run so far, and its best weights.
+
+    best: `step`, `score`, `encoder` (a state dict) and `log_scale` of the best so far; empty before the first.
+    curve: `step` and `mean_reciprocal_rank` of every validation.
+    """
+
+    def __init__(self, data: TrainingData) -> None:
+        self._data, self._spec, self._steps = data, data.spec.validation, data.spec.steps
+        self.best: dict[str, Any] = {}
+        self.curve: dict[str, list[float]] = {"step": [], "mean_reciprocal_rank": []}
+
+    def due(self, done: int) -> bool:
+        """Whether the weights after so many steps are to be scored."""
+        return self._spec.share > 0 and (done % self._spec.every == 0 or done == self._steps)
+
+    def score(self, encoder: Encoder, log_scale: Tensor, done: int) -> None:
+        """Score the weights after so many steps, and keep them when they are the best; every rank does."""
+        objects = self._data.validation
+        image = self._data.image(objects, np.zeros(len(objects), dtype=np.int64))
+        score = mean_reciprocal_rank(image, encode_all(encoder, self._data, objects))
+        self.curve["step"].append(done)
+        self.curve["mean_reciprocal_rank"].append(score)
+        if not self.best or score > self.best["score"]:
+            weights = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
+            self.best = {"step": done, "score": score, "encoder": weights, "log_scale": log_scale.detach().clone()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curve and the best, for a checkpoint."""
+        return {"best": self.best, "curve": self.curve}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.best, self.curve = state["best"], state["curve"]
+
+
+def mean_reciprocal_rank(image: NDArray[np.float32], shape: NDArray[np.float32]) -> float:
+    """The mean of 1 / rank of row i of one among the rows of the other by their products, over both directions.
+
+    image, shape: (n, D), L2-normalised, row i of both is object i. Of equal products the right one is the last.
+    """
+    own = np.einsum("id,id->i", image, shape)
+    ranks = []
+    for one, other in ((image, shape), (shape, image)):
+        for start in range(0, len(one), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            products = one[rows] @ other.T
+            np.fill_diagonal(products[:, start:], own[rows])
+            ranks.append((products >= own[rows, None]).sum(1))
+    return float((1 / np.concatenate(ranks)).mean())
