@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.measure import Section, write_page
-from benchmarks.training import loss, step
+from benchmarks.training import killed, loss, step
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     sections: dict[str, Section] = {
         "step": ("Training step", lambda: step.step_table(arguments.rounds)),
         "loss": ("Loss", lambda: loss.loss_table(arguments.rounds)),
+        "killed": ("Killed at a random moment", lambda: killed.killed_table(2 * arguments.rounds)),
     }
     write_page(Path(__file__).with_name("README.md"), "python -m benchmarks.training", sections, arguments.only or [])
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from captionless.trainer import checkpoint, loop, supervise
 from captionless.trainer.job import Job
 from tests.trainer import synthetic
 from tests.trainer.gang import alive
+from tests.trainer.processes import ranks, start
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +34,6 @@ def long(root: Path, run: str) -> Job:
     return synthetic.job(root, run, steps=100, checkpoint_every=5, encoder=encoder)
 
 
-def start(job: Job, nproc: int, log: Path) -> subprocess.Popen[bytes]:
-    """`supervise.run` in a process of its own, which exits as a command of the project does."""
-    code = """
-import sys
-from pathlib import Path
-from captionless.errors import CaptionlessError
-from captionless.trainer import supervise
-from captionless.trainer.job import Job
-try:
-    supervise.run(Job.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
-except CaptionlessError as error:
-    print(error)
-    sys.exit(error.exit_code)
-"""
-    command = [sys.executable, "-c", code, job.model_dump_json(), str(nproc), str(log)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
 def checkpoints(job: Job) -> set[str]:
     return {path.name for path in Path(job.run).glob("checkpoints/step-*")}
 
@@ -62,21 +43,6 @@ def wait_for_new_checkpoint(job: Job, before: set[str]) -> None:
     while checkpoints(job) <= before:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def ranks(job: Job) -> list[int]:
-    """Process ids of the job's workers, found by their command line."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"captionless.trainer.worker" in words and b"torch.distributed.run" not in words:
-                    document = Path(words[words.index(b"--job") + 1].decode()).read_text()
-                    found += [int(entry.name)] * (Job.model_validate_json(document).run == job.run)
-            except (OSError, ValueError):
-                continue
-    return found
 
 
 def after(steps: int) -> Callable[[], bool]:

@@ -1,0 +1,42 @@
+"""A training in processes of its own, to be killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from captionless.trainer.job import Job
+
+
+def start(job: Job, nproc: int, log: Path) -> subprocess.Popen[bytes]:
+    """`supervise.run` in a process of its own, which exits as a command of the project does."""
+    code = """
+import sys
+from pathlib import Path
+from captionless.errors import CaptionlessError
+from captionless.trainer import supervise
+from captionless.trainer.job import Job
+try:
+    supervise.run(Job.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+except CaptionlessError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+    command = [sys.executable, "-c", code, job.model_dump_json(), str(nproc), str(log)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def ranks(job: Job) -> list[int]:
+    """Process ids of the job's workers, found by their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"captionless.trainer.worker" in words and b"torch.distributed.run" not in words:
+                    document = Path(words[words.index(b"--job") + 1].decode()).read_text()
+                    found += [int(entry.name)] * (Job.model_validate_json(document).run == job.run)
+            except (OSError, ValueError):
+                continue
+    return found
