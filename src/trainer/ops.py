@@ -1,4 +1,4 @@
-"""Point-set operators: farthest point sampling and ball query.
+"""Point-set operators: farthest point sampling, ball query and nearest neighbours.
 
 Each operator exists twice with the same results to the index: compiled kernels (numba, the GIL released) that serve
 CPU tensors, and plain torch that serves every other device and is the kernels' reference in the tests. Both form
@@ -19,16 +19,26 @@ from torch import Tensor
 
 from captionless.lifeline import threads
 
-_BALL_QUERY_BLOCK = 1 << 24  # distances held at once by the torch path
+_BLOCK = 1 << 24  # distances held at once by the torch paths
 
 
 def _coordinates(name: str, xyz: Tensor) -> Tensor:
-    """`xyz` as contiguous float32 or float64 (B, N, 3), outside autograd; both operators are piecewise constant."""
+    """`xyz` as contiguous float32 or float64 (B, N, 3), outside autograd; all operators are piecewise constant."""
     if xyz.ndim != 3 or xyz.shape[-1] != 3 or not xyz.is_floating_point():
         raise ValueError(f"{name} must be floating point of shape (B, N, 3), not {xyz.dtype} {tuple(xyz.shape)}")
     if xyz.dtype not in (torch.float32, torch.float64):
         xyz = xyz.float()
     return xyz.detach().contiguous()
+
+
+def _with_centers(xyz: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """The coordinates of points and centres of the same clouds."""
+    xyz, centers = _coordinates("xyz", xyz), _coordinates("centers", centers)
+    if xyz.dtype != centers.dtype or xyz.shape[0] != centers.shape[0]:
+        raise ValueError(
+            f"xyz {xyz.dtype} {tuple(xyz.shape)} and centers {centers.dtype} {tuple(centers.shape)} differ"
+        )
+    return xyz, centers
 
 
 def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
@@ -77,11 +87,7 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
     with their first hit; a centre with none (it is then no point of its set) gets index 0 throughout, as the CUDA
     operator of PointNet++ does.
     """
-    xyz, centers = _coordinates("xyz", xyz), _coordinates("centers", centers)
-    if xyz.dtype != centers.dtype or xyz.shape[0] != centers.shape[0]:
-        raise ValueError(
-            f"xyz {xyz.dtype} {tuple(xyz.shape)} and centers {centers.dtype} {tuple(centers.shape)} differ"
-        )
+    xyz, centers = _with_centers(xyz, centers)
     if nsample < 1 or not radius > 0:
         raise ValueError(f"nsample and radius must be positive, not {nsample} and {radius}")
     if xyz.device.type != "cpu":
@@ -110,13 +116,45 @@ def ball_query_torch(xyz: Tensor, centers: Tensor, radius: float, nsample: int) 
     limit = float(_squared(radius, xyz.dtype))
     index = torch.arange(n, device=xyz.device)
     out = []
-    for block in torch.split(centers, max(1, _BALL_QUERY_BLOCK // (xyz.shape[0] * n)), dim=1):
+    for block in torch.split(centers, max(1, _BLOCK // (xyz.shape[0] * n)), dim=1):
         dx, dy, dz = (block[:, :, None, i] - xyz[:, None, :, i] for i in range(3))
         hit = (dx * dx + dy * dy) + dz * dz < limit
         first = torch.where(hit, index, n).topk(kept, dim=-1, largest=False, sorted=True).values
         first = torch.where(first == n, first[..., :1], first)
         first = torch.where(first == n, 0, first)
         out.append(torch.cat([first, first[..., :1].expand(*first.shape[:-1], nsample - kept)], dim=-1))
+    return torch.cat(out, dim=1)
+
+
+def k_nearest(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
+    """The `k` points nearest to each centre, the nearest first; equal distances go to the lowest index.
+
+    xyz: (B, N, 3), centers: (B, M, 3), same dtype; returns (B, M, k) int64. ValueError unless 1 <= k <= N.
+    """
+    xyz, centers = _with_centers(xyz, centers)
+    if not 1 <= k <= xyz.shape[1]:
+        raise ValueError(f"cannot find the nearest {k} of {xyz.shape[1]} points")
+    if xyz.device.type != "cpu":
+        return k_nearest_torch(xyz, centers, k)
+    out = torch.empty(*centers.shape[:2], k, dtype=torch.int64)
+    _on_all_cores(lambda c: _k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz))
+    return out
+
+
+def k_nearest_torch(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
+    """`k_nearest` in plain torch, on any device, in blocks of centres so that memory stays bounded."""
+    n = xyz.shape[1]
+    index = torch.arange(n, device=xyz.device)
+    out = []
+    for block in torch.split(centers, max(1, _BLOCK // (xyz.shape[0] * n)), dim=1):
+        dx, dy, dz = (block[:, :, None, i] - xyz[:, None, :, i] for i in range(3))
+        squares = (dx * dx + dy * dy) + dz * dz
+        if squares.dtype == torch.float32:
+            # Floats >= 0 order as their bits do; topk leaves open which of several equals it takes, so none are equal.
+            order = (squares.view(torch.int32).long() << 32 | index).topk(k, dim=-1, largest=False).indices
+        else:
+            order = squares.sort(dim=-1, stable=True).indices[..., :k]
+        out.append(order)
     return torch.cat(out, dim=1)
 
 
@@ -194,3 +232,44 @@ def _ball_query(
             first = out[b, i, 0] if found > 0 else 0
             for k in range(found, nsample):
                 out[b, i, k] = first
+
+
+@numba.njit(cache=True, nogil=True)
+def _k_nearest(xyz: NDArray[np.floating], centers: NDArray[np.floating], out: NDArray[np.int64]) -> None:
+    """Each point is sorted into the nearest so far; of n points in no order, about k log(n / k) get in."""
+    batch, n, _ = xyz.shape
+    _, m, k = out.shape
+    x, y, z = np.empty(n, xyz.dtype), np.empty(n, xyz.dtype), np.empty(n, xyz.dtype)
+    squares, near = np.empty(n, xyz.dtype), np.empty(k, xyz.dtype)
+    for b in range(batch):
+        for j in range(n):
+            x[j], y[j], z[j] = xyz[b, j, 0], xyz[b, j, 1], xyz[b, j, 2]
+        for i in range(m):
+            _squares(x, y, z, centers[b, i, 0], centers[b, i, 1], centers[b, i, 2], squares)
+            near[:] = np.inf
+            for j in range(n):
+                d = squares[j]
+                if j >= k and d >= near[k - 1]:
+                    continue
+                place = min(j, k - 1)
+                while place > 0 and near[place - 1] > d:
+                    near[place] = near[place - 1]
+                    out[b, i, place] = out[b, i, place - 1]
+                    place -= 1
+                near[place] = d
+                out[b, i, place] = j
+
+
+@numba.njit(cache=True, nogil=True)
+def _squares(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    z: NDArray[np.floating],
+    px: np.floating,
+    py: np.floating,
+    pz: np.floating,
+    squares: NDArray[np.floating],
+) -> None:
+    for j in range(len(x)):
+        dx, dy, dz = px - x[j], py - y[j], pz - z[j]
+        squares[j] = (dx * dx + dy * dy) + dz * dz

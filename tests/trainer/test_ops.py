@@ -23,6 +23,10 @@ def naive_ball(xyz: np.ndarray, center: np.ndarray, radius: float, nsample: int)
     return hits + [first] * (nsample - len(hits))
 
 
+def naive_nearest(xyz: np.ndarray, center: np.ndarray, k: int) -> list[int]:
+    return sorted(range(len(xyz)), key=lambda j: (((xyz[j] - center) ** 2).sum(), j))[:k]
+
+
 def test_farthest_point_sample_is_the_definition() -> None:
     xyz = cloud(3, 60, torch.float64)
     got = ops.farthest_point_sample(xyz, 17)
@@ -39,6 +43,17 @@ def test_ball_query_is_the_definition() -> None:
     assert got[0, -1].tolist() == [0] * 7
 
 
+@pytest.mark.parametrize("k", [1, 7, 80])
+def test_k_nearest_is_the_definition(k: int) -> None:
+    xyz = cloud(2, 80, torch.float64)
+    xyz[:, 40:60] = xyz[:, :20]  # ties
+    centers = torch.cat([xyz[:, :9], torch.full((2, 1, 3), 9.0, dtype=torch.float64)], dim=1)
+    got = ops.k_nearest(xyz, centers, k)
+    expected = [[naive_nearest(x.numpy(), c.numpy(), k) for c in cs] for x, cs in zip(xyz, centers, strict=True)]
+    assert got.dtype == torch.int64
+    assert got.tolist() == expected
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None:
     grid = torch.stack(torch.meshgrid(*[torch.arange(6, dtype=dtype) / 4] * 3, indexing="ij"), -1).reshape(1, -1, 3)
@@ -50,6 +65,8 @@ def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None
         for radius, nsample in ((0.25, 8), (0.5, 32), (2.0, 400)):  # 0.25 and 0.5 lie on the grid's distances
             got = ops.ball_query(xyz, centers, radius, nsample)
             assert torch.equal(got, ops.ball_query_torch(xyz, centers, radius, nsample))
+        for k in (1, m, xyz.shape[1]):
+            assert torch.equal(ops.k_nearest(xyz, centers, k), ops.k_nearest_torch(xyz, centers, k))
 
 
 def test_a_sample_in_farthest_order_is_a_prefix() -> None:
@@ -75,3 +92,7 @@ def test_impossible_requests_are_refused() -> None:
         ops.ball_query(xyz, xyz, 0.0, 2)
     with pytest.raises(ValueError, match="differ"):
         ops.ball_query(xyz, xyz.double(), 0.1, 2)
+    with pytest.raises(ValueError, match="nearest 6 of 5"):
+        ops.k_nearest(xyz, xyz, 6)
+    with pytest.raises(ValueError, match="differ"):
+        ops.k_nearest(xyz, xyz.double(), 2)
