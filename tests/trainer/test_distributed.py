@@ -33,10 +33,27 @@ def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     return image, shape, (sim + sim.t()) / 2, points
 
 
-def encoder() -> encoders.Encoder:
+ENCODERS: dict[str, dict[str, Any]] = {
+    "pointnext-s": {"width": 4, "nsample": 6, "radius": 0.6, "dropout": 0.0, "head": (16, 8)},
+    "pointbert": {"width": 8, "depth": 2, "heads": 2, "groups": 8, "nsample": 6, "drop_path": 0.0},
+    "sparseconv": {"width": 2, "depth": 11, "voxel": 0.5, "dropout": 0.0},
+}
+
+
+def encoded(name: str, own: slice, sizes: list[int]) -> dict[str, Any]:
+    """A rank's loss of what an encoder makes of its clouds, all parameters' gradients, and the running statistics."""
+    images, _, sim, points = problem()
     torch.manual_seed(1)
-    options = {"width": 4, "nsample": 6, "radius": 0.6, "embed_dim": D, "dropout": 0.0, "head": (16, 8)}
-    return encoders.build("pointnext-s", **options).double()
+    model = encoders.build(name, embed_dim=D, **ENCODERS[name]).double()
+    log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+    embedded = functional.normalize(model(points[own]), dim=-1)
+    weights = SimilarityWeights([sim[own].clone()], IDS, sizes=sizes)
+    whole = blocked_share(images[own], embedded, log_scale.exp(), weights, sizes)
+    whole.backward()
+    parameters = [*model.parameters(), log_scale]
+    distributed.all_reduce_gradients(parameters)
+    loss = distributed.all_reduce_sum(whole.detach())
+    return {"loss": loss, "gradients": [p.grad for p in parameters], "buffers": list(model.buffers())}
 
 
 def share_at(scale: float, own: slice, sizes: list[int]) -> dict[str, torch.Tensor]:
@@ -56,7 +73,7 @@ def accumulated() -> list[torch.Tensor]:
     images, _, _, points = problem()
     cuts = batches.cut(N, 2, distributed.world_size())
     sizes = [sum(map(len, of_rank)) for of_rank in cuts]
-    own, model = torch.from_numpy(np.concatenate(cuts[distributed.rank()])), encoder()
+    own, model = torch.from_numpy(np.concatenate(cuts[distributed.rank()])), encoder("pointnext-s")
     scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
 
     def loss(shape: torch.Tensor) -> torch.Tensor:
@@ -72,23 +89,12 @@ def accumulated() -> list[torch.Tensor]:
 
 def compute() -> dict[str, Any]:
     """What this rank holds of the losses and gradients; on one process the whole."""
-    images, _, sim, points = problem()
     sizes = distributed.shares(N, distributed.world_size())
     first = sum(sizes[: distributed.rank()])
     own = slice(first, first + sizes[distributed.rank()])
-    model = encoder()
-    log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
-    embedded = functional.normalize(model(points[own]), dim=-1)
-    weights = SimilarityWeights([sim[own].clone()], IDS, sizes=sizes)
-    whole = blocked_share(images[own], embedded, log_scale.exp(), weights, sizes)
-    whole.backward()
-    parameters = [*model.parameters(), log_scale]
-    distributed.all_reduce_gradients(parameters)
     return {
         "shares": [share_at(scale, own, sizes) for scale in SCALES],
-        "encoder loss": distributed.all_reduce_sum(whole.detach()),
-        "gradients": [p.grad for p in parameters],
-        "buffers": list(model.buffers()),
+        "encoders": {name: encoded(name, own, sizes) for name in ENCODERS},
         "accumulated": accumulated(),
         "blocks": distributed.by_blocks(lambda at: at[:, None] ** 2, 7, 2)[:, 0].tolist(),
         "any": distributed.any_rank(distributed.rank() == 1, False),
@@ -132,10 +138,13 @@ def test_ranks_together_compute_what_one_process_computes(world: int, ranks: dic
             for name in ("loss", "scale"):
                 close(r["shares"][at][name], whole[name])
     for r in ranks[world]:
-        close(r["encoder loss"], expected["encoder loss"])
-        for name in ("gradients", "buffers", "accumulated"):
-            for got, one in zip(r[name], expected[name], strict=True):
-                close(got.double(), one.double())
+        for name, one in expected["encoders"].items():
+            own = r["encoders"][name]
+            close(own["loss"], one["loss"])
+            for got, of_one in zip(own["gradients"] + own["buffers"], one["gradients"] + one["buffers"], strict=True):
+                close(got.double(), of_one.double())
+        for got, of_one in zip(r["accumulated"], expected["accumulated"], strict=True):
+            close(got.double(), of_one.double())
         assert r["blocks"] == [0, 1, 4, 9, 16, 25, 36]
         assert r["any"] == (True, False)
 

@@ -7,24 +7,30 @@ from typing import Any
 
 from captionless.errors import SpecError, did_you_mean
 from captionless.trainer.encoders.encoder import Encoder
+from captionless.trainer.encoders.pointbert import PointBert
 from captionless.trainer.encoders.pointnext import PointNext
+from captionless.trainer.encoders.sparseconv import SparseConv
 
-_ENCODERS: dict[str, Callable[..., Encoder]] = {"pointnext-s": PointNext}
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "pointnext-s": PointNext,
+    "pointbert": PointBert,
+    "sparseconv": SparseConv,
+}
 
 
 def names() -> list[str]:
     """The names that `build` knows."""
-    return sorted(_ENCODERS)
+    return sorted(ENCODERS)
 
 
 def build(name: str, **options: Any) -> Encoder:
     """The encoder called `name`, freshly initialised from torch's global generator.
 
-    `options` are those of the encoder's class (`PointNext` for "pointnext-s"). SpecError on an unknown name or option.
+    `options` are those of the encoder's class. SpecError on an unknown name or option.
     """
-    if name not in _ENCODERS:
-        raise SpecError(f'unknown encoder "{name}"{did_you_mean(name, _ENCODERS)}; known: {", ".join(names())}')
+    if name not in ENCODERS:
+        raise SpecError(f'unknown encoder "{name}"{did_you_mean(name, ENCODERS)}; known: {", ".join(names())}')
     try:
-        return _ENCODERS[name](**options)
+        return ENCODERS[name](**options)
     except (TypeError, ValueError) as error:
         raise SpecError(f"encoder {name}: {error}") from error

@@ -107,7 +107,7 @@ class PointNext(Encoder):
         head: Sequence[int] = (512, 256),
         dropout: float = 0.5,
     ) -> None:
-        _check(in_channels, width, strides, sa_layers)
+        _check(width, strides, sa_layers)
         super().__init__(in_channels, embed_dim)
         self.stem = nn.Linear(in_channels, width)
         channels = width
@@ -124,8 +124,7 @@ class PointNext(Encoder):
         nn.init.normal_(self.projection.weight, std=embed_dim**-0.5)
 
     def forward(self, points: Tensor) -> Tensor:
-        if points.ndim != 3 or points.shape[-1] != self.in_channels:
-            raise ValueError(f"points must be (B, N, {self.in_channels}), not {tuple(points.shape)}")
+        self.check(points)
         xyz, features = points[..., :3], self.stem(points)
         for i, stage in enumerate(self.stages):
             xyz, features = stage(xyz, features, ordered=i > 0)
@@ -135,9 +134,7 @@ class PointNext(Encoder):
         return torch.as_tensor(self.projection(x))
 
 
-def _check(in_channels: int, width: int, strides: Sequence[int], sa_layers: int) -> None:
-    if in_channels not in (3, 4):
-        raise ValueError(f"in_channels must be 3 (xyz) or 4 (xyz and height), not {in_channels}")
+def _check(width: int, strides: Sequence[int], sa_layers: int) -> None:
     if width < 1 or sa_layers < 2:
         raise ValueError(f"width must be positive and sa_layers at least 2, not {width} and {sa_layers}")
     if len(strides) < 3 or strides[0] != 1 or strides[-1] != 1 or any(s < 2 for s in strides[1:-1]):
