@@ -16,11 +16,13 @@ from pydantic_core import PydanticUndefined
 from captionless.spec import (
     AlignmentSpec,
     BatchesSpec,
+    EncoderSpec,
     LandmarkOrigin,
     LandmarksSpec,
     ResourcesSpec,
     SourceKind,
     SourceSpec,
+    TrainSpec,
     Variable,
     Volume,
     Weights,
@@ -76,6 +78,41 @@ def _landmarks() -> Rule:
 def _group() -> Rule:
     met = f"{value(BatchesSpec, 'group')} <= {value(BatchesSpec, 'candidates')} + 1"
     return _rule(".group", "group exceeds the candidates and the one that they are near to", met)
+
+
+def _options() -> list[Rule]:
+    """A rule for each option that not every encoder has."""
+    name, found = value(EncoderSpec, "name"), []
+    for option, field in EncoderSpec.model_fields.items():
+        takers = [encoder for encoder, options in EncoderSpec.TAKES.items() if option in options]
+        if 0 < len(takers) < len(EncoderSpec.TAKES):
+            met = f"!has(self.{field.alias}) || {name} in {_literal(tuple(takers))}"
+            found.append(_rule(f".{field.alias}", f"is an option of {' and '.join(takers)} only", met))
+    return found
+
+
+def _heads() -> Rule:
+    width = f"(has(self.width) ? self.width : {EncoderSpec.OWN['pointbert']['width']})"
+    met = f"{value(EncoderSpec, 'name')} != 'pointbert' || {width} % {value(EncoderSpec, 'heads')} == 0"
+    return _rule(".width", "is no multiple of heads", met)
+
+
+def _depth() -> Rule:
+    met = f"{value(EncoderSpec, 'name')} != 'sparseconv' || !has(self.depth) || self.depth in "
+    known = EncoderSpec.DEPTHS
+    return _rule(".depth", f"of sparseconv is one of {', '.join(map(str, known))}", met + _literal(known))
+
+
+def _groups() -> list[Rule]:
+    other, points = f"{value(TrainSpec, 'encoder.name')} != 'pointbert'", value(TrainSpec, "points")
+    return [
+        _rule(
+            f".encoder.{option}",
+            f"encoder.{option} exceeds points (pointbert)",
+            f"{other} || {value(TrainSpec, f'encoder.{option}')} <= {points}",
+        )
+        for option in ("groups", "nsample")
+    ]
 
 
 def _elastic() -> Rule:
@@ -153,6 +190,8 @@ def rules() -> dict[str, list[Rule]]:
         SourceSpec.__name__: [_source()],
         LandmarksSpec.__name__: [_landmarks()],
         BatchesSpec.__name__: [_group()],
+        EncoderSpec.__name__: [*_options(), _heads(), _depth()],
+        TrainSpec.__name__: _groups(),
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],
         Volume.__name__: [_volume()],

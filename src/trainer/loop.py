@@ -24,7 +24,7 @@ from captionless import __version__
 from captionless.errors import Interrupted, SpecError
 from captionless.progress import Progress
 from captionless.store import objects
-from captionless.trainer import checkpoint, distributed, encoders
+from captionless.trainer import checkpoint, distributed, encoders, pointnext_ops
 from captionless.trainer.blocked import PairWeights, blocked_share
 from captionless.trainer.data import Batch, TrainingData
 from captionless.trainer.hard_negatives import HardNegatives
@@ -46,7 +46,7 @@ History = dict[str, list[float | None]]
 
 def encoder_options(job: Job, embed_dim: int) -> dict[str, Any]:
     """What `encoders.build` needs besides the encoder's name."""
-    return {**job.train.encoder.model_dump(exclude={"name"}), "embed_dim": embed_dim}
+    return {**job.train.encoder.model_dump(exclude={"name", "operators"}), "embed_dim": embed_dim}
 
 
 class Run:
@@ -61,6 +61,7 @@ class Run:
                 raise SpecError(f"train.precision: {self.spec.precision} needs a GPU; use float32 on a CPU")
             if self.spec.compile:
                 raise SpecError("train.compile: true needs a GPU; a CPU has compiled kernels already")
+        pointnext_ops.choose(self.spec.encoder.operators, self.device)
         self.data = TrainingData(job.data, self.spec, job.seed)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:

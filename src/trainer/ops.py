@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captionless.lifeline import threads
+from captionless.trainer import pointnext_ops
 
 _BLOCK = 1 << 24  # distances held at once by the torch paths
 
@@ -51,6 +52,8 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     xyz = _coordinates("xyz", xyz)
     if not 1 <= m <= xyz.shape[1]:
         raise ValueError(f"cannot sample {m} of {xyz.shape[1]} points")
+    if pointnext_ops.serves(xyz):
+        return pointnext_ops.farthest_point_sample(xyz, m)
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
@@ -90,6 +93,8 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
     xyz, centers = _with_centers(xyz, centers)
     if nsample < 1 or not radius > 0:
         raise ValueError(f"nsample and radius must be positive, not {nsample} and {radius}")
+    if pointnext_ops.serves(xyz):
+        return pointnext_ops.ball_query(xyz, centers, radius, nsample)
     if xyz.device.type != "cpu":
         return ball_query_torch(xyz, centers, radius, nsample)
     out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)

@@ -26,6 +26,13 @@ RIGHT: dict[str, str] = {
     "outputs on a volume, as a URL": "{output: file:///data/run, pods: {volumes: [{mountPath: /data/, claim: c}]}}",
     "the pods described": "{pods: {nodeSelector: {zone: a}, tolerations: [{key: gpu, operator: Exists}]}}",
     "whole numbers for fractions": "{train: {collectiveTimeout: 60, optim: {lr: 1}}}",
+    "a transformer in its own sizes": "{train: {encoder: {name: pointbert}}}",
+    "a transformer as large as another": (
+        "{train: {encoder: {name: pointbert, width: 512, heads: 8, groups: 384, nsample: 64, dropPath: 0}}}"
+    ),
+    "as many groups as points": "{train: {points: 512, encoder: {name: pointbert}}}",
+    "operators of another package": "{train: {encoder: {operators: pointnext}}}",
+    "a small network of voxels": "{train: {encoder: {name: sparseconv, width: 8, depth: 11, voxel: 0.05}}}",
     "everything held": "{suspend: true, queue: team-a, ttlSecondsAfterFinished: 0}",
 }
 
@@ -61,6 +68,34 @@ WRONG: dict[str, tuple[str, str]] = {
     "an unknown encoder": ("{train: {encoder: {name: pointnet}}}", "train.encoder.name"),
     "five channels": ("{train: {encoder: {inChannels: 5}}}", "train.encoder.inChannels"),
     "a bound that is excluded": ("{train: {encoder: {dropout: 1}}}", "train.encoder.dropout"),
+    "a radius for a transformer": ("{train: {encoder: {name: pointbert, radius: 0.15}}}", "train.encoder.radius"),
+    "dropout for a transformer": ("{train: {encoder: {name: pointbert, dropout: 0.5}}}", "train.encoder.dropout"),
+    "groups for voxels": ("{train: {encoder: {name: sparseconv, groups: 64}}}", "train.encoder.groups"),
+    "neighbours for voxels": ("{train: {encoder: {name: sparseconv, nsample: 8}}}", "train.encoder.nsample"),
+    "voxels for set abstractions": ("{train: {encoder: {voxel: 0.02}}}", "train.encoder.voxel"),
+    "blocks for set abstractions": ("{train: {encoder: {name: pointnext-s, depth: 12}}}", "train.encoder.depth"),
+    "heads for set abstractions": ("{train: {encoder: {heads: 6}}}", "train.encoder.heads"),
+    "stochastic depth of voxels": (
+        "{train: {encoder: {name: sparseconv, dropPath: 0.1}}}",
+        "train.encoder.dropPath",
+    ),
+    "operators of points for voxels": (
+        "{train: {encoder: {name: sparseconv, operators: own}}}",
+        "train.encoder.operators",
+    ),
+    "heads that do not divide the width": (
+        "{train: {encoder: {name: pointbert, heads: 5}}}",
+        "train.encoder.width",
+    ),
+    "a depth that no such network has": (
+        "{train: {encoder: {name: sparseconv, depth: 12}}}",
+        "train.encoder.depth",
+    ),
+    "more groups than points": ("{train: {points: 256, encoder: {name: pointbert}}}", "train.encoder.groups"),
+    "larger groups than clouds": (
+        "{train: {points: 64, encoder: {name: pointbert, groups: 8, nsample: 65}}}",
+        "train.encoder.nsample",
+    ),
     "a learning rate of nothing": ("{train: {optim: {lr: 0}}}", "train.optim.lr"),
     "no workers": ("{resources: {workers: 0}}", "resources.workers"),
     "a quantity that is none": ("{resources: {memory: lots}}", "resources.memory"),

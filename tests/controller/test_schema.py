@@ -44,7 +44,7 @@ def test_the_structural_schema_is_structural() -> None:
         "minimum": 0,
         "exclusiveMinimum": True,
     }
-    assert nodes[".train.encoder.name"]["enum"] == ["pointnext-s"]
+    assert nodes[".train.encoder.name"]["enum"] == ["pointnext-s", "pointbert", "sparseconv"]
     assert nodes[".pods.nodeSelector"]["additionalProperties"] == {"type": "string"}
 
 

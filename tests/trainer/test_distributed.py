@@ -40,11 +40,15 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
+def encoder(name: str) -> encoders.Encoder:
+    torch.manual_seed(1)
+    return encoders.build(name, embed_dim=D, **ENCODERS[name]).double()
+
+
 def encoded(name: str, own: slice, sizes: list[int]) -> dict[str, Any]:
     """A rank's loss of what an encoder makes of its clouds, all parameters' gradients, and the running statistics."""
     images, _, sim, points = problem()
-    torch.manual_seed(1)
-    model = encoders.build(name, embed_dim=D, **ENCODERS[name]).double()
+    model = encoder(name)
     log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
     embedded = functional.normalize(model(points[own]), dim=-1)
     weights = SimilarityWeights([sim[own].clone()], IDS, sizes=sizes)
