@@ -19,6 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sections: dict[str, Section] = {
         "step": ("Training step", lambda: step.step_table(arguments.rounds)),
+        "encoders": ("Encoders", lambda: step.encoders_table(arguments.rounds)),
         "loss": ("Loss", lambda: loss.loss_table(arguments.rounds)),
         "killed": ("Killed at a random moment", lambda: killed.killed_table(2 * arguments.rounds)),
     }

@@ -9,17 +9,19 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import alternately, most_beside, table
 from benchmarks.training.openpoints import OpenPoints
-from captionless.trainer import ops
+from captionless.trainer import encoders, ops
 from captionless.trainer.encoders.openpoints import to_openpoints
 from captionless.trainer.encoders.pointnext import PointNext
 
 BATCH, POINTS, THREADS = 32, 1024, 2
+ENCODED = 4  # clouds of a step of every encoder: the largest has 30 times PointNeXt-S's parameters
 
 
 def clouds(dtype: torch.dtype = torch.float32) -> Tensor:
@@ -96,6 +98,11 @@ def plain_ball(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
     return torch.where(index == xyz.shape[1], index[..., :1], index)
 
 
+def plain_nearest(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
+    """Nearest neighbours by all distances and topk."""
+    return ((centers[:, :, None] - xyz[:, None]) ** 2).sum(-1).topk(k, dim=-1, largest=False).indices
+
+
 def memory(which: str) -> int:
     """Bytes that a step uses beside the model with its gradients and the clouds."""
     network: nn.Module = model() if which == "ours" else OpenPoints(model())
@@ -140,6 +147,10 @@ def step_table(rounds: int) -> str:
             "ours": lambda: ops.ball_query(points, centers, 0.15, 32),
             "distances and topk": lambda: plain_ball(points, centers, 0.15, 32),
         },
+        "nearest 32 of 1024": {
+            "ours": lambda: ops.k_nearest(points, centers, 32),
+            "distances and topk": lambda: plain_nearest(points, centers, 32),
+        },
     }
     assert torch.equal(plain_farthest(points, POINTS // 2), sample)
     of_operators = []
@@ -155,6 +166,25 @@ def step_table(rounds: int) -> str:
         + table(["ours in", "output", "gradient"], exactness())
         + "\n"
         + table(["operator", "ours", "peer", "time", "times as fast"], of_operators)
+    )
+
+
+def encoders_table(rounds: int) -> str:
+    """Time of a step of every encoder, in the size that it has by default."""
+    torch.set_num_threads(THREADS)
+    points, models = clouds()[:ENCODED], {}
+    for name in encoders.names():
+        torch.manual_seed(0)
+        models[name] = encoders.build(name)
+    times = alternately({name: partial(step, model, points) for name, model in models.items()}, rounds, "encoders")
+    least = times["pointnext-s"].median
+    rows = [
+        [name, f"{sum(p.numel() for p in models[name].parameters()):,}", time, f"{time.median / least:.1f}"]
+        for name, time in times.items()
+    ]
+    return (
+        f"Forward and backward of {ENCODED} clouds of {POINTS} points, float32, {THREADS} threads; medians of {rounds} "
+        "alternating rounds.\n\n" + table(["encoder", "parameters", "time (range)", "times as long"], rows)
     )
 
 
