@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,8 @@ from pydantic_core import ErrorDetails
 from captionless.errors import Retryable, SpecError, did_you_mean
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load(where: str, overrides: Sequence[str] = ()) -> AlignmentSpec:
@@ -30,12 +32,17 @@ def build(document: dict[str, Any], overrides: Sequence[str] = (), where: str = 
     if document.get("kind") == "Alignment" and isinstance(document.get("spec"), dict):
         name = (document.get("metadata") or {}).get("name")
         document = {**({"name": name} if name else {}), **document["spec"]}
+    return validated(AlignmentSpec, document, overrides, where)
+
+
+def validated(model: type[_Model], document: Any, overrides: Sequence[str] = (), where: str = "spec") -> _Model:
+    """A parsed document with its overrides as another description than a run's, or as a section of one."""
     for override in overrides:
         document = _override(document, override)
     try:
-        return AlignmentSpec.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
-        raise told(error, where) from None
+        raise told(error, where, model) from None
 
 
 def told(error: ValidationError, where: str, model: type[BaseModel] = AlignmentSpec) -> SpecError:

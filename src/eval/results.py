@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
-from captionless.eval import retrieval, zero_shot
+from captionless.eval import classification, retrieval, zero_shot
 from captionless.eval.cosine import unit_rows
 
 SCHEMA = 1
@@ -155,7 +155,7 @@ def chance(test: TestSet) -> Tree:
     pooled = retrieval.in_batch_chance(n, protocol.batch, protocol.in_batch_ks)
     return _tree(
         {
-            "zero_shot": zero_shot.chance(len(test.classes), protocol.zero_shot_ks),
+            "zero_shot": classification.chance(len(test.classes), protocol.zero_shot_ks),
             "gallery": {"image_to_shape": both, "shape_to_image": both},
             "in_batch": {"image_to_shape": pooled, "shape_to_image": pooled},
         }
@@ -217,9 +217,9 @@ def build(
     return {
         "schema": SCHEMA,
         "figures": figures(test, runs),
-        "provenance": _plain(dict(provenance) | described),
-        "timing": _plain(dict(timing or {})),
-        "host": _plain(dict(host or {})),
+        "provenance": plain(dict(provenance) | described),
+        "timing": plain(dict(timing or {})),
+        "host": plain(dict(host or {})),
     }
 
 
@@ -291,16 +291,16 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _tree(tree: Tree) -> Tree:
-    plain: Tree = _plain(tree)
-    return plain
+    found: Tree = plain(tree)
+    return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON values only: floats to 6 decimals, NaN as null, numpy scalars and tuples as their like."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

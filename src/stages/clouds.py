@@ -7,22 +7,17 @@ are embedded by the CLIP model that the checkpoint was trained against.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from captionless import clip, specfile
 from captionless.errors import DataError
-from captionless.eval import prompts, results, zero_shot
+from captionless.eval import classification, prompts, results, zero_shot
 from captionless.precompute.sources import open_source
-from captionless.progress import Progress
 from captionless.spec import DataSpec
-from captionless.store import objects
-
-_AT_ONCE = 256
+from captionless.stages.labelled import LabelledClouds, of_split
+from captionless.trainer.modelfile import model_digest
 
 
 def evaluate(checkpoint: str, data: DataSpec, prompt: str, split: Literal["test", "train", "all"]) -> dict[str, Any]:
@@ -30,49 +25,21 @@ def evaluate(checkpoint: str, data: DataSpec, prompt: str, split: Literal["test"
 
     SpecError for what cannot work, DataError for a broken checkpoint or, beyond `maxSkipped`, broken objects.
     """
-    from captionless.precompute.pointcloud import cloud, ordered
     from captionless.trainer.checkpoint import load_model
     from captionless.trainer.infer import encode_points
 
     model, meta = load_model(checkpoint)
+    if "clip" not in meta:
+        raise DataError(f"{checkpoint}: trained on labels, it knows no texts; try `captionless classify evaluate`")
     source = open_source(data)
-    refs = [r for r in source.refs() if split in ("all", r.split)]
-    if not refs:
-        raise DataError(f"data.source: no objects in its {split} split; try --split all")
+    refs = of_split(source.refs(), split)
     classes = sorted({r.category for r in refs})
     count = int(meta["points"])
-    rows, labels, skipped = [], [], []
-    waiting: list[NDArray[np.float16]] = []
-
-    def encode() -> None:
-        rows.append(encode_points(model, np.stack([w[:count] for w in waiting]), count))
-        waiting.clear()
-
-    with Progress("clouds", len(refs)) as progress:
-        for ref in refs:
-            try:
-                loaded = source.load(ref)
-                if loaded.points is None:
-                    assert loaded.mesh is not None
-                    waiting.append(cloud(loaded.mesh, max(count, data.points), ref.key))
-                else:
-                    if len(loaded.points) < count:
-                        raise DataError(f"has {len(loaded.points)} points, the checkpoint wants {count}")
-                    xyz = loaded.points[:, :3]
-                    waiting.append(ordered(xyz, np.zeros((len(xyz), 3), np.uint8)))
-                labels.append(classes.index(ref.category))
-            except DataError as error:
-                skipped.append({"key": ref.key, "reason": str(error)})
-            if len(waiting) == _AT_ONCE:
-                encode()
-            progress.advance()
-    if len(skipped) > data.max_skipped:
-        raise DataError(
-            f"{len(skipped)} broken objects (data.maxSkipped allows {data.max_skipped}): "
-            f"{skipped[0]['key']}: {skipped[0]['reason']}"
-        )
-    if waiting:
-        encode()
+    rows, labels = [], []
+    clouds = LabelledClouds(data, source, refs, count, "the checkpoint")
+    for some, points in clouds.blocks():
+        rows.append(encode_points(model, points, count))
+        labels += [classes.index(r.category) for r in some]
     about = meta["clip"]
     texts = prompts.class_texts(prompt, classes)
     embedded = clip.load(about["model"], about["pretrained"] or None).texts([t for of in texts for t in of])
@@ -83,17 +50,17 @@ def evaluate(checkpoint: str, data: DataSpec, prompt: str, split: Literal["test"
         "figures": {
             "objects": len(labels),
             "classes": classes,
-            "chance": zero_shot.chance(len(classes), (1, 5)),
+            "chance": classification.chance(len(classes), (1, 5)),
             "zero_shot": {
                 **{k: float(found[k]) for k in ("top1", "top5", "class_mean")},
                 "per_class": dict(zip(classes, found["per_class"].tolist(), strict=True)),
             },
         },
         "provenance": {
-            "checkpoint": {"url": checkpoint, "sha256": hashlib.sha256(objects.read_bytes(checkpoint)).hexdigest()},
+            "checkpoint": {"url": checkpoint, "sha256": model_digest(checkpoint)},
             "dataset": data.source.model_dump(mode="json", include={"kind", "url", "test_url", "up"}),
             "split": split,
-            "skipped": skipped,
+            "skipped": clouds.skipped,
             "prompt": {"name": prompt, "templates": list(prompts.templates(prompt))},
             "clip": about,
             "points": count,
@@ -106,7 +73,4 @@ def load_data(where: str) -> DataSpec:
     """The `data:` section of a YAML file, or a file that is that section itself."""
     document = specfile.document(where)
     section = document.get("data", document)
-    try:
-        return DataSpec.model_validate(section)
-    except ValidationError as error:
-        raise specfile.told(error, where, DataSpec) from None
+    return specfile.validated(DataSpec, section, where=where)

@@ -10,9 +10,7 @@ as they are; the results are one more part, made of all of them.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
-import platform
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless import __version__, clip, environment
+from captionless import clip, environment
 from captionless.errors import DataError
 from captionless.eval import prompts, results, tables
 from captionless.plan import Run, runs
@@ -28,6 +26,7 @@ from captionless.spec import AlignmentSpec, EvalSpec, SourceKind
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
 from captionless.stages.parts import Made, Part, work
+from captionless.stages.provenance import host, versions
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
@@ -138,7 +137,7 @@ class _Evaluation:
             results.Run(r.weights.value, r.seed, objects.read_json(objects.join(folder, f"{r.name}.json")))
             for r in self.runs
         ]
-        found = results.build(self.test, evaluated, self._provenance(), self._timing(), _host())
+        found = results.build(self.test, evaluated, self._provenance(), self._timing(), host())
         objects.write_bytes(objects.join(self.url, RESULTS), results.dumps(found))
         table = tables.markdown(found) + "\n" + tables.markdown_differences(found)
         objects.write_bytes(objects.join(self.url, TABLE), table.encode())
@@ -170,13 +169,9 @@ class _Evaluation:
             "encoder": self.spec.train.encoder.model_dump(mode="json"),
             "checkpoints": models,
             "spec": self.spec.described(),
-            "versions": {"captionless": __version__, **{p: importlib.metadata.version(p) for p in _PACKAGES}},
+            "versions": versions(_PACKAGES),
         }
 
     def _timing(self) -> dict[str, float]:
         """Seconds of each training's steps, over all of its rounds."""
         return {r.name: round(train.history(self.spec, r)["seconds"], 1) for r in self.runs}
-
-
-def _host() -> dict[str, Any]:
-    return {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}

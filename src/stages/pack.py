@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from captionless.errors import DataError
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.spec import AlignmentSpec, DataSpec
+from captionless.stages import broken
 from captionless.stages.parts import Made, Outcome, Part, Shard, work
 from captionless.store import objects
 from captionless.store.ledger import Ledger, Record
@@ -49,7 +50,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     parts = list(packer.parts())
 
     def check(records: Mapping[str, Record]) -> None:
-        packer.refuse([s for p in parts for s in records[p.name].facts["skipped"]])
+        broken.refuse([s for p in parts for s in records[p.name].facts["skipped"]], spec.data.max_skipped)
 
     return work("pack", "object", Ledger(url), parts, shard.of(parts), check)
 
@@ -77,11 +78,8 @@ class _Packer:
         d = self.data
         known: list[list[object]] = []
         for ref in refs:
-            try:
-                content = self.source.digest(ref)
-            except DataError as error:  # told when the object is packed, with the others
-                content = f"unreadable: {error}"
-            known.append([ref.key, ref.category, ref.source, ref.licence, ref.text, content])
+            made_from = broken.content(self.source, ref)
+            known.append([ref.key, ref.category, ref.source, ref.licence, ref.text, made_from])
         fingerprint = objects.digest(VERSION, d.views, d.image_size, d.elevation, d.points, known)
         tar = f"{split}/{number:05d}.tar"
 
@@ -107,17 +105,7 @@ class _Packer:
             else:
                 yield ref.key, sample
             tell(1)
-        self.refuse(skipped)
-
-    def refuse(self, skipped: Sequence[dict[str, str]]) -> None:
-        """DataError when more objects are broken than may be left out."""
-        if len(skipped) > self.data.max_skipped:
-            named = "; ".join(f"{s['key']}: {s['reason']}" for s in skipped[:5])
-            more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-            raise DataError(
-                f"{len(skipped)} broken object{'s' if len(skipped) > 1 else ''} "
-                f"(data.maxSkipped allows {self.data.max_skipped}): {named}{more}"
-            )
+        broken.refuse(skipped, self.data.max_skipped)
 
     def _sample(self, ref: ObjectRef) -> dict[str, bytes]:
         loaded = self.source.load(ref)

@@ -30,6 +30,7 @@ from captionless.store.embeddings import EmbeddedObject, Embeddings
 from captionless.store.ledger import Ledger, Record
 from captionless.store.neighbours import KIND, block_name
 from captionless.store.shards import decode_array, encode_array
+from captionless.trainer.modelfile import model_digest
 
 VERSION = 1
 FOLDER = "embeddings"
@@ -111,10 +112,7 @@ class _Mean:
 class _Encoder:
     def __init__(self, data: Embeddings, url: str) -> None:
         self._data, self._url = data, url
-        try:
-            self._digest = objects.sha256(url)
-        except FileNotFoundError:
-            raise DataError(f"{url}: there is no such model file; train first, or correct the URL") from None
+        self._digest = model_digest(url)
 
     def source(self, item: EmbeddedObject) -> str:
         return objects.digest(VERSION, self._digest, item.points_digest)

@@ -91,7 +91,8 @@ def save_model(url: str, model: Encoder, name: str, options: dict[str, Any], met
 
 
 def load_model(url: str) -> tuple[Encoder, dict[str, Any]]:
-    """A trained encoder on the CPU, in evaluation mode, and the rest of its model file.
+    """A trained encoder on the CPU, in evaluation mode, and the rest of its model file, the encoder's name and options
+    (`encoder`) among it.
 
     `url` is the file or its run's folder. DataError when it is missing, damaged, not such a file, or holds values
     that are not finite.
@@ -101,6 +102,7 @@ def load_model(url: str) -> tuple[Encoder, dict[str, Any]]:
         encoder = document.pop("encoder")
         model = encoders.build(encoder["name"], **encoder["options"])
         model.load_state_dict(encoder["state"])
+        document["encoder"] = {"name": encoder["name"], "options": encoder["options"]}
     except (KeyError, TypeError, RuntimeError, CaptionlessError) as error:
         raise DataError(f"{url}: its encoder cannot be rebuilt ({one_line(error)})") from error
     for key, value in model.state_dict().items():

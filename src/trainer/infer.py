@@ -1,12 +1,19 @@
-"""Embeddings of point clouds by a trained encoder, the same on every call."""
+"""Embeddings of point clouds by a trained encoder, the same on every call.
+
+Clouds are stored ones: (n, P, 3 or more), xyz first, y up, in the unit sphere, in farthest-point order, so that the
+first points are a farthest point sample. The model is put into evaluation mode and stays where it is. ValueError if P
+is less than the number of points asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from captionless.trainer.augment import evaluation_clouds, with_channels
@@ -18,21 +25,28 @@ _BLOCK = 64  # clouds at once
 
 
 def encode_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = _BLOCK) -> NDArray[np.float32]:
-    """L2-normalised embeddings, (n, embed_dim) float32, of the first `n_points` points of each cloud.
+    """L2-normalised embeddings, (n, embed_dim) float32, of the first `n_points` points of each cloud."""
+    return _rows(model, (functional.normalize(e, dim=-1) for e in _embedded(model, points, n_points, batch_size)))
 
-    points: (n, P, 3 or more), xyz first, y up, in the unit sphere, in farthest-point order, so that the first points
-    are a farthest point sample. The model is put into evaluation mode and stays where it is. ValueError if P is less
-    than `n_points`.
-    """
+
+def embed_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = _BLOCK) -> NDArray[np.float32]:
+    """The same as the encoder gives them, not normalised."""
+    return _rows(model, _embedded(model, points, n_points, batch_size))
+
+
+def _embedded(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int) -> Iterator[Tensor]:
     model.eval()
     device = next(model.parameters()).device
-    out = [np.zeros((0, model.embed_dim), np.float32)]
-    with torch.no_grad():
-        for start in range(0, len(points), batch_size):
-            clouds = evaluation_clouds(points[start : start + batch_size], n_points)
-            batch = torch.from_numpy(with_channels(clouds, model.in_channels)).to(device)
-            out.append(functional.normalize(model(batch).float(), dim=-1).cpu().numpy())
-    return np.concatenate(out)
+    for start in range(0, len(points), batch_size):
+        clouds = evaluation_clouds(points[start : start + batch_size], n_points)
+        batch = torch.from_numpy(with_channels(clouds, model.in_channels)).to(device)
+        with torch.no_grad():
+            embedded = model(batch).float()
+        yield embedded
+
+
+def _rows(model: Encoder, batches: Iterator[Tensor]) -> NDArray[np.float32]:
+    return np.concatenate([np.zeros((0, model.embed_dim), np.float32), *(batch.cpu().numpy() for batch in batches)])
 
 
 def encode_all(model: Encoder, data: TrainingData, objects: NDArray[np.int64]) -> NDArray[np.float32]:

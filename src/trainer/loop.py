@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from captionless import __version__
 from captionless.errors import Interrupted, SpecError
 from captionless.progress import Progress
+from captionless.spec import EncoderSpec
 from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders, pointnext_ops
 from captionless.trainer.blocked import PairWeights, blocked_share
@@ -44,9 +45,9 @@ _METRICS = ("loss", "scale", "lr", "grad_norm", "weight_entropy")
 History = dict[str, list[float | None]]
 
 
-def encoder_options(job: Job, embed_dim: int) -> dict[str, Any]:
+def encoder_options(spec: EncoderSpec, embed_dim: int) -> dict[str, Any]:
     """What `encoders.build` needs besides the encoder's name."""
-    return {**job.train.encoder.model_dump(exclude={"name", "operators"}), "embed_dim": embed_dim}
+    return {**spec.model_dump(exclude={"name", "operators"}), "embed_dim": embed_dim}
 
 
 class Run:
@@ -70,7 +71,7 @@ class Run:
         self.fingerprint = job.fingerprint(self.data.digest)
         self.weights = WeightSource(job, self.device)
         torch.manual_seed(number("init", job.seed))
-        self.options = encoder_options(job, self.data.features)
+        self.options = encoder_options(self.spec.encoder, self.data.features)
         self.encoder = encoders.build(self.spec.encoder.name, **self.options)
         if self.spec.init:
             checkpoint.load_into(self.encoder, self.spec.init)

@@ -61,11 +61,10 @@ def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int | None) -> Non
     import torch
 
     from captionless.trainer import distributed
+    from captionless.trainer.determinism import compute_reproducibly
     from captionless.trainer.loop import train
 
-    torch.set_num_threads(job.threads)
-    torch.use_deterministic_algorithms(True, warn_only=job.device != "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs a pass
+    compute_reproducibly(job.threads, job.device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         cuda = job.device != "cpu" and torch.cuda.is_available()
         distributed.start("cpu:gloo,cuda:nccl" if cuda else "gloo", job.train.collective_timeout)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.eval import zero_shot
+from captionless.eval import classification, zero_shot
 
 from . import reference
 
@@ -81,8 +81,8 @@ def test_one_class() -> None:
 
 
 def test_chance() -> None:
-    assert zero_shot.chance(16) == {"top1": 1 / 16, "top5": 5 / 16, "class_mean": 1 / 16}
-    assert zero_shot.chance(3)["top5"] == 1
+    assert classification.chance(16) == {"top1": 1 / 16, "top5": 5 / 16, "class_mean": 1 / 16}
+    assert classification.chance(3)["top5"] == 1
 
 
 ONES = np.ones((2, 3))

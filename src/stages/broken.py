@@ -1,0 +1,29 @@
+"""Broken objects: each is counted and named, and more than `data.maxSkipped` of them end the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from captionless.errors import DataError
+from captionless.precompute.sources import ObjectRef, Source
+
+_NAMED = 5
+
+
+def content(source: Source, ref: ObjectRef) -> str:
+    """What an object is made from, for a fingerprint; of one that cannot be read, why: it is told when it is loaded."""
+    try:
+        return source.digest(ref)
+    except DataError as error:
+        return f"unreadable: {error}"
+
+
+def refuse(skipped: Sequence[dict[str, str]], allowed: int) -> None:
+    """DataError when more objects are broken than may be left out; `skipped` holds the `key` and `reason` of each."""
+    if len(skipped) > allowed:
+        named = "; ".join(f"{s['key']}: {s['reason']}" for s in skipped[:_NAMED])
+        more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        raise DataError(
+            f"{len(skipped)} broken object{'s' if len(skipped) > 1 else ''} "
+            f"(data.maxSkipped allows {allowed}): {named}{more}"
+        )
