@@ -13,7 +13,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,11 +35,15 @@ def stop_on_signals() -> None:
 
     def stop(number: int, frame: object) -> None:
         ignore_signals()
-        _came.append(Stopped(f"stopped by {signal.Signals(number).name}; run again to go on from what is whole"))
+        _came.append(Stopped(_stopped_by(number)))
         raise _came[0]
 
     for number in _SIGNALS:
         signal.signal(number, stop)
+
+
+def _stopped_by(number: int) -> str:
+    return f"stopped by {signal.Signals(number).name}; run again to go on from what is whole"
 
 
 def ignore_signals() -> None:
@@ -52,6 +56,21 @@ def check() -> None:
     """Raises Stopped again after a signal came: where a destructor or a callback was at work, Python drops it."""
     if _came:
         raise _came[0]
+
+
+@contextlib.contextmanager
+def signals_noted() -> Iterator[Callable[[], bool]]:
+    """Within it SIGTERM and SIGINT raise nothing, and the function that it gives says whether one came: for work that
+    may be left at certain places only, and looks there. Raises Stopped at the end if one came and nothing else did."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda n, frame: came.append(n)) for number in _SIGNALS}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise Stopped(_stopped_by(came[0]))
 
 
 @contextlib.contextmanager

@@ -64,11 +64,14 @@ def duration(seconds: float | None) -> str:
 def line(state: State) -> str:
     """The state in one plain line."""
     percent = 100 * state.done / state.total if state.total else 100.0
-    info = "".join(f"  {k} {v:.4g}" if isinstance(v, float) else f"  {k} {v}" for k, v in state.info.items())
     return (
         f"{state.title}: {state.done}/{state.total} {state.unit}s ({percent:.0f} %), "
-        f"{state.rate:.3g}/s, ETA {duration(state.eta)}{info}"
+        f"{state.rate:.3g}/s, ETA {duration(state.eta)}{_info(state)}"
     )
+
+
+def _info(state: State) -> str:
+    return "".join(f"  {k} {v:.4g}" if isinstance(v, float) else f"  {k} {v}" for k, v in state.info.items())
 
 
 class Progress:
@@ -109,7 +112,8 @@ class Progress:
         state = self.state
         state.rate = (state.done - self._before) / max(now - self._start, 1e-9)
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=state.done, rate=f"{state.rate:.3g} {state.unit}s/s")
+            rate = f"{state.rate:.3g} {state.unit}s/s"
+            self._bar.update(self._bar.task_ids[0], completed=state.done, rate=rate, info=_info(state))
         if self._path and (force or now - self._written >= _FILE_EVERY):
             self._written = now
             self._write()
@@ -136,7 +140,8 @@ def _bar(state: State) -> Any:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}"),
         console=Console(stderr=True),
     )
-    bar.add_task(state.title, total=state.total, completed=state.done, rate="")
+    bar.add_task(state.title, total=state.total, completed=state.done, rate="", info="")
     return bar

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -50,3 +51,27 @@ def test_a_stopped_process_does_not_wait_for_its_threads() -> None:
     assert waiting[0].result()
     with lifeline.threads(2) as pool:
         assert list(pool.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_noted_signals_raise_nothing_before_the_end() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    asked = []
+
+    def at_the_end() -> None:
+        with lifeline.signals_noted() as stop:
+            asked.append(stop())
+            os.kill(os.getpid(), signal.SIGTERM)
+            asked.append(stop())
+
+    def at_a_good_place() -> None:
+        with lifeline.signals_noted() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            if stop():
+                raise Interrupted("at a good place")
+
+    with pytest.raises(lifeline.Stopped, match="stopped by SIGTERM"):
+        at_the_end()
+    assert asked == [False, True]
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(Interrupted, match="at a good place"):
+        at_a_good_place()

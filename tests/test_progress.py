@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from captionless import environment, progress
 
@@ -45,3 +47,15 @@ def test_a_file_and_plain_lines_go_together(
 
 def test_durations() -> None:
     assert [progress.duration(s) for s in (None, 5, 65, 3725)] == ["-:--", "0:05", "1:05", "1:02:05"]
+
+
+def test_a_terminal_shows_rate_and_what_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("rich.console.Console", lambda **options: console)
+    with progress.Progress("classify", total=4, unit="step") as told:
+        told.advance(3, loss=1.25, accuracy=0.5)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "3/4" in shown
+    assert "steps/s" in shown
+    assert "loss 1.25  accuracy 0.5" in shown
