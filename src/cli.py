@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from captionless import __version__, cli_kubernetes, environment, specfile
+from captionless import __version__, cli_classify, cli_kubernetes, environment, specfile
 from captionless.cli_default import DefaultCommandGroup
 from captionless.cli_options import Set, Where, patience
 from captionless.ending import Told
@@ -155,6 +155,7 @@ def run(
 app.command()(cli_kubernetes.render)
 app.command()(cli_kubernetes.controller)
 app.add_typer(cli_kubernetes.k8s)
+app.add_typer(cli_classify.classify)
 
 
 def _serve(name: str) -> None:

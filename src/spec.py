@@ -8,6 +8,8 @@ maps beside fields; a choice is an enumeration plus fields that belong to it.
 `AlignmentSpec.described` is the part of it that decides the results; the rest says where
 and on what they are computed, and enters no record.
 
+`ClassificationSpec`, the file of `captionless classify`, stands beside it and shares its sections.
+
 In YAML the names are camelCase, as Kubernetes writes them; snake_case is taken too.
 """
 
@@ -525,7 +527,7 @@ class AlignmentSpec(_Section):
         if kind is SourceKind.points:
             raise ValueError(
                 "data.source.kind: points has no meshes to render, so it cannot be aligned with images; "
-                "it serves `captionless eval --data` and encoder training on labels"
+                "it serves `captionless eval --data` and `captionless classify`"
             )
         if self.train.points > self.data.points:
             raise ValueError(f"train.points: {self.train.points} exceeds data.points: {self.data.points}")
@@ -546,3 +548,64 @@ class AlignmentSpec(_Section):
     def metrics(self) -> tuple[str, ...]:
         """The similarities that the training's losses read, in a fixed order."""
         return tuple(m for m in ("i2i", "i2l") if any(m in w.metrics for w in self.train.weights))
+
+
+class ClassifyAugmentSpec(AugmentSpec):
+    """The augmentation of a classifier's clouds: scale and shift, for clouds that are aligned. Those that stand at any
+    angle about the up axis, as ScanObjectNN's, want `rotateUp`."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    perturb_sigma: float = Field(0.0, ge=0)
+    rotate_up: bool = False
+    """A full random rotation about the up axis."""
+    jitter_sigma: float = Field(0.0, ge=0)
+
+
+class ClassifySpec(_Section):
+    """`captionless classify` only, beside `name`, `output` and `data`: a linear layer over an encoder's embeddings,
+    trained on the objects' categories."""
+
+    init: str = ""
+    """URL of a model.pt whose encoder to begin with; empty: a fresh one, made as `encoder` says."""
+    frozen: bool = False
+    """The encoder stays as it is and embeds every cloud once, without augmentation (a linear probe); otherwise it is
+    trained too."""
+    seed: int = 0
+    """Of the validation split, of initial weights, order, augmentation and dropout."""
+    validation_share: float = Field(0.1, gt=0, lt=1)
+    """Share of each category's training objects that is kept out of training and chooses the best weights."""
+    validate_every: int = Field(250, ge=1)
+    """Steps between two validations, each with a checkpoint; the last step always has both."""
+    steps: int = Field(10_000, ge=1)
+    batch_size: int = Field(32, ge=2)
+    points: int = Field(1024, ge=16)
+    """Points per cloud."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    encoder: EncoderSpec = EncoderSpec()
+    optim: OptimSpec = OptimSpec()
+    augment: ClassifyAugmentSpec = ClassifyAugmentSpec()
+    threads: int = Field(1, ge=1)
+    """CPU threads. Part of what makes two trainings equal to the bit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    OPERATIONAL: ClassVar = frozenset({"threads", "device"})
+
+
+class ClassificationSpec(_Section):
+    """A classifier of labelled objects: the YAML file of `captionless classify`.
+
+    It is no section of AlignmentSpec: an Alignment needs meshes to render, classification needs labels and is mostly
+    done on `points`, which no Alignment can have; as a section it would also stand in the Kubernetes schema, where
+    nothing reads it. What both describe, the data, they describe by the same class.
+    """
+
+    name: Name = "classification"
+    output: str = Field("", max_length=1024)
+    """The folder or s3:// prefix of everything the training makes; empty: `runs/<name>`."""
+    data: DataSpec
+    classify: ClassifySpec = ClassifySpec()
+
+    @property
+    def root(self) -> str:
+        """Where the outputs are: `output`, or `runs/<name>` beneath the current folder."""
+        return self.output or f"runs/{self.name}"

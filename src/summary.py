@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
 from captionless.demo_clip import NAME as DEMO
-from captionless.eval import results, tables
+from captionless.eval import classification, results, tables
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
@@ -40,3 +43,14 @@ def show(spec: AlignmentSpec) -> None:
         )
     for what in ("report.html", "results.json"):
         console.print(f"{what}: {objects.join(spec.root, 'eval', what)}", highlight=False, soft_wrap=True)
+
+
+def show_classifier(found: Mapping[str, Any], title: str) -> None:
+    """Prints the accuracies of a classifier's results, `figures` of `eval.classification`, beside chance."""
+    figures = found["figures"]
+    table = Table(title=f"{title}: percent", title_justify="left", box=None, header_style="dim")
+    for number, heading in enumerate(classification.HEADINGS):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for row in classification.rows(figures):
+        table.add_row(*row)
+    Console().print(table)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from captionless.spec import AlignmentSpec
+from captionless.spec import AlignmentSpec, ClassifySpec
 
 _HEAD = """\
 # The spec, field by field
@@ -86,4 +86,5 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
 
 
 def files() -> dict[str, str]:
-    return {"docs/spec.md": "\n".join([_HEAD, *_sections(AlignmentSpec, "")])}
+    classify = _sections(ClassifySpec, "classify")
+    return {"docs/spec.md": "\n".join([_HEAD, *_sections(AlignmentSpec, ""), *classify])}

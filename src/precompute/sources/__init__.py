@@ -1,13 +1,18 @@
 """Sources of objects: the embedded demo world, folders and lists of mesh files, files of point clouds."""
 
+from collections.abc import Sequence
+
 from captionless.precompute.sources.base import Loaded, ObjectRef, Source, Split, split_of
 from captionless.spec import DataSpec, SourceKind
 
 __all__ = ["Loaded", "ObjectRef", "Source", "Split", "open_source", "split_of"]
 
 
-def open_source(data: DataSpec) -> Source:
-    """The source that `data.source` describes. Each brings its own readers, so only the one is imported."""
+def open_source(data: DataSpec, numbering: Sequence[str] = ()) -> Source:
+    """The source that `data.source` describes. Each brings its own readers, so only the one is imported.
+
+    `numbering`: the classes by number, for `points` files of numbered labels that do not name them.
+    """
     match data.source.kind:
         case SourceKind.parametric:
             from captionless.precompute.sources.parametric import ParametricSource
@@ -24,4 +29,4 @@ def open_source(data: DataSpec) -> Source:
         case SourceKind.points:
             from captionless.precompute.sources.points import PointsSource
 
-            return PointsSource(data)
+            return PointsSource(data, numbering)

@@ -54,6 +54,10 @@ class Loaded:
 class Source(Protocol):
     """Where objects come from."""
 
+    @property
+    def numbering(self) -> Sequence[str]:
+        """The categories by number, where the source numbers them and does not name them object by object."""
+
     def refs(self) -> list[ObjectRef]:
         """All objects, sorted by key. Reads lists of names, no mesh."""
 

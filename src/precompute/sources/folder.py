@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
+from collections.abc import Sequence
 
 from captionless.errors import SpecError
 from captionless.precompute.meshfile import DEFAULT_UP, digest, file_type, load_mesh
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 class FolderSource:
     """OBJ, PLY, STL, OFF, GLB and GLTF files below `data.source.url`/<category>/."""
+
+    numbering: Sequence[str] = ()
 
     def __init__(self, data: DataSpec) -> None:
         self._data = data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,6 +36,8 @@ class Line(BaseModel):
 
 class ManifestSource:
     """The objects that the JSONL file at `data.source.url` lists."""
+
+    numbering: Sequence[str] = ()
 
     def __init__(self, data: DataSpec) -> None:
         self._data = data

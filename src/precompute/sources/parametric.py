@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from captionless.precompute import world
 from captionless.precompute.sources.base import Loaded, ObjectRef, Split, by_key, chosen
 from captionless.spec import DataSpec
@@ -10,6 +12,8 @@ from captionless.store import objects
 
 class ParametricSource:
     """Objects dealt evenly over the categories; the test split's attribute combinations are in no training object."""
+
+    numbering: Sequence[str] = ()
 
     def __init__(self, data: DataSpec) -> None:
         self._spec = data.source

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h5py
@@ -31,18 +32,23 @@ _CLASS_FILES = ("shape_names.txt", "classes.txt")
 
 @dataclass(frozen=True)
 class Clouds:
-    """A file's clouds: points (N, P, 3 or 6), categories and names (N)."""
+    """A file's clouds: points (N, P, 3 or 6), categories and names (N), and the classes by number, none where the
+    labels are names."""
 
     points: NDArray[np.floating]
     categories: list[str]
     names: list[str] | None
+    numbering: list[str]
 
 
 class PointsSource:
-    """The clouds of `data.source.url`, and of `data.source.testUrl` as the test split where it is given."""
+    """The clouds of `data.source.url`, and of `data.source.testUrl` as the test split where it is given.
 
-    def __init__(self, data: DataSpec) -> None:
-        self._data = data
+    `numbering`: the classes by number, for files of numbered labels that do not name them.
+    """
+
+    def __init__(self, data: DataSpec, numbering: Sequence[str] = ()) -> None:
+        self._data, self._numbering = data, numbering
         self._files: dict[str, Clouds] = {}
         if not data.source.up:
             raise SpecError("data.source.up: point clouds do not say which axis is up; set it to x, y or z")
@@ -61,6 +67,11 @@ class PointsSource:
             for index, category in enumerate(self._open(url).categories)
             if category in taken
         )
+
+    @property
+    def numbering(self) -> list[str]:
+        """Those of the first file, none where its labels are names."""
+        return self._open(self._data.source.url).numbering
 
     def digest(self, ref: ObjectRef) -> str:
         cloud = np.ascontiguousarray(self._cloud(ref))
@@ -95,12 +106,15 @@ class PointsSource:
 
     def _open(self, url: str) -> Clouds:
         if url not in self._files:
-            self._files[url] = read_clouds(url)
+            self._files[url] = read_clouds(url, self._numbering)
         return self._files[url]
 
 
-def read_clouds(url: str) -> Clouds:
-    """All clouds of an npz or h5 file. SpecError when it is missing; DataError, naming the field, when it is not so."""
+def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
+    """All clouds of an npz or h5 file; `numbering` as `PointsSource` takes it.
+
+    SpecError when it is missing; DataError, naming the field, when it is not so.
+    """
     try:
         data = objects.read_bytes(url)
     except (FileNotFoundError, IsADirectoryError, KeyError) as error:
@@ -129,13 +143,16 @@ def read_clouds(url: str) -> Clouds:
     names = _strings(arrays["names"]) if "names" in arrays else None
     if names is not None and len(names) != len(points):
         raise DataError(f"{url}: names: {len(names)} names for {len(points)} clouds")
-    return Clouds(points, _categories(url, fields[1], labels, arrays.get("classes")), names)
-
-
-def _categories(url: str, field: str, labels: NDArray[np.generic], classes: NDArray[np.generic] | None) -> list[str]:
     if labels.dtype.kind not in "iu":
-        return _strings(labels)
-    known = _strings(classes) if classes is not None else _classes_beside(url)
+        return Clouds(points, _strings(labels), names, [])
+    known = _strings(arrays["classes"]) if "classes" in arrays else _classes_beside(url) or list(numbering)
+    return Clouds(points, _numbered(url, fields[1], labels, known), names, known)
+
+
+def _numbered(url: str, field: str, labels: NDArray[np.generic], known: Sequence[str]) -> list[str]:
+    if not known:
+        where = f"{_CLASS_FILES[0]} beside it, one a line"
+        raise DataError(f"{url}: does not say its classes' names; put them into {where}")
     numbers = labels.astype(np.int64)
     if numbers.min() < 0 or numbers.max() >= len(known):
         raise DataError(f"{url}: {field}: holds {numbers.min()} to {numbers.max()}, but there are {len(known)} classes")
@@ -149,7 +166,7 @@ def _classes_beside(url: str) -> list[str]:
         except FileNotFoundError:
             continue
         return [line.strip() for line in lines if line.strip()]
-    raise DataError(f"{url}: does not say its classes' names; put them into {_CLASS_FILES[0]} beside it, one a line")
+    return []
 
 
 def _strings(values: NDArray[np.generic]) -> list[str]:

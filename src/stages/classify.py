@@ -1,0 +1,250 @@
+"""classify: labelled objects of any source -> a classifier, and what it reaches on clouds that it never saw.
+
+    <output>/model.pt, history.json    see trainer.classifier and trainer.classify
+    <output>/results.json, table.md    see eval.classification
+
+The training resumes itself; here is decided whether anything is left to do. What validates is drawn from the source's
+train split, and chooses the weights; its test split, where it has one, is looked at when the model is stored.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from captionless import lifeline
+from captionless.errors import DataError, SpecError, did_you_mean
+from captionless.eval import classification, results
+from captionless.precompute.sources import ObjectRef, Source, open_source
+from captionless.progress import Progress
+from captionless.spec import ClassificationSpec, DataSpec, SourceKind, SourceSpec
+from captionless.stages import broken, clouds
+from captionless.stages.labelled import Cloud, LabelledClouds, of_split
+from captionless.stages.provenance import host, versions
+from captionless.store import objects
+from captionless.store.ledger import Ledger
+from captionless.trainer.modelfile import MODEL, model_digest
+from captionless.trainer.task import Task
+
+if TYPE_CHECKING:
+    from captionless.trainer.labelled import Labelled
+
+VERSION = 1
+PART = "model"
+HISTORY, RESULTS, TABLE = "history.json", "results.json", "table.md"
+_PACKAGES = ("torch", "numpy", "numba")
+_FILES = (".npz", ".h5", ".hdf5")
+
+Split = Literal["test", "train", "all"]
+
+
+def run(spec: ClassificationSpec) -> dict[str, Any]:
+    """Trains the spec's classifier and measures it; its results.
+
+    Interrupted after a checkpoint when a signal came. SpecError for what cannot work, DataError for a broken model to
+    begin with or, beyond `data.maxSkipped`, broken objects.
+    """
+    objects.check(spec.root)
+    source = open_source(spec.data)
+    refs = source.refs()
+    task = _task(spec, source, refs)
+    ledger, fingerprint = Ledger(spec.root), objects.digest(VERSION, task.fingerprint(), _content(source, refs, "test"))
+    if ledger.whole(PART, fingerprint) is None:
+        _make(spec, task, source, refs)
+        ledger.commit(PART, fingerprint, dict.fromkeys((MODEL, HISTORY, RESULTS, TABLE), ""), {})
+    else:
+        with Progress(task.title, spec.classify.steps, "step", done=spec.classify.steps):
+            pass
+    ledger.publish({PART: fingerprint})
+    url = objects.join(spec.root, RESULTS)
+    return results.loads(objects.read_bytes(url), url)
+
+
+def model_of(spec: ClassificationSpec) -> str:
+    """The trained classifier."""
+    return objects.join(spec.root, MODEL)
+
+
+def evaluate(model: str, where: str, split: Split | None = None, up: str | None = None) -> dict[str, Any]:
+    """The results of a stored classifier on a split of the data at `where`.
+
+    where: a YAML file with a `data:` section, or a file of labelled clouds. split: None is "test" of a YAML file's data
+    and "all" of a file's clouds. up: of a file's clouds; None: as those that the classifier was trained on. Labels
+    that are numbers without names count the classes as the training's file did.
+    """
+    from captionless.trainer.classifier import load_classifier, logits
+
+    classifier, meta = load_classifier(model)
+    bare = where.endswith(_FILES)
+    if up and not bare:
+        raise SpecError(f"--up: {where} says it itself, in data.source.up; set it there")
+    data = _bare(where, up or meta["up"]) if bare else clouds.load_data(where)
+    split = split or ("all" if bare else "test")
+    source = open_source(data, meta["numbering"])
+    refs = of_split(source.refs(), split)
+    labels = _labels(refs, classifier.classes)
+    count = int(meta["points"])
+    found = LabelledClouds(data, source, refs, count, "the classifier")
+    scores, truth = [], []
+    for some, points in found.blocks():
+        scores.append(logits(classifier, points, count))
+        truth += [labels[r.key] for r in some]
+    tree = classification.split_figures(np.concatenate(scores), np.array(truth), classifier.classes)
+    provenance = {
+        "dataset": _dataset(data),
+        "split": split,
+        "checkpoint": {"url": model, "sha256": model_digest(model)},
+        "points": count,
+        "seed": meta["seed"],
+        "skipped": found.skipped,
+        "versions": versions(_PACKAGES),
+    }
+    return _results(classifier.classes, {split: len(truth)}, {split: tree}, provenance, {})
+
+
+def _task(spec: ClassificationSpec, source: Source, refs: Sequence[ObjectRef]) -> Task:
+    training = [r for r in refs if r.split == "train"]
+    classes = tuple(sorted({r.category for r in training}))
+    if len(classes) < 2:
+        raise DataError(
+            f"data.source: {len(training)} training objects of {len(classes)} classes"
+            f"{f' ({classes[0]})' if classes else ''}; a classifier needs at least 2"
+        )
+    _labels(refs, classes)
+    return Task(
+        run=spec.root,
+        title=f"classify {spec.name}",
+        spec=spec.classify,
+        classes=classes,
+        data_digest=objects.digest(_content(source, refs, "train")),
+        meta={
+            "dataset": _dataset(spec.data),
+            "up": spec.data.source.up,
+            "numbering": list(source.numbering),
+        },
+    )
+
+
+def _content(source: Source, refs: Sequence[ObjectRef], split: str) -> list[list[str]]:
+    return [[r.key, r.category, broken.content(source, r)] for r in refs if r.split == split]
+
+
+def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[ObjectRef]) -> None:
+    from captionless.trainer.classify import train  # heavy, and needed only where there is work
+    from captionless.trainer.determinism import compute_reproducibly
+
+    compute_reproducibly(spec.classify.threads, spec.classify.device)
+    found = LabelledClouds(spec.data, source, refs, spec.classify.points, "classify.points")
+    splits = _splits(found, task)
+    with lifeline.signals_noted() as stop:
+        train(task, splits["training"], splits["validation"], stop)
+    document = _measured(spec, task, splits, found.skipped)
+    objects.write_bytes(objects.join(spec.root, RESULTS), results.dumps(document))
+    objects.write_bytes(objects.join(spec.root, TABLE), classification.table(document["figures"]).encode())
+
+
+def _splits(found: LabelledClouds, task: Task) -> dict[str, Labelled]:
+    """The objects: training, validation and, where the source has one, test."""
+    from captionless.trainer.labelled import Labelled, validates
+
+    members: dict[str, list[tuple[ObjectRef, Cloud]]] = {"train": [], "test": []}
+    for ref, cloud in found:
+        kept = len(cloud) if ref.split == "train" else task.spec.points  # training draws from all of them
+        members[ref.split].append((ref, cloud[:kept, :3].copy()))
+
+    def labelled(split: str) -> Labelled:
+        refs = [ref for ref, _ in members[split]]
+        labels = _labels(refs, task.classes)
+        clouds = np.stack([cloud for _, cloud in members[split]])
+        return Labelled([r.key for r in refs], clouds, np.array([labels[r.key] for r in refs]))
+
+    if not members["train"]:
+        raise DataError("data.source: no training object is whole")
+    training = labelled("train")
+    chosen = validates(training.keys, training.labels, task.spec.validation_share, task.spec.seed)
+    splits = {"training": training.rows(~chosen), "validation": training.rows(chosen)}
+    validated = set(splits["validation"].labels.tolist())
+    missing = [name for place, name in enumerate(task.classes) if place not in validated]
+    if not validated:
+        raise DataError("data.source: no class has the two training objects that it takes to validate one")
+    if missing:
+        print(f"classify: too few objects to validate: {', '.join(missing)}", file=sys.stderr)
+    return {**splits, "test": labelled("test")} if members["test"] else splits
+
+
+def _measured(
+    spec: ClassificationSpec, task: Task, splits: dict[str, Labelled], skipped: list[dict[str, str]]
+) -> dict[str, Any]:
+    from captionless.trainer.classifier import load_classifier, logits
+
+    settings = spec.classify
+    classifier, meta = load_classifier(spec.root)
+    trees = {
+        name: classification.split_figures(logits(classifier, part.clouds, settings.points), part.labels, task.classes)
+        for name, part in splits.items()
+        if name != "training"
+    }
+    provenance = {
+        "dataset": _dataset(spec.data),
+        "protocol": {
+            "validation": "drawn from each class's training objects by (seed, key); it chose the weights",
+            "test": "looked at once, after that",
+            "clouds": "unit sphere, the first points in farthest-point order, one pass without augmentation",
+        },
+        "data": task.data_digest,
+        "checkpoint": {"file": MODEL, "sha256": model_digest(spec.root), "best": meta["best"], "last": meta["last"]},
+        "init": {"url": settings.init, "sha256": model_digest(settings.init)} if settings.init else None,
+        "encoder": meta["encoder"],
+        "classify": settings.model_dump(mode="json"),
+        "skipped": skipped,
+        "versions": versions(_PACKAGES),
+    }
+    seconds = objects.read_json(objects.join(spec.root, HISTORY))["seconds"]
+    sizes = {name: len(part) for name, part in splits.items()}
+    return _results(task.classes, sizes, trees, provenance, {f"training_{k}": v for k, v in seconds.items()})
+
+
+def _labels(refs: Sequence[ObjectRef], classes: Sequence[str]) -> dict[str, int]:
+    """The place of each object's class by key; DataError when a class is none of `classes`."""
+    places = {name: place for place, name in enumerate(classes)}
+    unknown = sorted({r.category for r in refs} - places.keys())
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise DataError(
+            f"data.source: classes that the classifier does not know: {', '.join(unknown[:5])}{more}"
+            f"{did_you_mean(unknown[0], classes)} (it knows {len(classes)}: {', '.join(classes[:20])}"
+            f"{', ...' if len(classes) > 20 else ''})"
+        )
+    return {r.key: places[r.category] for r in refs}
+
+
+def _bare(url: str, up: str) -> DataSpec:
+    source = SourceSpec.model_validate({"kind": SourceKind.points, "url": url, "up": up})
+    return DataSpec(source=source)
+
+
+def _dataset(data: DataSpec) -> dict[str, Any]:
+    source = data.source.model_dump(mode="json", include={"kind", "url", "test_url", "up", "categories"})
+    return {**source, "split": data.split, "test_fraction": data.test_fraction}
+
+
+def _results(
+    classes: Sequence[str],
+    sizes: dict[str, int],
+    trees: dict[str, Any],
+    provenance: dict[str, Any],
+    timing: dict[str, float],
+) -> dict[str, Any]:
+    document: dict[str, Any] = results.plain(
+        {
+            "schema": results.SCHEMA,
+            "figures": classification.figures(classes, sizes, trees),
+            "provenance": provenance,
+            "timing": timing,
+            "host": host(),
+        }
+    )
+    return document

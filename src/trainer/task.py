@@ -1,0 +1,32 @@
+"""What the training of one classifier is, and whether it is there already: what is asked before torch is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from captionless.spec import ClassifySpec
+from captionless.store import objects
+from captionless.trainer.modelfile import model_digest
+
+FORMAT = 1
+"""Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """run: the folder of checkpoints/, history.json, and model.pt, written last. title: for the progress. data_digest:
+    of the clouds and their classes. meta: plain values, copied into the model file."""
+
+    run: str
+    title: str
+    spec: ClassifySpec
+    classes: tuple[str, ...]
+    data_digest: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Digest of what decides the result, the threads apart (they move only the last bits)."""
+        spec = self.spec.model_dump(mode="json", exclude={"init", *ClassifySpec.OPERATIONAL})
+        init = model_digest(self.spec.init) if self.spec.init else ""
+        return objects.digest(FORMAT, spec, init, self.classes, self.data_digest)

@@ -1,0 +1,57 @@
+"""A classifier's training stopped from outside, as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import clouds
+from tests.flow.conftest import call, command, environment
+from tests.stages.test_classify import write_spec
+
+pytestmark = pytest.mark.flow
+
+
+def test_a_training_told_to_stop_stores_a_checkpoint_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    clouds.write(tmp_path / "train.npz")
+    spec = write_spec(tmp_path, classify={"steps": 400, "validateEvery": 100})
+    process = subprocess.Popen(
+        command("classify", str(spec)), env=environment(CAPTIONLESS_PROGRESS=str(tmp_path / "progress")),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not _steps(tmp_path / "progress"):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate()[1]
+    assert process.returncode == 75, told
+    assert "stopped after step" in told
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    stopped = int(checkpoint.name[5:13])
+    assert 0 < stopped < 400
+    done = call("classify", str(spec), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"goes on after step {stopped} of 400" in done.stderr
+    whole = call("classify", str(spec), "--set", f"output={tmp_path}/whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert (tmp_path / "run" / "model.pt").read_bytes() == (tmp_path / "whole" / "model.pt").read_bytes()
+    wrong = call("classify", str(spec), "--set", "classify.points=9999", cwd=tmp_path)
+    assert wrong.returncode == 65
+    assert wrong.stderr.splitlines()[-1].startswith("captionless: 36 broken objects (data.maxSkipped allows 0)")
+    assert "Traceback" not in wrong.stderr
+
+
+def _steps(progress: Path) -> int:
+    """Steps done, once the training has begun."""
+    try:
+        state = json.loads(progress.read_text())
+    except (OSError, ValueError):
+        return 0
+    return int(state["done"]) if state["unit"] == "step" else 0

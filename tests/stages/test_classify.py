@@ -1,0 +1,242 @@
+"""captionless classify: from a file of labelled clouds to a classifier, its figures, and what is told of bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from captionless import specfile
+from captionless.cli import app
+from captionless.errors import CaptionlessError, DataError, SpecError
+from captionless.spec import AlignmentSpec, ClassificationSpec
+from captionless.stages import classify as stage
+from captionless.trainer import classify as trainer
+from tests import clouds
+
+SETTINGS: dict[str, Any] = {
+    "steps": 60, "batchSize": 8, "points": 64, "validateEvery": 20, "validationShare": 0.2,
+    "encoder": {"width": 8, "nsample": 8, "radius": 0.4, "dropout": 0},
+    "optim": {"lr": 0.01, "warmup": 0.1},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+def write_spec(folder: Path, source: dict[str, Any] | None = None, classify: dict[str, Any] | None = None) -> Path:
+    """A spec of the clouds train.npz in `folder`; `source` and `classify` add to its sections."""
+    given = {"kind": "points", "url": str(folder / "train.npz"), "up": "z", **(source or {})}
+    document = {
+        "name": "boxes",
+        "output": str(folder / "run"),
+        "data": {"source": given, "testFraction": 0},
+        "classify": {**SETTINGS, **(classify or {})},
+    }
+    (folder / "boxes.yaml").write_text(yaml.safe_dump(document))
+    return folder / "boxes.yaml"
+
+
+def load(path: Path, *overrides: str) -> ClassificationSpec:
+    return specfile.validated(ClassificationSpec, specfile.document(str(path)), overrides, str(path))
+
+
+def call(*arguments: object) -> str:
+    done = CliRunner().invoke(app, ["classify", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with a test file, by the command."""
+    folder = tmp_path_factory.mktemp("classify")
+    clouds.write(folder / "train.npz")
+    clouds.write(folder / "test.npz", **clouds.fields(per_class=8, points=80, seed=1))
+    told = call(write_spec(folder, {"testUrl": str(folder / "test.npz")}))
+    assert "overall accuracy" in told
+    assert str(folder / "run" / "model.pt") in told
+    return folder
+
+
+def test_clouds_become_a_classifier_and_its_figures(done: Path) -> None:
+    found = json.loads((done / "run" / "results.json").read_text())
+    figures = found["figures"]
+    assert figures["objects"] == {"training": 30, "validation": 6, "test": 24}
+    assert figures["classes"] == sorted(clouds.CLASSES)
+    assert figures["splits"]["test"]["overall_accuracy"] > 0.9
+    assert figures["chance"]["overall_accuracy"] == pytest.approx(1 / 3)
+    assert set(figures["splits"]) == {"validation", "test"}
+    assert found["provenance"]["classify"]["seed"] == 0
+    assert found["provenance"]["checkpoint"]["best"]["accuracy"] == pytest.approx(
+        figures["splits"]["validation"]["overall_accuracy"]
+    )
+    assert found["timing"]["training_cpu"] > 0
+    assert "| test | 24 |" in (done / "run" / "table.md").read_text()
+
+
+def test_a_finished_run_computes_nothing_and_another_gives_the_same(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write_spec(tmp_path, {"url": str(done / "train.npz"), "testUrl": str(done / "test.npz")})
+    stage.run(load(spec))
+    ours, theirs = files(tmp_path / "run"), files(done / "run")
+    assert ours["model.pt"] == theirs["model.pt"]
+    results = [json.loads(run["results.json"]) for run in (ours, theirs)]
+    assert results[0]["figures"] == results[1]["figures"]
+    assert results[0]["provenance"] == results[1]["provenance"]
+    monkeypatch.setattr(trainer, "train", lambda *args: pytest.fail("trained again"))
+    stage.run(load(spec))
+    assert files(tmp_path / "run") == ours
+
+
+def test_the_test_split_has_no_say_in_the_model(tmp_path: Path) -> None:
+    clouds.write(tmp_path / "train.npz", names=[f"a{i:02d}" for i in range(36)])
+    spec = load(write_spec(tmp_path, classify={"steps": 20}))
+    assert set(stage.run(spec)["figures"]["splits"]) == {"validation"}
+    model = (tmp_path / "run" / "model.pt").read_bytes()
+    for seed in (1, 2):
+        given = clouds.fields(per_class=8, points=80, seed=seed)
+        clouds.write(tmp_path / "test.npz", **given, names=[f"b{i:02d}" for i in range(24)])
+        found = stage.run(load(tmp_path / "boxes.yaml", f"data.source.testUrl={tmp_path}/test.npz"))
+        assert found["figures"]["objects"]["test"] == 24
+        assert (tmp_path / "run" / "model.pt").read_bytes() == model  # not trained again
+
+
+@pytest.mark.parametrize("labels", ["numbered", "numbers", "names"])
+def test_a_model_is_measured_on_other_clouds(done: Path, tmp_path: Path, labels: str) -> None:
+    given = clouds.fields(per_class=8, points=80, seed=1)
+    changes: dict[str, Any] = {"numbered": {}, "numbers": {"classes": None}}.get(
+        labels, {"classes": None, "labels": np.array(clouds.CLASSES)[given["labels"]]}
+    )
+    path = clouds.write(tmp_path / "unseen.npz", **{**given, **changes})
+    call("evaluate", done / "run", path, "--out", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    tree = json.loads((done / "run" / "results.json").read_text())["figures"]["splits"]["test"]
+    assert found["figures"]["objects"] == {"all": 24}
+    assert found["figures"]["splits"]["all"] == tree
+    assert found["provenance"]["dataset"]["up"] == "z"
+
+
+def test_a_yaml_file_and_some_of_the_classes_do_as_well(done: Path, tmp_path: Path) -> None:
+    given = clouds.fields(per_class=8, points=80, seed=1)
+    few = given["labels"] != 1
+    clouds.write(tmp_path / "few.npz", points=given["points"][few], labels=given["labels"][few], classes=clouds.CLASSES)
+    found = stage.evaluate(str(done / "run" / "model.pt"), str(tmp_path / "few.npz"))
+    assert found["figures"]["splits"]["all"]["per_class"]["plate"] is None
+    assert found["figures"]["objects"] == {"all": 16}
+    found = stage.evaluate(str(done / "run"), str(done / "boxes.yaml"))
+    tree = json.loads((done / "run" / "results.json").read_text())["figures"]["splits"]["test"]
+    assert found["figures"]["splits"] == {"test": tree}
+    assert json.loads(call("evaluate", done / "run", done / "boxes.yaml", "--out", "-"))["figures"] == found["figures"]
+    wrong_up = stage.evaluate(str(done / "run"), str(done / "test.npz"), up="x")
+    assert wrong_up["figures"] != found["figures"]
+
+
+def nan_cloud() -> np.ndarray:
+    points: np.ndarray = clouds.fields()["points"]
+    points[[2, 20], 5, 1] = np.nan
+    return points
+
+
+def test_broken_clouds_are_counted_named_and_limited(tmp_path: Path) -> None:
+    clouds.write(tmp_path / "train.npz", points=nan_cloud())
+    spec = write_spec(tmp_path, classify={"steps": 2})
+    with pytest.raises(DataError, match=r"2 broken objects .*maxSkipped allows 1\): .*rod-00002: 1 of 64") as told:
+        stage.run(load(spec, "data.maxSkipped=1"))
+    assert "plate-00020: 1 of 64 points have NaN" in str(told.value)
+    assert not (tmp_path / "run" / "model.pt").exists()
+    found = stage.run(load(spec, "data.maxSkipped=2"))
+    assert [s["key"] for s in found["provenance"]["skipped"]] == ["plate-00020", "rod-00002"]
+    assert found["figures"]["objects"] == {"training": 28, "validation": 6}
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "error", "told"),
+    [
+        ({}, ["classify.points=65"], DataError, r"has 64 points, classify\.points wants 65"),
+        ({"labels": [0] * 36}, [], DataError, r"36 training objects of 1 classes \(rod\); a classifier needs"),
+        ({"labels": [0] * 35 + [3]}, [], DataError, "labels: holds 0 to 3, but there are 3 classes"),
+        ({"classes": None}, [], DataError, "does not say its classes' names"),
+        ({}, ["data.source.testUrl=other.npz"], DataError, "the classifier does not know: cubes; did you mean"),
+        ({}, ["data.source.categories=[rod, cubes]"], SpecError, '"cubes" is not there'),
+        ({}, ["classify.init=gone.pt"], DataError, r"gone\.pt: there is no such model file"),
+        ({}, ["classify.optim.lr=1e30", "classify.optim.warmup=0"], SpecError, r"lower classify\.optim\.lr"),
+        ({}, ["classify.device=cuda"], SpecError, "no CUDA device"),
+        ({}, ["classify.step=5"], SpecError, r'classify\.step: unknown field; did you mean "steps"'),
+        ({}, ["classify.frozen=maybe"], SpecError, r"classify\.frozen: .*'maybe'"),
+        ({}, ["output=boxes.yaml"], SpecError, "is a file, expected a folder"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any, overrides: list[str], error: type, told: str
+) -> None:
+    if "cuda" in str(overrides) and torch.cuda.is_available():
+        overrides = [*overrides, "classify.points=65"]
+        error, told = DataError, "wants 65"
+    monkeypatch.chdir(tmp_path)
+    clouds.write(tmp_path / "train.npz", **changes)
+    clouds.write(tmp_path / "other.npz", classes=["rod", "plate", "cubes"])
+    with pytest.raises(error, match=told):
+        stage.run(load(write_spec(tmp_path), *overrides))
+    assert not (tmp_path / "run" / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "told"),
+    [
+        ({"classes": ["rod", "plates", "cube"]}, {}, 'does not know: plates; did you mean "plate"'),
+        ({"classes": None, "labels": [5] * 36}, {}, "labels: holds 5 to 5, but there are 3 classes"),
+        ({"points": clouds.fields(points=40)["points"]}, {}, "has 40 points, the classifier wants 64"),
+        ({"points": nan_cloud()}, {}, r"2 broken objects \(data\.maxSkipped allows 0\): plate-00020: 1 of 64 points"),
+        ({"labels": None}, {}, "holds no 'labels'"),
+        ({}, {"split": "test", "where": "none.yaml"}, "no objects in its test split; try --split all"),
+        ({}, {"up": "z", "where": "none.yaml"}, r"--up: none\.yaml says it itself"),
+        ({}, {"where": "gone.npz"}, "no such file"),
+        ({}, {"model": "gone"}, "there is no such model file"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any, options: dict[str, Any], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clouds.write(tmp_path / "unseen.npz", **changes)
+    Path("none.yaml").write_text("data: {source: {kind: points, url: unseen.npz, up: z}, testFraction: 0}")
+    arguments = {"model": str(done / "run"), "where": "unseen.npz", **options}
+    with pytest.raises(CaptionlessError, match=told):
+        stage.evaluate(**arguments)
+
+
+def test_wrong_calls_are_refused(done: Path) -> None:
+    model, data = str(done / "run"), str(done / "test.npz")
+    for wrong in ([], ["evaluate"], ["evaluate", model], ["evaluate", model, data, "--split", "val"], ["a.yaml", "b"]):
+        assert CliRunner().invoke(app, ["classify", *wrong]).exit_code == 2
+
+
+def test_an_encoder_trained_on_labels_knows_no_texts(done: Path) -> None:
+    from captionless.stages import clouds as zero_shot
+
+    with pytest.raises(DataError, match="trained on labels, it knows no texts"):
+        zero_shot.evaluate(str(done / "run" / "model.pt"), load(done / "boxes.yaml").data, "paper", "test")
+
+
+def test_an_alignment_of_clouds_is_led_here() -> None:
+    source = {"kind": "points", "url": "x.npz", "up": "z"}
+    with pytest.raises(SpecError, match="captionless classify"):
+        specfile.validated(AlignmentSpec, {"data": {"source": source}, "train": {"weights": ["uniform"]}})
