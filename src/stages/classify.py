@@ -148,7 +148,8 @@ def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[O
 
 def _splits(found: LabelledClouds, task: Task) -> dict[str, Labelled]:
     """The objects: training, validation and, where the source has one, test."""
-    from captionless.trainer.labelled import Labelled, validates
+    from captionless.trainer.labelled import Labelled
+    from captionless.trainer.splits import kept_out
 
     members: dict[str, list[tuple[ObjectRef, Cloud]]] = {"train": [], "test": []}
     for ref, cloud in found:
@@ -164,7 +165,7 @@ def _splits(found: LabelledClouds, task: Task) -> dict[str, Labelled]:
     if not members["train"]:
         raise DataError("data.source: no training object is whole")
     training = labelled("train")
-    chosen = validates(training.keys, training.labels, task.spec.validation_share, task.spec.seed)
+    chosen = kept_out(training.keys, training.labels.tolist(), task.spec.validation_share, task.spec.seed)
     splits = {"training": training.rows(~chosen), "validation": training.rows(chosen)}
     validated = set(splits["validation"].labels.tolist())
     missing = [name for place, name in enumerate(task.classes) if place not in validated]

@@ -31,13 +31,14 @@ from captionless.errors import Interrupted, SpecError
 from captionless.progress import Progress
 from captionless.spec import ClassifySpec
 from captionless.store import objects
-from captionless.trainer import checkpoint, encoders
+from captionless.trainer import checkpoint, encoders, pointnext_ops
 from captionless.trainer.augment import with_channels
+from captionless.trainer.batches import batch_of
 from captionless.trainer.classifier import Classifier, head_logits, logits, save_classifier
 from captionless.trainer.infer import embed_points
-from captionless.trainer.labelled import Labelled, batch_of
+from captionless.trainer.labelled import Labelled
 from captionless.trainer.loop import HISTORY, device, encoder_options
-from captionless.trainer.optim import AdamW, learning_rate
+from captionless.trainer.optim import Adam, learning_rate
 from captionless.trainer.seeds import number
 from captionless.trainer.task import Task
 
@@ -130,6 +131,7 @@ class Training:
         self.task, self.spec = task, task.spec
         self.fingerprint = task.fingerprint()
         self.device = device(self.spec.device)
+        pointnext_ops.choose(self.spec.encoder.operators, self.device)
         self.labels, self.truth = training.labels, validation.labels
         self.sizes = {"training": len(training), "validation": len(validation)}
         self.batch_size = min(self.spec.batch_size, len(training))
@@ -144,7 +146,8 @@ class Training:
         kind: type[_Learner] = _Head if self.spec.frozen else _Whole
         self.learner = kind(self.classifier, self.spec, training, validation)
         self.module = self.learner.module
-        self.optimizer = AdamW(self.module.parameters(), self.spec.optim)
+        self.optimizer = Adam(self.module.parameters(), self.spec.optim)
+        self.writer = checkpoint.Writer(task.run, _KEEP)
         self.history: dict[str, list[float]] = {name: [] for name in _METRICS}
         self.validations: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "state": {}}
@@ -185,7 +188,7 @@ class Training:
             self.best = {"step": self.done, "accuracy": accuracy, "state": state}
 
     def save(self) -> None:
-        """Store a checkpoint."""
+        """Begin to store a checkpoint."""
         state = {
             "fingerprint": self.fingerprint,
             "step": self.done,
@@ -196,7 +199,7 @@ class Training:
             "best": self.best,
             "seconds": self.seconds,
         }
-        checkpoint.save(self.task.run, self.done, state, _KEEP)
+        self.writer.save(self.done, state)
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of this training; one of other settings or data is discarded."""
@@ -211,6 +214,7 @@ class Training:
 
     def finish(self) -> None:
         """Store history.json, then the best weights as the model file, which says that the training is complete."""
+        self.writer.wait()
         self.module.load_state_dict(self.best["state"])
         self.learner.fold()
         best = {"step": self.best["step"], "accuracy": self.best["accuracy"]}
@@ -270,5 +274,6 @@ def train(task: Task, training: Labelled, validation: Labelled, stop: Callable[[
             if whole or stopping:
                 run.save()
             if stopping:
+                run.writer.wait()
                 raise Interrupted(f"{task.title}: stopped after step {run.done} of {steps}; run again to go on")
     run.finish()

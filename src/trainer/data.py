@@ -7,8 +7,6 @@ samples in the same order. Hard-negative batches depend on a table of neighbours
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +18,7 @@ from captionless.store.embeddings import open_embeddings
 from captionless.trainer.augment import training_clouds, with_channels
 from captionless.trainer.batches import batch_of, cut, with_neighbours
 from captionless.trainer.seeds import generator
+from captionless.trainer.splits import kept_out
 
 
 @dataclass(frozen=True)
@@ -111,16 +110,3 @@ class TrainingData:
             sizes,
             [len(place) for place in cuts[rank]],
         )
-
-
-def kept_out(keys: Sequence[str], categories: Sequence[str], share: float) -> NDArray[np.bool_]:
-    """Which objects validate, (n,) bool: of each category the `share` (rounded) whose keys' digests come first.
-
-    The same for every seed and loss; one object of each category at least trains.
-    """
-    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
-    found = np.zeros(len(keys), dtype=bool)
-    for category in set(categories):
-        own = sorted((i for i, c in enumerate(categories) if c == category), key=lambda i: digests[i])
-        found[own[: min(round(share * len(own)), len(own) - 1)]] = True
-    return found

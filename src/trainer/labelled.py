@@ -1,4 +1,4 @@
-"""Labelled clouds in memory: what validates, and the batches of the rest, each a pure function of (seed, step)."""
+"""Labelled clouds in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from captionless.spec import AugmentSpec
 from captionless.trainer.augment import training_clouds
-from captionless.trainer.seeds import generator, number
+from captionless.trainer.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,3 @@ class Labelled:
         """Fresh samples of the objects `rows`, (n, m, 3) float32, drawn from (seed, epoch, key)."""
         generators = [generator("sample", seed, epoch, self.keys[i]) for i in rows]
         return training_clouds(self.clouds[rows], m, spec, generators)
-
-
-def batch_of(step: int, objects: int, size: int, seed: int) -> tuple[int, NDArray[np.int64]]:
-    """The epoch of a step (from 0) and the places among so many objects of its batch, (size,) int64.
-
-    An epoch is a permutation drawn from (seed, epoch); the incomplete last batch is dropped. size: at most `objects`.
-    """
-    epoch, place = divmod(step, objects // size)
-    order = generator("order", seed, epoch).permutation(objects)
-    return epoch, order[place * size : (place + 1) * size]
-
-
-def validates(keys: Sequence[str], labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Which objects validate, (n,) bool: of each class the `share`, rounded, that a hash of (seed, key) puts first.
-
-    At least one object of a class validates where there are two, and at least one trains. Whether an object does
-    depends on no other class.
-    """
-    chosen = np.zeros(len(keys), dtype=bool)
-    for label in np.unique(labels):
-        own = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: number("validation", seed, keys[i]))
-        chosen[own[: min(max(round(share * len(own)), 1), len(own) - 1)]] = True
-    return chosen

@@ -30,7 +30,7 @@ def choose(operators: str, device: torch.device) -> None:
     _kernels = None
     if operators == "own":
         return
-    what = f"train.encoder.operators: {operators}"
+    what = f"encoder.operators: {operators}"
     if device.type != _DEVICE:
         raise SpecError(f"{what} is for a GPU, and this run is on {device.type}; use own")
     try:

@@ -16,9 +16,11 @@ from captionless.errors import DataError, Interrupted, SpecError
 from captionless.precompute.pointcloud import ordered
 from captionless.spec import ClassifySpec
 from captionless.trainer import checkpoint, classify, encoders
+from captionless.trainer.batches import batch_of
 from captionless.trainer.classifier import Classifier, load_classifier, logits, save_classifier
 from captionless.trainer.infer import embed_points
-from captionless.trainer.labelled import Labelled, batch_of, validates
+from captionless.trainer.labelled import Labelled
+from captionless.trainer.splits import kept_out
 from captionless.trainer.task import Task
 from tests import clouds
 
@@ -34,7 +36,7 @@ def splits() -> tuple[Labelled, Labelled]:
     given = clouds.fields(per_class=10)
     stored = np.stack([ordered(points, np.zeros((64, 3), np.uint8))[:, :3] for points in given["points"]])
     everything = Labelled([f"o{i:02d}" for i in range(30)], stored, given["labels"])
-    chosen = validates(everything.keys, everything.labels, 0.2, 0)
+    chosen = kept_out(everything.keys, everything.labels.tolist(), 0.2, 0)
     return everything.rows(~chosen), everything.rows(chosen)
 
 
@@ -169,18 +171,19 @@ def test_a_diverging_training_is_told(tmp_path: Path, splits: tuple[Labelled, La
 def test_validation_is_stratified_seeded_and_apart() -> None:
     labels = np.repeat([0, 1, 2, 3], [40, 20, 2, 1])
     keys = [f"k{i:02d}" for i in range(63)]
-    chosen = validates(keys, labels, 0.1, 0)
+    chosen = kept_out(keys, labels.tolist(), 0.1, 0)
     assert np.bincount(labels[chosen], minlength=4).tolist() == [4, 2, 1, 0]
-    assert np.array_equal(chosen, validates(keys, labels, 0.1, 0))
-    assert not np.array_equal(chosen, validates(keys, labels, 0.1, 1))
+    assert np.array_equal(chosen, kept_out(keys, labels.tolist(), 0.1, 0))
+    assert not np.array_equal(chosen, kept_out(keys, labels.tolist(), 0.1, 1))
     order = np.random.default_rng(0).permutation(63)
-    shuffled = validates([keys[i] for i in order], labels[order], 0.1, 0)
+    shuffled = kept_out([keys[i] for i in order], labels[order].tolist(), 0.1, 0)
     assert {keys[i] for i in order[shuffled]} == {keys[i] for i in np.flatnonzero(chosen)}
     everything = Labelled(keys, np.zeros((63, 4, 3), np.float16), labels)
     training, validation = everything.rows(~chosen), everything.rows(chosen)
     assert not set(training.keys) & set(validation.keys)
     assert sorted([*training.keys, *validation.keys]) == keys
-    assert np.bincount(validates(keys, labels, 0.99, 0) + 2 * labels).tolist()[::2] == [1, 1, 1, 1]  # each class trains
+    most = kept_out(keys, labels.tolist(), 0.99, 0)
+    assert np.bincount(most + 2 * labels).tolist()[::2] == [1, 1, 1, 1]  # each class trains
 
 
 def test_batches_are_permutations_without_the_incomplete_last() -> None:

@@ -9,9 +9,10 @@ from captionless.errors import DataError, SpecError
 from captionless.spec import Weights
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity import SimilarityStore, open_similarity
-from captionless.trainer.data import Batch, TrainingData, kept_out
+from captionless.trainer.data import Batch, TrainingData
 from captionless.trainer.job import Job
 from captionless.trainer.pair_weights import SimilarityWeights
+from captionless.trainer.splits import kept_out
 from captionless.trainer.weights import WeightSource
 from tests.trainer import reference, synthetic
 
