@@ -9,7 +9,6 @@ radius borders fall alike everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -17,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captionless.lifeline import threads
 from captionless.trainer import pointnext_ops
+from captionless.trainer.cores import cores, parts
 
 _BLOCK = 1 << 24  # distances held at once by the torch paths
 
@@ -57,13 +56,7 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
-
-    def sample(clouds: slice) -> None:
-        distance = torch.empty(xyz.shape[1], dtype=xyz.dtype)
-        bits = distance.view(torch.int64 if xyz.dtype == torch.float64 else torch.int32)
-        _farthest_point_sample(xyz[clouds].numpy(), distance.numpy(), bits.numpy(), out[clouds].numpy())
-
-    _on_all_cores(sample, len(xyz))
+    _on_all_cores(lambda c: _farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz))
     return out
 
 
@@ -104,14 +97,10 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
 
 
 def _on_all_cores(work: Callable[[slice], None], clouds: int) -> None:
-    """Do `work` on slices of so many clouds, one for each of torch's threads."""
-    cores = min(torch.get_num_threads(), clouds)
-    if cores <= 1:
-        work(slice(None))
-        return
-    cuts = [clouds * i // cores for i in range(cores + 1)]
-    with threads(cores) as pool:
-        list(pool.map(work, [slice(*cut) for cut in pairwise(cuts)]))
+    """Do `work` on slices of so many clouds."""
+    with cores() as each:
+        for _ in each.map(work, parts(clouds)):
+            pass
 
 
 def ball_query_torch(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
@@ -169,52 +158,123 @@ def _squared(radius: float, dtype: torch.dtype) -> np.floating:
     return scalar(radius) * scalar(radius)
 
 
+_BLOCK = 32
+"""Points that share a bounding box."""
+
+_PANEL = 16
+"""Boxes whose distances are computed together."""
+
+_CELLS = 16
+"""Along each axis, of the grid whose cells order the points."""
+
+_SPREAD = np.array([sum((i >> bit & 1) << 3 * bit for bit in range(4)) for i in range(_CELLS)])
+"""The bits of a cell's number at every third place: three of them make a cell's place on the Z-order curve."""
+
+
 @numba.njit(cache=True, nogil=True)
-def _farthest_point_sample(
-    xyz: NDArray[np.floating], distance: NDArray[np.floating], bits: NDArray[np.signedinteger], out: NDArray[np.int64]
-) -> None:
-    """`distance` is scratch space for (N,) distances, `bits` the same memory read as integers of that width."""
+def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) -> None:
+    """Points near one another form blocks, and a block is passed over whose bounding box is no nearer to the new sample
+    than each of its points is to some sample before. Rounding is monotonic, so that the distance to the box, computed
+    as that to a point is, is never above one to a point in it, and nothing that would change is passed over.
+
+    `blocks` holds x, y, z and the distance of a block's points, `boxes` the bounds of a panel of blocks: x, y and z at
+    least, at most, and the distance. Rows at constant places of one array are what lets the short loops vectorise.
+    """
     batch, n, _ = xyz.shape
-    m = out.shape[1]
-    x, y, z = np.empty(n, xyz.dtype), np.empty(n, xyz.dtype), np.empty(n, xyz.dtype)
+    panels = -(-n // (_BLOCK * _PANEL))
+    size = panels * _PANEL * _BLOCK
+    order = np.zeros(size, np.int32)  # the last blocks are filled up with copies of point 0, which is always nearest
+    blocks, boxes = np.empty(4 * size, xyz.dtype), np.empty(panels * 7 * _PANEL, xyz.dtype)
+    top = np.empty(panels * _PANEL, xyz.dtype)
     for b in range(batch):
-        for j in range(n):
-            x[j], y[j], z[j] = xyz[b, j, 0], xyz[b, j, 1], xyz[b, j, 2]
-            distance[j] = np.inf
-        last = 0
-        out[b, 0] = 0
-        for i in range(1, m):
-            _keep_nearer(x, y, z, x[last], y[last], z[last], distance)
-            out[b, i] = _first_largest(bits)
+        points = xyz[b]
+        _order_by_cell(points, order)
+        for k in range(len(top)):
+            for axis in range(3):
+                row = blocks[(4 * k + axis) * _BLOCK : (4 * k + axis + 1) * _BLOCK]
+                for j in range(_BLOCK):
+                    row[j] = points[order[k * _BLOCK + j], axis]
+                at = (k // _PANEL * 7 + axis) * _PANEL + k % _PANEL
+                boxes[at], boxes[at + 3 * _PANEL] = row.min(), row.max()
+            blocks[(4 * k + 3) * _BLOCK : (4 * k + 4) * _BLOCK] = np.inf
+        top[:] = np.inf
+        last = out[b, 0] = 0
+        for i in range(1, out.shape[1]):
+            px, py, pz = points[last, 0], points[last, 1], points[last, 2]
+            for panel in range(panels):
+                box = boxes[panel * 7 * _PANEL : (panel + 1) * 7 * _PANEL]
+                _distance_to_boxes(box, px, py, pz)
+                for k in range(_PANEL):
+                    block = panel * _PANEL + k
+                    if box[6 * _PANEL + k] < top[block]:
+                        top[block] = _keep_nearer(blocks[4 * _BLOCK * block : 4 * _BLOCK * (block + 1)], px, py, pz)
+            out[b, i] = _first_farthest(top, blocks, order)
             last = out[b, i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})  # a minimum in one instruction; no value changes
-def _keep_nearer(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
-    z: NDArray[np.floating],
-    px: np.floating,
-    py: np.floating,
-    pz: np.floating,
-    distance: NDArray[np.floating],
-) -> None:
-    for j in range(len(x)):
-        dx, dy, dz = x[j] - px, y[j] - py, z[j] - pz
-        distance[j] = min((dx * dx + dy * dy) + dz * dz, distance[j])
-
-
 @numba.njit(cache=True, nogil=True)
-def _first_largest(bits: NDArray[np.signedinteger]) -> np.signedinteger:
-    """The first index of the largest of some floats >= 0, which order as their bits do: integer loops vectorise."""
-    largest = bits[0]
-    for value in bits:
+def _order_by_cell(points: NDArray[np.floating], order: NDArray[np.int32]) -> None:
+    """The numbers of the points, cell after cell of a grid along the Z-order curve."""
+    n = len(points)
+    low, step = np.empty(3, points.dtype), np.empty(3, points.dtype)
+    for axis in range(3):
+        low[axis] = points[:, axis].min()
+        extent = points[:, axis].max() - low[axis]
+        step[axis] = _CELLS * 0.999 / extent if extent > 0 else 0
+    cells = np.empty(n, np.int64)
+    ends = np.zeros(_CELLS**3 + 1, np.int32)
+    for j in range(n):
+        cell = 0
+        for axis in range(3):
+            place = (points[j, axis] - low[axis]) * step[axis]
+            if place >= 0 and place < _CELLS:  # what is no number is in cell 0
+                cell |= _SPREAD[int(place)] << axis
+        cells[j] = cell
+        ends[cell + 1] += 1
+    for cell in range(_CELLS**3):
+        ends[cell + 1] += ends[cell]
+    for j in range(n):
+        order[ends[cells[j]]] = j
+        ends[cells[j]] += 1
+
+
+# Below, minima and maxima are one instruction each where NaN and the sign of 0 need no care; no value changes.
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _distance_to_boxes(boxes: NDArray[np.floating], px: np.floating, py: np.floating, pz: np.floating) -> None:
+    """Squared distances of a panel's boxes from a point."""
+    zero = boxes.dtype.type(0)
+    for k in range(_PANEL):
+        dx = max(max(boxes[k] - px, px - boxes[k + 3 * _PANEL]), zero)
+        dy = max(max(boxes[k + _PANEL] - py, py - boxes[k + 4 * _PANEL]), zero)
+        dz = max(max(boxes[k + 2 * _PANEL] - pz, pz - boxes[k + 5 * _PANEL]), zero)
+        boxes[k + 6 * _PANEL] = (dx * dx + dy * dy) + dz * dz
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _keep_nearer(block: NDArray[np.floating], px: np.floating, py: np.floating, pz: np.floating) -> np.floating:
+    """The squared distances of a block's points brought up to date; returns the largest."""
+    for j in range(_BLOCK):
+        dx, dy, dz = block[j] - px, block[j + _BLOCK] - py, block[j + 2 * _BLOCK] - pz
+        block[j + 3 * _BLOCK] = min((dx * dx + dy * dy) + dz * dz, block[j + 3 * _BLOCK])
+    top = block.dtype.type(0)
+    for j in range(_BLOCK):
+        top = max(top, block[j + 3 * _BLOCK])
+    return top
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _first_farthest(top: NDArray[np.floating], blocks: NDArray[np.floating], order: NDArray[np.int32]) -> np.int32:
+    """The lowest number of a point at the largest distance."""
+    largest = top[0]
+    for value in top:
         largest = max(largest, value)
-    end = bits.dtype.type(len(bits))
-    first = end
-    for j in range(len(bits)):
-        first = min(first, bits.dtype.type(j) if bits[j] == largest else end)
-    return first
+    none = np.int32(len(order))
+    first = none
+    for k in range(len(top)):
+        if top[k] == largest:
+            for j in range(_BLOCK):
+                first = min(first, order[k * _BLOCK + j] if blocks[(4 * k + 3) * _BLOCK + j] == largest else none)
+    return first if first < none else np.int32(0)
 
 
 @numba.njit(cache=True, nogil=True)

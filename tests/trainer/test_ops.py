@@ -57,7 +57,8 @@ def test_k_nearest_is_the_definition(k: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None:
     grid = torch.stack(torch.meshgrid(*[torch.arange(6, dtype=dtype) / 4] * 3, indexing="ij"), -1).reshape(1, -1, 3)
-    for xyz in (cloud(4, 300, dtype), grid, grid[:, :1].expand(1, 20, 3)):  # ties and duplicates included
+    flat = cloud(2, 1100, dtype) * torch.tensor([1.0, 0.5, 0.0], dtype=dtype)
+    for xyz in (cloud(4, 300, dtype), flat, grid, grid[:, :1].expand(1, 20, 3)):  # ties and duplicates included
         m = xyz.shape[1] // 2
         sample = ops.farthest_point_sample(xyz, m)
         assert torch.equal(sample, ops.farthest_point_sample_torch(xyz, m))
@@ -75,6 +76,14 @@ def test_a_sample_in_farthest_order_is_a_prefix() -> None:
     xyz = xyz.gather(1, ops.farthest_point_sample(xyz, 180).unsqueeze(-1).expand(-1, -1, 3))
     again = xyz.gather(1, ops.farthest_point_sample(xyz, 180).unsqueeze(-1).expand(-1, -1, 3))
     assert torch.equal(again, xyz)
+
+
+def test_points_that_are_no_numbers_do_no_harm() -> None:
+    xyz = cloud(2, 100)
+    xyz[0, 7], xyz[1, 3:5] = torch.nan, torch.inf
+    got = ops.farthest_point_sample(xyz, 50)
+    assert got.min() >= 0
+    assert got.max() < 100
 
 
 def test_the_border_is_outside() -> None:

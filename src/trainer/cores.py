@@ -1,0 +1,55 @@
+"""Work that is cut into parts, of which every core takes one after the other, with torch on one thread in each.
+
+Cores that share an operation wait for one another at its end, and each reads what another has just written; a core that
+has a part to itself keeps a block of it in its cache from one operation to the next. Parts are cut by the work and not
+by the number of cores, and results come in order, so that sums over them don't depend on either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+from captionless.lifeline import threads
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_PARTS = 8  # enough that cores which are not equally fast end at about the same time
+
+
+class Cores:
+    """A thread for each of those that torch has in the caller; see `cores`."""
+
+    def __init__(self, pool: ThreadPoolExecutor | None) -> None:
+        self._pool = pool
+
+    def map(self, work: Callable[[S], T], parts: Iterable[S]) -> Iterator[T]:
+        """`work` of every part, in their order; what it returns is let go of as the next one is taken."""
+        return map(work, parts) if self._pool is None else self._pool.map(work, parts)
+
+
+@contextlib.contextmanager
+def cores() -> Iterator[Cores]:
+    """The cores, while in the caller too torch uses one thread. Work must release the GIL to gain by it."""
+    count = torch.get_num_threads()
+    if count == 1:
+        yield Cores(None)
+        return
+    torch.set_num_threads(1)  # which threads that start now inherit
+    try:
+        with threads(count) as pool:
+            yield Cores(pool)
+    finally:
+        torch.set_num_threads(count)
+
+
+def parts(count: int) -> list[slice]:
+    """`count` things in order, cut into a few slices of about equal size."""
+    cuts = sorted({count * i // _PARTS for i in range(_PARTS + 1)})
+    return [slice(*cut) for cut in pairwise(cuts)]
