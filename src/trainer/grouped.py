@@ -1,439 +1,322 @@
-"""The two steps of a set abstraction that touch every (centre, neighbour) pair, without a tensor of grouped points.
+"""The part of a set abstraction that touches every (centre, neighbour) pair, without a tensor of grouped points.
 
 A set abstraction takes, for each centre q, its K neighbours p with features f, applies linear -> BatchNorm -> ReLU ->
-linear -> BatchNorm to ((p - q) / r, f) and keeps the maximum over the neighbours. Three identities make that cheap on
+linear -> BatchNorm to ((p - q) / r, f) and keeps the maximum over the neighbours. Four identities make that cheap on
 a CPU, and all are exact:
 
 - The first linear layer commutes with grouping: W.((p - q) / r, f) = a[neighbour] - b[centre], where a holds one row
-  per point and b one per centre. `gather_norm_relu` takes a and b, finds the statistics of the differences in one pass
-  and writes the normalised, rectified rows in a second.
+  per point and b one per centre. One pass over the pairs finds the statistics of the differences; a second one makes
+  the normalised, rectified rows, of a block of centres at a time.
 - A ball query pads the groups that it cannot fill with copies of their first neighbour, and copies stay equal through
-  every layer. `group` keeps one of them with its number, which the statistics and gradients count; of 256 points and
-  16 neighbours about a quarter of the rows is left.
+  every layer. One of them is kept with its number, which the statistics and gradients count; of 256 points and 16
+  neighbours about a quarter of the rows is left.
 - A positive affine map commutes with the maximum, and a BatchNorm is one once the sign of its weight is moved into the
-  linear layer before it. `linear_norm_max` therefore multiplies block by block into a small buffer, and keeps of each
-  block only its statistics and, per centre and channel, the largest value and the neighbour it came from. The
-  gradient at the linear layer's output is then sparse (the winners) plus a dense part that is affine in the output
-  itself; the dense part folds into products of size C x C, so the backward pass never holds the output either.
+  linear layer before it. So of the second layer's output for a block there remain its statistics and, per centre and
+  channel, the largest value and the neighbour it came from.
+- The gradient at that output is sparse (the winners) plus a dense part that is affine in the output itself, and the
+  dense part folds into products of size C x C. The backward pass makes a block's rows again from a and b, and of their
+  gradient keeps sums over each point's pairs and each centre's; what the first norm's statistics add to it is affine
+  in the difference, and follows in a second pass over the pairs.
 
-Tensors that are not on the CPU go through plain torch, which is also the reference in the tests.
+So nothing of the size of the pairs is ever held. Clouds are dealt out to the cores. Tensors that are not on the CPU go
+through plain torch, which is also the reference in the tests.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from captionless.trainer import grouped_kernels as kernels
+from captionless.trainer.cores import cores, parts
 from captionless.trainer.distributed import all_reduce_sum
 from captionless.trainer.norm import BatchNorm
 
 _BLOCK_ELEMENTS = 1 << 16  # of a linear layer's output held at once: 256 KiB of float32 stay in the cache
 
 
-@dataclass(frozen=True)
-class Groups:
-    """The neighbours of B x M centres as rows, centre after centre: rows starts[g] .. starts[g + 1] - 1 are group g's.
+def neighbour_max(
+    positions: Tensor,
+    features: Tensor,
+    centres: Tensor,
+    index: Tensor,
+    first: Tensor,
+    inner: BatchNorm,
+    weight: Tensor,
+    outer: BatchNorm,
+) -> Tensor:
+    """The maximum over neighbours n of each centre c of outer(relu(inner((p[n] - q[c], f[n]) @ first.T)) @ weight.T).
 
-    index: (B, M, K) int64, as a ball query returns it. starts: (B M + 1,) int64. copies: (B M,) int64, how many equal
-    neighbours the first row of a group stands for; 1 each unless copies are merged.
+    positions, features: p (B, N, 3) and f (B, N, F) of the points; centres: q (B, M, 3); first: (C, 3 + F), weight:
+    (D, C); all of one dtype. index: (B, M, K) int64, neighbours into N as a ball query lists them: distinct ones, then
+    copies of the first. Returns (B, M, D), differentiable in all but `index`.
     """
-
-    index: Tensor
-    starts: Tensor
-    copies: Tensor
-    merged: bool
-
-
-def group(index: Tensor, merge: bool) -> Groups:
-    """The groups of a ball query's result, (B, M, K) int64; `merge` makes one row of the copies that fill a group.
-
-    Merging is for the fused steps on the CPU; what normalises rows in between must not see it.
-    """
-    index = index.contiguous()
-    centres, k = index.shape[0] * index.shape[1], index.shape[2]
-    starts = torch.arange(0, (centres + 1) * k, k, device=index.device)
-    copies = torch.ones(centres, dtype=torch.int64, device=index.device)
-    if merge:
-        _merge_copies(*map(_array, (index.view(centres, k), starts, copies)))
-    return Groups(index, starts, copies, merge)
+    if positions.device.type != "cpu" or (torch.is_grad_enabled() and not inner.training):  # statistics are constants
+        return neighbour_max_torch(positions, features, centres, index, first, inner, weight, outer)
+    given = positions.contiguous(), features.contiguous(), centres.contiguous(), first
+    parameters = inner.weight, inner.bias, weight, outer.weight, outer.bias
+    found: Tensor = _NeighbourMax.apply(*given, *parameters, index, inner, outer)
+    return found
 
 
-def gather_norm_relu(a: Tensor, b: Tensor, groups: Groups, norm: BatchNorm) -> Tensor:
-    """relu(norm(a[neighbour] - b[centre])), differentiable in a, b and the norm's parameters.
+def neighbour_max_torch(
+    positions: Tensor,
+    features: Tensor,
+    centres: Tensor,
+    index: Tensor,
+    first: Tensor,
+    inner: BatchNorm,
+    weight: Tensor,
+    outer: BatchNorm,
+) -> Tensor:
+    """`neighbour_max` in plain torch, on any device."""
+    a, b = before_grouping(positions, features, centres, first)
+    return linear_norm_max(gather_norm_relu(a, b, index, inner), weight, outer)
 
-    a: (B, N, C), b: (B, M, C), groups: of B x M centres, neighbours into N; returns (rows, C).
-    """
-    if not can_merge(a, norm):
-        return gather_norm_relu_torch(a, b, groups, norm)
-    a, b = a.contiguous(), b.contiguous()
-    if not norm.training:
-        out = a.new_empty(int(groups.starts[-1]), a.shape[-1])
-        _gather_affine_relu(*map(_array, (a, b, groups.index, groups.starts, *norm.affine(), out)))
-        return out
-    rows: Tensor = _GatherNormRelu.apply(a, b, norm.weight, norm.bias, groups, norm)
-    return rows
+
+def before_grouping(positions: Tensor, features: Tensor, centres: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, N, C) and (B, M, C) whose differences are (p[neighbour] - q[centre], f[neighbour]) @ weight.T; arguments as
+    of `neighbour_max`, with weight for `first`."""
+    of_place, of_features = weight[:, :3], weight[:, 3:]
+    a = torch.addmm(positions.flatten(0, 1) @ of_place.t(), features.flatten(0, 1), of_features.t())
+    return a.view(*features.shape[:2], -1), functional.linear(centres, of_place)
 
 
-def gather_norm_relu_torch(a: Tensor, b: Tensor, groups: Groups, norm: BatchNorm) -> Tensor:
-    """`gather_norm_relu` in plain torch, on any device, for groups that are not merged."""
-    _check_not_merged(groups)
-    index = groups.index
+def gather_norm_relu(a: Tensor, b: Tensor, index: Tensor, norm: BatchNorm) -> Tensor:
+    """relu(norm(a[neighbour] - b[centre])), (B, M, K, C), in plain torch, of what `before_grouping` returns."""
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, a.shape[-1])
-    grouped = a.gather(1, flat).view(*index.shape, -1) - b.unsqueeze(2)
-    return functional.relu(norm(grouped)).flatten(0, 2)
+    return functional.relu(norm(a.gather(1, flat).view(*index.shape, -1) - b.unsqueeze(2)))
 
 
-def linear_norm_max(h: Tensor, weight: Tensor, norm: BatchNorm, groups: Groups) -> Tensor:
-    """The maximum over neighbours of norm(h @ weight.T), differentiable in h, weight and the norm's parameters.
-
-    h: (rows, C), weight: (D, C); returns (B, M, D).
-    """
-    if not can_merge(h, norm):
-        return linear_norm_max_torch(h, weight, norm, groups)
-    best: Tensor = _LinearNormMax.apply(h.contiguous(), weight, norm.weight, norm.bias, groups, norm)
-    return best.view(*groups.index.shape[:2], -1)
+def linear_norm_max(h: Tensor, weight: Tensor, norm: BatchNorm) -> Tensor:
+    """The maximum over neighbours of norm(h @ weight.T), (B, M, K, C) -> (B, M, D), in plain torch."""
+    return torch.as_tensor(norm(functional.linear(h, weight)).amax(dim=2))
 
 
-def linear_norm_max_torch(h: Tensor, weight: Tensor, norm: BatchNorm, groups: Groups) -> Tensor:
-    """`linear_norm_max` in plain torch, on any device, for groups that are not merged."""
-    _check_not_merged(groups)
-    return torch.as_tensor(norm(functional.linear(h, weight)).view(*groups.index.shape, -1).amax(dim=2))
-
-
-def can_merge(x: Tensor, norm: BatchNorm) -> bool:
-    """Whether the fused steps, which take merged groups, serve this input: on the CPU, except for gradients through
-    the running statistics of evaluation mode."""
-    return x.device.type == "cpu" and (norm.training or not torch.is_grad_enabled())
-
-
-def _check_not_merged(groups: Groups) -> None:
-    if groups.merged:
-        raise ValueError("merged groups are for the fused steps on the CPU only")
-
-
-class _GatherNormRelu(torch.autograd.Function):
+class _NeighbourMax(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, b: Tensor, weight: Tensor, bias: Tensor, groups: Groups, norm: BatchNorm
+        ctx: Any,
+        positions: Tensor,
+        features: Tensor,
+        centres: Tensor,
+        first: Tensor,
+        inner_gain: Tensor,
+        inner_bias: Tensor,
+        weight: Tensor,
+        outer_gain: Tensor,
+        outer_bias: Tensor,
+        index: Tensor,
+        inner: BatchNorm,
+        outer: BatchNorm,
     ) -> Tensor:
-        pivot = a.mean((0, 1)) - b.mean((0, 1))
-        sums = torch.zeros(2, a.shape[-1], dtype=torch.float64)
-        index, starts, copies = groups.index, groups.starts, groups.copies
-        _gather_statistics(*map(_array, (a, b, index, starts, copies, pivot, sums)))
-        mean, rstd, count = norm.merge(sums[0], sums[1], pivot, index.numel())
-        scale = weight * rstd
-        out = a.new_empty(int(starts[-1]), a.shape[-1])
-        _gather_affine_relu(*map(_array, (a, b, index, starts, scale, bias - mean * scale, out)))
-        ctx.save_for_backward(a, b, index, starts, copies, weight, mean, rstd, out)
-        ctx.count = count
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
-        a, b, index, starts, copies, weight, mean, rstd, out = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        sums = torch.zeros(2, a.shape[-1], dtype=torch.float64)
-        _gather_backward_sums(*map(_array, (a, b, index, starts, mean, rstd, out, grad, sums)))
-        sums = sums.to(a.dtype)
-        average = all_reduce_sum(sums) / ctx.count
-        da, db = torch.zeros_like(a), torch.zeros_like(b)
-        # d(row) = weight * rstd * (g - average[0] - (row - mean) * rstd * average[1]), an affine function of the row
-        slope = weight * rstd * rstd * average[1]
-        offset = weight * rstd * average[0] - mean * slope
-        scale = weight * rstd
-        _gather_backward(*map(_array, (a, b, index, starts, copies, scale, slope, offset, out, grad, da, db)))
-        return da, db, sums[1], sums[0], None, None
-
-
-class _LinearNormMax(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, h: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, groups: Groups, norm: BatchNorm
-    ) -> Tensor:
-        starts, copies, pairs = groups.starts, groups.copies, groups.index.numel()
-        sign = torch.where(gain < 0, -1.0, 1.0).to(gain.dtype)
+        a, b = before_grouping(positions, features, centres, first)
+        pairs = _Pairs(a, b, *kernels.merge_copies(_array(index.flatten(0, 1))))
+        sign = _signs(outer_gain)
         signed = weight * sign.unsqueeze(1)
-        extra = (copies - 1).to(h.dtype)  # of the first rows
-        h_mean = (h.sum(0) + extra @ h[starts[:-1]]) / pairs
-        pivot = signed @ h_mean  # the mean of the outputs
-        best = h.new_empty(len(copies), weight.shape[0])
-        winner = torch.empty(best.shape, dtype=torch.int32)
-        sums = torch.zeros(2, weight.shape[0], dtype=torch.float64)
-        most = max(_BLOCK_ELEMENTS // weight.shape[0], groups.index.shape[-1])
-        buffer = h.new_empty(most, weight.shape[0])
-        transposed = signed.t().contiguous()
-        block, at, times, top, who = map(_array, (buffer, starts, copies, best, winner))
-        around = _array(pivot), _array(sums)
-        for first, last in pairwise(_blocks(at, most)):
-            rows = h[at[first] : at[last]]
-            torch.mm(rows, transposed, out=buffer[: len(rows)])
-            _block_max(block, at[first : last + 1], times[first:last], *around, top[first:last], who[first:last])
-        if norm.training:
-            # the rounding of h_mean leaves a rest in sums[0], which `merge` accounts for
-            mean, rstd, count = norm.merge(sums[0], sums[1], pivot, pairs, sign)
-        else:
-            mean, count = norm.running_mean * sign, 0
-            rstd = torch.rsqrt(norm.running_var + norm.eps)
-        normal = (best - mean) * rstd
-        ctx.save_for_backward(h, starts, copies, signed, sign, gain, rstd, normal, winner, h_mean, mean - pivot)
-        ctx.count, ctx.pairs = count, pairs
-        return torch.addcmul(bias, normal, gain.abs())
+        if not inner.training:
+            best = pairs.maximum(*inner.affine(), signed)[0]
+            rstd = torch.rsqrt(outer.running_var + outer.eps)
+            return torch.addcmul(outer_bias, (best - outer.running_mean * sign) * rstd, outer_gain.abs())
+        pivot = a.mean((0, 1)) - b.mean((0, 1))
+        total, squares = pairs.statistics(pivot)
+        inner_mean, inner_rstd, inner_count = inner.merge(total, squares, pivot, index.numel())
+        inner_scale = inner_gain * inner_rstd
+        shift = inner_bias - inner_mean * inner_scale
+        best, winner, (total, squares), pivot = pairs.maximum(inner_scale, shift, signed)
+        mean, rstd, count = outer.merge(total, squares, pivot, index.numel(), sign)
+        normal = best.sub_(mean).mul_(rstd)
+        of_inner, of_outer = (inner_mean, inner_rstd, inner_scale, shift), (weight, outer_gain, mean, rstd, normal)
+        ctx.save_for_backward(positions, features, centres, first, *of_inner, *of_outer, winner)
+        ctx.neighbours, ctx.inner_count, ctx.count = pairs.neighbours, inner_count, count
+        return torch.addcmul(outer_bias, normal, outer_gain.abs())
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
-        h, starts, copies, signed, sign, gain, rstd, normal, winner, h_mean, shift = ctx.saved_tensors
-        grad = grads[0]
-        sums = torch.stack([grad.sum(0), (grad * normal).sum(0)])
-        average = all_reduce_sum(sums) / ctx.count
-        scale = gain.abs() * rstd
-        # The dense part of d(output) is -(offset + slope * (signed @ (h - h_mean))).
-        slope = scale * rstd * average[1]
-        offset = scale * average[0] - slope * shift
-        inner = signed.t() @ (slope.unsqueeze(1) * signed)
-        constant = inner @ h_mean - offset @ signed
-        dh = h @ inner.neg_()
-        total = h_mean * ctx.pairs
-        firsts = h[starts[:-1]]
-        second = h.t() @ h + (firsts * (copies - 1).unsqueeze(1)).t() @ firsts - torch.outer(h_mean, total)
-        d_signed = -(torch.outer(offset, total) + slope.unsqueeze(1) * (signed @ second))
-        sparse = (grad * scale).contiguous()
-        _add_winners(*map(_array, (sparse, winner, starts, copies, signed, constant, h, dh, d_signed)))
-        return dh, d_signed * sign.unsqueeze(1), sums[1] * sign, sums[0], None, None
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        positions, features, centres, first, inner_mean, inner_rstd, inner_scale, shift, *saved = ctx.saved_tensors
+        weight, gain, mean, rstd, normal, winner = saved
+        grad = grads[0].contiguous()
+        outer_sums = _gradient_sums(grad, normal)
+        sign = _signs(gain)
+        signed, scale = weight * sign.unsqueeze(1), (gain.abs() * rstd).unsqueeze(1)
+        slope, offset = _dense_part(outer_sums, ctx.count, scale[:, 0], mean, rstd)
+        matrix = signed.t() @ (signed * -slope.unsqueeze(1))
+        a, b = before_grouping(positions, features, centres, first)
+        pairs, da, db = _Pairs(a, b, *ctx.neighbours), torch.zeros_like(a), torch.zeros_like(b)
+        d_signed, gram, sums = pairs.backward(
+            inner_scale, shift, inner_mean, grad, winner, signed * scale, matrix, -(offset @ signed), da, db
+        )
+        d_signed.mul_(scale).sub_(torch.outer(offset, sums[2])).sub_(slope.unsqueeze(1) * (signed @ gram))
+        inner_sums = torch.stack([sums[0], sums[1] * inner_rstd])
+        pairs.spread(
+            inner_scale, *_dense_part(inner_sums, ctx.inner_count, inner_scale, inner_mean, inner_rstd), da, db
+        )
+
+        da, db = da.flatten(0, 1), db.flatten(0, 1)
+        of_place, of_features = first[:, :3], first[:, 3:]
+        d_place = da.t() @ positions.flatten(0, 1) + db.t() @ centres.flatten(0, 1)
+        d_first = torch.cat([d_place, da.t() @ features.flatten(0, 1)], dim=1)
+        d_points = [
+            (d @ w).view_as(x) if needed else None
+            for d, w, x, needed in zip(
+                (da, da, db),
+                (of_place, of_features, of_place),
+                (positions, features, centres),
+                ctx.needs_input_grad[:3],
+                strict=True,
+            )
+        ]
+        parameters = inner_sums[1], inner_sums[0], d_signed * sign.unsqueeze(1), outer_sums[1] * sign, outer_sums[0]
+        return *d_points, d_first, *parameters, None, None, None
 
 
-def _blocks(starts: NDArray[np.int64], most: int) -> list[int]:
-    """Group numbers that cut the rows into blocks of at most `most` rows, whole groups each."""
-    bounds = [0]
-    while bounds[-1] < len(starts) - 1:
-        bounds.append(int(np.searchsorted(starts, starts[bounds[-1]] + most, side="right")) - 1)
-    return bounds
+def _signs(gain: Tensor) -> Tensor:
+    """-1 where `gain` is negative, else 1."""
+    return torch.where(gain < 0, -1.0, 1.0).to(gain.dtype)
+
+
+def _gradient_sums(grad: Tensor, normal: Tensor) -> Tensor:
+    """(2, C): the sums of grad, (B, M, C), and of grad * normal."""
+    with cores() as each:
+        found = each.map(lambda c: torch.stack([grad[c], grad[c] * normal[c]]).sum((1, 2)), parts(len(grad)))
+        return torch.stack([*found]).sum(0)
+
+
+def _dense_part(sums: Tensor, count: int, scale: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
+    """(slope, offset), each (C,): the gradient at a BatchNorm's input x is scale * g - (offset + slope * x), where g is
+    that at its output and `sums`, (2, C), those of g and of g times the normalised x over this rank's rows."""
+    average = all_reduce_sum(sums) / count
+    slope = scale * rstd * average[1]
+    return slope, scale * average[0] - slope * mean
+
+
+class _Pairs:
+    """A batch's pairs of a centre and a neighbour, as rows: in parts for the cores, and in blocks for their caches.
+
+    a: (B, N, C), b: (B, M, C), contiguous; the rest as `kernels.merge_copies` returns it.
+    """
+
+    def __init__(
+        self, a: Tensor, b: Tensor, points: NDArray[np.int32], starts: NDArray[np.int64], copies: NDArray[np.int32]
+    ) -> None:
+        self._a, self._b = a, b
+        self.neighbours = points, starts, copies
+        self._most = int(np.diff(starts).max())  # rows of a group
+
+    def statistics(self, pivot: Tensor) -> Tensor:
+        """(2, C) float64: sums over pairs of a[neighbour] - b[centre] - pivot and of its square."""
+        arrays, around = (_array(self._a), _array(self._b), *self.neighbours), _array(pivot)
+        with cores() as each:
+            found = each.map(lambda part: kernels.statistics(*arrays, *part, around), self._parts())
+            return torch.from_numpy(np.sum([*found], axis=0))
+
+    def maximum(self, scale: Tensor, shift: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of y = relu((a[neighbour] - b[centre]) * scale + shift) @ weight.T, with weight (D, C): the largest value and
+        the number in the group of the row that it first occurs in, (B, M, D) each; the sums over pairs of y - pivot and
+        of its square, (2, D) float64; the pivot, (D,), a mean over some of the pairs."""
+        _, starts, copies = self.neighbours
+        best = weight.new_empty(*self._b.shape[:2], len(weight))
+        winner = torch.empty(best.shape, dtype=torch.uint8 if self._most <= 256 else torch.int32)
+        transposed = weight.t().contiguous()
+        _, rows = next(self._blocks(self._parts()[0], len(weight), scale, shift))
+        pivot = weight @ rows.mean(0)
+        into = _array(pivot), _array(best.flatten(0, 1)), _array(winner.flatten(0, 1))
+
+        def part(groups: tuple[int, int]) -> NDArray[np.float64]:
+            sums = np.zeros((2, len(weight)))
+            out = self._room(len(weight), len(weight))
+            for block, rows in self._blocks(groups, len(weight), scale, shift):
+                torch.mm(rows, transposed, out=out[: len(rows)])
+                kernels.maximum(_array(out), starts, copies, *block, *into, sums)
+            return sums
+
+        with cores() as each:
+            sums = np.sum([*each.map(part, self._parts())], axis=0)
+        return best, winner, torch.from_numpy(sums), pivot
+
+    def backward(
+        self,
+        scale: Tensor,
+        shift: Tensor,
+        mean: Tensor,
+        grad: Tensor,
+        winner: Tensor,
+        weight: Tensor,
+        matrix: Tensor,
+        constant: Tensor,
+        da: Tensor,
+        db: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient at the rows h is h @ matrix + constant and, at the rows that won, grad @ weight besides.
+
+        Adds what the ReLU lets through of it to da, (B, N, C), over each point's pairs, and to db, (B, M, C), over each
+        centre's. Returns the sum of grad times the rows that won, (D, C); that of h times h, (C, C); and, (3, C), those
+        of what is let through, of it times (a[neighbour] - b[centre] - mean), and of h; all three as of `weight`.
+        """
+        points, starts, copies = self.neighbours
+        channels, outputs = weight.shape[1], len(weight)
+        fixed = [_array(x) for x in (mean, grad.flatten(0, 1), winner.flatten(0, 1), weight, constant)]
+        a, b = _array(self._a), _array(self._b)
+
+        def part(groups: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+            d_weight, gram = torch.zeros_like(weight), torch.zeros_like(matrix)
+            sums = torch.zeros(3, channels, dtype=torch.float64)
+            of_rows = self._room(channels, outputs)
+            for block, rows in self._blocks(groups, outputs, scale, shift):
+                torch.mm(rows, matrix, out=of_rows[: len(rows)])
+                into = [_array(x) for x in (rows, of_rows, d_weight, da, db, sums)]
+                kernels.backward_rows(a, b, points, starts, copies, *block, *fixed, *into)
+                gram.addmm_(rows.t(), rows)
+            return d_weight, gram, sums
+
+        found = torch.zeros_like(weight), torch.zeros_like(matrix), torch.zeros(3, channels, dtype=torch.float64)
+        with cores() as each:
+            for one in each.map(part, self._parts()):
+                for total, x in zip(found, one, strict=True):
+                    total.add_(x)
+        return found[0], found[1], found[2].to(weight.dtype)
+
+    def spread(self, scale: Tensor, slope: Tensor, offset: Tensor, da: Tensor, db: Tensor) -> None:
+        """See `kernels.spread`."""
+        arrays = _array(self._a), _array(self._b), *self.neighbours
+        fixed = [_array(x) for x in (scale, slope, offset, da, db)]
+        with cores() as each:
+            list(each.map(lambda part: kernels.spread(*arrays, *part, *fixed), self._parts()))
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """The first group of some clouds and the one after their last, for each part."""
+        m = self._b.shape[1]
+        return [(clouds.start * m, clouds.stop * m) for clouds in parts(len(self._b))]
+
+    def _blocks(
+        self, groups: tuple[int, int], outputs: int, scale: Tensor, shift: Tensor
+    ) -> Iterator[tuple[tuple[int, int], Tensor]]:
+        """Groups, first and end, with their rows relu((a[neighbour] - b[centre]) * scale + shift), which the next block
+        overwrites."""
+        points, starts, _ = self.neighbours
+        rows = self._room(self._a.shape[-1], outputs)
+        arrays = _array(self._a), _array(self._b), points, starts
+        into = [_array(x) for x in (scale, shift, rows)]
+        first, end = groups
+        while first < end:
+            last = min(int(np.searchsorted(starts, starts[first] + len(rows), side="right")) - 1, end)
+            kernels.affine_relu(*arrays, first, last, *into)
+            yield (first, last), rows[: starts[last] - starts[first]]
+            first = last
+
+    def _room(self, channels: int, outputs: int) -> Tensor:
+        """For the rows of a block of which a layer has so many outputs."""
+        return self._a.new_empty(max(_BLOCK_ELEMENTS // outputs, self._most), channels)
 
 
 def _array(x: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = x.detach().numpy()
     return array
-
-
-@numba.njit(cache=True, nogil=True)
-def _merge_copies(index: NDArray[np.int64], starts: NDArray[np.int64], copies: NDArray[np.int64]) -> None:
-    """A ball query lists distinct neighbours first; from the first one's return on, all are copies of it."""
-    groups, k = index.shape
-    for g in range(groups):
-        kept = 1
-        while kept < k and index[g, kept] != index[g, 0]:
-            kept += 1
-        starts[g + 1] = starts[g] + kept
-        copies[g] = 1 + k - kept
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather_statistics(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    index: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    copies: NDArray[np.int64],
-    pivot: NDArray[Any],
-    sums: NDArray[np.float64],
-) -> None:
-    """sums += the sum and the sum of squares over pairs of a[index] - b - pivot."""
-    batch, m, _ = index.shape
-    channels = a.shape[2]
-    first, second, base = np.empty(channels, a.dtype), np.empty(channels, a.dtype), np.empty(channels, a.dtype)
-    for i in range(batch):
-        for j in range(m):
-            g = i * m + j
-            times = a.dtype.type(copies[g])
-            point = a[i, index[i, j, 0]]
-            for c in range(channels):
-                base[c] = b[i, j, c] + pivot[c]
-                d = point[c] - base[c]
-                first[c] = times * d
-                second[c] = times * d * d
-            for n in range(1, starts[g + 1] - starts[g]):
-                point = a[i, index[i, j, n]]
-                for c in range(channels):
-                    d = point[c] - base[c]
-                    first[c] += d
-                    second[c] += d * d
-            for c in range(channels):
-                sums[0, c] += first[c]
-                sums[1, c] += second[c]
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather_affine_relu(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    index: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    scale: NDArray[Any],
-    shift: NDArray[Any],
-    out: NDArray[Any],
-) -> None:
-    """out = max(0, (a[index] - b) * scale + shift)."""
-    batch, m, _ = index.shape
-    channels = a.shape[2]
-    base = np.empty(channels, a.dtype)
-    zero = a.dtype.type(0)
-    for i in range(batch):
-        for j in range(m):
-            g = i * m + j
-            for c in range(channels):
-                base[c] = shift[c] - b[i, j, c] * scale[c]
-            for n in range(starts[g + 1] - starts[g]):
-                point, row = a[i, index[i, j, n]], out[starts[g] + n]
-                for c in range(channels):
-                    row[c] = max(point[c] * scale[c] + base[c], zero)
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather_backward_sums(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    index: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    mean: NDArray[Any],
-    rstd: NDArray[Any],
-    out: NDArray[Any],
-    grad: NDArray[Any],
-    sums: NDArray[np.float64],
-) -> None:
-    """sums += the sum of g and of g * normalised row, where g is the gradient that the ReLU lets through."""
-    batch, m, _ = index.shape
-    channels = a.shape[2]
-    zero = a.dtype.type(0)
-    first, second, base = np.empty(channels, a.dtype), np.empty(channels, a.dtype), np.empty(channels, a.dtype)
-    for i in range(batch):
-        for j in range(m):
-            g = i * m + j
-            for c in range(channels):
-                first[c] = 0
-                second[c] = 0
-                base[c] = b[i, j, c] + mean[c]
-            for n in range(starts[g + 1] - starts[g]):
-                point, row, gradient = a[i, index[i, j, n]], out[starts[g] + n], grad[starts[g] + n]
-                for c in range(channels):
-                    passed = gradient[c] if row[c] > zero else zero
-                    first[c] += passed
-                    second[c] += passed * (point[c] - base[c])
-            for c in range(channels):
-                sums[0, c] += first[c]
-                sums[1, c] += second[c] * rstd[c]
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather_backward(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    index: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    copies: NDArray[np.int64],
-    scale: NDArray[Any],
-    slope: NDArray[Any],
-    offset: NDArray[Any],
-    out: NDArray[Any],
-    grad: NDArray[Any],
-    da: NDArray[Any],
-    db: NDArray[Any],
-) -> None:
-    """Scatter d(row) = scale * g - copies * (offset + slope * row) into da, and its negative into db."""
-    batch, m, _ = index.shape
-    channels = a.shape[2]
-    zero, one = a.dtype.type(0), a.dtype.type(1)
-    base = np.empty(channels, a.dtype)
-    for i in range(batch):
-        for j in range(m):
-            g = i * m + j
-            centre = db[i, j]
-            for c in range(channels):
-                base[c] = offset[c] - slope[c] * b[i, j, c]
-            for n in range(starts[g + 1] - starts[g]):
-                p = index[i, j, n]
-                point, target, row, gradient = a[i, p], da[i, p], out[starts[g] + n], grad[starts[g] + n]
-                times = a.dtype.type(copies[g]) if n == 0 else one
-                for c in range(channels):
-                    passed = gradient[c] if row[c] > zero else zero
-                    d = scale[c] * passed - times * (slope[c] * point[c] + base[c])
-                    target[c] += d
-                    centre[c] -= d
-
-
-@numba.njit(cache=True, nogil=True)
-def _block_max(
-    block: NDArray[Any],
-    starts: NDArray[np.int64],
-    copies: NDArray[np.int64],
-    pivot: NDArray[Any],
-    sums: NDArray[np.float64],
-    best: NDArray[Any],
-    winner: NDArray[np.int32],
-) -> None:
-    """`sums` += those of a block's values less the pivot, and of their squares; per centre the first largest value
-    and its neighbour."""
-    centres, channels = best.shape
-    first, second = np.empty(channels, block.dtype), np.empty(channels, block.dtype)
-    for g in range(centres):
-        top, who = best[g], winner[g]
-        start = starts[g] - starts[0]
-        times = block.dtype.type(copies[g])
-        row = block[start]
-        for c in range(channels):
-            top[c] = row[c]
-            who[c] = 0
-            d = row[c] - pivot[c]
-            first[c] = times * d
-            second[c] = times * d * d
-        for n in range(1, starts[g + 1] - starts[g]):
-            row = block[start + n]
-            for c in range(channels):
-                value = row[c]
-                d = value - pivot[c]
-                first[c] += d
-                second[c] += d * d
-                larger = value > top[c]
-                who[c] = np.int32(n) if larger else who[c]
-                top[c] = value if larger else top[c]
-        for c in range(channels):
-            sums[0, c] += first[c]
-            sums[1, c] += second[c]
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_winners(
-    grad: NDArray[Any],
-    winner: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    copies: NDArray[np.int64],
-    weight: NDArray[Any],
-    constant: NDArray[Any],
-    h: NDArray[Any],
-    dh: NDArray[Any],
-    d_weight: NDArray[Any],
-) -> None:
-    """Complete dh's dense part, by the constant and by the copies that first rows stand for, and add the sparse part
-    of both gradients: each channel's goes through the neighbour that won the maximum."""
-    centres, outputs = grad.shape
-    channels = h.shape[1]
-    one = h.dtype.type(1)
-    for g in range(centres):
-        for n in range(starts[g], starts[g + 1]):
-            row = dh[n]
-            times = h.dtype.type(copies[g]) if n == starts[g] else one
-            for c in range(channels):
-                row[c] = times * (row[c] + constant[c])
-        for o in range(outputs):
-            value = grad[g, o]
-            n = starts[g] + winner[g, o]
-            source, target, w, dw = h[n], dh[n], weight[o], d_weight[o]
-            for c in range(channels):
-                target[c] += value * w[c]
-                dw[c] += value * source[c]

@@ -1,9 +1,11 @@
-"""The fused CPU steps against plain torch autograd, and the rows-major BatchNorm against torch's."""
+"""The fused CPU step against plain torch autograd, and the rows-major BatchNorm against torch's."""
+
+from __future__ import annotations
 
 import pytest
 import torch
 
-from captionless.trainer import grouped
+from captionless.trainer import grouped, grouped_kernels
 from captionless.trainer.norm import BatchNorm
 
 
@@ -24,73 +26,85 @@ def close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-9) ->
     assert (got - expected).norm() <= tolerance * expected.norm().clamp_min(1e-6)
 
 
-BATCH, N, M, K, C, D = 3, 40, 20, 6, 5, 8
+BATCH, N, M, K, F, C, D = 11, 40, 20, 6, 4, 5, 8
 
 
-def padded_index() -> torch.Tensor:
+def padded_index(k: int = K) -> torch.Tensor:
     """Groups as a ball query makes them: distinct neighbours in rising order, then copies of the first."""
     g = torch.Generator().manual_seed(1)
-    index = torch.rand(BATCH, M, N, generator=g).topk(K, dim=-1).indices.sort(dim=-1).values
-    found = torch.randint(1, K + 1, (BATCH, M, 1), generator=g)
-    return torch.where(torch.arange(K) < found, index, index[..., :1])
+    index = torch.rand(BATCH, M, N, generator=g).topk(k, dim=-1).indices.sort(dim=-1).values
+    found = torch.randint(1, k + 1, (BATCH, M, 1), generator=g)
+    return torch.where(torch.arange(k) < found, index, index[..., :1])
 
 
-def expanded(rows: torch.Tensor, groups: grouped.Groups) -> torch.Tensor:
-    """Merged rows with their copies again, (B M K, C)."""
-    sizes = groups.starts.diff()
-    place = torch.arange(K).expand(len(sizes), K)
-    return rows[(groups.starts[:-1, None] + torch.where(place < sizes[:, None], place, 0)).flatten()]
+def full_index() -> torch.Tensor:
+    """One group of all points, as the last stage has it."""
+    return torch.arange(N).expand(BATCH, 1, -1)
+
+
+def results(function: object, index: torch.Tensor, training: bool) -> list[torch.Tensor]:
+    """The output, the norms' buffers and, in training, the gradients of everything."""
+    g = torch.Generator().manual_seed(2)
+    m = index.shape[1]
+    positions, features, centres, first, weight = (
+        torch.randn(*shape, generator=g, dtype=torch.float64) + 0.5
+        for shape in ((BATCH, N, 3), (BATCH, N, F), (BATCH, m, 3), (C, 3 + F), (D, C))
+    )
+    factors = torch.randn(BATCH, m, D, generator=g, dtype=torch.float64).relu()  # gradients of 0 among them
+    inner, outer = norm(C, 2).train(training), norm(D, 3).train(training)
+    inner.weight.data[0] = 0.0  # a channel switched off
+    leaves = [x.requires_grad_(training) for x in (positions, features, centres, first, weight)]
+    with torch.set_grad_enabled(training):
+        out = function(positions, features, centres, index, first, inner, weight, outer)  # type: ignore[operator]
+    found = [out, *inner.buffers(), *outer.buffers()]
+    if training:
+        (out * factors).sum().backward()
+        found += [x.grad for x in (*leaves, *inner.parameters(), *outer.parameters())]
+    return [x.detach().double() for x in found]
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("merge", [True, False])
-def test_fused_steps_equal_plain_torch(merge: bool, training: bool) -> None:
-    """Both steps, one after the other: the rows between them are compared as well."""
-    g = torch.Generator().manual_seed(2)
-    leaves = [
-        torch.randn(BATCH, N, C, generator=g, dtype=torch.float64) + 3.0,
-        torch.randn(BATCH, M, C, generator=g, dtype=torch.float64),
-        torch.randn(D, C, generator=g, dtype=torch.float64),
-    ]
-    factors = torch.randn(BATCH, M, D, generator=g, dtype=torch.float64)
-    results = []
-    for suffix, groups in (
-        ("", grouped.group(padded_index(), merge)),
-        ("_torch", grouped.group(padded_index(), False)),
-    ):
-        first, last = norm(C, 2).train(training), norm(D, 3).train(training)
-        first.weight.data[0] = 0.0  # a channel switched off
-        a, b, weight = (x.clone().requires_grad_(training) for x in leaves)
-        with torch.set_grad_enabled(training):
-            rows = getattr(grouped, "gather_norm_relu" + suffix)(a, b, groups, first)
-            out = getattr(grouped, "linear_norm_max" + suffix)(rows, weight, last, groups)
-        results.append([expanded(rows, groups), out, *first.buffers(), *last.buffers()])
-        if training:
-            (out * factors).sum().backward()
-            results[-1] += [x.grad for x in (a, b, weight, *first.parameters(), *last.parameters())]
-    for got, expected in zip(*results, strict=True):
-        close(got.double(), expected.double())
+@pytest.mark.parametrize("index", [padded_index(), padded_index(1), full_index()], ids=["padded", "single", "all"])
+def test_the_fused_step_equals_plain_torch(
+    index: torch.Tensor, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouped, "_BLOCK_ELEMENTS", 13 * D)  # several blocks, the last one smaller
+    expected = results(grouped.neighbour_max_torch, index, training)
+    for got, exact in zip(results(grouped.neighbour_max, index, training), expected, strict=True):
+        close(got, exact)
+
+
+def test_the_bits_do_not_depend_on_the_threads() -> None:
+    threads = torch.get_num_threads()
+    found = []
+    for count in (1, 2, 3, 2):
+        torch.set_num_threads(count)
+        try:
+            found.append(results(grouped.neighbour_max, padded_index(), True))
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
 
 
 def test_merged_groups_count_their_copies() -> None:
     index = padded_index()
-    groups = grouped.group(index, True)
+    points, starts, copies = grouped_kernels.merge_copies(index.flatten(0, 1).numpy())
     for g, row in enumerate(index.view(-1, K).tolist()):
-        assert groups.starts[g + 1] - groups.starts[g] == len(set(row))
-        assert groups.copies[g] == row.count(row[0])
-    with pytest.raises(ValueError, match="fused"):
-        grouped.linear_norm_max_torch(torch.ones(3, C), torch.ones(D, C), norm(D, 0), groups)
+        assert points[starts[g] : starts[g + 1]].tolist() == sorted(set(row))
+        assert copies[g] == row.count(row[0])
 
 
 def test_gradients_in_evaluation_mode_reach_everything() -> None:
     """As fine-tuning with frozen statistics needs them."""
-    groups = grouped.group(padded_index(), grouped.can_merge(torch.ones(1), norm(C, 2).eval()))
-    a = torch.randn(BATCH, N, C, dtype=torch.float64, requires_grad=True)
-    b = torch.randn(BATCH, M, C, dtype=torch.float64, requires_grad=True)
-    rows = grouped.gather_norm_relu(a, b, groups, norm(C, 2).eval())
-    grouped.linear_norm_max(rows, torch.ones(D, C).double(), norm(D, 3).eval(), groups).sum().backward()
-    assert float(a.grad.norm()) > 0
-    assert float(b.grad.norm()) > 0
+    features = torch.randn(BATCH, N, F, dtype=torch.float64, requires_grad=True)
+    points, first, weight = torch.rand(BATCH, N, 3).double(), torch.randn(C, 3 + F).double(), torch.ones(D, C).double()
+    first.requires_grad_()
+    given = points, features, points[:, :M], padded_index(), first
+    grouped.neighbour_max(*given, norm(C, 2).eval(), weight, norm(D, 3).eval()).sum().backward()
+    assert float(features.grad.norm()) > 0
+    assert float(first.grad.norm()) > 0
 
 
 def test_batch_norm_equals_torch() -> None:
@@ -109,11 +123,13 @@ def test_batch_norm_equals_torch() -> None:
 
 
 def test_statistics_do_not_cancel_in_float32() -> None:
-    x = torch.randn(4096, 3, generator=torch.Generator().manual_seed(5)) * 0.01 + 1000
-    exact = torch.nn.functional.batch_norm(x.double(), None, None, training=True)
-    a, index = x.view(1, -1, 3), torch.arange(4096).view(1, 1, -1)
-    got = grouped.gather_norm_relu(a, torch.zeros(1, 1, 3), grouped.group(index, True), BatchNorm(3))
-    assert (got.view(-1, 3) - exact.relu()).abs().max() < 1e-2  # float32 resolves 1000 +- 0.01 to 6e-5
+    x = torch.randn(1, 4096, 3, generator=torch.Generator().manual_seed(5)) * 0.01 + 1000
+    one, none = torch.eye(3), torch.zeros(1, 4096, 3)
+    given = none, x, none, torch.arange(4096).view(1, -1, 1), torch.cat([one, one], 1), BatchNorm(3), one, BatchNorm(3)
+    got = grouped.neighbour_max(*given)
+    normal = torch.nn.functional.batch_norm(x[0].double(), None, None, training=True).relu()
+    exact = torch.nn.functional.batch_norm(normal, None, None, training=True)
+    assert (got[0] - exact).abs().max() < 2e-2  # float32 resolves 1000 +- 0.01 to 6e-5
 
 
 def test_training_on_one_row_is_refused() -> None:

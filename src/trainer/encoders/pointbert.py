@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from captionless.trainer import ops
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.grouped import gather_norm_relu, group
+from captionless.trainer.grouped import gather_norm_relu
 from captionless.trainer.norm import BatchNorm
 
 _POINT, _GROUP, _TOKEN, _POSITION = 128, 256, 256, 128
@@ -48,7 +48,7 @@ class GroupTokens(nn.Module):
         """centers: (B, M, 3), index: (B, M, K) int64, the points of each group."""
         weight = self.point.weight
         a, b = functional.linear(points, weight), functional.linear(centers, weight[:, :3])
-        rows = gather_norm_relu(a, b, group(index, merge=False), self.point_norm)
+        rows = gather_norm_relu(a, b, index, self.point_norm)
         x = self.lift(rows).view(-1, index.shape[-1], _GROUP)
         of_group, of_point = torch.split(self.joint.weight, _GROUP, dim=1)
         whole = functional.linear(x.amax(1), of_group)

@@ -8,8 +8,8 @@ keeps the maximum over the neighbours; the centre's own feature is added through
 The last stage sees absolute positions, has a ReLU after its last layer and no skip.
 
 Only the stages that downsample sample at all, and only the first of them computes it: farthest point sampling of a
-set in farthest-point order is a prefix (see `ops.farthest_point_sample`). The first linear layer acts before grouping
-and the last one is fused with the maximum (see `grouped`).
+set in farthest-point order is a prefix (see `ops.farthest_point_sample`). What is done for every neighbour is fused
+where a set abstraction has two layers (see `grouped`), and plain torch where it has more.
 
 Weights of openpoints and of ULIP-2 are read by `encoders.openpoints`.
 """
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from captionless.trainer import ops
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.grouped import can_merge, gather_norm_relu, group, linear_norm_max
+from captionless.trainer.grouped import before_grouping, gather_norm_relu, linear_norm_max, neighbour_max
 from captionless.trainer.norm import BatchNorm
 
 _RADIUS_SCALING = 1.5
@@ -73,17 +73,17 @@ class SetAbstraction(nn.Module):
             centers = xyz.gather(1, sample.expand(-1, -1, 3))
             own = features.gather(1, sample.expand(-1, -1, features.shape[-1]))
         index = ops.ball_query(xyz, centers, self.radius, self.nsample)
-        return centers, functional.relu(self._grouped(xyz, centers, features, index, self.radius) + self.skip(own))
+        return centers, self.skip(own).add_(self._grouped(xyz, centers, features, index, self.radius)).relu_()
 
     def _grouped(self, xyz: Tensor, centers: Tensor, features: Tensor, index: Tensor, radius: float) -> Tensor:
         first, *between, last = (cast(LinearNorm, layer) for layer in self.layers)
-        weight = first.linear.weight
-        a = functional.linear(torch.cat([xyz / radius, features], dim=-1), weight)
-        groups = group(index, merge=not between and can_merge(a, first.norm))
-        h = gather_norm_relu(a, functional.linear(centers / radius, weight[:, :3]), groups, first.norm)
+        given = xyz / radius, features, centers / radius
+        if not between:
+            return neighbour_max(*given, index, first.linear.weight, first.norm, last.linear.weight, last.norm)
+        h = gather_norm_relu(*before_grouping(*given, first.linear.weight), index, first.norm)
         for layer in between:
             h = functional.relu(layer(h))
-        return linear_norm_max(h, last.linear.weight, last.norm, groups)
+        return linear_norm_max(h, last.linear.weight, last.norm)
 
 
 class PointNext(Encoder):
