@@ -81,7 +81,8 @@ class Nearest:
             )  # fmt: skip
 
         # every query has rows of its own in all that is written
-        with threads(numba.get_num_threads()) as pool:
+        # not numba.get_num_threads(): it starts numba's own threads, and has torch use as many in this process
+        with threads(numba.config.NUMBA_NUM_THREADS) as pool:  # type: ignore[attr-defined]
             list(pool.map(sift, range(0, len(products), _SIFTED)))
 
 
