@@ -42,11 +42,14 @@ demo-furniture: venv ## The flow on 820 real furniture meshes (Debian's sweethom
 	$(BIN)/python examples/furniture/make_landmarks.py runs/furniture-meshes/landmarks.jsonl
 	$(BIN)/captionless run examples/furniture/furniture.yaml
 
-test: venv lint ## Lint and all tests
+test: venv lint ## Lint and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: venv ## Tests without the whole flow
-	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not soak"
+
+test-soak: venv ## Whole runs, killed and disturbed again and again
+	$(BIN)/pytest -n 2 --dist worksteal -m soak
 
 test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)

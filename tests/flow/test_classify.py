@@ -17,6 +17,7 @@ from tests.stages.test_classify import write_spec
 pytestmark = pytest.mark.flow
 
 
+@pytest.mark.soak
 def test_a_training_told_to_stop_stores_a_checkpoint_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
     clouds.write(tmp_path / "train.npz")
     spec = write_spec(tmp_path, classify={"steps": 400, "validateEvery": 100})

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.flow
 KILLS = 10
 
 
+@pytest.mark.soak
 def test_killed_ten_times_at_random_moments_it_ends_with_the_same_results(finished: Finished, tmp_path: Path) -> None:
     spec = write_spec(tmp_path)
     seed = random.randrange(1 << 30)

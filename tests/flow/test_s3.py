@@ -61,6 +61,7 @@ def test_a_server_that_is_away_is_tried_again_and_then_told(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.soak
 def test_the_flow_over_s3_gives_the_same_results_through_outages(finished: Finished, tmp_path: Path) -> None:
     """The port is closed for two seconds again and again, and connections are refused; a second run writes nothing."""
     server = FaultyS3()

@@ -40,6 +40,7 @@ def undisturbed(data: Path) -> Path:
     return folder / "train" / "i2i-seed0"
 
 
+@pytest.mark.soak
 def test_disturbed_in_every_way_it_ends_with_the_bits_of_one_machine(data: Path, undisturbed: Path) -> None:
     folder = data.parent / "disturbed"
     with Pods(prepare(folder, data, steps=STEPS)) as pods:
@@ -79,6 +80,7 @@ def test_disturbed_in_every_way_it_ends_with_the_bits_of_one_machine(data: Path,
             assert pods.wait(index) == 0
 
 
+@pytest.mark.soak
 def test_a_gang_that_never_gets_further_gives_up_and_names_the_cause(data: Path, tmp_path: Path) -> None:
     with Pods(prepare(tmp_path, data, nodes=1)) as pods:
         pods.start(0)
@@ -132,6 +134,7 @@ def test_a_replaced_node_0_publishes_what_is_already_stored(data: Path, undistur
         assert (run / "manifest.json").exists()
 
 
+@pytest.mark.soak
 def test_a_storage_that_is_away_while_a_checkpoint_is_stored_is_no_hang(data: Path, tmp_path: Path) -> None:
     server = FaultyS3()
     server.start()

@@ -61,6 +61,7 @@ def test_two_ranks_train_what_one_process_trains(root: Path) -> None:
     assert checkpoint.load_model(str(root / "undisturbed"))[1]["provenance"]["processes"] == 2
 
 
+@pytest.mark.soak
 def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) -> None:
     job, log = long(root, "disturbed"), root / "disturbed.log"
 
