@@ -99,13 +99,13 @@ def all_reduce_max(x: Tensor) -> Tensor:
     return x if world_size() == 1 else all_gather(x).amax(0)
 
 
-def any_rank(flag: bool) -> bool:
-    """Whether `flag` is set on any rank; every rank gets the same answer."""
+def any_rank(*flags: bool) -> tuple[bool, ...]:
+    """Whether each of some flags is set on any rank; every rank gets the same answer."""
     if world_size() == 1:
-        return flag
-    count = torch.tensor([float(flag)])
-    dist.all_reduce(count, group=_steps)
-    return bool(count.item() > 0)
+        return flags
+    counts = torch.tensor(flags, dtype=torch.float32)
+    dist.all_reduce(counts, group=_steps)
+    return tuple((counts > 0).tolist())
 
 
 def all_reduce_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -13,6 +13,9 @@ from captionless.store.similarity import MANIFEST
 FORMAT = 2
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
+MEMORY = 4 << 30
+"""Bytes of training objects that a rank keeps at most, unless it is told otherwise."""
+
 
 class Job(BaseModel):
     """One run: a source of weights and a seed. URLs are as `captionless.store.objects` takes them."""
@@ -31,6 +34,8 @@ class Job(BaseModel):
     clip: dict[str, str]
     """The CLIP model's name, tag and identity; copied into the model file."""
     threads: int = 1
+    memory: int = MEMORY
+    """Bytes of training objects that a rank keeps at most."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: dict[str, Any] = {}
     """Copied into the model file."""

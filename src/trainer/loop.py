@@ -26,11 +26,13 @@ from captionless.progress import Progress
 from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders
 from captionless.trainer.blocked import PairWeights, blocked_share
-from captionless.trainer.data import Batch, TrainingData
+from captionless.trainer.data import Batch, RawBatch, TrainingData
 from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
 from captionless.trainer.optim import AdamW, learning_rate
+from captionless.trainer.read_ahead import ReadAhead
 from captionless.trainer.seeds import number
+from captionless.trainer.skipped import Skipped
 from captionless.trainer.weights import WeightSource
 
 HISTORY = "history.json"
@@ -48,11 +50,11 @@ def encoder_options(job: Job, embed_dim: int) -> dict[str, Any]:
 class Run:
     """A training run on this rank: its state, one step of it, and what is stored of it."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.spec = job, job.train
+    def __init__(self, job: Job, beat: Heartbeat | None = None) -> None:
+        self.job, self.spec, self.beat = job, job.train, beat or Heartbeat()
         self.rank, self.world = distributed.rank(), distributed.world_size()
         self.device = device(job.device)
-        self.data = TrainingData(job.data, self.spec, job.seed)
+        self.data = TrainingData(job.data, self.spec, job.seed, job.memory)
         if self.data.batch_size < self.world:
             raise SpecError(f"a global batch of {self.data.batch_size} cannot be cut over {self.world} processes")
         self.fingerprint = job.fingerprint(self.data.digest)
@@ -64,13 +66,15 @@ class Run:
         self.parameters = [*self.encoder.parameters(), self.log_scale]
         self.optimizer = AdamW(self.parameters, self.spec.optim)
         self.history: History = {name: [] for name in _METRICS}
+        self.batches = ReadAhead(self._read, self.data.make, self.spec.steps)
+        self.skipped = Skipped(job.title, self.spec.max_skipped)
         self.done = 0
         self.seconds = 0.0
 
     def step(self) -> None:
         """One optimisation step on the next global batch, its metrics appended to the history."""
         step, optim, began = self.done, self.spec.optim, time.monotonic()
-        batch = self.data.batch(step, self.rank, self.world)
+        batch = self._batch(step)
         weights = self.weights(batch.keys, batch.categories, batch.sizes)
         torch.manual_seed(number("dropout", self.job.seed, step, self.rank))
         rate = learning_rate(step, self.spec.steps, optim)
@@ -98,6 +102,24 @@ class Run:
         self.done += 1
         self.seconds += time.monotonic() - began
 
+    def await_batch(self) -> None:
+        """Wait for the next batch where it is still read, and for the ranks that do; as long as storage may take."""
+        self.batches.wait(self.done)
+        distributed.meet()
+
+    def _read(self, step: int) -> RawBatch:
+        return self.data.read(step, self.rank, self.world)
+
+    def _batch(self, step: int) -> Batch:
+        """This rank's part of a step's batch, without the objects that are damaged."""
+        batch = self.batches.take(step)
+        damaged = self.skipped.of(batch)
+        if damaged:
+            with self.beat.storage():
+                batch = self.data.batch(step, self.rank, self.world, damaged)
+                distributed.meet()
+        return batch
+
     def _share(self, batch: Batch, weights: PairWeights | None, scale: Tensor) -> Tensor:
         image = torch.from_numpy(batch.image).to(self.device)
         shape = functional.normalize(self.encoder(torch.from_numpy(batch.points).to(self.device)), dim=-1)
@@ -113,6 +135,7 @@ class Run:
                 "log_scale": self.log_scale.detach(),
                 "optimizer": self.optimizer.state_dict(),
                 "history": self.history,
+                "skipped": self.skipped.keys,
                 "seconds": self.seconds,
             }
             checkpoint.save(self.job.run, self.done, state, self.spec.keep_checkpoints)
@@ -129,12 +152,19 @@ class Run:
             with torch.no_grad():
                 self.log_scale.copy_(state["log_scale"])
             self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
+            self.skipped.keys = list(state.get("skipped", ()))
 
     def finish(self) -> None:
         """Store history.json, then the model file, which says that the run is complete (rank 0)."""
         if self.rank == 0:
             url = objects.join(self.job.run, HISTORY)
-            document = {"run": self.job.title, "seconds": self.seconds, "step": list(range(self.done)), **self.history}
+            document = {
+                "run": self.job.title,
+                "seconds": self.seconds,
+                "skipped": self.skipped.keys,
+                "step": list(range(self.done)),
+                **self.history,
+            }
             objects.write_bytes(url, (json.dumps(document) + "\n").encode())
             meta = {
                 "fingerprint": self.fingerprint,
@@ -149,6 +179,7 @@ class Run:
                     **self.job.provenance,
                     "data": self.data.digest,
                     "training_objects": len(self.data.keys),
+                    "skipped": self.skipped.keys,
                     "captionless": __version__,
                     "torch": str(torch.__version__),
                     "processes": self.world,
@@ -169,7 +200,7 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     storage.
     """
     beat = beat or Heartbeat()
-    run = Run(job)
+    run = Run(job, beat)
     if distributed.from_first(run.rank == 0 and checkpoint.is_finished(job.run, run.fingerprint)):
         return
     run.resume()
@@ -177,18 +208,22 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     if run.rank == 0 and run.done:
         print(f"{job.title}: goes on after step {run.done} of {steps}", file=sys.stderr, flush=True)
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
-    with shown if run.rank == 0 else contextlib.nullcontext() as progress:
+    with run.batches, shown if run.rank == 0 else contextlib.nullcontext() as progress:
+        run.await_batch()
         while run.done < steps:
             run.step()
             beat.step(run.done)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
-            stopping = distributed.any_rank(stop())
+            stopping, late = distributed.any_rank(stop(), run.batches.is_late(run.done))
             if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
                 _store(run, run.save, beat)
                 beat.saved()
             if stopping and run.done < steps:
                 raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
+            if late:
+                with beat.storage():
+                    run.await_batch()
     _store(run, run.finish, beat)
 
 
