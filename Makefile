@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster bench-similarity bench-structure bench-training lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster bench-similarity bench-structure bench-training bench-reader lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +67,10 @@ bench-structure: venv ## How similarity ranks structural likeness, beside Chamfe
 
 bench-training: venv ## Loss, step and operators of training beside their peers
 	$(BIN)/python -m benchmarks.training
+
+bench-reader: venv ## Reading training data beside its peers, on this machine and over S3 (about 10 minutes)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python -m benchmarks.reader
 
 generate: venv ## Renew what is generated from the code (docs/spec.md, the CRD, k8s/, the charts)
 	$(BIN)/python hack/generate.py

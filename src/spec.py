@@ -15,6 +15,7 @@ In YAML the names are camelCase, as Kubernetes writes them; snake_case is taken 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -334,6 +335,9 @@ class TrainSpec(_Section):
     """Of the encoder's products; the others need a GPU. Norms, loss and weights stay float32."""
     compile: bool = False
     """Whether torch.compile makes kernels of the encoder first; needs a GPU, and is for long runs."""
+    max_skipped: int = Field(0, ge=0)
+    """How many objects whose stored bytes are damaged may be left out of their batches, each counted and named; more
+    than that ends the run."""
     checkpoint_every: int = Field(200, ge=1)
     """Steps between checkpoints; a run that is killed loses at most this many."""
     keep_checkpoints: int = Field(2, ge=1)
@@ -345,9 +349,9 @@ class TrainSpec(_Section):
     """Seconds that a training on several nodes waits for the missing ones."""
 
     OPERATIONAL: ClassVar = frozenset(
-        {"checkpoint_every", "keep_checkpoints", "engine", "collective_timeout", "peer_timeout"}
+        {"max_skipped", "checkpoint_every", "keep_checkpoints", "engine", "collective_timeout", "peer_timeout"}
     )
-    """The fields that change no result."""
+    """The fields that change no result; what damage leaves out is the same whatever number of objects it may be."""
 
     @model_validator(mode="after")
     def _enough_points(self) -> Self:
@@ -373,8 +377,19 @@ class EvalSpec(_Section):
     OPERATIONAL: ClassVar = frozenset({"pushgateway"})
 
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=20)]
+_QUANTITY = r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?"
+Quantity = Annotated[str, Field(pattern=rf"^{_QUANTITY}$", max_length=20)]
 ObjectName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$", max_length=253)]
+
+_UNITS = {"m": "0.001", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12"} | {
+    unit: str(1 << 10 * power) for power, unit in enumerate(("", "Ki", "Mi", "Gi", "Ti"))
+}
+
+
+def whole_bytes(quantity: str) -> int:
+    """A quantity as Kubernetes writes it, in bytes."""
+    number = quantity.rstrip("mkKMGTi")
+    return int(Decimal(number) * Decimal(_UNITS[quantity[len(number) :]]))
 
 
 class ResourcesSpec(_Section):
@@ -400,6 +415,9 @@ class ResourcesSpec(_Section):
     """Kubernetes: memory of a pod of any stage but training."""
     train_memory: Quantity = "8Gi"
     """Kubernetes: memory of a training pod, `sharedMemory` included."""
+    data_memory: Annotated[str, Field(pattern=rf"^({_QUANTITY})?$", max_length=20)] = ""
+    """Memory of a node in which its ranks together keep training objects that they have read; empty: half of
+    `trainMemory`. Objects that there is no room for are read again in every epoch."""
     shared_memory: Quantity = "1Gi"
     """Kubernetes: size of /dev/shm in a training pod."""
     ephemeral_storage: Quantity = "4Gi"
@@ -412,6 +430,12 @@ class ResourcesSpec(_Section):
         if self.min_nodes > self.nodes:
             raise ValueError(f"minNodes: {self.min_nodes} exceeds nodes: {self.nodes}")
         return self
+
+    @property
+    def rank_memory(self) -> int:
+        """Bytes in which each rank of a training keeps objects."""
+        of_node = whole_bytes(self.data_memory) if self.data_memory else whole_bytes(self.train_memory) // 2
+        return of_node // self.processes
 
 
 class Toleration(_Section):

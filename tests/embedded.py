@@ -22,9 +22,18 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 def write_embedded(
-    url: str, sizes: Mapping[str, int], shards: int = 3, seed: int = 0, views: int = VIEWS, features: int = FEATURES
+    url: str,
+    sizes: Mapping[str, int],
+    shards: int = 3,
+    seed: int = 0,
+    views: int = VIEWS,
+    features: int = FEATURES,
+    points: int = 0,
 ) -> dict[str, np.ndarray]:
-    """A training split of `sizes` objects by category, spread over shards; returns every object's views by key."""
+    """A training split of `sizes` objects by category, spread over shards; returns every object's views by key.
+
+    points: of each object, random ones; 0: the same four zeros for all.
+    """
     rng = np.random.default_rng(seed)
     found: dict[str, np.ndarray] = {}
     category_of = {}
@@ -34,15 +43,16 @@ def write_embedded(
             key = f"{category}-{i:05d}"
             category_of[key] = category
             found[key] = unit(centre + 0.6 * rng.standard_normal((views, features))).astype(np.float16)
-    points = encode_array(np.zeros((4, 6), np.float16))
+    clouds, zeros = np.random.default_rng([seed, 1]), np.zeros((4, 6), np.float16)
     parts = {}
     order = rng.permutation(sorted(found))
     for number in range(shards):
         tar, listed, samples = f"train/{number:05d}.tar", [], []
         for key in sorted(order[number::shards]):
             data = encode_array(found[key])
-            samples.append((key, {"views.npy": data, "points.npy": points}))
-            digests = {"views": hashlib.sha256(data).hexdigest(), "points": hashlib.sha256(points).hexdigest()}
+            cloud = encode_array(clouds.uniform(-1, 1, (points, 6)).astype(np.float16) if points else zeros)
+            samples.append((key, {"views.npy": data, "points.npy": cloud}))
+            digests = {"views": hashlib.sha256(data).hexdigest(), "points": hashlib.sha256(cloud).hexdigest()}
             listed.append({"key": key, "category": category_of[key], **digests})
         info = write_shard(objects.join(url, tar), samples)
         facts: dict[str, Any] = {"split": "train", "shard": tar, "objects": listed}

@@ -10,6 +10,7 @@ import pytest
 
 from captionless import specfile
 from captionless.errors import SpecError
+from captionless.spec import ResourcesSpec
 
 BASE: dict[str, Any] = {"data": {"source": {"kind": "parametric"}}}
 
@@ -91,3 +92,18 @@ def test_files_that_are_no_spec(tmp_path: Path) -> None:
             specfile.load(str(tmp_path / name))
     with pytest.raises(SpecError, match="is a folder"):
         specfile.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, 4 << 30),
+        ({"trainMemory": "3Gi", "processes": 2}, 3 << 28),
+        ({"dataMemory": "1.5Gi"}, 3 << 29),
+        ({"dataMemory": "500M", "processes": 3}, 500_000_000 // 3),
+        ({"dataMemory": "1000m"}, 1),
+        ({"dataMemory": "0"}, 0),
+    ],
+)
+def test_memory_that_a_rank_keeps_objects_in(given: dict[str, object], expected: int) -> None:
+    assert ResourcesSpec.model_validate(given).rank_memory == expected

@@ -31,15 +31,19 @@ MODEL, HISTORY = "model.pt", "history.json"
 
 
 def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> dict[str, float]:
-    """Trains the spec's runs, or those of one loss or one seed; their steps, and the seconds that these took."""
+    """Trains the spec's runs, or those of one loss or one seed; their steps, the seconds that these took, and how many
+    objects were left out, if any."""
     chosen = [r for r in runs(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
         chosen = [Run(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
     data = open_embeddings(objects.join(spec.root, "embed"), "train").digest
     for each in chosen:
         _train(spec, each, data)
-    seconds = sum(history(spec, each)["seconds"] for each in chosen)
-    return {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
+    found = [history(spec, each) for each in chosen]
+    seconds = sum(each["seconds"] for each in found)
+    skipped = len({key for each in found for key in each.get("skipped", ())})
+    told = {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
+    return told | ({"skipped": skipped} if skipped else {})
 
 
 def url_of(spec: AlignmentSpec, run: Run) -> str:
@@ -72,6 +76,7 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
             "identity": clip.identity(spec.clip.model, spec.clip.pretrained or None),
         },
         threads=spec.resources.threads,
+        memory=spec.resources.rank_memory,
         device=spec.resources.device,
     )
     fingerprint = job.fingerprint(data_digest)

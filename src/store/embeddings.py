@@ -5,16 +5,14 @@ The embed stage writes shards `<split>/00000.tar` with, per object, `.views.npy`
 sphere and colour in [0, 1], in farthest-point order) and `.json` (key, category, ...).
 Each part's record lists its objects, so that opening a data set reads no shard.
 
-Objects are listed in the order of their keys, whatever shards they are in.
+Objects are listed in the order of their keys, whatever shards they are in, and are read
+from there in any order: see `members`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,16 @@ from captionless.errors import DataError
 from captionless.lifeline import threads
 from captionless.store import halves, objects
 from captionless.store.ledger import Ledger
-from captionless.store.shards import Shard, decode_array
+from captionless.store.members import Layout, Members, Places, Want, memory_of
 
 NORM_TOLERANCE = 5e-3
 """How far from 1 a stored row's norm may be: float16 rounding stays well below it."""
 
-_REQUESTS = 8  # for the objects of a shard each; from a local disk 2 of them are as fast and take half the processor
-_TOGETHER = 128  # objects of a shard: their bytes are held until they are decoded
+_REQUESTS = (8, 32)  # for the objects of a shard each: the fewest and the most
+_LOCAL = 2  # from a local disk 2 at a time are as fast as 8 and take half the processor
+_TOGETHER, _AT_ONCE = 128, 1024  # members, of a shard and of all: their bytes are held until they are decoded
+
+Indices = Sequence[int] | NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Embeddings:
         self.keys = [o.key for o in self.objects]
         self.categories = [o.category for o in self.objects]
         self.digest = objects.digest([[o.key, o.category, o.views_digest, o.points_digest] for o in self.objects])
-        self._shard = lru_cache(maxsize=1024)(lambda name: Shard(objects.join(url, name)))
+        places = Places(url, self.keys, [o.shard for o in self.objects], ("views.npy", "points.npy"))
+        self._views = Members(places, "views.npy", [o.views_digest for o in self.objects], check_views)
+        self._points = Members(places, "points.npy", [o.points_digest for o in self.objects], _check_points)
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -70,77 +73,88 @@ class Embeddings:
             found.setdefault(category, []).append(index)
         return found
 
-    def views(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float16]:
+    @property
+    def views_layout(self) -> Layout:
+        """Shape (R, F) and type of an object's view embeddings; reads an object when it is first asked for."""
+        return self._views.layout
+
+    @property
+    def points_layout(self) -> Layout:
+        """Shape (P, 6) and type of an object's points; reads an object when it is first asked for."""
+        return self._points.layout
+
+    def views(self, indices: Indices) -> NDArray[np.float16]:
         """View embeddings, (n, R, F) float16.
 
         Raises:
             DataError: an object whose rows are not finite unit vectors, or not the ones that were written; named.
         """
-        return self._read(indices, "views.npy", lambda item: item.views_digest, check_views)
+        if not len(indices):
+            return np.zeros((0, 0, 0), np.float16)
+        found = np.empty((len(indices), *self.views_layout.shape), self.views_layout.dtype)
+        self.read(indices, views=found)
+        return found
 
-    def points(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float16]:
+    def points(self, indices: Indices) -> NDArray[np.float16]:
         """Point clouds, (n, P, 6) float16, in farthest-point order. DataError as `views`."""
-        return self._read(indices, "points.npy", lambda item: item.points_digest, _check_points)
+        if not len(indices):
+            return np.zeros((0, 0, 0), np.float16)
+        found = np.empty((len(indices), *self.points_layout.shape), self.points_layout.dtype)
+        self.read(indices, points=found)
+        return found
 
-    def _read(
+    def read(
         self,
-        indices: Sequence[int] | NDArray[np.integer[Any]],
-        extension: str,
-        digest: Callable[[EmbeddedObject], str],
-        check: Callable[[NDArray[Any], str, str], None],
-    ) -> NDArray[Any]:
-        """One member of each object, by ranged reads, stacked."""
-        wanted = [self.objects[int(i)] for i in indices]
-        places: dict[str, list[int]] = {}
-        for place, item in enumerate(wanted):
-            places.setdefault(item.shard, []).append(place)
-        found = _Stack(len(wanted))
+        indices: Indices,
+        views: NDArray[Any] | None = None,
+        points: NDArray[Any] | None = None,
+        view: Indices | None = None,
+        damaged: dict[int, DataError] | None = None,
+    ) -> None:
+        """What is asked for of some objects, into C-contiguous arrays of the layouts' types.
 
-        def read(shard: str, own: Sequence[int]) -> None:
-            data = self._shard(shard).read_many([wanted[p].key for p in own], extension)
-            for place, raw in zip(own, data, strict=True):
-                item = wanted[place]
-                array = decode_array(raw, f"{item.key}.{extension}")
-                check(array, item.key, self.url)
-                if hashlib.sha256(raw).hexdigest() != digest(item):
-                    raise DataError(
-                        f"{self.url}: {shard}: object {item.key!r}: its .{extension} is not the one that was written "
-                        "(sha256 differs); delete the shard and run embed again"
-                    )
-                if not found.put(place, array):
-                    raise DataError(
-                        f"{self.url}: object {item.key!r}: its .{extension} has shape {array.shape}, others have "
-                        f"{found.shape}; run embed again"
-                    )
+        views: (n, R, F), or with `view` (n, F), view `view[i]` of the i-th object. points: (n, P, 6). An object's
+        bytes are verified when this process first reads them. Both are one request where storage is not local.
+
+        Raises:
+            DataError: as `views`. With `damaged` the objects whose bytes are not what they must be are put there
+                instead, by their place in `indices`, and their rows are anything.
+        """
+        shards: dict[str, list[tuple[int, Want]]] = {}
+        given = [
+            (members, into, memory_of(into), into.nbytes // max(len(into), 1), rows)
+            for members, into, rows in ((self._views, views, view), (self._points, points, None))
+            if into is not None
+        ]
+        for place, index in enumerate(map(int, indices)):
+            wanted = shards.setdefault(self.objects[index].shard, [])
+            for members, into, memory, size, rows in given:
+                own = memory[place * size : (place + 1) * size]
+                row = None if rows is None else int(rows[place])
+                wanted.append((place, Want(members, index, into[place], own, row)))
+
+        def read(shard: str, own: Sequence[tuple[int, Want]]) -> None:
+            counts = self._views.places.shard(shard).read_into([want.plan() for _, want in own])
+            for (place, want), count in zip(own, counts, strict=True):
+                try:
+                    want.finish(count)
+                except DataError as error:
+                    if damaged is None:
+                        raise
+                    damaged.setdefault(place, error)
 
         parts = [
-            (shard, own[i : i + _TOGETHER]) for shard, own in places.items() for i in range(0, len(own), _TOGETHER)
+            (shard, own[i : i + _TOGETHER]) for shard, own in shards.items() for i in range(0, len(own), _TOGETHER)
         ]
-        with threads(2 if objects.is_local(self.url) else _REQUESTS) as pool:
+        local = objects.is_local(self.url)
+        if len(parts) == 1 or (local and all(want.is_known for _, own in parts for _, want in own)):
+            for part in parts:  # a page cache answers sooner than threads get the interpreter's lock from one another
+                read(*part)
+            return
+        fewest, most = _REQUESTS
+        requests = max(fewest, min(most, _AT_ONCE // max(len(own) for _, own in parts)))
+        with threads(_LOCAL if local else requests) as pool:
             list(pool.map(lambda part: read(*part), parts))
-        return found.array
-
-
-class _Stack:
-    """n arrays of one shape and type, each put in its place as it comes, from any thread."""
-
-    def __init__(self, n: int) -> None:
-        self._n, self._lock = n, Lock()
-        self.array: NDArray[Any] = np.zeros((0, 0, 0), np.float16)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape[1:]
-
-    def put(self, place: int, array: NDArray[Any]) -> bool:
-        """False when its shape is not that of the others."""
-        with self._lock:
-            if not len(self.array):
-                self.array = np.empty((self._n, *array.shape), array.dtype)
-        if array.shape != self.shape:
-            return False
-        self.array[place] = array
-        return True
 
 
 def _check_points(array: NDArray[Any], key: str, where: str) -> None:

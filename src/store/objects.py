@@ -53,10 +53,22 @@ _MERGE_GAP = 256 << 10
 _MERGE_MOST = 8 << 20
 """Bytes: a request takes about as long as reading `_MERGE_GAP`; `_MERGE_MOST` bounds what is held at once."""
 
+_LOCAL_GAP, _LOCAL_TOGETHER = (
+    2048,
+    64,
+)  # of a file: bytes, and places (the system takes 1024 pieces of memory at a time)
+
+_BEYOND_THE_END = 416
+"""HTTP's answer to a range that begins where the object has ended already."""
+
 _S3_RETRIES = 2
 _S3_OPTIONS = {
     "use_listings_cache": False,
-    "config_kwargs": {"retries": {"total_max_attempts": 1, "mode": "standard"}, "read_timeout": 30},
+    "config_kwargs": {
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "read_timeout": 30,
+        "max_pool_connections": 64,  # the library's own 10 would bound how many small reads are under way
+    },
 }
 """One deadline for retries, `RETRY_SECONDS`, instead of three libraries' own, which multiply to many minutes."""
 
@@ -93,9 +105,7 @@ def _told(url: str, error: BaseException) -> BaseException | None:
 
     That is a CaptionlessError in one line, or the FileNotFoundError itself when only the object is missing.
     """
-    chain: list[BaseException] = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
-        chain.append(inner)
+    chain = _chain(error)
     names = {type(e).__name__ for e in chain}
     text = one_line(error)
     status, code = _answer(chain)
@@ -116,6 +126,14 @@ def _told(url: str, error: BaseException) -> BaseException | None:
     if names & _PASSING or number in _PASSING_ERRNO:
         return None
     return error if isinstance(error, FileNotFoundError) else Retryable(f"{url}: {text}")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception, what it came from, and so on."""
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
+        chain.append(inner)
+    return chain
 
 
 def _answer(chain: Sequence[BaseException]) -> tuple[int, str]:
@@ -240,7 +258,7 @@ def read_bytes(url: str, start: int | None = None, end: int | None = None) -> by
 
 @_retrying
 def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-    """The object's bytes of every [start, end). FileNotFoundError when there is none.
+    """The object's bytes of every [start, end), fewer where it ends. FileNotFoundError when there is none.
 
     Many requests at a time. Spans that are close together are read together with what lies between them: reading
     that takes less than another request.
@@ -248,6 +266,55 @@ def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     if is_local(url):
         with open(local_path(url), "rb") as file:
             return [os.pread(file.fileno(), stop - start, start) for start, stop in spans]
+    return _ranges(url, spans)
+
+
+@_retrying
+def read_into(url: str, places: Sequence[tuple[int, Sequence[memoryview]]]) -> list[int]:
+    """Fills memory, of single bytes, with the object's from an offset on, one piece after the other, for every offset.
+
+    Returns how many bytes there were for each, fewer than it has room for where the object ends. FileNotFoundError
+    when there is none. Local files are read straight to where the bytes are wanted, others as `read_ranges` reads.
+    """
+    if is_local(url):
+        file = os.open(local_path(url), os.O_RDONLY)
+        try:
+            return _read_together(file, places)
+        finally:
+            os.close(file)
+    found = _ranges(url, [(start, start + sum(map(len, memory))) for start, memory in places])
+    for data, (_, memory) in zip(found, places, strict=True):
+        done = 0
+        for piece in memory:
+            part = data[done : done + len(piece)]
+            piece[: len(part)] = part
+            done += len(part)
+    return [len(data) for data in found]
+
+
+def _read_together(file: int, places: Sequence[tuple[int, Sequence[memoryview]]]) -> list[int]:
+    """`read_into` of an open file; places that follow one another closely are one call, with what lies between."""
+    counts: list[int] = []
+    unwanted = memoryview(bytearray(_LOCAL_GAP))
+    at = 0
+    while at < len(places):
+        start, memory = places[at]
+        together, ends = list(memory), [(0, sum(map(len, memory)))]
+        for following, more in places[at + 1 : at + _LOCAL_TOGETHER]:
+            end = ends[-1][1]
+            gap = following - start - end
+            if not 0 <= gap <= _LOCAL_GAP:
+                break
+            together += [unwanted[:gap], *more]
+            ends.append((end + gap, end + gap + sum(map(len, more))))
+        count = os.preadv(file, together, start)
+        counts += [min(max(count - first, 0), last - first) for first, last in ends]
+        at += len(ends)
+    return counts
+
+
+def _ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """`read_ranges` of what is not local."""
     order = sorted(range(len(spans)), key=spans.__getitem__)
     groups: list[list[int]] = []
     for place in order:
@@ -264,7 +331,9 @@ def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         groups, starts, fs.cat_ranges([path] * len(groups), starts, stops, on_error="return"), strict=True
     ):
         if isinstance(data, BaseException):
-            raise data
+            if _answer(_chain(data))[0] != _BEYOND_THE_END:
+                raise data
+            data = b""
         for place in group:
             start, stop = spans[place]
             found[place] = bytes(data[start - first : stop - first])

@@ -139,28 +139,37 @@ class Shard:
 
     def read_many(self, keys: Sequence[str], extension: str) -> list[bytes]:
         """The member of every key, by a ranged read each, many at a time."""
-        spans = []
-        for key in keys:
-            entry = self._entry(key)
-            if extension not in entry:
-                raise DataError(f"{self.url}: object {key!r} has no .{extension} (it has {', '.join(entry)})")
-            offset, length = entry[extension]
-            spans.append((offset, offset + length))
+        spans = [(offset, offset + length) for offset, length in (self.span(key, extension) for key in keys)]
         try:
             found = objects.read_ranges(self.url, spans)
         except FileNotFoundError:
-            raise DataError(f"{self.url}: the shard is missing; run the stage that makes it again") from None
+            raise self._missing() from None
         for data, (start, stop) in zip(found, spans, strict=True):
             if len(data) != stop - start:
                 raise self._truncated(start + len(data))
         return found
+
+    def span(self, key: str, extension: str) -> tuple[int, int]:
+        """(offset, length) of a member."""
+        entry = self._entry(key)
+        if extension not in entry:
+            raise DataError(f"{self.url}: object {key!r} has no .{extension} (it has {', '.join(entry)})")
+        offset, length = entry[extension]
+        return offset, length
+
+    def read_into(self, places: Sequence[tuple[int, Sequence[memoryview]]]) -> list[int]:
+        """`objects.read_into` of the shard."""
+        try:
+            return objects.read_into(self.url, places)
+        except FileNotFoundError:
+            raise self._missing() from None
 
     def samples(self) -> Iterator[tuple[str, dict[str, bytes]]]:
         """All samples in order, by one sequential read of the whole shard, checked against its sha256."""
         try:
             data = objects.read_bytes(self.url)
         except FileNotFoundError:
-            raise DataError(f"{self.url}: the shard is missing; run the stage that makes it again") from None
+            raise self._missing() from None
         if len(data) != self._document["size"]:
             raise self._truncated(len(data))
         if hashlib.sha256(data).hexdigest() != self.sha256:
@@ -169,6 +178,9 @@ class Shard:
         view = memoryview(data)
         for key, entry in self.index.items():
             yield key, {ext: bytes(view[offset : offset + length]) for ext, (offset, length) in entry.items()}
+
+    def _missing(self) -> DataError:
+        return DataError(f"{self.url}: the shard is missing; run the stage that makes it again")
 
     def _truncated(self, found: int) -> DataError:
         return DataError(

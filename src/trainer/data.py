@@ -3,11 +3,15 @@
 `batches` says which objects a global batch holds; its content does not depend on the number of ranks. The view and the
 augmentation of an object are drawn from (seed, epoch, key); runs with the same seed and different weights see the same
 samples in the same order. Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
+
+A batch is made in two parts, so that both can be done ahead of its step (`read_ahead`): its objects are read from
+wherever they are (`samples`), then they are augmented.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,8 @@ from captionless.spec import TrainSpec
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer.augment import training_clouds, with_channels
 from captionless.trainer.batches import batch_of, cut, with_neighbours
+from captionless.trainer.job import MEMORY
+from captionless.trainer.samples import Rows, Samples
 from captionless.trainer.seeds import generator
 from captionless.trainer.splits import kept_out
 
@@ -27,6 +33,7 @@ class Batch:
 
     image: (n, F) float32, one view per object, L2-normalised. points: (n, m, in_channels) float32. keys, categories:
     of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
+    damaged: which of the n objects are not what they must be, and why; with any of them, image and points are empty.
     """
 
     image: NDArray[np.float32]
@@ -35,24 +42,37 @@ class Batch:
     categories: list[str]
     sizes: list[int]
     micro_batches: list[int]
+    damaged: Mapping[int, DataError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """A rank's part of a global batch as it is stored.
+
+    everyone: the N objects, rank after rank. generators: of the rank's own n, after their views were drawn.
+    """
+
+    everyone: NDArray[np.int64]
+    sizes: list[int]
+    micro_batches: list[int]
+    generators: list[np.random.Generator]
+    rows: Rows
 
 
 class TrainingData:
-    """The training split in memory: views (n, R, F) float16 and points (n, P, 3) float16, as they are stored."""
+    """The training split, of which at most `memory` bytes are kept."""
 
-    def __init__(self, url: str, spec: TrainSpec, seed: int) -> None:
+    def __init__(self, url: str, spec: TrainSpec, seed: int, memory: int = MEMORY) -> None:
         data = open_embeddings(url, "train")
         if len(data) < 2:
             raise DataError(f"{url}: {len(data)} training objects; contrastive training needs at least 2")
-        everything = np.arange(len(data))
         self.keys, self.categories, self.digest = data.keys, data.categories, data.digest
-        self.points = data.points(everything)[..., :3]
-        if self.points.shape[1] < spec.points:
+        self.samples = Samples(data, memory)
+        if self.samples.stored_points < spec.points:
             raise SpecError(
-                f"train.points: {spec.points}, but {url} stores {self.points.shape[1]} points per object; "
+                f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
                 "lower it, or raise data.points and pack again"
             )
-        self.views = data.views(everything)
         self.spec, self.seed = spec, seed
         out = kept_out(self.keys, self.categories, spec.validation.share)
         self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
@@ -69,7 +89,7 @@ class TrainingData:
     @property
     def features(self) -> int:
         """Dimension of the view embeddings."""
-        return int(self.views.shape[-1])
+        return self.samples.features
 
     def epoch(self, step: int) -> int:
         """The epoch of a step (from 0)."""
@@ -82,31 +102,64 @@ class TrainingData:
             batch = with_neighbours(batch, self.spec.batches.group, self.nearest, self._training_keys, self.seed, epoch)
         return epoch, self.training[batch]
 
-    def clouds(self, indices: NDArray[np.int64]) -> NDArray[np.float16]:
-        """The stored points of some objects, (n, P, 3)."""
-        return self.points[indices]
+    def clouds(self, objects: NDArray[np.int64]) -> NDArray[np.float16]:
+        """The stored points of some objects, (n, P, 3).
 
-    def image(self, indices: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
-        """One view's embedding of each of some objects, (n, F), L2-normalised."""
-        image = self.views[indices, views].astype(np.float32)
-        image /= np.linalg.norm(image, axis=1, keepdims=True)
-        return image
+        DataError when one is damaged. Where `train.maxSkipped` allows some, that one is at the origin with all its
+        points: it will be left out of the batch that it comes into.
+        """
+        rows = self.samples.read(objects, np.zeros_like(objects), self._tolerant)
+        rows.points[list(rows.damaged)] = 0
+        return rows.points
 
-    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """The part of rank `rank` of `world` in the global batch of a step."""
+    def images(self, objects: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The first view's embedding of each of some objects, (n, F), L2-normalised. DataError when one is damaged."""
+        return _normalised(self.samples.read(objects, np.zeros_like(objects)).image)
+
+    def read(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> RawBatch:
+        """The part of rank `rank` of `world` in the global batch of a step, from which some keys are left out first.
+
+        DataError when an object is damaged, unless `train.maxSkipped` allows some: then it is told with the rows.
+        """
         epoch, chosen = self.indices(step)
+        if without:
+            chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
         cuts = cut(len(chosen), self.spec.accumulate, world)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]
         own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
         generators = [generator("sample", self.seed, epoch, self.keys[i]) for i in own]
-        view = np.array([g.integers(self.views.shape[1]) for g in generators], dtype=np.int64)
-        clouds = training_clouds(self.clouds(own), self.spec.points, self.spec.augment, generators)
+        view = np.array([g.integers(self.samples.views) for g in generators], dtype=np.int64)
+        rows = self.samples.read(own, view, self._tolerant)
+        return RawBatch(everyone, sizes, [len(place) for place in cuts[rank]], generators, rows)
+
+    def make(self, raw: RawBatch) -> Batch:
+        """What the encoder gets."""
+        image = raw.rows.image
+        if raw.rows.damaged:  # it is to be made again without them
+            image, clouds = image[:0], np.empty((0, self.spec.points, 3), np.float32)
+        else:
+            clouds = training_clouds(raw.rows.points, self.spec.points, self.spec.augment, raw.generators)
         return Batch(
-            self.image(own, view),
+            _normalised(image),
             with_channels(clouds, self.spec.encoder.in_channels),
-            [self.keys[i] for i in everyone],
-            [self.categories[i] for i in everyone],
-            sizes,
-            [len(place) for place in cuts[rank]],
+            [self.keys[i] for i in raw.everyone],
+            [self.categories[i] for i in raw.everyone],
+            raw.sizes,
+            raw.micro_batches,
+            raw.rows.damaged,
         )
+
+    def batch(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> Batch:
+        """`make(read(...))`."""
+        return self.make(self.read(step, rank, world, without))
+
+    @property
+    def _tolerant(self) -> bool:
+        return self.spec.max_skipped > 0
+
+
+def _normalised(image: NDArray[np.float16]) -> NDArray[np.float32]:
+    rows = image.astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows

@@ -4,7 +4,7 @@ A rank that is stopped, or waits for one that is, neither fails nor ends: all th
 changes any more. So each rank overwrites a small file of its own after every step, and its supervisor measures how
 long the file has been the same. How long it may be depends on what the rank is at. A step has the spec's
 `train.collectiveTimeout`. Storage has more: a server that is gone is tried again for two minutes, and other ranks
-wait for the one that writes. So has the way to the first step: libraries are imported, the training objects are read,
+wait for the one that reads or writes. So has the way to the first step: libraries are imported, its batch is read,
 kernels are compiled.
 """
 
@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 PATIENCE_SECONDS = 900.0
-"""How long a start or an access to storage may take: 50,000 objects are 8 GB, a quarter of an hour at 10 MB/s."""
+"""How long a start or an access to storage may take: 8 GB at 10 MB/s are a quarter of an hour."""
 
 
 class Phase(StrEnum):

@@ -11,8 +11,11 @@ from captionless.store import objects
 from captionless.store.similarity import MANIFEST
 from captionless.trainer.modelfile import model_digest
 
-FORMAT = 3
+FORMAT = 4
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+MEMORY = 4 << 30
+"""Bytes of training objects that a rank keeps at most, unless it is told otherwise."""
 
 
 class Job(BaseModel):
@@ -32,6 +35,8 @@ class Job(BaseModel):
     clip: dict[str, str]
     """The CLIP model's name, tag and identity; copied into the model file."""
     threads: int = 1
+    memory: int = MEMORY
+    """Bytes of training objects that a rank keeps at most."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: dict[str, Any] = {}
     """Copied into the model file."""

@@ -28,6 +28,7 @@ from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders, pointnext_ops
 from captionless.trainer.blocked import PairWeights, blocked_share
 from captionless.trainer.data import Batch, TrainingData
+from captionless.trainer.feed import Feed
 from captionless.trainer.hard_negatives import HardNegatives
 from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
@@ -53,7 +54,7 @@ def encoder_options(spec: EncoderSpec, embed_dim: int) -> dict[str, Any]:
 class Run:
     """A training run on this rank: its state, one step of it, and what is stored of it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, beat: Heartbeat | None = None) -> None:
         self.job, self.spec = job, job.train
         self.rank, self.world = distributed.rank(), distributed.world_size()
         self.device = device(job.device)
@@ -63,7 +64,7 @@ class Run:
             if self.spec.compile:
                 raise SpecError("train.compile: true needs a GPU; a CPU has compiled kernels already")
         pointnext_ops.choose(self.spec.encoder.operators, self.device)
-        self.data = TrainingData(job.data, self.spec, job.seed)
+        self.data = TrainingData(job.data, self.spec, job.seed, job.memory)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
@@ -85,6 +86,7 @@ class Run:
         self.writer = checkpoint.Writer(job.run, self.spec.keep_checkpoints)
         self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
         self.history: History = {name: [] for name in _METRICS}
+        self.feed = Feed(self.data, job.title, beat or Heartbeat())
         self.done = 0
         self.seconds = 0.0
 
@@ -97,12 +99,13 @@ class Run:
             "scaler": self.scaler,
             "hard_negatives": self.hard_negatives,
             "validation": self.validation,
+            "skipped": self.feed.skipped,
         }
 
     def step(self) -> None:
         """One optimisation step on the next global batch, its metrics appended to the history."""
         step, optim, began = self.done, self.spec.optim, time.monotonic()
-        batch = self.data.batch(step, self.rank, self.world)
+        batch = self.feed.take(step)
         weights = self.weights(batch.keys, batch.categories, batch.sizes)
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
@@ -189,6 +192,7 @@ class Run:
             document = {
                 "run": self.job.title,
                 "seconds": self.seconds,
+                "skipped": self.feed.skipped.keys,
                 "step": list(range(self.done)),
                 **self.history,
                 "validation": self.validation.curve,
@@ -212,6 +216,7 @@ class Run:
                     "data": self.data.digest,
                     "training_objects": len(self.data.training),
                     "validation_objects": len(self.data.validation),
+                    "skipped": self.feed.skipped.keys,
                     "captionless": __version__,
                     "torch": str(torch.__version__),
                     "processes": self.world,
@@ -232,7 +237,7 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     storage.
     """
     beat = beat or Heartbeat()
-    run = Run(job)
+    run = Run(job, beat)
     if distributed.from_first(run.rank == 0 and checkpoint.is_finished(job.run, run.fingerprint)):
         return
     run.resume()
@@ -240,11 +245,14 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     if run.rank == 0 and run.done:
         print(f"{job.title}: goes on after step {run.done} of {steps}", file=sys.stderr, flush=True)
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
-    with shown if run.rank == 0 else contextlib.nullcontext() as progress:
+    with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
+        run.feed.wait(run.done)
         while run.done < steps:
             if run.hard_negatives.due(run.done):
                 with beat.storage():
                     run.hard_negatives.search(run.encoder, run.done)
+                run.feed.drop()
+                run.feed.wait(run.done)
             run.step()
             beat.step(run.done)
             if run.validation.due(run.done):
@@ -252,7 +260,8 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
                     run.validation.score(run.encoder, run.log_scale, run.done)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
-            stopping, stored = distributed.any_rank(stop(), run.writer.ended())
+            flags = stop(), run.writer.ended(), run.feed.is_late(run.done)
+            stopping, stored, late = distributed.any_rank(*flags)
             if stored:
                 beat.saved()
             if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
@@ -261,6 +270,8 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
                 _store(run, run.writer.wait, beat)
                 beat.saved()
                 raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
+            if late:
+                run.feed.wait(run.done)
     _store(run, run.finish, beat)
 
 

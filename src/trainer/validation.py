@@ -39,7 +39,7 @@ class Validation:
     def score(self, encoder: Encoder, log_scale: Tensor, done: int) -> None:
         """Score the weights after so many steps, and keep them when they are the best; every rank does."""
         objects = self._data.validation
-        image = self._data.image(objects, np.zeros(len(objects), dtype=np.int64))
+        image = self._data.images(objects)
         score = mean_reciprocal_rank(image, encode_all(encoder, self._data, objects))
         self.curve["step"].append(done)
         self.curve["mean_reciprocal_rank"].append(score)

@@ -19,8 +19,7 @@ from captionless.errors import DataError, SpecError
 from captionless.stages import neighbours as stage
 from captionless.stages import vectors
 from captionless.stages.parts import Shard
-from captionless.store import shards
-from captionless.store.embeddings import open_embeddings
+from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.neighbours import Within, open_neighbours
 from captionless.trainer import checkpoint, encoders
 from captionless.trainer.infer import encode_points
@@ -166,15 +165,15 @@ def test_every_object_is_read_once_for_a_block(
     monkeypatch.setattr(vectors._Views, "most_rows", 16)
     read: Counter[str] = Counter()
     most = 0
-    real = shards.Shard.read_many
+    real = Embeddings.read
 
-    def counting(self: Any, keys: Any, extension: str) -> list[bytes]:
+    def counting(self: Embeddings, indices: Any, **arrays: Any) -> None:
         nonlocal most
-        read.update(keys)
-        most = max(most, len(keys))
-        return real(self, keys, extension)
+        read.update(self.keys[int(i)] for i in indices)
+        most = max(most, len(indices))
+        real(self, indices, **arrays)
 
-    monkeypatch.setattr(shards.Shard, "read_many", counting)
+    monkeypatch.setattr(Embeddings, "read", counting)
     compute(tmp_path, "near")
     blocks = Counter(p.name.split(".")[0] for p in (tmp_path / "near").glob("*.indices.npy"))
     assert blocks["big"] == 5

@@ -19,6 +19,7 @@ from captionless.precompute.similarity import i2i, i2l
 from captionless.stages import similarity as stage
 from captionless.stages.parts import Shard
 from captionless.store import shards
+from captionless.store.embeddings import Embeddings
 from captionless.store.similarity import open_similarity
 from captionless.store.tiles import Metric
 from tests.embedded import damage_views, everything, write_embedded, write_texts
@@ -105,16 +106,16 @@ def test_views_are_read_by_ranges_once_for_a_row_of_tiles(
 
     monkeypatch.setattr(dealing, "MAX_SIDE", 16)  # 5 x 5 blocks of `big`, 15 tiles
     read: Counter[str] = Counter()
-    real = shards.Shard.read_many
+    real = Embeddings.read
 
-    def counting(self: Any, keys: Any, extension: str) -> list[bytes]:
-        read.update(keys)
-        return real(self, keys, extension)
+    def counting(self: Embeddings, indices: Any, **arrays: Any) -> None:
+        read.update(self.keys[int(i)] for i in indices)
+        real(self, indices, **arrays)
 
     def never(self: Any) -> Any:
         raise AssertionError("the whole shard is read")
 
-    monkeypatch.setattr(shards.Shard, "read_many", counting)
+    monkeypatch.setattr(Embeddings, "read", counting)
     monkeypatch.setattr(shards.Shard, "samples", never)
     compute(tmp_path, "sim")
     assert len(list((tmp_path / "sim").glob("big.*.sim"))) == 15

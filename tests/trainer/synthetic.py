@@ -21,8 +21,11 @@ from tests.matrices import store_all
 VIEWS, FEATURES = 4, 16
 
 
-def write(root: Path, train: int = 24, test: int = 0, categories: int = 3, points: int = 64, seed: int = 0) -> None:
-    """embed/ with the splits train and test, and similarity/i2i and i2l (the latter of made-up values)."""
+def write(
+    root: Path, train: int = 24, test: int = 0, categories: int = 3, points: int = 64, seed: int = 0, shards: int = 1
+) -> None:
+    """embed/ with the splits train and test, of so many shards, and similarity/i2i and i2l (the latter of made-up
+    values)."""
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((6, FEATURES))
     embed = str(root / "embed")
@@ -37,15 +40,17 @@ def write(root: Path, train: int = 24, test: int = 0, categories: int = 3, point
             views = spectrum + 0.02 * rng.standard_normal((VIEWS, FEATURES))
             views = (views / np.linalg.norm(views, axis=1, keepdims=True)).astype(np.float16)
             samples.append((f"c{category}-{split}-{i:03d}", f"c{category}", views, _box(sides, points, rng)))
-        shard = f"{split}/00000.tar"
-        info = write_shard(
-            f"{embed}/{shard}",
-            [(k, {"views.npy": encode_array(v), "points.npy": encode_array(p)}) for k, _, v, p in samples],
-        )
-        listed = [{"key": k, "category": c, "views": _sha(v), "points": _sha(p)} for k, c, v, p in samples]
-        facts = {"split": split, "shard": shard, "objects": listed}
-        Ledger(embed).commit(split, info.sha256, {shard: info.sha256, index_url(shard): ""}, facts)
-        parts[split] = info.sha256
+        for number in range(shards):
+            shard, own = f"{split}/{number:05d}.tar", samples[number::shards]
+            info = write_shard(
+                f"{embed}/{shard}",
+                [(k, {"views.npy": encode_array(v), "points.npy": encode_array(p)}) for k, _, v, p in own],
+            )
+            listed = [{"key": k, "category": c, "views": _sha(v), "points": _sha(p)} for k, c, v, p in own]
+            facts = {"split": split, "shard": shard, "objects": listed}
+            part = f"{split}-{number:05d}"
+            Ledger(embed).commit(part, info.sha256, {shard: info.sha256, index_url(shard): ""}, facts)
+            parts[part] = info.sha256
     Ledger(embed).publish(parts)
     data = open_embeddings(embed, "train")
     views = data.views(range(len(data))).astype(np.float64)

@@ -135,18 +135,23 @@ def test_a_replaced_node_0_publishes_what_is_already_stored(data: Path, undistur
 
 
 @pytest.mark.soak
-def test_a_storage_that_is_away_while_a_checkpoint_is_stored_is_no_hang(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reading", [False, True], ids=["a checkpoint is stored", "batches are read"])
+def test_a_storage_that_is_away_is_no_hang(data: Path, tmp_path: Path, reading: bool) -> None:
     server = FaultyS3()
     server.start()
     try:
         server.client.create_bucket(Bucket="bucket")
         for path in (path for path in data.rglob("*") if path.is_file()):
             server.client.upload_file(str(path), "bucket", f"run/{path.relative_to(data)}")
-        spec = prepare(tmp_path, None, "s3://bucket/run", steps=12, checkpointEvery=1)
+        train = {"steps": 60, "checkpointEvery": 100} if reading else {"steps": 12, "checkpointEvery": 1}
+        spec = prepare(tmp_path, None, "s3://bucket/run", resources={"dataMemory": "0"} if reading else None, **train)
         with Pods(spec, server.environment) as pods:
             pods.start(0)
             pods.start(1)
-            until(lambda: "PUT" in {m for m, _ in server.requests}, "a checkpoint is stored")
+            if reading:  # that of the first steps, and more
+                until(lambda: sum(path.endswith(".tar") for _, path in server.requests) > 20, "batches are read")
+            else:
+                until(lambda: "PUT" in {m for m, _ in server.requests}, "a checkpoint is stored")
             server.refuse()
             away = time.monotonic()
             until(lambda: time.monotonic() - away > 11, "storage has been away for longer than a step may take")

@@ -37,7 +37,7 @@ def test_the_search_is_in_the_encoders_space_and_comes_every_few_epochs(tmp_path
             search.search(encoder, step)
             searched.append(step)
     assert searched == [6, 12, 18]
-    embedded = encode_points(encoder, data.points, 32)
+    embedded = encode_points(encoder, data.clouds(data.training), 32)
     products = embedded @ embedded.T
     np.fill_diagonal(products, -np.inf)
     assert data.nearest is not None

@@ -1,0 +1,167 @@
+"""Whole samples of 154 KB: 30 x 512 view embeddings and 10,000 x 6 points, float16, into the arrays of a batch.
+
+Ours reads objects in a random order that is another one every time, the others theirs, which is the order of the files:
+what their shuffling costs is not in their time.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import litdata
+import numpy as np
+import webdataset
+
+from benchmarks.measure import Timing, alternately, table
+from benchmarks.reader.s3 import BUCKET, s3, upload
+from captionless.store.embeddings import Embeddings, open_embeddings
+from tests.embedded import write_embedded
+
+VIEWS, FEATURES, POINTS = 30, 512, 10_000
+BYTES = 2 * (VIEWS * FEATURES + POINTS * 6)
+BATCH, IN_SHARD = 64, 128
+
+OURS = "**captionless**"
+FIRST = "captionless, each for the first time (sha256, norms)"
+RAW = "reading the tars, nothing else"
+WEBDATASET = "webdataset, decoded"
+LITDATA = "litdata StreamingDataset"
+
+
+def dataset(folder: Path, n: int) -> Path:
+    """The embedded data set, made once, and litdata's of the same samples beside it."""
+    if not (folder / "embed" / "manifest.json").exists():
+        write_embedded(str(folder / "embed"), {"all": n}, n // IN_SHARD, 0, VIEWS, FEATURES, POINTS)
+        data = open_embeddings(str(folder / "embed"), "train")
+        shutil.rmtree(folder / "litdata", ignore_errors=True)
+        writer = litdata.streaming.writer.BinaryWriter(str(folder / "litdata"), chunk_bytes=IN_SHARD * BYTES)
+        for i in range(n):
+            writer[i] = {"views": data.views([i])[0], "points": data.points([i])[0]}
+        writer.done()
+        writer.merge(1)
+    return folder
+
+
+def tars(folder: Path) -> list[Path]:
+    """The shards of a data set."""
+    return sorted((folder / "embed" / "train").glob("*.tar"))
+
+
+class Ours:
+    """Reads all objects of a data set in batches, another order every time, into the same arrays."""
+
+    def __init__(self, url: str) -> None:
+        self.data: Embeddings = open_embeddings(url, "train")
+        self._rng = np.random.default_rng(0)
+        layouts = (self.data.views_layout, self.data.points_layout)
+        self._views, self._points = (np.empty((BATCH, *layout.shape), layout.dtype) for layout in layouts)
+
+    def epoch(self) -> None:
+        order = self._rng.permutation(len(self.data))
+        for start in range(0, len(order), BATCH):
+            own = order[start : start + BATCH]
+            self.data.read(own, self._views[: len(own)], self._points[: len(own)])
+
+
+def raw(folder: Path) -> None:
+    """Every byte of every shard, one after the other, into memory as large as a batch of ours."""
+    memory = memoryview(bytearray(BATCH * BYTES))
+    for path in tars(folder):
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(memory):
+                pass
+
+
+def by_webdataset(urls: list[str]) -> None:
+    """As its documentation reads numpy arrays; copied into a batch as ours are."""
+    samples = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False).decode()
+    fill((sample["views.npy"], sample["points.npy"]) for sample in samples)
+
+
+def by_litdata(url: str) -> None:
+    """Without workers, in the order of the chunks."""
+    dataset = litdata.StreamingDataset(url, shuffle=False, drop_last=False)
+    fill((sample["views"], sample["points"]) for sample in dataset)
+
+
+def fill(samples: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Samples into the arrays of batches."""
+    views = np.empty((BATCH, VIEWS, FEATURES), np.float16)
+    points = np.empty((BATCH, POINTS, 6), np.float16)
+    count = -1
+    for count, (of_views, of_points) in enumerate(samples):
+        views[count % BATCH], points[count % BATCH] = of_views, of_points
+    if count < 0:
+        raise RuntimeError("no samples")
+
+
+def figures(times: dict[str, Timing], n: int) -> str:
+    """A table of rates and ratios."""
+    ours = times[OURS].median
+    rows = [
+        [
+            name,
+            timing,
+            f"{n / timing.median:,.0f}",
+            f"{n * BYTES / timing.median / 1e9:.2f}",
+            f"{timing.median / ours:.2f}",
+        ]
+        for name, timing in times.items()
+    ]
+    return table(["", "an epoch (range)", "samples/s", "GB/s", "time over ours"], rows)
+
+
+def local_table(folder: Path, n: int, rounds: int) -> str:
+    """From a warm page cache."""
+    dataset(folder, n)
+    url, paths = str(folder / "embed"), [str(path) for path in tars(folder)]
+    ours = Ours(url)
+    ours.epoch()
+    candidates: dict[str, Callable[[], object]] = {
+        OURS: ours.epoch,
+        RAW: lambda: raw(folder),
+        FIRST: lambda: Ours(url).epoch(),
+        WEBDATASET: lambda: by_webdataset(paths),
+        LITDATA: lambda: by_litdata(str(folder / "litdata")),
+    }
+    times = alternately(candidates, rounds, "local")
+    over = {name: timing.median / times[OURS].median for name, timing in times.items()}
+    return (
+        f"{n:,} samples of {BYTES / 1e3:.0f} KB in {len(paths)} shards, in this process, the page cache warm; medians "
+        f"of {rounds} alternating rounds. Ours in batches of {BATCH} in random order; the others in order."
+        f"\n\n{figures(times, n)}\n"
+        f"Ours is {over[WEBDATASET]:.1f} times as fast as webdataset, {over[RAW]:.2f} times as fast as reading alone "
+        f"and {over[LITDATA]:.1f} times as fast as litdata.\n"
+    )
+
+
+def s3_table(folder: Path, n: int, rounds: int) -> str:
+    """The same from a server of this machine."""
+    dataset(folder, n)
+    with s3() as endpoint:
+        url = upload(folder / "embed")
+        names = [f"embed/train/{path.name}" for path in tars(folder)]
+        client = boto3.client("s3")
+
+        def whole() -> None:
+            for name in names:
+                client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+
+        ours = Ours(url)
+        ours.epoch()
+        candidates: dict[str, Callable[[], object]] = {
+            OURS: ours.epoch,
+            "the tars one after the other, boto3, nothing else": whole,
+            "webdataset by its pipe:curl, decoded": lambda: by_webdataset(
+                [f"pipe:curl -s -f {endpoint}/{BUCKET}/{name}" for name in names]
+            ),
+        }
+        times = alternately(candidates, rounds, "S3")
+    return (
+        f"{n:,} samples in {len(names)} shards on the S3 server of the tests (moto, in a process of its own on this "
+        "machine, which reads all of a shard for every range of it). Ours asks for one object at a time, in random "
+        "order; the others for whole shards, in order.\n\n" + figures(times, n)
+    )

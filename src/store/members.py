@@ -1,0 +1,197 @@
+"""One member of every object of a data set, by its offset, straight into its place in an array.
+
+A member is a `.npy`, and those of all objects have one layout: the same header, so the same shape and type. So there is
+nothing left to decode but that header: the bytes behind it are read to where they are wanted, and of an object that is
+known already a row can be read by itself.
+
+An object's bytes are held against their checksum and their meaning when a process first reads them, and trusted from
+then on. Files are read and not mapped: who touches a mapped page of a file that was truncated since is killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.errors import DataError
+from captionless.store import objects
+from captionless.store.shards import Shard, decode_array, encode_array
+
+_PROBES = 16  # objects that are tried for the layout: they are all damaged only if everything is
+
+
+class Places:
+    """Where in its shard each of some members of every object is; a shard's index is read when it is first needed."""
+
+    def __init__(self, url: str, keys: Sequence[str], shards: Sequence[str], extensions: Sequence[str]) -> None:
+        self.url, self.keys, self.shards, self._extensions = url, keys, shards, extensions
+        self._spans = np.full((len(keys), len(extensions), 2), -1, np.int64)  # in bytes: offset, length
+        self._known: set[str] = set()
+        self._of: dict[str, list[int]] = {}
+        for index, shard in enumerate(shards):
+            self._of.setdefault(shard, []).append(index)
+
+    def shard(self, name: str) -> Shard:
+        """A shard of the data set."""
+        return Shard(objects.join(self.url, name))
+
+    def span(self, index: int, extension: str) -> tuple[int, int]:
+        """(offset, length) of a member in its shard. DataError when the shard's index does not have it."""
+        name = self.shards[index]
+        if name not in self._known:
+            found = self.shard(name).index
+            for own in self._of[name]:
+                entry = found.get(self.keys[own], {})
+                self._spans[own] = [entry.get(e, (-1, -1)) for e in self._extensions]
+            self._known.add(name)
+        offset, length = self._spans[index, self._extensions.index(extension)]
+        return (int(offset), int(length)) if offset >= 0 else self.shard(name).span(self.keys[index], extension)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the members of all objects have in common."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @cached_property
+    def header(self) -> bytes:
+        """What stands before the array's bytes."""
+        whole = encode_array(np.zeros(self.shape, self.dtype))
+        return whole[: len(whole) - self.nbytes]
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Of an array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Of a row of an array."""
+        return self.nbytes // self.shape[0]
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of a member."""
+        return len(self.header) + self.nbytes
+
+
+class Members:
+    """The members `.extension` of all objects. digests: their sha256. check: raises DataError for an array that is not
+    what such a member holds, given with the object's key and the data set's URL."""
+
+    def __init__(
+        self,
+        places: Places,
+        extension: str,
+        digests: Sequence[str],
+        check: Callable[[NDArray[Any], str, str], None],
+    ) -> None:
+        self.places, self.extension, self._digests, self._check = places, extension, digests, check
+        self.trusted = np.zeros(len(digests), np.bool_)
+        """Which objects' bytes were verified."""
+
+    @cached_property
+    def layout(self) -> Layout:
+        """That of the first object that is whole. DataError of the first object when none of the first few is."""
+        causes = []
+        for index, key in enumerate(self.places.keys[:_PROBES]):
+            try:
+                raw = self.places.shard(self.places.shards[index]).read(key, self.extension)
+                array = self.verified(index, raw)
+                return Layout(array.shape, array.dtype)
+            except DataError as error:
+                causes.append(error)
+        raise causes[0] if causes else DataError(f"{self.places.url}: it holds no objects")
+
+    def verified(self, index: int, raw: bytes) -> NDArray[Any]:
+        """The array of a member's bytes. DataError when they are not the ones that were written, or mean nothing."""
+        array = decode_array(raw, f"{self.places.url}: object {self.places.keys[index]!r}: its .{self.extension}")
+        self.verify(index, array, raw)
+        return array
+
+    def verify(self, index: int, array: NDArray[Any], *raw: Any) -> None:
+        """DataError unless a member's bytes, `raw` in pieces, are the ones that were written, and mean something."""
+        key, url, digest = self.places.keys[index], self.places.url, hashlib.sha256()
+        self._check(array, key, url)
+        for piece in raw:
+            digest.update(piece)
+        if digest.hexdigest() != self._digests[index]:
+            raise DataError(
+                f"{url}: {self.places.shards[index]}: object {key!r}: its .{self.extension} is not the one that was "
+                "written (sha256 differs); delete the shard and run embed again"
+            )
+
+
+class Want:
+    """A member of an object and the array that it goes to: (R, ...) of the members' layout, or with `row` (...), that
+    row of it. memory: the array's bytes."""
+
+    def __init__(
+        self, members: Members, index: int, into: NDArray[Any], memory: memoryview, row: int | None = None
+    ) -> None:
+        self.members, self.index, self._into, self._memory, self._row = members, index, into, memory, row
+        self.is_known = bool(members.trusted[index])
+        """Whether its bytes need not be verified any more."""
+        self._header: bytearray | None = None  # None: the row is read by itself
+        self._array = into
+        self._pieces: list[memoryview] = []
+        self._length = 0
+
+    def plan(self) -> tuple[int, list[memoryview]]:
+        """Where in its shard to begin to read, and what to read to. DataError when the shard does not have it."""
+        layout = self.members.layout
+        offset, length = self.members.places.span(self.index, self.members.extension)
+        if length != layout.size:  # not as the others are: read as it is, to tell what it is
+            self._header = bytearray(length)
+            self._pieces, self._length = [memoryview(self._header)], length
+        elif self._row is not None and self.is_known:
+            offset += len(layout.header) + self._row * layout.row_bytes
+            self._pieces, self._length = [self._memory], layout.row_bytes
+        else:
+            memory = self._memory
+            if self._row is not None:
+                self._array = np.empty(layout.shape, layout.dtype)
+                memory = memory_of(self._array)
+            self._header = bytearray(len(layout.header))
+            self._pieces, self._length = [memoryview(self._header), memory], length
+        return offset, self._pieces
+
+    def finish(self, count: int) -> None:
+        """Its `count` bytes are read. DataError when they are not what they must be."""
+        members, key = self.members, self.members.places.keys[self.index]
+        if count < self._length:
+            raise DataError(
+                f"{members.places.url}: {members.places.shards[self.index]}: truncated within object {key!r}: its "
+                f".{members.extension} ends after {count:,} of {self._length:,} bytes; delete the shard and run "
+                "embed again"
+            )
+        if self._header is None:
+            return
+        if self._header == members.layout.header:
+            if not self.is_known:
+                members.verify(self.index, self._array, *self._pieces)
+                members.trusted[self.index] = True
+            if self._row is not None:
+                self._into[...] = self._array[self._row]
+            return
+        array = members.verified(self.index, b"".join(self._pieces))
+        if array.shape != members.layout.shape:
+            raise DataError(
+                f"{members.places.url}: object {key!r}: its .{members.extension} has shape {array.shape}, others have "
+                f"{members.layout.shape}; run embed again"
+            )
+        self._into[...] = array if self._row is None else array[self._row]
+
+
+def memory_of(array: NDArray[Any]) -> memoryview:
+    """The bytes of a C-contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
