@@ -54,7 +54,8 @@ class Host:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     while 0 in self._writers:  # its last words are for the others
                         await asyncio.sleep(0.01)
-            for writer in list(self._writers.values()):
+            writers, self._writers = self._writers, {}  # nobody is to hear that those were lost whom this parts with
+            for writer in writers.values():
                 writer.close()
                 with contextlib.suppress(TimeoutError, OSError):
                     async with asyncio.timeout(_CLOSE_SECONDS):
