@@ -45,7 +45,10 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN UV_SYSTEM_CERTS=1 /opt/uv/bin/uv pip install --quiet --no-cache --python /opt/captionless/bin/python \
-        --compile-bytecode --no-deps .
+        --compile-bytecode --no-deps . \
+    # An image keeps whole seconds of a file's time, and numba compares it.
+    && find /opt/captionless/lib -path '*/captionless/*.py' \
+        -exec sh -c 'for file; do touch --date="@$(stat --format=%Y "$file")" "$file"; done' sh {} +
 
 FROM dependencies AS slim
 COPY --from=package /opt/captionless /opt/captionless
@@ -57,8 +60,29 @@ LABEL org.opencontainers.image.title="captionless" \
 ENV PATH=/opt/captionless/bin:$PATH \
     HOME=/tmp TMPDIR=/tmp XDG_CACHE_HOME=/tmp/.cache NUMBA_CACHE_DIR=/tmp/.cache/numba LOGNAME=captionless \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility
+    NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility \
+    CAPTIONLESS_KERNELS=/opt/captionless/kernels
 WORKDIR /tmp
+# The stages on a few objects, and a step of the encoder, show that the image works, and compile the kernels for the
+# processor of the machine that builds. Pods on another kind compile their own.
+RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landmarks: {count: 8}' \
+        'data: {source: {kind: parametric, objects: 12, testObjects: 6, categories: [chair, lamp]},' \
+        '  views: 4, imageSize: 64, points: 128}' \
+        'train: {weights: [avg], points: 64}' > smoke.yaml \
+    && export NUMBA_CACHE_DIR=${CAPTIONLESS_KERNELS} \
+    && captionless pack smoke.yaml && captionless embed smoke.yaml && captionless landmarks smoke.yaml \
+    && captionless similarity --metric i2i smoke.yaml && captionless similarity --metric i2l smoke.yaml \
+    && python -c "import torch; \
+        from captionless.store import embeddings, similarity; \
+        from captionless.trainer import encoders, ops; \
+        objects = embeddings.open_embeddings('/tmp/smoke/embed', 'train'); \
+        similarity.open_similarity('/tmp/smoke/similarity/i2i').lookup(objects.keys); \
+        encoder = encoders.build('pointnext-s', embed_dim=8, width=8, nsample=8); \
+        clouds = torch.from_numpy(objects.points(range(4))[..., :3]).float(); \
+        ops.farthest_point_sample(clouds, 64); \
+        encoder(clouds).sum().backward(); \
+        encoder.eval().requires_grad_(False)(clouds)" \
+    && find /tmp -mindepth 1 -delete
 USER 65532:65532
 ENTRYPOINT ["captionless"]
 

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from captionless import lifeline
+from captionless import kernels, lifeline
 
 if TYPE_CHECKING:
     from captionless.ending import Ending
@@ -21,6 +21,7 @@ def main() -> NoReturn:
     """Runs the command line and ends the process."""
     lifeline.end_with_parent()
     lifeline.stop_on_signals()
+    kernels.provide()
     try:
         _end(_call())
     except lifeline.Stopped as stopped:

@@ -34,6 +34,9 @@ PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
 NAMESPACE = "POD_NAMESPACE"
 """The pod's namespace, which tells its Alignment's figures from those of another of the same name."""
 
+KERNELS = "CAPTIONLESS_KERNELS"
+"""Folder with compiled kernels, in an image (`kernels`)."""
+
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 

@@ -53,10 +53,8 @@ _MERGE_GAP = 256 << 10
 _MERGE_MOST = 8 << 20
 """Bytes: a request takes about as long as reading `_MERGE_GAP`; `_MERGE_MOST` bounds what is held at once."""
 
-_LOCAL_GAP, _LOCAL_TOGETHER = (
-    2048,
-    64,
-)  # of a file: bytes, and places (the system takes 1024 pieces of memory at a time)
+# Of a file: bytes, and places; the system takes 1024 pieces of memory at a time.
+_LOCAL_GAP, _LOCAL_TOGETHER = 2048, 64
 
 _BEYOND_THE_END = 416
 """HTTP's answer to a range that begins where the object has ended already."""
@@ -307,10 +305,26 @@ def _read_together(file: int, places: Sequence[tuple[int, Sequence[memoryview]]]
                 break
             together += [unwanted[:gap], *more]
             ends.append((end + gap, end + gap + sum(map(len, more))))
-        count = os.preadv(file, together, start)
+        count = _fill(file, together, start)
         counts += [min(max(count - first, 0), last - first) for first, last in ends]
         at += len(ends)
     return counts
+
+
+def _fill(file: int, memory: list[memoryview], start: int) -> int:
+    """Reads from `start` on into one piece of memory after the other; how many bytes there were."""
+    done = os.preadv(file, memory, start)
+    wanted = sum(map(len, memory))
+    while done < wanted:  # the end, or a file system that returns what it has
+        rest, before = [], 0
+        for piece in memory:
+            rest.append(piece[min(max(done - before, 0), len(piece)) :])
+            before += len(piece)
+        count = os.preadv(file, [piece for piece in rest if len(piece)], start + done)
+        if not count:
+            break
+        done += count
+    return done
 
 
 def _ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
