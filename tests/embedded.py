@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,3 +95,15 @@ def write_texts(
 def everything(folder: Path) -> dict[str, bytes]:
     """Every file below a folder by its relative path."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def members(split: Path) -> dict[str, np.ndarray]:
+    """Every member of a split's shards by its name, as tarfile and numpy read it."""
+    found = {}
+    for path in split.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                assert file is not None
+                found[member.name] = np.load(io.BytesIO(file.read()))
+    return found

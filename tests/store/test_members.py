@@ -3,9 +3,7 @@ named."""
 
 from __future__ import annotations
 
-import io
 import shutil
-import tarfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.members import Members
 from captionless.store.shards import Shard, encode_array
+from tests.embedded import members
 from tests.store.faulty_s3 import FaultyS3
 from tests.trainer import synthetic
 
@@ -35,15 +34,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def arrays(written: Path) -> dict[str, np.ndarray]:
-    """Every member by its name, as tarfile and numpy read it."""
-    found = {}
-    for path in (written / "train").glob("*.tar"):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                assert file is not None
-                found[member.name] = np.load(io.BytesIO(file.read()))
-    return found
+    return members(written / "train")
 
 
 @pytest.fixture

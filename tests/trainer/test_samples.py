@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -19,6 +17,7 @@ from captionless.trainer.data import Batch, TrainingData
 from captionless.trainer.job import MEMORY
 from captionless.trainer.read_ahead import ReadAhead
 from captionless.trainer.seeds import generator
+from tests.embedded import members
 from tests.trainer import synthetic
 
 OBJECTS, POINTS = 26, 64
@@ -35,14 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def arrays(root: Path) -> dict[str, np.ndarray]:
-    found = {}
-    for path in (root / "embed" / "train").glob("*.tar"):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                assert file is not None
-                found[member.name] = np.load(io.BytesIO(file.read()))
-    return found
+    return members(root / "embed" / "train")
 
 
 def open_data(root: Path, memory: int, url: str = "", **train: Any) -> TrainingData:
