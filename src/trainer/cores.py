@@ -30,7 +30,11 @@ class Cores:
         self._pool = pool
 
     def map(self, work: Callable[[S], T], parts: Iterable[S]) -> Iterator[T]:
-        """`work` of every part, in their order; what it returns is let go of as the next one is taken."""
+        """`work` of every part, in their order; what it returns is let go of as the next one is taken.
+
+        Without gradients, as they are off by thread.
+        """
+        work = torch.no_grad()(work)
         return map(work, parts) if self._pool is None else self._pool.map(work, parts)
 
 

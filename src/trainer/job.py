@@ -11,7 +11,7 @@ from captionless.store import objects
 from captionless.store.similarity import MANIFEST
 from captionless.trainer.modelfile import model_digest
 
-FORMAT = 4
+FORMAT = 5
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
 MEMORY = 4 << 30

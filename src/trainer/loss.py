@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 
 from captionless.errors import SpecError
 from captionless.trainer import distributed
-from captionless.trainer.blocked import ROWS, PairWeights, blocked_share, weight_rows
+from captionless.trainer.blocked import PairWeights, block_rows, blocked_share, weight_rows
 from captionless.trainer.pair_weights import PositiveWeight, SimilarityWeights
 
 
@@ -166,8 +166,9 @@ def hcl_share(
     query, keys, scale = query.to(dtype), distributed.gather_differentiable(key.to(dtype), sizes), scale.to(dtype)
     first = distributed.own_rows(sizes).start
     total = query.new_zeros(())
-    for start in range(0, len(query), ROWS):
-        rows = slice(start, min(start + ROWS, len(query)))
+    size = block_rows(query.device)
+    for start in range(0, len(query), size):
+        rows = slice(start, min(start + size, len(query)))
         block = (query[rows], keys, scale, rows, first, beta, tau_plus, weights)
         total = total + checkpoint(_hcl_rows, *block, use_reentrant=False)
     return total / len(keys)

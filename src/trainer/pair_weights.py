@@ -9,6 +9,7 @@ terms. Nothing is held of a batch but its similarities.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,11 +18,12 @@ from torch import Tensor
 
 from captionless.errors import DataError, SpecError
 from captionless.trainer import distributed
-from captionless.trainer.blocked import weight_rows
+from captionless.trainer.blocked import block_rows, weight_rows
+from captionless.trainer.cores import Cores, cores, parts
 
 PositiveWeight = Literal["one", "formula"]
 
-_ROWS = 128  # masked, checked and summed at a time
+_BLOCK = 1 << 19  # similarities that a core masks, checks and sums at a time
 _ENTROPY_OF = 512  # anchors
 
 
@@ -82,34 +84,45 @@ class SimilarityWeights:
 
 def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
     """Mask (n, N) `sim` and set its diagonal, in place; returns the anchors' factors, (n,) float64."""
-    factors = []
-    for start in range(0, len(sim), _ROWS):
-        block, at = sim[start : start + _ROWS], first + start
-        positive = block.diagonal(at)[: len(block)]
-        same = (
-            torch.zeros_like(block, dtype=torch.bool) if codes is None else codes[at : at + len(block), None] == codes
-        )
-        same.diagonal(at)[: len(block)] = positive_weight == "one"  # which does not look at the diagonal
-        _check(block, same, at)
-        formula = positive.clone()
-        same.diagonal(at)[: len(block)] = True
-        block.masked_fill_(same, 0)
-        count = (sim.shape[1] - same.sum(1)).double()
-        factor = torch.where(count > 0, count / block.sum(1).double(), 1.0)
-        wanted = formula if positive_weight == "formula" else factor.reciprocal().to(sim)
-        positive.copy_(torch.where(count > 0, wanted, 1.0))
-        factors.append(factor)
-    return torch.cat(factors)
+    factors = sim.new_empty(len(sim), dtype=torch.float64)
+    on_cpu = sim.device.type == "cpu"
+    size = max(1, _BLOCK // sim.shape[1]) if on_cpu else block_rows(sim.device)
+
+    def part(rows: slice) -> None:
+        for start in range(rows.start, rows.stop, size):
+            block = slice(start, min(start + size, rows.stop))
+            factors[block] = _weighable_rows(sim[block], codes, positive_weight, first + start)
+
+    with cores() if on_cpu else contextlib.nullcontext(Cores(None)) as each:
+        for _ in each.map(part, parts(len(sim))):
+            pass
+    return factors
 
 
-def _check(block: Tensor, ignored: Tensor, at: int) -> None:
-    """DataError when a similarity that counts is not positive and finite; the rows are places `at` and on."""
-    wrong = ~((block > 0) & block.isfinite() | ignored)
-    if bool(wrong.any()):
-        i, s = (int(x) for x in wrong.nonzero()[0])
+def _weighable_rows(block: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, at: int) -> Tensor:
+    """`_weighable` of the anchors at places `at` and on: over their rows twice, once for the least and the greatest."""
+    n = block.shape[1]
+    positive = block.diagonal(at)[: len(block)]
+    formula = positive.clone()
+    same, others = None, torch.full_like(formula, n - 1, dtype=torch.float64)
+    if codes is not None:
+        same = codes[at : at + len(block), None] == codes
+        others = n - same.sum(1).double()
+        block.masked_fill_(same, 1)  # what does not count passes for a similarity while these are looked at
+    positive.copy_(formula if positive_weight == "formula" else torch.ones_like(formula))
+    least, greatest = block.aminmax()
+    if not (least > 0 and greatest < torch.inf):  # which is so of NaN
+        i, s = (int(x) for x in (~((block > 0) & block.isfinite())).nonzero()[0])
         raise DataError(
             f"similarity of batch places {at + i} and {s} is {float(block[i, s])}: it must be positive and finite"
         )
+    positive.zero_()
+    if same is not None:
+        block.masked_fill_(same, 0)
+    factor = torch.where(others > 0, others / block.sum(1).double(), 1.0)
+    wanted = formula if positive_weight == "formula" else factor.reciprocal().to(block)
+    positive.copy_(torch.where(others > 0, wanted, 1.0))
+    return factor
 
 
 def _codes(ids: Tensor | Sequence[object], n: int, device: torch.device) -> Tensor | None:

@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captionless.trainer import loss
-from captionless.trainer.blocked import ROWS, PairWeights, blocked_share
+from captionless.trainer import blocked, loss
+from captionless.trainer.blocked import PairWeights, blocked_share
 from captionless.trainer.pair_weights import SimilarityWeights
 
-N, D = 3 * ROWS + 77, 24  # four blocks, the last one smaller
+ROWS, D = 128, 24
+N = 3 * ROWS + 77  # four blocks, the last one smaller
+
+
+@pytest.fixture(autouse=True)
+def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that there are several strips, some with the positives of a block and some without."""
+    monkeypatch.setattr(blocked, "ROWS", ROWS)
+    monkeypatch.setattr(blocked, "_NARROWEST", 100)
 
 
 def embeddings(seed: int = 0, noise: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -129,6 +137,21 @@ def test_a_row_whose_logits_are_far_above_a_column_s_does_not_hide_it() -> None:
     expected = results(lambda *x: plain(*x, log_weight), image, shape, 100.0, torch.float64)
     got = results(loss.contrastive_loss, image.float(), shape.float(), 100.0, torch.float32)
     assert error(got, expected) < 2e-4
+
+
+def test_the_bits_do_not_depend_on_the_threads() -> None:
+    image, shape = (x.float() for x in embeddings())
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            given = weights("two", torch.float32)[0]
+            found.append(results(lambda *x, w=given: loss.contrastive_loss(*x, w), image, shape, 14.0, torch.float32))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
 
 
 def test_images_that_are_frozen_get_no_gradient() -> None:
