@@ -203,7 +203,8 @@ def _hcl_rows(
         expected = math.log(tau_plus) + log_count + positive
         top = torch.stack([reweighted, expected, floor.expand_as(expected)]).amax(0).detach()
         debiased = ((reweighted - top).exp() - (expected - top).exp()) / (1 - tau_plus)
-        log_negative = top + torch.maximum(debiased, (floor - top).exp()).log()
+        above = debiased > (floor - top).exp()  # which is 0 in float32 where tau is small: the floor itself is not
+        log_negative = torch.where(above, top + torch.where(above, debiased, 1.0).log(), floor)
     else:
         log_negative = torch.maximum(reweighted, floor)
     loss = torch.nn.functional.softplus(log_negative - positive)

@@ -119,6 +119,17 @@ def test_hcl_reduces_to_infonce_and_its_floor_binds() -> None:
     assert float(loss.hcl_loss(torch.eye(8), torch.eye(8), 0.07, 1.0, 0.9)) == pytest.approx(floor, rel=1e-4, abs=1e-12)
 
 
+def test_gradients_of_hcl_survive_the_smallest_temperature_in_float32() -> None:
+    """Where the expected false negatives outweigh all, the floor holds, and exp(-1/tau) of it is below float32."""
+
+    def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
+        given = [x.to(dtype).requires_grad_() for x in (*pairs(300, 24), torch.tensor(0.01, dtype=torch.float64))]
+        return list(torch.autograd.grad(loss.hcl_loss(*given, 1.0, 0.1), given))  # type: ignore[arg-type]
+
+    for got, expected in zip(gradients(torch.float32), gradients(torch.float64), strict=True):
+        assert (got.double() - expected).norm() <= 1e-4 * expected.norm()
+
+
 def test_hcl_without_negatives_costs_nothing() -> None:
     query, key = (x.requires_grad_() for x in pairs(3))
     value = loss.hcl_loss(query, key, 0.07, 1.0, 0.1, loss.log_weights(similarity(3), ["a"] * 3))
