@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster cluster bench-similarity bench-structure bench-training bench-reader lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,7 +46,7 @@ test: venv lint ## Lint and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: venv ## Tests without the whole flow
-	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not soak"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not soak and not gpu"
 
 test-soak: venv ## Whole runs, killed and disturbed again and again
 	$(BIN)/pytest -n 2 --dist worksteal -m soak
@@ -54,6 +54,9 @@ test-soak: venv ## Whole runs, killed and disturbed again and again
 test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
 	$(BIN)/pytest -m cluster --durations=20 tests/cluster tests/charts
+
+test-gpu: venv ## Tests of what runs on a GPU, on this machine's
+	$(BIN)/pytest -m gpu tests/trainer tests/precompute
 
 cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
 	hack/cluster/cluster up --image
@@ -71,6 +74,9 @@ bench-training: venv ## Loss, step and operators of training beside their peers
 bench-reader: venv ## Reading training data beside its peers, on this machine and over S3 (about 10 minutes)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.reader
+
+bench-gpu: venv ## Training on a GPU: operators, step by precision, loss, loop
+	$(BIN)/python -m benchmarks.training.gpu
 
 generate: venv ## Renew what is generated from the code (docs/spec.md, the CRD, k8s/, the charts)
 	$(BIN)/python hack/generate.py

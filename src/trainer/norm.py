@@ -42,8 +42,12 @@ class BatchNorm(nn.Module):
             scale, shift = self.affine()
             return x * scale + shift
         rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)  # what autocast made of it
-        pivot = rows.detach().mean(0)
-        squares = (rows.detach() - pivot).square().sum(0)
+        if x.device.type == "cpu":
+            pivot = rows.detach().mean(0)
+            squares = (rows.detach() - pivot).square().sum(0)
+        else:  # in one pass
+            var, pivot = torch.var_mean(rows.detach(), 0, correction=0)
+            squares = var * len(rows)
         mean, rstd, count = self.merge(torch.full_like(pivot, 0), squares, pivot, rows.shape[0])
         out: Tensor = _Normalise.apply(rows, self.weight, self.bias, mean, rstd, count)
         return out.view_as(x)
@@ -110,14 +114,24 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         x, weight, mean, rstd = ctx.saved_tensors
+        if x.device.type == "cuda" and not torch.compiler.is_compiling():  # which fuses what is below by itself
+            return *_backward_on_gpu(grads[0].contiguous(), x, weight, mean, rstd, ctx.count), None, None, None
         grad = grads[0]
         normal = (x - mean) * rstd
         sums = torch.stack([grad.sum(0), (grad * normal).sum(0)])
-        dx = weight * rstd * (grad - torch.addcmul(*_per_row(sums, ctx.count), normal))
+        average, slope = all_reduce_sum(sums).div(ctx.count).unbind(0)
+        dx = weight * rstd * (grad - torch.addcmul(average, slope, normal))
         return dx, sums[1], sums[0], None, None, None
 
 
-def _per_row(sums: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The two backward sums of batch normalisation over all ranks, (2, C), divided by the global row count."""
-    first, second = all_reduce_sum(sums).div(count).unbind(0)
-    return first, second
+def _backward_on_gpu(
+    grad: Tensor, x: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of x, weight and bias by the kernels of `torch.nn.SyncBatchNorm`: two passes over the rows."""
+    grad_sum, product_sum, of_weight, of_bias = torch.batch_norm_backward_reduce(
+        grad, x, mean, rstd, weight, True, True, True
+    )
+    grad_sum, product_sum = all_reduce_sum(torch.stack([grad_sum, product_sum])).unbind(0)
+    counts = torch.tensor([count], dtype=torch.int32, device=x.device)
+    dx = torch.batch_norm_backward_elemt(grad, x, mean, rstd, weight, grad_sum, product_sum, counts)
+    return dx, of_weight, of_bias

@@ -1,13 +1,16 @@
 """Point-set operators: farthest point sampling, ball query and nearest neighbours.
 
-Each operator exists twice with the same results to the index: compiled kernels (numba, the GIL released) that serve
-CPU tensors, and plain torch that serves every other device and is the kernels' reference in the tests. Both form
-squared distances as (dx*dx + dy*dy) + dz*dz in the dtype of the points, without fused multiply-add, so that ties and
-radius borders fall alike everywhere.
+Each operator exists as compiled kernels for CPU tensors (numba, the GIL released) and in plain torch for every other
+device, which is the kernels' reference in the tests; those that a GPU does badly in torch are compiled for it as well
+(`triton_ops`). All of them find the same to the index: they form squared distances as (dx*dx + dy*dy) + dz*dz in the
+dtype of the points, without fused multiply-add, so that ties and radius borders fall alike everywhere.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import warnings
 from collections.abc import Callable
 
 import numba
@@ -20,6 +23,8 @@ from captionless.trainer import pointnext_ops
 from captionless.trainer.cores import cores, parts
 
 _BLOCK = 1 << 24  # distances held at once by the torch paths
+_MOST_POINTS = 16384  # of a cloud that a GPU's program holds in registers
+_COMPILER = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
 
 
 def _coordinates(name: str, xyz: Tensor) -> Tensor:
@@ -53,6 +58,10 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
         raise ValueError(f"cannot sample {m} of {xyz.shape[1]} points")
     if pointnext_ops.serves(xyz):
         return pointnext_ops.farthest_point_sample(xyz, m)
+    if xyz.device.type == "cuda" and xyz.shape[1] <= _MOST_POINTS and _compiles():
+        from captionless.trainer import triton_ops
+
+        return torch.as_tensor(triton_ops.farthest_point_sample(xyz, m))
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
@@ -88,12 +97,27 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
         raise ValueError(f"nsample and radius must be positive, not {nsample} and {radius}")
     if pointnext_ops.serves(xyz):
         return pointnext_ops.ball_query(xyz, centers, radius, nsample)
+    if xyz.device.type == "cuda" and _compiles():
+        from captionless.trainer import triton_ops
+
+        return torch.as_tensor(triton_ops.ball_query(xyz, centers, radius, nsample))
     if xyz.device.type != "cpu":
         return ball_query_torch(xyz, centers, radius, nsample)
     out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)
     limit = _squared(radius, xyz.dtype)
     _on_all_cores(lambda c: _ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz))
     return out
+
+
+def _compiles() -> bool:
+    """Whether Triton can: what launches its kernels is compiled by the machine's C compiler."""
+    if _COMPILER is None:
+        warnings.warn(
+            "no C compiler in PATH: points are sampled in plain torch, a hundred times as slowly; the image's target "
+            "`compile` has one",
+            stacklevel=3,
+        )
+    return _COMPILER is not None
 
 
 def _on_all_cores(work: Callable[[slice], None], clouds: int) -> None:
@@ -185,7 +209,7 @@ def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) ->
     size = panels * _PANEL * _BLOCK
     order = np.zeros(size, np.int32)  # the last blocks are filled up with copies of point 0, which is always nearest
     blocks, boxes = np.empty(4 * size, xyz.dtype), np.empty(panels * 7 * _PANEL, xyz.dtype)
-    top = np.empty(panels * _PANEL, xyz.dtype)
+    top, room = np.empty(panels * _PANEL, xyz.dtype), np.empty(_BLOCK, xyz.dtype)
     for b in range(batch):
         points = xyz[b]
         _order_by_cell(points, order)
@@ -207,7 +231,9 @@ def _farthest_point_sample(xyz: NDArray[np.floating], out: NDArray[np.int64]) ->
                 for k in range(_PANEL):
                     block = panel * _PANEL + k
                     if box[6 * _PANEL + k] < top[block]:
-                        top[block] = _keep_nearer(blocks[4 * _BLOCK * block : 4 * _BLOCK * (block + 1)], px, py, pz)
+                        top[block] = _keep_nearer(
+                            blocks[4 * _BLOCK * block : 4 * _BLOCK * (block + 1)], px, py, pz, room
+                        )
             out[b, i] = _first_farthest(top, blocks, order)
             last = out[b, i]
 
@@ -251,14 +277,21 @@ def _distance_to_boxes(boxes: NDArray[np.floating], px: np.floating, py: np.floa
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _keep_nearer(block: NDArray[np.floating], px: np.floating, py: np.floating, pz: np.floating) -> np.floating:
-    """The squared distances of a block's points brought up to date; returns the largest."""
+def _keep_nearer(
+    block: NDArray[np.floating], px: np.floating, py: np.floating, pz: np.floating, room: NDArray[np.floating]
+) -> np.floating:
+    """The squared distances of a block's points brought up to date; returns the largest.
+
+    By way of `room`: a minimum stored where it was loaded from becomes a masked store, which is slow; and the second
+    loop, of a length that the compiler does not know, is not unrolled into single numbers.
+    """
     for j in range(_BLOCK):
         dx, dy, dz = block[j] - px, block[j + _BLOCK] - py, block[j + 2 * _BLOCK] - pz
-        block[j + 3 * _BLOCK] = min((dx * dx + dy * dy) + dz * dz, block[j + 3 * _BLOCK])
+        room[j] = min((dx * dx + dy * dy) + dz * dz, block[j + 3 * _BLOCK])
     top = block.dtype.type(0)
-    for j in range(_BLOCK):
-        top = max(top, block[j + 3 * _BLOCK])
+    for j in range(len(room)):
+        top = max(top, room[j])
+        block[j + 3 * _BLOCK] = room[j]
     return top
 
 

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,11 +58,16 @@ def test_k_nearest_is_the_definition(k: int) -> None:
     assert got.tolist() == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None:
+def hard_clouds(dtype: torch.dtype) -> list[torch.Tensor]:
+    """Ties, duplicates and sizes of every kind."""
     grid = torch.stack(torch.meshgrid(*[torch.arange(6, dtype=dtype) / 4] * 3, indexing="ij"), -1).reshape(1, -1, 3)
     flat = cloud(2, 1100, dtype) * torch.tensor([1.0, 0.5, 0.0], dtype=dtype)
-    for xyz in (cloud(4, 300, dtype), flat, grid, grid[:, :1].expand(1, 20, 3)):  # ties and duplicates included
+    return [cloud(4, 300, dtype), flat, grid, grid[:, :1].expand(1, 20, 3)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None:
+    for xyz in hard_clouds(dtype):
         m = xyz.shape[1] // 2
         sample = ops.farthest_point_sample(xyz, m)
         assert torch.equal(sample, ops.farthest_point_sample_torch(xyz, m))
@@ -68,6 +77,29 @@ def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None
             assert torch.equal(got, ops.ball_query_torch(xyz, centers, radius, nsample))
         for k in (1, m, xyz.shape[1]):
             assert torch.equal(ops.k_nearest(xyz, centers, k), ops.k_nearest_torch(xyz, centers, k))
+
+
+INTERPRETED = """
+import torch
+from captionless.trainer import ops, triton_ops
+from tests.trainer.test_ops import cloud
+
+for dtype in (torch.float32, torch.float64):
+    for xyz in (cloud(2, 150, dtype), torch.arange(12, dtype=dtype).reshape(1, 4, 3)[:, [0, 1, 0, 1, 3, 2, 3]] / 4):
+        m = xyz.shape[1] // 2
+        sample = triton_ops.farthest_point_sample(xyz, m)
+        assert torch.equal(sample, ops.farthest_point_sample(xyz, m))
+        centers = torch.cat([xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3)), xyz[:, :1] + 9], 1)
+        for radius, nsample in ((0.75, 5), (1.5, 160)):
+            found = triton_ops.ball_query(xyz, centers.contiguous(), radius, nsample)
+            assert torch.equal(found, ops.ball_query(xyz, centers, radius, nsample))
+"""
+
+
+def test_the_kernels_for_a_gpu_find_the_same_as_a_program() -> None:
+    """By Triton's interpreter; that they do so when compiled is tested where there is a GPU (test_gpu.py)."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", INTERPRETED], env=environment, check=True)
 
 
 def test_a_sample_in_farthest_order_is_a_prefix() -> None:
