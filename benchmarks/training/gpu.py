@@ -1,12 +1,14 @@
-"""Training on a GPU: the step by precision, the loss of a large batch, the loop and how busy it keeps the device.
+"""Training on a GPU: operators, the step by precision, the loss of a large batch, the loop and how busy the device is.
 
-`python -m benchmarks.training.gpu` prints Markdown; `--device cpu --small` is to try the program where there is none.
+`python -m benchmarks.training.gpu` writes gpu.md anew; `--device cpu --small` is to try it where there is none.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import statistics
 import subprocess
 import tempfile
@@ -19,26 +21,74 @@ from open_clip.loss import ClipLoss
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.measure import Timing, table
-from captionless.trainer import encoders, loop
+from benchmarks.measure import Section, Timing, table, write_page
+from benchmarks.training.openpoints import OpenPoints
+from captionless.trainer import encoders, loop, ops
 from captionless.trainer.blocked import blocked_share
+from captionless.trainer.encoders.pointnext import PointNext
+from captionless.trainer.job import Job
 from captionless.trainer.pair_weights import SimilarityWeights
 from captionless.trainer.step import PRECISIONS, backward
 from tests.trainer import synthetic
 
+_WARM = 2  # steps before the clock of the loop is looked at
+_SAMPLES = 5  # a second, of how busy the device is
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.gpu", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--small", action="store_true", help="sizes that a CPU does in a minute")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    device, small = torch.device(arguments.device), arguments.small
+    device, small, rounds = torch.device(arguments.device), arguments.small, arguments.rounds
+    torch.backends.cuda.matmul.allow_tf32 = False
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-    print(f"Measured on {name}, torch {torch.__version__}.\n", flush=True)
-    print(steps(device, *((4, 256) if small else (64, 2048)), arguments.rounds), flush=True)
-    print(losses(device, 512 if small else 32_768, arguments.rounds), flush=True)
-    print(whole_loop(device, 5 if small else 300, small), flush=True)
+    batch, points = (4, 256) if small else (64, 2048)
+    sections: dict[str, Section] = {
+        "operators": (
+            f"Operators, {name}, torch {torch.__version__}",
+            lambda: operators(device, batch, points, rounds),
+        ),
+        "step": ("Training step", lambda: steps(device, batch, points, rounds)),
+        "loss": ("Loss", lambda: losses(device, 512 if small else 32_768, rounds)),
+        "loop": ("The loop", lambda: whole_loop(device, 5 if small else 120, small)),
+    }
+    only = list(sections) if small else []
+    write_page(
+        Path(__file__).with_name("gpu.md"), "python -m benchmarks.training.gpu", sections, arguments.only or only
+    )
+
+
+def operators(device: torch.device, batch: int, points: int, rounds: int) -> str:
+    """Ours as they are chosen for the device, in plain torch, and those of the package pointnext where it is."""
+    xyz = torch.rand(batch, points, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    m, radius, nsample = points // 2, 0.15, 32
+    sample = ops.farthest_point_sample(xyz, m)
+    centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3)).contiguous()
+    candidates: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
+        "**captionless**": (
+            lambda: ops.farthest_point_sample(xyz, m),
+            lambda: ops.ball_query(xyz, centers, radius, nsample),
+        ),
+        "plain torch": (
+            lambda: ops.farthest_point_sample_torch(xyz, m),
+            lambda: ops.ball_query_torch(xyz, centers, radius, nsample),
+        ),
+    }
+    if device.type == "cuda" and importlib.util.find_spec("pointnext"):
+        theirs = importlib.import_module("pointnext.ops")
+        candidates["the package pointnext"] = (
+            lambda: theirs.furthest_point_sample(xyz, m),
+            lambda: theirs.ball_query(xyz, centers, radius, nsample),
+        )
+    rows = []
+    for name, (farthest, ball) in candidates.items():
+        same = float((farthest() == sample).float().mean())
+        rows.append([name, seconds(device, farthest, rounds), f"{same:.1%}", seconds(device, ball, rounds)])
+    heading = f"Operators on {batch} clouds of {points} points: {m} samples, and {nsample} within {radius} of each.\n\n"
+    return heading + table(["", "farthest points (range)", "as ours", "ball query (range)"], rows)
 
 
 def seconds(device: torch.device, run: Callable[[], object], rounds: int) -> Timing:
@@ -82,8 +132,22 @@ def steps(device: torch.device, batch: int, points: int, rounds: int) -> str:
 
             timing = seconds(device, run, rounds)
             rate = f"{batch / timing.median:,.0f}"
-            rows.append([f"{name}{', compiled' if compiled else ''}", timing, rate, most(device, run)])
-    heading = f"Forward and backward of PointNeXt-S, {batch} clouds of {points} points.\n\n"
+            rows.append([f"**captionless** {name}{', compiled' if compiled else ''}", timing, rate, most(device, run)])
+    peer = OpenPoints(PointNext()).to(device)
+    for name in ("float32", "bfloat16") if device.type == "cuda" else ("float32",):
+
+        def theirs(precision: torch.dtype = PRECISIONS[name]) -> None:
+            with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+                out = peer(clouds)
+            (functional.normalize(out.float(), dim=-1) * target).sum().backward()
+
+        timing = seconds(device, theirs, rounds)
+        rate = f"{batch / timing.median:,.0f}"
+        rows.append([f"Conv2d on gathered NCHW tensors, {name}", timing, rate, most(device, theirs)])
+    heading = (
+        f"Forward and backward of PointNeXt-S, {batch} clouds of {points} points; the peer is openpoints' layout, with "
+        "our operators.\n\n"
+    )
     return heading + table(["", "time (range)", "clouds/s", "memory"], rows)
 
 
@@ -111,26 +175,47 @@ def losses(device: torch.device, n: int, rounds: int) -> str:
 
 
 def whole_loop(device: torch.device, count: int, small: bool) -> str:
-    """Steps a second of the training loop, data and checkpoints included."""
+    """Steps a second of the training loop in each precision, data and checkpoints included."""
+    rows = []
+    kinds = [("float32", False)] + ([] if device.type == "cpu" else [("bfloat16", False), ("bfloat16", True)])
     with tempfile.TemporaryDirectory() as folder:
         synthetic.write(Path(folder), train=64 if small else 2048, points=256 if small else 4096)
         sizes = {"batch_size": 8 if small else 256, "points": 128 if small else 2048}
-        job = synthetic.job(Path(folder), steps=count, checkpoint_every=100, encoder={}, **sizes)
-        job = job.model_copy(update={"device": device.type, "threads": torch.get_num_threads()})
-        busy: list[float] = []
-        with _utilisation(busy) if device.type == "cuda" else contextlib.nullcontext():
-            began = time.perf_counter()
-            loop.train(job)
-            took = time.perf_counter() - began
-    of = f"{statistics.mean(busy):.0f} %" if busy else "-"
-    rows = [[f"{sizes['batch_size']} clouds of {sizes['points']}", f"{count / took:.2f}", of]]
-    return f"The loop, {count} steps, its start included.\n\n" + table(["batch", "steps/s", "device busy"], rows)
+        for precision, compiled in kinds:
+            name = f"{precision}{', compiled' if compiled else ''}"
+            settings = {"steps": count, "checkpoint_every": 100, "encoder": {}, "precision": precision, **sizes}
+            job = synthetic.job(Path(folder), name, compile=compiled, **settings)
+            job = job.model_copy(update={"device": device.type, "threads": torch.get_num_threads()})
+            busy, ended = _busy_and_times(device, job)
+            took = ended[-1] - ended[_WARM]
+            rate = (len(ended) - 1 - _WARM) / took
+            busy = busy[-max(1, int(took * _SAMPLES)) :]
+            of = f"{statistics.mean(busy):.0f} %" if busy else "-"
+            what = f"{name}, {sizes['batch_size']} clouds of {sizes['points']}"
+            rows.append([what, f"{rate:.2f}", f"{rate * sizes['batch_size']:,.0f}", of])
+    heading = f"The loop, {count} steps with reading, checkpoints and all, but for the first {_WARM + 1} of each.\n\n"
+    return heading + table(["batch", "steps/s", "clouds/s", "device busy"], rows)
+
+
+def _busy_and_times(device: torch.device, job: Job) -> tuple[list[float], list[float]]:
+    """How busy the device is while a job trains, in percent, `_SAMPLES` times a second; when each step had ended."""
+    busy: list[float] = []
+    ended: list[float] = []
+
+    def stop() -> bool:
+        ended.append(time.perf_counter())
+        return False
+
+    with _utilisation(busy) if device.type == "cuda" else contextlib.nullcontext():
+        loop.train(job, stop)
+    return busy, ended
 
 
 @contextlib.contextmanager
 def _utilisation(found: list[float]) -> Iterator[None]:
-    """Samples of how busy the device is, in percent, as the driver's own program tells five times a second."""
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
+    """Samples of how busy the device is, in percent, as the driver's own program tells."""
+    every = ["-lms", str(1000 // _SAMPLES)]
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", *every]
     watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield
