@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from captionless.spec import AugmentSpec
 from captionless.trainer import ops
+from captionless.trainer.cores import cores, parts
 
 _SUBSET = 2  # random subset drawn before farthest point sampling, in multiples of the points asked for
 _UP = 1
@@ -32,13 +33,22 @@ def training_clouds(
     `generators`: one per cloud, fresh. ValueError if P < m.
     """
     size = min(stored.shape[1], _SUBSET * m)
-    # Shuffled even when every point is taken: farthest point sampling starts at the first.
-    subset = np.stack(
-        [cloud[g.permutation(len(cloud))[:size], :3] for cloud, g in zip(stored, generators, strict=True)]
-    ).astype(np.float32)
-    sample = ops.farthest_point_sample(torch.from_numpy(subset), m).numpy()
-    clouds = np.take_along_axis(subset, sample[..., None], axis=1)
-    return np.stack([augment(cloud, spec, g) for cloud, g in zip(clouds, generators, strict=True)])
+    found = np.empty((len(stored), m, 3), np.float32)
+
+    def part(clouds: slice) -> None:
+        own = generators[clouds]
+        # Shuffled even when every point is taken: farthest point sampling starts at the first.
+        subset = np.stack(
+            [cloud[g.permutation(len(cloud))[:size], :3] for cloud, g in zip(stored[clouds], own, strict=True)]
+        ).astype(np.float32)
+        sample = ops.farthest_point_sample(torch.from_numpy(subset), m).numpy()
+        for place, (cloud, chosen, g) in enumerate(zip(subset, sample, own, strict=True), clouds.start):
+            found[place] = augment(cloud[chosen], spec, g)
+
+    with cores() as each:
+        for _ in each.map(part, parts(len(stored))):
+            pass
+    return found
 
 
 def augment(cloud: NDArray[np.float32], spec: AugmentSpec, generator: np.random.Generator) -> NDArray[np.float32]:
