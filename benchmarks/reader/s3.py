@@ -1,12 +1,13 @@
-"""An S3 server on this machine, in a process of its own: the server of the tests, moto's."""
+"""An S3 server on this machine, in a process of its own: the test cluster's, versitygw, which reads ranges of files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,24 @@ from pathlib import Path
 import boto3
 import s3fs
 
+from hack.cluster import layout, tools
+
 BUCKET = "bench"
+_KEY, _SECRET = "bench", "bench-secret"
+
+
+def program() -> Path:
+    """versitygw: the one in PATH, or what the test cluster built, which is built here if there is none yet."""
+    found = shutil.which("versitygw")
+    if found:
+        return Path(found)
+    binary = next(b for b in tools.BINARIES if b.name == "versitygw")
+    built = tools.go_folder(binary) / binary.name
+    if not built.exists():
+        folder = layout.HERE / binary.module
+        command = ["go", "build", "-mod=readonly", "-trimpath", "-o", str(built), binary.package]
+        subprocess.run(command, cwd=folder, check=True, env={**os.environ, "CGO_ENABLED": "0"})
+    return built
 
 
 @contextlib.contextmanager
@@ -23,29 +41,38 @@ def s3() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     endpoint = f"http://127.0.0.1:{port}"
     variables = {
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_ACCESS_KEY_ID": _KEY,
+        "AWS_SECRET_ACCESS_KEY": _SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    try:
-        os.environ.update(variables)
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.05)
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        s3fs.S3FileSystem.clear_instance_cache()
-        yield endpoint
-    finally:
-        for name in variables:
-            os.environ.pop(name, None)
-        server.kill()
-        server.wait()
+    with tempfile.TemporaryDirectory(prefix="captionless-s3-") as folder:
+        users, data = Path(folder, "users"), Path(folder, "data")
+        (data / BUCKET).mkdir(parents=True)
+        users.mkdir()
+        server = subprocess.Popen(
+            [program(), "--port", f"127.0.0.1:{port}", "--iam-dir", users, "--quiet", "posix", data],
+            env={**os.environ, "ROOT_ACCESS_KEY": _KEY, "ROOT_SECRET_KEY": _SECRET},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            os.environ.update(variables)
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                if server.poll() is not None:
+                    raise RuntimeError(f"versitygw ended with {server.returncode}")
+                time.sleep(0.05)
+            s3fs.S3FileSystem.clear_instance_cache()
+            yield endpoint
+        finally:
+            for name in variables:
+                os.environ.pop(name, None)
+            server.kill()
+            server.wait()
 
 
 def upload(folder: Path) -> str:
@@ -55,3 +82,9 @@ def upload(folder: Path) -> str:
         if path.is_file():
             client.upload_file(str(path), BUCKET, f"{folder.name}/{path.relative_to(folder)}")
     return f"s3://{BUCKET}/{folder.name}"
+
+
+def link(key: str) -> str:
+    """A URL by which anybody may read an object of the bucket, for an hour."""
+    params = {"Bucket": BUCKET, "Key": key}
+    return str(boto3.client("s3").generate_presigned_url("get_object", Params=params, ExpiresIn=3600))

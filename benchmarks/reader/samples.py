@@ -7,7 +7,9 @@ what their shuffling costs is not in their time.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -16,17 +18,22 @@ import numpy as np
 import webdataset
 
 from benchmarks.measure import Timing, alternately, table
-from benchmarks.reader.s3 import BUCKET, s3, upload
+from benchmarks.reader.s3 import BUCKET, link, s3, upload
 from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.trainer.read_ahead import AHEAD
+from captionless.trainer.samples import Samples
 from tests.embedded import write_embedded
 
 VIEWS, FEATURES, POINTS = 30, 512, 10_000
 BYTES = 2 * (VIEWS * FEATURES + POINTS * 6)
 BATCH, IN_SHARD = 64, 128
 
-OURS = "**captionless**"
+READERS = AHEAD + 1
+OURS = f"**captionless**, {READERS} batches at a time as in training"
+ONE = "captionless, one batch after the other"
 FIRST = "captionless, each for the first time (sha256, norms)"
 RAW = "reading the tars, nothing else"
+RAW_TWICE = "reading the tars in 2 threads, nothing else"
 WEBDATASET = "webdataset, decoded"
 LITDATA = "litdata StreamingDataset"
 
@@ -51,28 +58,41 @@ def tars(folder: Path) -> list[Path]:
 
 
 class Ours:
-    """Reads all objects of a data set in batches, another order every time, into the same arrays."""
+    """Reads all objects of a data set in batches, another order every time, each of some threads into the same arrays.
 
-    def __init__(self, url: str) -> None:
+    threads: as many batches are read at a time; a training reads `READERS`.
+    """
+
+    def __init__(self, url: str, threads: int = READERS) -> None:
         self.data: Embeddings = open_embeddings(url, "train")
-        self._rng = np.random.default_rng(0)
-        layouts = (self.data.views_layout, self.data.points_layout)
-        self._views, self._points = (np.empty((BATCH, *layout.shape), layout.dtype) for layout in layouts)
+        self._rng, self._of_thread = np.random.default_rng(0), threading.local()
+        self._pool = ThreadPoolExecutor(threads)
 
     def epoch(self) -> None:
         order = self._rng.permutation(len(self.data))
-        for start in range(0, len(order), BATCH):
-            own = order[start : start + BATCH]
-            self.data.read(own, self._views[: len(own)], self._points[: len(own)])
+        list(self._pool.map(self._read, np.array_split(order, -(-len(order) // BATCH))))
+
+    def _read(self, own: np.ndarray) -> None:
+        if not hasattr(self._of_thread, "views"):
+            views, points = self.data.views_layout, self.data.points_layout
+            self._of_thread.views = np.empty((BATCH, *views.shape), views.dtype)
+            self._of_thread.points = np.empty((BATCH, *points.shape), points.dtype)
+        self.data.read(own, self._of_thread.views[: len(own)], self._of_thread.points[: len(own)])
 
 
-def raw(folder: Path) -> None:
-    """Every byte of every shard, one after the other, into memory as large as a batch of ours."""
-    memory = memoryview(bytearray(BATCH * BYTES))
-    for path in tars(folder):
-        with open(path, "rb", buffering=0) as file:
-            while file.readinto(memory):
-                pass
+def raw(folder: Path, threads: int = 1) -> None:
+    """Every byte of every shard, one after the other in every thread, into memory as large as a batch of ours."""
+
+    def read(paths: list[Path]) -> None:
+        memory = memoryview(bytearray(BATCH * BYTES))
+        for path in paths:
+            with open(path, "rb", buffering=0) as file:
+                while file.readinto(memory):
+                    pass
+
+    paths = tars(folder)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, [paths[i::threads] for i in range(threads)]))
 
 
 def by_webdataset(urls: list[str]) -> None:
@@ -118,11 +138,14 @@ def local_table(folder: Path, n: int, rounds: int) -> str:
     """From a warm page cache."""
     dataset(folder, n)
     url, paths = str(folder / "embed"), [str(path) for path in tars(folder)]
-    ours = Ours(url)
+    ours, one = Ours(url), Ours(url, threads=1)
     ours.epoch()
+    one.epoch()
     candidates: dict[str, Callable[[], object]] = {
         OURS: ours.epoch,
+        ONE: one.epoch,
         RAW: lambda: raw(folder),
+        RAW_TWICE: lambda: raw(folder, threads=2),
         FIRST: lambda: Ours(url).epoch(),
         WEBDATASET: lambda: by_webdataset(paths),
         LITDATA: lambda: by_litdata(str(folder / "litdata")),
@@ -141,7 +164,7 @@ def local_table(folder: Path, n: int, rounds: int) -> str:
 def s3_table(folder: Path, n: int, rounds: int) -> str:
     """The same from a server of this machine."""
     dataset(folder, n)
-    with s3() as endpoint:
+    with s3():
         url = upload(folder / "embed")
         names = [f"embed/train/{path.name}" for path in tars(folder)]
         client = boto3.client("s3")
@@ -150,18 +173,30 @@ def s3_table(folder: Path, n: int, rounds: int) -> str:
             for name in names:
                 client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
 
-        ours = Ours(url)
+        def kept() -> Samples:
+            found = Samples(open_embeddings(url, "train"), memory=2 * n * BYTES)
+            found.read(np.arange(n), np.zeros(n, np.int64))
+            return found
+
+        ours, samples, rng = Ours(url), kept(), np.random.default_rng(0)
         ours.epoch()
+
+        def again() -> None:
+            for own in np.array_split(rng.permutation(n), -(-n // BATCH)):
+                samples.read(own, rng.integers(VIEWS, size=len(own)))
+
         candidates: dict[str, Callable[[], object]] = {
             OURS: ours.epoch,
+            "captionless, the next epochs of what `dataMemory` has room for": again,
             "the tars one after the other, boto3, nothing else": whole,
             "webdataset by its pipe:curl, decoded": lambda: by_webdataset(
-                [f"pipe:curl -s -f {endpoint}/{BUCKET}/{name}" for name in names]
+                [f"pipe:curl -s -f '{link(name)}'" for name in names]
             ),
         }
         times = alternately(candidates, rounds, "S3")
     return (
-        f"{n:,} samples in {len(names)} shards on the S3 server of the tests (moto, in a process of its own on this "
-        "machine, which reads all of a shard for every range of it). Ours asks for one object at a time, in random "
-        "order; the others for whole shards, in order.\n\n" + figures(times, n)
+        f"{n:,} samples in {len(names)} shards on an S3 server (versitygw, in a process of its own on this machine). "
+        "Ours asks for one object at a time, in random order, which is what a global shuffle takes; the others for "
+        "whole shards, in order. What is kept, one view and the points of each, is asked for once.\n\n"
+        + figures(times, n)
     )
