@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,8 @@ class Places:
 
     def __init__(self, url: str, keys: Sequence[str], shards: Sequence[str], extensions: Sequence[str]) -> None:
         self.url, self.keys, self.shards, self._extensions = url, keys, shards, extensions
-        self._spans = np.full((len(keys), len(extensions), 2), -1, np.int64)  # in bytes: offset, length
+        # Offset and length of each member of each object, -1 where unknown: 8 bytes each, and plain numbers when read.
+        self._spans = array("q", [-1]) * (2 * len(extensions) * len(keys))
         self._known: set[str] = set()
         self._of: dict[str, list[int]] = {}
         for index, shard in enumerate(shards):
@@ -44,15 +46,28 @@ class Places:
 
     def span(self, index: int, extension: str) -> tuple[int, int]:
         """(offset, length) of a member in its shard. DataError when the shard's index does not have it."""
-        name = self.shards[index]
-        if name not in self._known:
-            found = self.shard(name).index
-            for own in self._of[name]:
-                entry = found.get(self.keys[own], {})
-                self._spans[own] = [entry.get(e, (-1, -1)) for e in self._extensions]
-            self._known.add(name)
-        offset, length = self._spans[index, self._extensions.index(extension)]
-        return (int(offset), int(length)) if offset >= 0 else self.shard(name).span(self.keys[index], extension)
+        at = 2 * (index * len(self._extensions) + self._extensions.index(extension))
+        if self._spans[at] < 0:
+            name = self.shards[index]
+            if name not in self._known:
+                self._know(name)
+            if self._spans[at] < 0:
+                return self.shard(name).span(self.keys[index], extension)
+        return self._spans[at], self._spans[at + 1]
+
+    def offsets(self, extension: str) -> NDArray[np.int64]:
+        """(n,): where the member of each object begins in its shard; -1 where that is not known yet."""
+        of = self._extensions.index(extension)
+        return np.frombuffer(self._spans, np.int64)[2 * of :: 2 * len(self._extensions)]
+
+    def _know(self, name: str) -> None:
+        """Reads the index of a shard."""
+        found = self.shard(name).index
+        for own in self._of[name]:
+            entry = found.get(self.keys[own], {})
+            spans = [number for e in self._extensions for number in entry.get(e, (-1, -1))]
+            self._spans[len(spans) * own : len(spans) * (own + 1)] = array("q", spans)
+        self._known.add(name)
 
 
 @dataclass(frozen=True)
@@ -96,8 +111,8 @@ class Members:
         check: Callable[[NDArray[Any], str, str], None],
     ) -> None:
         self.places, self.extension, self._digests, self._check = places, extension, digests, check
-        self.trusted = np.zeros(len(digests), np.bool_)
-        """Which objects' bytes were verified."""
+        self.trusted = bytearray(len(digests))
+        """Which objects' bytes were verified: not 0."""
 
     @cached_property
     def layout(self) -> Layout:
@@ -111,6 +126,15 @@ class Members:
             except DataError as error:
                 causes.append(error)
         raise causes[0] if causes else DataError(f"{self.places.url}: it holds no objects")
+
+    def starts(self, indices: NDArray[np.int64], rows: Sequence[int] | NDArray[Any] | None) -> list[int] | None:
+        """Where in its shard each object's array begins, or that row of it; None unless all were verified."""
+        if not np.frombuffer(self.trusted, np.bool_)[indices].all():
+            return None
+        found = self.places.offsets(self.extension)[indices] + len(self.layout.header)
+        if rows is not None:
+            found += np.asarray(rows, np.int64) * self.layout.row_bytes
+        return [*map(int, found)]
 
     def verified(self, index: int, raw: bytes) -> NDArray[Any]:
         """The array of a member's bytes. DataError when they are not the ones that were written, or mean nothing."""
@@ -132,17 +156,38 @@ class Members:
 
 
 class Want:
-    """A member of an object and the array that it goes to: (R, ...) of the members' layout, or with `row` (...), that
-    row of it. memory: the array's bytes."""
+    """A member of an object and where it goes: to `into[place]`, (R, ...) of the members' layout, or with `row` (...),
+    that row of it. memory: the bytes there."""
+
+    __slots__ = (
+        "_array",
+        "_header",
+        "_into",
+        "_length",
+        "_memory",
+        "_pieces",
+        "_row",
+        "index",
+        "is_known",
+        "members",
+        "place",
+    )
 
     def __init__(
-        self, members: Members, index: int, into: NDArray[Any], memory: memoryview, row: int | None = None
+        self,
+        members: Members,
+        index: int,
+        into: NDArray[Any],
+        place: int,
+        memory: memoryview,
+        row: int | None = None,
     ) -> None:
-        self.members, self.index, self._into, self._memory, self._row = members, index, into, memory, row
-        self.is_known = bool(members.trusted[index])
+        self.members, self.index, self.place, self._row = members, index, place, row
+        self._into, self._memory = into, memory
+        self.is_known = members.trusted[index] != 0
         """Whether its bytes need not be verified any more."""
         self._header: bytearray | None = None  # None: the row is read by itself
-        self._array = into
+        self._array: NDArray[Any] | None = None  # of a row, what is read of it
         self._pieces: list[memoryview] = []
         self._length = 0
 
@@ -167,29 +212,30 @@ class Want:
 
     def finish(self, count: int) -> None:
         """Its `count` bytes are read. DataError when they are not what they must be."""
-        members, key = self.members, self.members.places.keys[self.index]
+        members = self.members
         if count < self._length:
             raise DataError(
-                f"{members.places.url}: {members.places.shards[self.index]}: truncated within object {key!r}: its "
-                f".{members.extension} ends after {count:,} of {self._length:,} bytes; delete the shard and run "
-                "embed again"
+                f"{members.places.url}: {members.places.shards[self.index]}: truncated within object "
+                f"{members.places.keys[self.index]!r}: its .{members.extension} ends after {count:,} of "
+                f"{self._length:,} bytes; delete the shard and run embed again"
             )
         if self._header is None:
             return
         if self._header == members.layout.header:
             if not self.is_known:
-                members.verify(self.index, self._array, *self._pieces)
-                members.trusted[self.index] = True
-            if self._row is not None:
-                self._into[...] = self._array[self._row]
+                found = self._into[self.place] if self._array is None else self._array
+                members.verify(self.index, found, *self._pieces)
+                members.trusted[self.index] = 1
+            if self._array is not None:
+                self._into[self.place] = self._array[self._row]
             return
         array = members.verified(self.index, b"".join(self._pieces))
         if array.shape != members.layout.shape:
             raise DataError(
-                f"{members.places.url}: object {key!r}: its .{members.extension} has shape {array.shape}, others have "
-                f"{members.layout.shape}; run embed again"
+                f"{members.places.url}: object {members.places.keys[self.index]!r}: its .{members.extension} has shape "
+                f"{array.shape}, others have {members.layout.shape}; run embed again"
             )
-        self._into[...] = array if self._row is None else array[self._row]
+        self._into[self.place] = array if self._row is None else array[self._row]
 
 
 def memory_of(array: NDArray[Any]) -> memoryview:

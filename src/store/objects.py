@@ -90,7 +90,14 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> str:
     """The absolute path of a local URL."""
-    return os.path.abspath(url.split("://", 1)[1] if "://" in url else os.path.expanduser(url))
+    return os.path.abspath(_path(url))
+
+
+def _path(url: str) -> str:
+    """The path of a local URL, from the current folder where it is relative."""
+    if "://" in url:
+        return url.split("://", 1)[1]
+    return os.path.expanduser(url) if url.startswith("~") else url
 
 
 def join(url: str, *parts: str) -> str:
@@ -275,7 +282,7 @@ def read_into(url: str, places: Sequence[tuple[int, Sequence[memoryview]]]) -> l
     when there is none. Local files are read straight to where the bytes are wanted, others as `read_ranges` reads.
     """
     if is_local(url):
-        file = os.open(local_path(url), os.O_RDONLY)
+        file = os.open(_path(url), os.O_RDONLY)
         try:
             return _read_together(file, places)
         finally:
@@ -294,27 +301,29 @@ def _read_together(file: int, places: Sequence[tuple[int, Sequence[memoryview]]]
     """`read_into` of an open file; places that follow one another closely are one call, with what lies between."""
     counts: list[int] = []
     unwanted = memoryview(bytearray(_LOCAL_GAP))
-    at = 0
-    while at < len(places):
+    lengths = [sum(map(len, memory)) for _, memory in places]
+    at, count = 0, len(places)
+    while at < count:
         start, memory = places[at]
-        together, ends = list(memory), [(0, sum(map(len, memory)))]
-        for following, more in places[at + 1 : at + _LOCAL_TOGETHER]:
-            end = ends[-1][1]
-            gap = following - start - end
-            if not 0 <= gap <= _LOCAL_GAP:
-                break
-            together += [unwanted[:gap], *more]
-            ends.append((end + gap, end + gap + sum(map(len, more))))
-        count = _fill(file, together, start)
-        counts += [min(max(count - first, 0), last - first) for first, last in ends]
-        at += len(ends)
+        together, end, last = [*memory], start + lengths[at], at + 1
+        while last < count and 0 <= (gap := places[last][0] - end) <= _LOCAL_GAP and last - at < _LOCAL_TOGETHER:
+            together.append(unwanted[:gap])
+            together += places[last][1]
+            end += gap + lengths[last]
+            last += 1
+        missing = end - start - _fill(file, together, start, end - start)
+        if missing:  # the object ends within or before what was asked for
+            ends = [places[i][0] + lengths[i] for i in range(at, last)]
+            counts += [max(0, min(n, n - (e - (end - missing)))) for n, e in zip(lengths[at:last], ends, strict=True)]
+        else:
+            counts += lengths[at:last]
+        at = last
     return counts
 
 
-def _fill(file: int, memory: list[memoryview], start: int) -> int:
-    """Reads from `start` on into one piece of memory after the other; how many bytes there were."""
+def _fill(file: int, memory: list[memoryview], start: int, wanted: int) -> int:
+    """Reads from `start` on into one piece of memory after the other, `wanted` bytes; how many there were."""
     done = os.preadv(file, memory, start)
-    wanted = sum(map(len, memory))
     while done < wanted:  # the end, or a file system that returns what it has
         rest, before = [], 0
         for piece in memory:

@@ -120,7 +120,7 @@ def test_an_object_is_verified_once_and_then_only_the_row_that_is_wanted_is_read
     monkeypatch.setattr(objects, "read_into", reading)
     data.read([5], row, whole, [3])
     assert verified == []
-    assert sorted(asked) == [2 * synthetic.FEATURES, data.points_layout.size]
+    assert sorted(asked) == [2 * synthetic.FEATURES, data.points_layout.nbytes]
     asked.clear()
     data.read([6], row, whole, [3])
     assert sorted(verified) == [("points.npy", 6), ("views.npy", 6)]
