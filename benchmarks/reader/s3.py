@@ -14,6 +14,7 @@ from pathlib import Path
 
 import boto3
 import s3fs
+from botocore.config import Config
 
 from hack.cluster import layout, tools
 
@@ -87,4 +88,5 @@ def upload(folder: Path) -> str:
 def link(key: str) -> str:
     """A URL by which anybody may read an object of the bucket, for an hour."""
     params = {"Bucket": BUCKET, "Key": key}
-    return str(boto3.client("s3").generate_presigned_url("get_object", Params=params, ExpiresIn=3600))
+    client = boto3.client("s3", config=Config(signature_version="s3v4"))
+    return str(client.generate_presigned_url("get_object", Params=params, ExpiresIn=3600))

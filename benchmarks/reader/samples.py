@@ -7,9 +7,7 @@ what their shuffling costs is not in their time.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -20,7 +18,6 @@ import webdataset
 from benchmarks.measure import Timing, alternately, table
 from benchmarks.reader.s3 import BUCKET, link, s3, upload
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.trainer.read_ahead import AHEAD
 from captionless.trainer.samples import Samples
 from tests.embedded import write_embedded
 
@@ -28,12 +25,9 @@ VIEWS, FEATURES, POINTS = 30, 512, 10_000
 BYTES = 2 * (VIEWS * FEATURES + POINTS * 6)
 BATCH, IN_SHARD = 64, 128
 
-READERS = AHEAD + 1
-OURS = f"**captionless**, {READERS} batches at a time as in training"
-ONE = "captionless, one batch after the other"
+OURS = "**captionless**"
 FIRST = "captionless, each for the first time (sha256, norms)"
 RAW = "reading the tars, nothing else"
-RAW_TWICE = "reading the tars in 2 threads, nothing else"
 WEBDATASET = "webdataset, decoded"
 LITDATA = "litdata StreamingDataset"
 
@@ -58,41 +52,28 @@ def tars(folder: Path) -> list[Path]:
 
 
 class Ours:
-    """Reads all objects of a data set in batches, another order every time, each of some threads into the same arrays.
+    """Reads all objects of a data set in batches, another order every time, into the same arrays."""
 
-    threads: as many batches are read at a time; a training reads `READERS`.
-    """
-
-    def __init__(self, url: str, threads: int = READERS) -> None:
+    def __init__(self, url: str) -> None:
         self.data: Embeddings = open_embeddings(url, "train")
-        self._rng, self._of_thread = np.random.default_rng(0), threading.local()
-        self._pool = ThreadPoolExecutor(threads)
+        self._rng = np.random.default_rng(0)
+        layouts = (self.data.views_layout, self.data.points_layout)
+        self._views, self._points = (np.empty((BATCH, *layout.shape), layout.dtype) for layout in layouts)
 
     def epoch(self) -> None:
         order = self._rng.permutation(len(self.data))
-        list(self._pool.map(self._read, np.array_split(order, -(-len(order) // BATCH))))
-
-    def _read(self, own: np.ndarray) -> None:
-        if not hasattr(self._of_thread, "views"):
-            views, points = self.data.views_layout, self.data.points_layout
-            self._of_thread.views = np.empty((BATCH, *views.shape), views.dtype)
-            self._of_thread.points = np.empty((BATCH, *points.shape), points.dtype)
-        self.data.read(own, self._of_thread.views[: len(own)], self._of_thread.points[: len(own)])
+        for start in range(0, len(order), BATCH):
+            own = order[start : start + BATCH]
+            self.data.read(own, self._views[: len(own)], self._points[: len(own)])
 
 
-def raw(folder: Path, threads: int = 1) -> None:
-    """Every byte of every shard, one after the other in every thread, into memory as large as a batch of ours."""
-
-    def read(paths: list[Path]) -> None:
-        memory = memoryview(bytearray(BATCH * BYTES))
-        for path in paths:
-            with open(path, "rb", buffering=0) as file:
-                while file.readinto(memory):
-                    pass
-
-    paths = tars(folder)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(read, [paths[i::threads] for i in range(threads)]))
+def raw(folder: Path) -> None:
+    """Every byte of every shard, one after the other, into memory as large as a batch of ours."""
+    memory = memoryview(bytearray(BATCH * BYTES))
+    for path in tars(folder):
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(memory):
+                pass
 
 
 def by_webdataset(urls: list[str]) -> None:
@@ -138,14 +119,11 @@ def local_table(folder: Path, n: int, rounds: int) -> str:
     """From a warm page cache."""
     dataset(folder, n)
     url, paths = str(folder / "embed"), [str(path) for path in tars(folder)]
-    ours, one = Ours(url), Ours(url, threads=1)
+    ours = Ours(url)
     ours.epoch()
-    one.epoch()
     candidates: dict[str, Callable[[], object]] = {
         OURS: ours.epoch,
-        ONE: one.epoch,
         RAW: lambda: raw(folder),
-        RAW_TWICE: lambda: raw(folder, threads=2),
         FIRST: lambda: Ours(url).epoch(),
         WEBDATASET: lambda: by_webdataset(paths),
         LITDATA: lambda: by_litdata(str(folder / "litdata")),
