@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,7 +53,13 @@ test-soak: venv ## Whole runs, killed and disturbed again and again
 
 test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
-	$(BIN)/pytest -m cluster --durations=20 tests/cluster tests/charts
+	$(MAKE) --no-print-directory -j2 tests-on-the-cluster tests-of-the-charts
+
+tests-on-the-cluster:
+	$(BIN)/pytest -m cluster --durations=20 tests/cluster
+
+tests-of-the-charts: # they need the cluster's programs, and nothing of what runs there
+	$(BIN)/pytest -m cluster tests/charts
 
 test-gpu: venv ## Tests of what runs on a GPU, on this machine's
 	$(BIN)/pytest -m gpu tests/trainer tests/precompute
