@@ -62,7 +62,7 @@ tests-of-the-charts: # they need the cluster's programs, and nothing of what run
 	$(BIN)/pytest -m cluster tests/charts
 
 test-gpu: venv ## Tests of what runs on a GPU, on this machine's
-	$(BIN)/pytest -m gpu tests/trainer tests/precompute
+	$(BIN)/pytest -m gpu tests/trainer
 
 cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
 	hack/cluster/cluster up --image

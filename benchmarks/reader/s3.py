@@ -17,23 +17,21 @@ import s3fs
 from botocore.config import Config
 
 from hack.cluster import layout, tools
+from hack.cluster.steps import Log
 
 BUCKET = "bench"
 _KEY, _SECRET = "bench", "bench-secret"
 
 
 def program() -> Path:
-    """versitygw: the one in PATH, or what the test cluster built, which is built here if there is none yet."""
+    """versitygw: the one in PATH, or the test cluster's, built if it is not there yet."""
     found = shutil.which("versitygw")
     if found:
         return Path(found)
     binary = next(b for b in tools.BINARIES if b.name == "versitygw")
-    built = tools.go_folder(binary) / binary.name
-    if not built.exists():
-        folder = layout.HERE / binary.module
-        command = ["go", "build", "-mod=readonly", "-trimpath", "-o", str(built), binary.package]
-        subprocess.run(command, cwd=folder, check=True, env={**os.environ, "CGO_ENABLED": "0"})
-    return built
+    layout.STEP_LOGS.mkdir(parents=True, exist_ok=True)
+    tools.build(binary)(Log(layout.STEP_LOGS / "build-versitygw.log"))
+    return tools.go_folder(binary) / binary.name
 
 
 @contextlib.contextmanager

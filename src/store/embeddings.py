@@ -122,7 +122,8 @@ class Embeddings:
             DataError: as `views`. With `damaged` the objects whose bytes are not what they must be are put there
                 instead, by their place in `indices`, and their rows are anything.
         """
-        shards: dict[str, list[Want]] = {}
+        if not len(indices):
+            return
         given = [
             (members, into, memory_of(into), into.nbytes // max(len(into), 1), rows)
             for members, into, rows in ((self._views, views, view), (self._points, points, None))
@@ -131,6 +132,7 @@ class Embeddings:
         local = objects.is_local(self.url)
         if local and self._read_known(np.asarray(indices, np.int64), given):
             return
+        shards: dict[str, list[Want]] = {}
         for place, index in enumerate(map(int, indices)):
             wanted = shards.setdefault(self.objects[index].shard, [])
             for members, into, memory, size, rows in given:
@@ -163,18 +165,20 @@ class Embeddings:
         """`read` where all is local and was verified, so that bytes go from files to where they are wanted and nothing
         else is done: whether it was so. In one thread, since a page cache answers sooner than threads get the
         interpreter's lock from one another."""
-        starts = [members.starts(indices, rows) for members, _, _, _, rows in given]
+        into = []
+        for members, _, memory, size, rows in given:
+            starts = members.starts(indices, rows)
+            if starts is None:
+                return False
+            into.append((starts, memory, size))
         shards: dict[str, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             shards.setdefault(self.objects[index].shard, []).append(place)
-        into = [(start, memory, size) for start, (_, _, memory, size, _) in zip(starts, given, strict=True) if start]
-        if len(into) < len(given):
-            return False
         for shard, places in shards.items():
             wanted = [
-                (start[place], [memory[place * size : (place + 1) * size]])
+                (starts[place], [memory[place * size : (place + 1) * size]])
                 for place in places
-                for start, memory, size in into
+                for starts, memory, size in into
             ]
             if self._views.places.shard(shard).read_into(wanted) != [size for _, _, size in into] * len(places):
                 return False  # the file has changed: reading it with care tells how

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from captionless.spec import AugmentSpec
 from captionless.trainer import ops
-from captionless.trainer.cores import cores, parts
+from captionless.trainer.cores import in_parts
 
 _SUBSET = 2  # random subset drawn before farthest point sampling, in multiples of the points asked for
 _UP = 1
@@ -45,9 +45,7 @@ def training_clouds(
         for place, (cloud, chosen, g) in enumerate(zip(subset, sample, own, strict=True), clouds.start):
             found[place] = augment(cloud[chosen], spec, g)
 
-    with cores() as each:
-        for _ in each.map(part, parts(len(stored))):
-            pass
+    in_parts(part, len(stored))
     return found
 
 

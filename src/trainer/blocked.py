@@ -24,7 +24,6 @@ gradient of the shapes.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -34,7 +33,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from captionless.trainer import distributed
-from captionless.trainer.cores import Cores, cores
+from captionless.trainer.cores import cores
 
 T = TypeVar("T")
 
@@ -49,11 +48,6 @@ KEPT = 3 << 26
 """Bytes of logits that a rank keeps for the backward pass at most; computing all again would be a fourth product."""
 
 _SAFE = 40.0  # the bound up to which exp(logit - bound), at least exp(-80), is a normal float32
-
-
-def block_rows(device: torch.device) -> int:
-    """Anchors that are done at a time."""
-    return ROWS if device.type == "cpu" else _ROWS_OF_GPU
 
 
 class PairWeights(Protocol):
@@ -105,7 +99,7 @@ class _Tiles:
     ) -> None:
         self._image, self._shapes, self._scale = image, shapes, scale
         self._weights, self.first, self._hide = weights, first, hide
-        self._rows = block_rows(image.device)
+        self._rows = ROWS if image.device.type == "cpu" else _ROWS_OF_GPU
         rows = min(len(image), kept // (len(shapes) * image.element_size()))
         self._kept = image.new_empty(rows - rows % self._rows if rows < len(image) else rows, len(shapes))
         self._known = False
@@ -118,7 +112,7 @@ class _Tiles:
         count = len(self._shapes)
         width = min(COLUMNS, max(_NARROWEST, -(-count // _STRIPS))) if on_cpu else count
         strips = [slice(at, min(at + width, count)) for at in range(0, count, width)]
-        with cores() if on_cpu else contextlib.nullcontext(Cores(None)) as each:
+        with cores(self._image.device) as each:
             for start in range(0, len(self._image), self._rows):
                 rows = slice(start, min(start + self._rows, len(self._image)))
                 weights = [(None, None)] if self._weights is None else self._weights.rows(rows)

@@ -23,6 +23,9 @@ T = TypeVar("T")
 _PARTS = 8  # enough that cores which are not equally fast end at about the same time
 
 
+_CPU = torch.device("cpu")
+
+
 class Cores:
     """A thread for each of those that torch has in the caller; see `cores`."""
 
@@ -39,10 +42,13 @@ class Cores:
 
 
 @contextlib.contextmanager
-def cores() -> Iterator[Cores]:
-    """The cores, while in the caller too torch uses one thread. Work must release the GIL to gain by it."""
+def cores(device: torch.device = _CPU) -> Iterator[Cores]:
+    """The cores, while in the caller too torch uses one thread. Work must release the GIL to gain by it.
+
+    Work for another device than the CPU is done in the caller: there the device shares it out.
+    """
     count = torch.get_num_threads()
-    if count == 1:
+    if count == 1 or device.type != "cpu":
         yield Cores(None)
         return
     torch.set_num_threads(1)  # which threads that start now inherit
@@ -57,3 +63,10 @@ def parts(count: int) -> list[slice]:
     """`count` things in order, cut into a few slices of about equal size."""
     cuts = sorted({count * i // _PARTS for i in range(_PARTS + 1)})
     return [slice(*cut) for cut in pairwise(cuts)]
+
+
+def in_parts(work: Callable[[slice], object], count: int, device: torch.device = _CPU) -> None:
+    """Do `work` on `parts` of so many things, as `cores` do it."""
+    with cores(device) as each:
+        for _ in each.map(work, parts(count)):
+            pass

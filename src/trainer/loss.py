@@ -26,8 +26,10 @@ from torch.utils.checkpoint import checkpoint
 
 from captionless.errors import SpecError
 from captionless.trainer import distributed
-from captionless.trainer.blocked import PairWeights, block_rows, blocked_share, weight_rows
+from captionless.trainer.blocked import PairWeights, blocked_share, weight_rows
 from captionless.trainer.pair_weights import PositiveWeight, SimilarityWeights
+
+_HCL_ROWS = 128  # anchors at a time: autograd holds a dozen matrices of them by all candidates
 
 
 def log_weights(
@@ -166,9 +168,8 @@ def hcl_share(
     query, keys, scale = query.to(dtype), distributed.gather_differentiable(key.to(dtype), sizes), scale.to(dtype)
     first = distributed.own_rows(sizes).start
     total = query.new_zeros(())
-    size = block_rows(query.device)
-    for start in range(0, len(query), size):
-        rows = slice(start, min(start + size, len(query)))
+    for start in range(0, len(query), _HCL_ROWS):
+        rows = slice(start, min(start + _HCL_ROWS, len(query)))
         block = (query[rows], keys, scale, rows, first, beta, tau_plus, weights)
         total = total + checkpoint(_hcl_rows, *block, use_reentrant=False)
     return total / len(keys)

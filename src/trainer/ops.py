@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captionless.trainer import pointnext_ops
-from captionless.trainer.cores import cores, parts
+from captionless.trainer.cores import in_parts
 
 _BLOCK = 1 << 24  # distances held at once by the torch paths
 _MOST_POINTS = 16384  # of a cloud that a GPU's program holds in registers
@@ -65,7 +64,7 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
-    _on_all_cores(lambda c: _farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz))
+    in_parts(lambda c: _farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz))
     return out
 
 
@@ -105,7 +104,7 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
         return ball_query_torch(xyz, centers, radius, nsample)
     out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)
     limit = _squared(radius, xyz.dtype)
-    _on_all_cores(lambda c: _ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz))
+    in_parts(lambda c: _ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz))
     return out
 
 
@@ -118,13 +117,6 @@ def _compiles() -> bool:
             stacklevel=3,
         )
     return _COMPILER is not None
-
-
-def _on_all_cores(work: Callable[[slice], None], clouds: int) -> None:
-    """Do `work` on slices of so many clouds."""
-    with cores() as each:
-        for _ in each.map(work, parts(clouds)):
-            pass
 
 
 def ball_query_torch(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
@@ -155,7 +147,7 @@ def k_nearest(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
     if xyz.device.type != "cpu":
         return k_nearest_torch(xyz, centers, k)
     out = torch.empty(*centers.shape[:2], k, dtype=torch.int64)
-    _on_all_cores(lambda c: _k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz))
+    in_parts(lambda c: _k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz))
     return out
 
 

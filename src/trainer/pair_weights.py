@@ -9,7 +9,6 @@ terms. Nothing is held of a batch but its similarities.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,12 +17,12 @@ from torch import Tensor
 
 from captionless.errors import DataError, SpecError
 from captionless.trainer import distributed
-from captionless.trainer.blocked import block_rows, weight_rows
-from captionless.trainer.cores import Cores, cores, parts
+from captionless.trainer.blocked import weight_rows
+from captionless.trainer.cores import in_parts
 
 PositiveWeight = Literal["one", "formula"]
 
-_BLOCK = 1 << 19  # similarities that a core masks, checks and sums at a time
+_BLOCK, _BLOCK_OF_GPU = 1 << 19, 1 << 25  # similarities that a core, or a GPU, masks, checks and sums at a time
 _ENTROPY_OF = 512  # anchors
 
 
@@ -85,17 +84,14 @@ class SimilarityWeights:
 def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
     """Mask (n, N) `sim` and set its diagonal, in place; returns the anchors' factors, (n,) float64."""
     factors = sim.new_empty(len(sim), dtype=torch.float64)
-    on_cpu = sim.device.type == "cpu"
-    size = max(1, _BLOCK // sim.shape[1]) if on_cpu else block_rows(sim.device)
+    size = max(1, (_BLOCK if sim.device.type == "cpu" else _BLOCK_OF_GPU) // sim.shape[1])
 
     def part(rows: slice) -> None:
         for start in range(rows.start, rows.stop, size):
             block = slice(start, min(start + size, rows.stop))
             factors[block] = _weighable_rows(sim[block], codes, positive_weight, first + start)
 
-    with cores() if on_cpu else contextlib.nullcontext(Cores(None)) as each:
-        for _ in each.map(part, parts(len(sim))):
-            pass
+    in_parts(part, len(sim), sim.device)
     return factors
 
 
