@@ -194,12 +194,15 @@ def buffers(data: Embeddings, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.empty((n, *views.shape), views.dtype), np.empty((n, *points.shape), points.dtype)
 
 
-def test_a_truncated_shard_names_the_objects_that_are_cut_off(url: str) -> None:
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_truncated_shard_names_the_objects_that_are_cut_off(url: str, verified: bool) -> None:
     whole = objects.read_bytes(objects.join(url, "train/00001.tar"))
     index = Shard(objects.join(url, "train/00001.tar")).index
     cut = sorted(index, key=lambda key: index[key]["views.npy"])[2]
     data = opened(url)
     data.views(range(2))  # the layout is known
+    if verified:  # before the file is cut off, so that nothing would be looked at again
+        data.read(range(OBJECTS), *buffers(data, OBJECTS))
     try:
         objects.write_bytes(objects.join(url, "train/00001.tar"), whole[: index[cut]["points.npy"][0] + 300])
         damaged: dict[int, DataError] = {}
