@@ -126,8 +126,10 @@ class Ledger:
     def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> None:
         """Writes the manifest of a stage whose parts are all whole.
 
-        Any worker may call it, any number of times: equal records give an equal manifest.
+        Any worker may call it, any number of times: equal records give an equal manifest. Nothing of a worker that was
+        killed while another one made the same part stays behind.
         """
+        objects.sweep(self.url)
         document = {
             "version": 1,
             "digest": objects.digest(dict(fingerprints), facts or {}),

@@ -19,10 +19,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -450,7 +451,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     temporary = os.path.join(folder, f".{name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         os.makedirs(folder, exist_ok=True)
-        _sweep(folder, name)
+        _sweep(folder, os.listdir(folder), name)
         with open(temporary, "wb") as file:
             yield file
             file.flush()
@@ -464,15 +465,23 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
             os.unlink(temporary)
 
 
-def _sweep(folder: str, name: str) -> None:
-    """Removes what killed writers of this object on this host left behind."""
-    prefix = f".{name}.{socket.gethostname()}."
-    for entry in os.listdir(folder):
-        if entry.startswith(prefix) and entry.endswith(".tmp"):
-            pid = entry[len(prefix) : -len(".tmp")]
-            if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and os.path.isdir("/proc"):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(folder, entry))
+def sweep(url: str) -> None:
+    """Removes what killed writers on this host left behind anywhere below a folder; of use only to local ones."""
+    if is_local(url):
+        for folder, _, files in os.walk(local_path(url)):
+            _sweep(folder, files)
+
+
+def _sweep(folder: str, entries: Iterable[str], name: str | None = None) -> None:
+    """Removes those entries of a folder that killed writers of an object, of any without a name, left on this host."""
+    if not os.path.isdir("/proc"):
+        return
+    left = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.{re.escape(socket.gethostname())}\.(\d+)\.tmp")
+    for entry in entries:
+        writer = left.fullmatch(entry)
+        if writer and not os.path.exists(f"/proc/{writer[1]}"):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder, entry))
 
 
 @_retrying

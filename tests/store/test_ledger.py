@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,17 @@ def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
     before = manifest.digest
     ledger.publish({"a": "print"}, {"note": 1})
     assert ledger.manifest().digest == before
+
+
+def test_a_published_stage_has_nothing_of_killed_workers(ledger: Ledger) -> None:
+    worker = subprocess.Popen(["true"])
+    worker.wait()
+    left = Path(ledger.url) / "deep" / f".a.bin.{socket.gethostname()}.{worker.pid}.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    ledger.publish({"a": "print"})
+    assert not left.exists()
+    assert ledger.whole("a", "print") is not None
 
 
 def test_a_part_whose_file_is_missing_is_not_recorded(ledger: Ledger) -> None:

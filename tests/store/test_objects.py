@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import uuid
 from pathlib import Path
 
@@ -49,17 +50,39 @@ def test_nothing_appears_when_writing_fails(root: str) -> None:
     assert objects.walk(root) == ["whole.bin"]
 
 
-def test_the_remains_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
-    import socket
+def _remains(folder: Path, name: str, writer: int) -> Path:
+    """What a writer of an object leaves behind when it is killed."""
+    file = folder / f".{name}.{socket.gethostname()}.{writer}.tmp"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"half")
+    return file
 
+
+@pytest.fixture
+def gone() -> int:
+    """The number of a process that is no more."""
     child = os.fork()
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    stale = tmp_path / f".x.bin.{socket.gethostname()}.{child}.tmp"
-    stale.write_bytes(b"half")
+    return child
+
+
+def test_the_remains_of_a_killed_writer_are_swept(tmp_path: Path, gone: int) -> None:
+    _remains(tmp_path, "x.bin", gone)
     objects.write_bytes(str(tmp_path / "x.bin"), b"whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.bin"]
+
+
+def test_a_folder_is_swept_of_killed_writers_and_of_nothing_else(tmp_path: Path, gone: int) -> None:
+    elsewhere = tmp_path / f".x.bin.another-host.{gone}.tmp"
+    elsewhere.write_bytes(b"half")
+    kept = {_remains(tmp_path, "x.bin", os.getpid()), elsewhere}
+    swept = {_remains(tmp_path, "x.bin", gone), _remains(tmp_path / "deep" / "er", "y.z.npy", gone)}
+    objects.sweep(str(tmp_path))
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == kept
+    assert not any(p.exists() for p in swept)
+    objects.sweep(str(tmp_path / "not there"))
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
