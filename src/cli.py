@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from captionless import __version__, cli_classify, cli_kubernetes, environment, specfile
+from captionless import __version__, cli_classify, cli_eval, cli_kubernetes, environment, specfile
 from captionless.cli_default import DefaultCommandGroup
 from captionless.cli_options import Set, Where, patience
 from captionless.ending import Told
@@ -310,32 +310,33 @@ def train(
 def eval_(
     spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A spec; or name a checkpoint and data.")] = None,
     set_: Set = None,
-    checkpoint: Annotated[str | None, typer.Option(metavar="URL", help="A trained encoder, model.pt.")] = None,
-    data: Annotated[str | None, typer.Option(metavar="YAML", help="A file with a `data:` section.")] = None,
-    prompt: Annotated[str, typer.Option(help="paper, released, ensemble, or a template with {}.")] = "paper",
-    split: Annotated[Literal["test", "train", "all"], typer.Option(help="Which objects of the data.")] = "test",
-    out: Annotated[str, typer.Option(metavar="URL", help="Where the JSON goes; - for stdout.")] = "-",
+    checkpoint: cli_eval.Checkpoint = None,
+    data: cli_eval.Data = None,
+    protocol: cli_eval.Protocols = None,
+    prompt: cli_eval.Prompt = "paper",
+    split: cli_eval.Split = None,
+    up: cli_eval.Up = None,
+    points: cli_eval.Points = None,
+    crop: cli_eval.Crop = False,
+    max_skipped: cli_eval.MaxSkipped = None,
+    seed: cli_eval.Seed = 0,
+    out: Annotated[str | None, typer.Option(metavar="URL", help="Write the results as JSON; - for stdout.")] = None,
+    table: cli_eval.TableFile = None,
     wait: Wait = None,
-) -> Told | None:
+) -> Told:
     """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html.
 
-    With `--checkpoint` and `--data`: zero-shot classification of any source's objects by one encoder, as in
-    `captionless eval --checkpoint runs/demo/train/avg-seed0/model.pt --data modelnet40.yaml --split all`
+    With `--checkpoint` and `--data` instead of a SPEC: one encoder on a published test set, a file of labelled clouds
+    or the objects of any source, as in
+    `captionless eval --checkpoint runs/demo/train/avg-seed0 --data modelnet40=modelnet40_ply_hdf5_2048`,
+    `captionless eval --checkpoint model.pt --data pix3d-masked=pix3d --out pix3d.json --table pix3d.md`
     """
     if spec is None:
-        if checkpoint is None or data is None:
-            raise typer.BadParameter("without a SPEC both --checkpoint and --data are needed", param_hint="SPEC")
-        import json
-
-        from captionless.stages import clouds
-        from captionless.store import objects
-
-        found = clouds.evaluate(checkpoint, clouds.load_data(data), prompt, split)
-        if out == "-":
-            print(json.dumps(found, indent=1, sort_keys=True))
-        else:
-            objects.write_json(out, found)
-        return None
+        return cli_eval.evaluate(
+            checkpoint, data, protocol, prompt, split, up, points, crop, max_skipped, seed, out, table
+        )
+    if checkpoint is not None or data is not None:
+        raise typer.BadParameter("a spec says itself what is measured on what", param_hint="--checkpoint/--data")
     from captionless import summary
     from captionless.stages import eval as stage
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from captionless.demo_clip import NAME as DEMO
-from captionless.eval import classification, results, tables
+from captionless.eval import checkpoint, classification, results, tables
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
@@ -54,3 +54,21 @@ def show_classifier(found: Mapping[str, Any], title: str) -> None:
     for row in classification.rows(figures):
         table.add_row(*row)
     Console().print(table)
+
+
+def show_checkpoint(found: Mapping[str, Any]) -> None:
+    """Prints the figures of one checkpoint on one data set, `eval.checkpoint`, and where they come from."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    table = Table(
+        title=f"{found['provenance']['dataset']['name']}: percent", title_justify="left", box=None, header_style="dim"
+    )
+    table.add_column("", no_wrap=True)
+    for column in checkpoint.columns(found):
+        table.add_column(f"{column.heading}\n{column.name}", justify="right", no_wrap=True)
+    for row in checkpoint.rows(found):
+        table.add_row(*row)
+    console.print(table)
+    for line in checkpoint.caption(found):
+        console.print(line, style="dim", highlight=False, soft_wrap=True)

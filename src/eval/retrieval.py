@@ -98,15 +98,33 @@ def in_batch(
     if len(asked) != len(answers):
         raise DataError(f"queries and keys: expected pairs, found {len(asked)} and {len(answers)} rows")
     _positive_batch(batch)
-    order = np.random.default_rng(seed).permutation(len(asked))
     ranks = []
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in _batches(len(asked), batch, seed):
         scores = asked[chosen] @ answers[chosen].T
         own = np.diagonal(scores)[:, None]
         ranks.append(np.count_nonzero(scores >= own - TIE, axis=1))  # counts the partner itself: ranks from 1
     rank = np.concatenate(ranks)
     return {f"top{k}": float(np.mean(rank <= k)) for k in ks} | {"pairs": len(rank)}
+
+
+def in_batch_best(
+    shown: ArrayLike, batch: int = 128, seed: int = 0, ks: tuple[int, ...] = (1, 5)
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What the best of encoders reaches under `in_batch` where several queries share a key; `shown` (n,) says which.
+
+    First of the queries: all pairs of a batch with the same key have the very same answer, so each of m ties with the
+    others and ranks m-th. Then the other way: of the m queries that belong to a key, it finds one first, and k in the
+    first k.
+    """
+    ks = positive_ks(ks)
+    keys = np.asarray(shown)
+    _positive_batch(batch)
+    same = np.concatenate(
+        [np.unique(keys[chosen], return_counts=True)[1] for chosen in _batches(len(keys), batch, seed)]
+    )
+    there = {f"top{k}": float(same[same <= k].sum() / len(keys)) for k in ks}
+    back = {f"top{k}": float(np.minimum(same, k).sum() / len(keys)) for k in ks}
+    return there, back
 
 
 def in_batch_chance(pairs: int, batch: int = 128, ks: tuple[int, ...] = (1, 5)) -> dict[str, float]:
@@ -211,6 +229,12 @@ def _all_miss(n: int, m: int, k: int) -> float:
     if k > n - m:
         return 0.0
     return float(np.prod(1 - m / (n - np.arange(k))))
+
+
+def _batches(pairs: int, batch: int, seed: int) -> list[Ints]:
+    """The pairs of each batch, the short last one included."""
+    order = np.random.default_rng(seed).permutation(pairs)
+    return [order[start : start + batch] for start in range(0, pairs, batch)]
 
 
 def _positive_batch(batch: int) -> None:

@@ -71,21 +71,21 @@ def farthest_point_order(points: NDArray[np.floating], n: int | None = None) -> 
     return _farthest(np.ascontiguousarray(points.T, np.float32), count)
 
 
-def cloud(mesh: Mesh, n: int, key: str) -> NDArray[np.float16]:
+def cloud(mesh: Mesh, n: int, key: str, first: int | None = None) -> NDArray[np.float16]:
     """The cloud stored for the object `key`: (n, 6) float16, xyz in the unit sphere and rgb in [0, 1], in FPS order.
 
-    DataError as `sample_surface`.
+    first: only so many of its points. DataError as `sample_surface`.
     """
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
     points, colors = sample_surface(mesh, n, seed)
-    return ordered(points, colors)
+    return ordered(points, colors, first)
 
 
-def ordered(points: NDArray[np.floating], colors: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """(n, 3) points in any units and (n, 3) uint8 colours as a stored cloud, see `cloud`."""
+def ordered(points: NDArray[np.floating], colors: NDArray[np.uint8], first: int | None = None) -> NDArray[np.float16]:
+    """(n, 3) points in any units and (n, 3) uint8 colours as a stored cloud, see `cloud`; its `first` points only."""
     # Order what is stored: half precision moves points, and may make two of them one.
     xyz = normalise(points).astype(np.float16)
-    order = farthest_point_order(xyz)
+    order = farthest_point_order(xyz, first)
     return np.concatenate([xyz[order], (colors[order] / np.float32(255)).astype(np.float16)], axis=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from captionless.errors import DataError
 from captionless.precompute.sources import ObjectRef, Source
@@ -18,12 +19,21 @@ def content(source: Source, ref: ObjectRef) -> str:
         return f"unreadable: {error}"
 
 
-def refuse(skipped: Sequence[dict[str, str]], allowed: int) -> None:
+@dataclass(frozen=True)
+class Limit:
+    """How many broken objects may be left out, and what says so."""
+
+    count: int
+    name: str = "data.maxSkipped"
+
+
+def refuse(skipped: Sequence[dict[str, str]], allowed: int | Limit) -> None:
     """DataError when more objects are broken than may be left out; `skipped` holds the `key` and `reason` of each."""
-    if len(skipped) > allowed:
+    limit = allowed if isinstance(allowed, Limit) else Limit(allowed)
+    if len(skipped) > limit.count:
         named = "; ".join(f"{s['key']}: {s['reason']}" for s in skipped[:_NAMED])
         more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         raise DataError(
             f"{len(skipped)} broken object{'s' if len(skipped) > 1 else ''} "
-            f"(data.maxSkipped allows {allowed}): {named}{more}"
+            f"({limit.name} allows {limit.count}): {named}{more}"
         )

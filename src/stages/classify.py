@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from captionless.eval import classification, results
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.progress import Progress
 from captionless.spec import ClassificationSpec, DataSpec, SourceKind, SourceSpec
-from captionless.stages import broken, clouds
+from captionless.stages import broken
+from captionless.stages.given import CLOUD_FILES, Split, load_data
 from captionless.stages.labelled import Cloud, LabelledClouds, of_split
 from captionless.stages.provenance import host, versions
 from captionless.store import objects
@@ -36,9 +37,6 @@ VERSION = 1
 PART = "model"
 HISTORY, RESULTS, TABLE = "history.json", "results.json", "table.md"
 _PACKAGES = ("torch", "numpy", "numba")
-_FILES = (".npz", ".h5", ".hdf5")
-
-Split = Literal["test", "train", "all"]
 
 
 def run(spec: ClassificationSpec) -> dict[str, Any]:
@@ -78,16 +76,16 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     from captionless.trainer.classifier import load_classifier, logits
 
     classifier, meta = load_classifier(model)
-    bare = where.endswith(_FILES)
+    bare = where.endswith(CLOUD_FILES)
     if up and not bare:
         raise SpecError(f"--up: {where} says it itself, in data.source.up; set it there")
-    data = _bare(where, up or meta["up"]) if bare else clouds.load_data(where)
+    data = _bare(where, up or meta["up"]) if bare else load_data(where)
     split = split or ("all" if bare else "test")
     source = open_source(data, meta["numbering"])
     refs = of_split(source.refs(), split)
     labels = _labels(refs, classifier.classes)
     count = int(meta["points"])
-    found = LabelledClouds(data, source, refs, count, "the classifier")
+    found = LabelledClouds(source, refs, count, "the classifier", data.points, data.max_skipped)
     scores, truth = [], []
     for some, points in found.blocks():
         scores.append(logits(classifier, points, count))
@@ -137,7 +135,8 @@ def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[O
     from captionless.trainer.determinism import compute_reproducibly
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
-    found = LabelledClouds(spec.data, source, refs, spec.classify.points, "classify.points")
+    wanted, data = spec.classify.points, spec.data
+    found = LabelledClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
     splits = _splits(found, task)
     with lifeline.signals_noted() as stop:
         train(task, splits["training"], splits["validation"], stop)

@@ -230,10 +230,11 @@ def test_wrong_calls_are_refused(done: Path) -> None:
 
 
 def test_an_encoder_trained_on_labels_knows_no_texts(done: Path) -> None:
-    from captionless.stages import clouds as zero_shot
+    from captionless.stages import checkpoint, given
 
+    data = given.open_given(str(done / "test.npz"), given.Options(up="z"))
     with pytest.raises(DataError, match="trained on labels, it knows no texts"):
-        zero_shot.evaluate(str(done / "run" / "model.pt"), load(done / "boxes.yaml").data, "paper", "test")
+        checkpoint.evaluate(str(done / "run" / "model.pt"), data)
 
 
 def test_an_alignment_of_clouds_is_led_here() -> None:

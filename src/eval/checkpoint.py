@@ -1,0 +1,189 @@
+"""What one checkpoint reaches on one data set: its figures by protocol, and their table.
+
+Schema 1 (`figures` and `provenance` as in `results`; `host` is not part of what is compared):
+
+    figures     a pure function of the embeddings: floats to 6 decimals
+      objects, images, classes     how many shapes and pictures were measured, the class names in order
+      zero_shot, gallery, in_batch the tree of `results`, of the protocols that were asked for
+      chance                       what random rankings reach, as such a tree
+      reachable                    in_batch only: what the best of encoders reaches
+    provenance  dataset, protocol, prompt, CLIP model and digest, checkpoint, points, what was skipped ...
+
+Pictures are many to a shape, so in `gallery` a shape's relevant items are all of its pictures. In `in_batch` another
+picture of the same shape is a miss by its definition (method.md): the m pictures of a shape in a batch have one and the
+same answer, which is a tie and counts against the method, and the shape finds one of them first, not all. However good
+the encoder is, it cannot do better, and that is what `reachable` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.demo_clip import NAME as DEMO
+from captionless.eval import classification, results, retrieval, tables, zero_shot
+from captionless.eval.tables import Column
+
+Protocol = Literal["zero-shot", "gallery", "in-batch"]
+PROTOCOLS: tuple[Protocol, ...] = ("zero-shot", "gallery", "in-batch")
+
+_SETTINGS = results.Protocol()
+_DIRECTIONS = (("image_to_shape", "image → shape"), ("shape_to_image", "shape → image"))
+
+COLUMNS = (
+    *(column for column in tables.COLUMNS if column.path[0] == "zero_shot"),
+    Column("zero-shot", "class mean", ("zero_shot", "class_mean")),
+    *(column for column in tables.COLUMNS if column.path[0] == "gallery"),
+    *(
+        Column(f"{heading} in batch", f"top-{k}", ("in_batch", direction, f"top{k}"))
+        for direction, heading in _DIRECTIONS
+        for k in _SETTINGS.in_batch_ks
+    ),
+)
+
+
+def zero_shot_figures(
+    shapes: NDArray[Any], class_texts: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, Any]:
+    """`zero_shot` of shapes (n, D) against class texts (C, T, D), and its chance."""
+    ks = _SETTINGS.zero_shot_ks
+    found = zero_shot.evaluate(shapes, class_texts, labels, ks)
+    named = {name: dict(zip(classes, found[name].tolist(), strict=True)) for name in ("per_class", "support")}
+    tree = {**{k: found[k] for k in (*(f"top{k}" for k in ks), "class_mean")}, **named}
+    return {"zero_shot": tree, "chance": {"zero_shot": classification.chance(len(classes), ks)}}
+
+
+def gallery_figures(images: NDArray[Any], shapes: NDArray[Any], shown: NDArray[np.int64]) -> dict[str, Any]:
+    """`gallery` both ways of images (m, D) and unique shapes (n, D), and its chance; `shown` (m,): whose image."""
+    ks = _SETTINGS.gallery_ks
+    pictured = shown[None, :] == np.arange(len(shapes))[:, None]
+    return {
+        "gallery": {
+            "image_to_shape": retrieval.gallery(images, shapes, shown, ks),
+            "shape_to_image": retrieval.gallery(shapes, images, pictured, ks),
+        },
+        "chance": {
+            "gallery": {
+                "image_to_shape": retrieval.chance(shown, len(shapes), ks),
+                "shape_to_image": retrieval.chance(pictured, len(images), ks),
+            }
+        },
+    }
+
+
+def in_batch_figures(images: NDArray[Any], shapes: NDArray[Any], shown: NDArray[np.int64], seed: int) -> dict[str, Any]:
+    """`in_batch` both ways of the pairs of each image and its shape, with its chance and what is reachable."""
+    batch, ks = _SETTINGS.batch, _SETTINGS.in_batch_ks
+    paired = shapes[shown]
+    there, back = retrieval.in_batch_best(shown, batch, seed, ks)
+    guess = retrieval.in_batch_chance(len(images), batch, ks)
+    return {
+        "in_batch": {
+            "image_to_shape": retrieval.in_batch(images, paired, batch, seed, ks),
+            "shape_to_image": retrieval.in_batch(paired, images, batch, seed, ks),
+        },
+        "reachable": {"in_batch": {"image_to_shape": there, "shape_to_image": back}},
+        "chance": {"in_batch": {direction: guess for direction, _ in _DIRECTIONS}},
+    }
+
+
+def described(protocols: Sequence[Protocol], seed: int) -> dict[str, Any]:
+    """The protocols' settings for the provenance."""
+    settings: dict[Protocol, dict[str, Any]] = {
+        "zero-shot": {"ks": _SETTINGS.zero_shot_ks},
+        "gallery": {"ks": _SETTINGS.gallery_ks, "gallery": "all unique shapes; all pictures"},
+        "in-batch": {
+            "ks": _SETTINGS.in_batch_ks, "batch": _SETTINGS.batch, "seed": seed,
+            "pairs": "shuffled once, the short last batch kept, only the pair itself counts",
+        },
+    }  # fmt: skip
+    return {name: settings[name] for name in protocols} | {"ties": "against the method"}
+
+
+def merged(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of several protocols as one tree."""
+    found: dict[str, Any] = {}
+    for tree in trees:
+        for name, value in tree.items():
+            nested = name in ("chance", "reachable")
+            found[name] = {**found.get(name, {}), **value} if nested else value
+    return found
+
+
+def columns(found: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The `COLUMNS` that these results have figures for."""
+    return tuple(column for column in COLUMNS if column.spread(_row(found["figures"])) is not None)
+
+
+def rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """Cells under `columns`, in percent: chance, the checkpoint and, where it is less than all, what is reachable."""
+    figures, chosen = found["figures"], columns(found)
+    trees = {"chance": figures["chance"], "this checkpoint": figures, "reachable": figures.get("reachable")}
+    return [
+        [name, *(tables.percent(column.spread(_row(tree))) for column in chosen)]
+        for name, tree in trees.items()
+        if tree is not None
+    ]
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The table, and below it where its figures come from."""
+    head = ["", *(f"{column.heading} {column.name}" for column in columns(found))]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows(found)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n" + "".join(f"- {line}\n" for line in caption(found))
+
+
+def caption(found: Mapping[str, Any]) -> list[str]:
+    """What the figures are of, a fact a line: data, protocol, prompt, CLIP model, checkpoint, seed, skipped objects."""
+    figures, about = found["figures"], found["provenance"]
+    data, protocol, prompt, clip = about["dataset"], about["protocol"], about["prompt"], about["clip"]
+    images = f", {figures['images']:,} pictures" if figures["images"] else ""
+    lines = [
+        f"percent; {data['name']}: {figures['objects']:,} shapes of {len(figures['classes']):,} classes{images}"
+        + (f" ({data['official']:,} {data['unit']}s in the official set)" if "official" in data else "")
+    ]
+    if "zero-shot" in protocol:
+        lines.append(f'zero-shot, prompt "{prompt["name"]}": {len(prompt["templates"])} template(s)')
+    if "gallery" in protocol:
+        lines.append(
+            f"retrieval from all {figures['objects']:,} unique shapes, and from all {figures['images']:,} pictures"
+        )
+    if "in-batch" in protocol:
+        settings = protocol["in-batch"]
+        lines.append(
+            f"in batch: {settings['batch']} shuffled pairs, seed {settings['seed']}; another picture of the same shape "
+            "is a miss, so that no encoder reaches more than the last row"
+        )
+    if pictures := data.get("pictures"):
+        lines.append(f"pictures: background {pictures['background']}, crop: {pictures['crop']}")
+    lines.append("ties count against the method")
+    own = " (the small embedded model: its figures are its own and no paper's)" if clip["model"] == DEMO else ""
+    lines.append(f"CLIP: {' '.join(filter(None, (clip['model'], clip['pretrained'])))}{own}")
+    checkpoint, points = about["checkpoint"], about["points"]
+    lines.append(
+        f"checkpoint {checkpoint['url']}, sha256 {checkpoint['sha256'][:16]}, training seed {about['seed']}, "
+        f"{points['used']:,} points"
+        + (f" (trained with {points['trained']:,})" if len(set(points.values())) > 1 else "")
+    )
+    skipped = about["skipped"]
+    lines.append(
+        "nothing skipped" if not skipped else f"{len(skipped)} skipped: " + ", ".join(s["key"] for s in skipped)
+    )
+    return lines
+
+
+def percentages(found: Mapping[str, Any]) -> dict[str, float]:
+    """The shares of the table in percent, `<path>`."""
+    row = _row(found["figures"])
+    spreads = {"/".join(column.path): column.spread(row) for column in columns(found)}
+    return {path: round(100 * spread["mean"], 1) for path, spread in spreads.items() if spread is not None}
+
+
+def _row(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure tree as a row of `results`, whose columns are read from `figures`."""
+    kept = {name: tree[name] for name in ("zero_shot", "gallery", "in_batch") if name in tree}
+    return {"figures": results.summarise([kept])}
