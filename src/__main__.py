@@ -41,7 +41,10 @@ def _call() -> Ending:
         from captionless.cli import app
 
         found = app(standalone_mode=False)  # what the command returned, or the code of an early exit as --version's
-    except SystemExit:  # so typer ends where the reader of our output (head, say) has gone
+    except SystemExit as end:
+        if not end.code:  # so a shell's question for completions ends
+            return ending.Ending(0)
+        # and so typer ends where the reader of our output (head, say) has gone
         return ending.Ending(1, "Retryable", "the reader of the output has gone")
     except Exception as error:
         return _failure(error)

@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from captionless import __version__, cli_classify, cli_eval, cli_kubernetes, environment, specfile
+from captionless import __version__, cli_classify, cli_doctor, cli_eval, cli_kubernetes, environment, specfile
 from captionless.cli_default import DefaultCommandGroup
-from captionless.cli_options import Set, Where, patience
+from captionless.cli_options import Json, Quiet, Set, Where, patience
 from captionless.ending import Told
 from captionless.errors import SpecError
 from captionless.spec import AlignmentSpec, Weights
@@ -135,7 +135,8 @@ def run(
     set_: Set = None,
     start: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Begin with this stage.")] = None,
     only: Annotated[str | None, typer.Option("--only", metavar="STAGE", help="Do this stage only.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live view; errors and results only.")] = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Run a spec on this machine, from what is already there to the report.
 
@@ -148,10 +149,11 @@ def run(
     from captionless.live import View
 
     preflight.check(loaded)
-    local.run(loaded, start, only, View(quiet))
-    summary.show(loaded)
+    local.run(loaded, start, only, View())
+    (summary.show_json if json_ else summary.show)(loaded)
 
 
+app.command()(cli_doctor.doctor)
 app.command()(cli_kubernetes.render)
 app.command()(cli_kubernetes.controller)
 app.add_typer(cli_kubernetes.k8s)
@@ -176,7 +178,7 @@ def _stage(name: str, spec: str, set_: list[str] | None, seconds: float | None) 
 
 
 @app.command()
-def pack(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -> None:
+def pack(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
     """Stage 1: render views and sample points of every object into shards."""
     from captionless.stages import pack as stage
 
@@ -184,7 +186,7 @@ def pack(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) ->
 
 
 @app.command()
-def embed(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -> None:
+def embed(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
     """Stage 2: embed the views with the frozen CLIP model."""
     from captionless.stages import embed as stage
 
@@ -192,7 +194,7 @@ def embed(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -
 
 
 @app.command()
-def landmarks(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None) -> None:
+def landmarks(spec: Where, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
     """Stage 3: get the landmark texts of every category and embed them."""
     from captionless.stages import landmarks as stage
 
@@ -222,6 +224,7 @@ def similarity(
     out: Annotated[str | None, typer.Option(metavar="URL", help="Where the matrices go.")] = None,
     shard: Shard = "",
     wait: Wait = None,
+    quiet: Quiet = False,
 ) -> None:
     """Stage 4: similarity of all pairs of a category, I2I or (I2L)². The name `compute` may be left out.
 
@@ -278,6 +281,7 @@ def neighbours(
     ] = "category",
     k: Annotated[int, typer.Option(min=1, help="How many of every object.")] = 32,
     shard: Shard = "",
+    quiet: Quiet = False,
 ) -> None:
     """Every training object's nearest neighbours by cosine, for batches of hard negatives.
 
@@ -298,6 +302,7 @@ def train(
     weights: Annotated[Weights | None, typer.Option(help="Train with these weights only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Train with this seed only.")] = None,
     wait: Wait = None,
+    quiet: Quiet = False,
 ) -> Told:
     """Stage 5: train the point encoder, by torchrun; all losses and seeds of the spec, or one."""
     from captionless.stages import train as stage
@@ -323,6 +328,7 @@ def eval_(
     out: Annotated[str | None, typer.Option(metavar="URL", help="Write the results as JSON; - for stdout.")] = None,
     table: cli_eval.TableFile = None,
     wait: Wait = None,
+    quiet: Quiet = False,
 ) -> Told:
     """Stage 6: evaluate the trained encoders on unseen objects; results.json and report.html.
 

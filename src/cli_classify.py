@@ -8,7 +8,7 @@ import typer
 
 from captionless import specfile
 from captionless.cli_default import DefaultCommandGroup
-from captionless.cli_options import Set
+from captionless.cli_options import Quiet, Set
 from captionless.ending import Told
 from captionless.spec import ClassificationSpec
 
@@ -25,6 +25,7 @@ classify = typer.Typer(
 def train(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file with `data:` and `classify:`; - for stdin.")],
     set_: Set = None,
+    quiet: Quiet = False,
 ) -> Told:
     """Train a classifier and measure it: model.pt, results.json, table.md. The name `train` may be left out.
 

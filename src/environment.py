@@ -10,6 +10,9 @@ from __future__ import annotations
 PROGRESS = "CAPTIONLESS_PROGRESS"
 """File that gets the progress, a small JSON document (`progress`)."""
 
+QUIET = "CAPTIONLESS_QUIET"
+"""Set: no progress on stderr (`--quiet`)."""
+
 ENDING = "CAPTIONLESS_ENDING"
 """File that gets how the command ended, a small JSON document (`ending`); a pod's termination message."""
 

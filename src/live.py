@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from captionless import progress
+from captionless import environment, progress
 
 Row = tuple[str, str, progress.State | None, float]
 """A stage: name, status, progress, seconds so far."""
@@ -25,9 +26,9 @@ _BAR = 16
 class View:
     """Shows rows of stages on stderr; `say` prints a line that stays."""
 
-    def __init__(self, quiet: bool = False):
+    def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._quiet = quiet
+        self._quiet = environment.QUIET in os.environ
         self._live: Live | None = None
         self._statuses: dict[str, str] = {}
         self._told = time.monotonic()

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from captionless import ending, progress, specfile
-from captionless.environment import ENDING, PARENT, PROGRESS, threads
+from captionless.environment import ENDING, PARENT, PROGRESS, QUIET, threads
 from captionless.errors import KINDS, CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
 from captionless.plan import Stage, logs_folder, plan
@@ -207,6 +207,7 @@ class _Runner:
             command += ["--shard", f"{index}/{stage.workers}"]
         ours = {PROGRESS: told, ENDING: end, PARENT: str(os.getpid())}
         environment = {**os.environ, **ours, **threads(self.spec.resources.threads)}
+        environment.pop(QUIET, None)  # the view may be, its log is whole
         with open(log, "ab") as file:
             _head(file, command)
             process = subprocess.Popen(

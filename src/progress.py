@@ -4,7 +4,7 @@ A stage tells its progress once, through `Progress`; where it is shown depends o
 looks. On a terminal it is a bar with rate and ETA; without one, as in a pod's log or
 the local runner's, a plain line every ten seconds. Where the environment names a file
 (PROGRESS), it gets a small JSON document, for the runner's live view and for Prometheus,
-and a terminal gets nothing.
+and a terminal gets nothing. Whoever asked for quiet (QUIET) sees nothing on stderr.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from captionless.environment import PROGRESS
+from captionless.environment import PROGRESS, QUIET
 
 _LINE_EVERY = 10.0
 _FILE_EVERY = 0.25
@@ -70,6 +70,12 @@ def line(state: State) -> str:
     )
 
 
+def say(text: str) -> None:
+    """A line on stderr about how the work goes, which nobody needs who asked for quiet."""
+    if QUIET not in os.environ:
+        print(text, file=sys.stderr, flush=True)
+
+
 def _info(state: State) -> str:
     return "".join(f"  {k} {v:.4g}" if isinstance(v, float) else f"  {k} {v}" for k, v in state.info.items())
 
@@ -81,11 +87,11 @@ class Progress:
         self.state = State(title, unit, total, done, advanced=time.time())
         self._start, self._before = time.monotonic(), done
         self._written = self._lined = self._start
-        self._path = os.environ.get(PROGRESS, "")
+        self._path, self._quiet = os.environ.get(PROGRESS, ""), QUIET in os.environ
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if not self._path and sys.stderr.isatty():
+        if not self._path and not self._quiet and sys.stderr.isatty():
             self._bar = _bar(self.state)
             self._bar.start()
         self._show(force=True)
@@ -103,7 +109,7 @@ class Progress:
         self._show(force=True)
         if self._bar is not None:
             self._bar.stop()
-        elif not sys.stderr.isatty():
+        elif self._lines():
             nothing = self.state.total == self._before and kind is None
             print(f"{self.state.title}: nothing left to do" if nothing else line(self.state), file=sys.stderr)
 
@@ -117,9 +123,12 @@ class Progress:
         if self._path and (force or now - self._written >= _FILE_EVERY):
             self._written = now
             self._write()
-        if self._bar is None and now - self._lined >= _LINE_EVERY and not sys.stderr.isatty():
+        if self._bar is None and now - self._lined >= _LINE_EVERY and self._lines():
             self._lined = now
             print(line(state), file=sys.stderr, flush=True)
+
+    def _lines(self) -> bool:
+        return not self._quiet and not sys.stderr.isatty()
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # a view that cannot be written must not end the work

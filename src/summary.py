@@ -45,6 +45,13 @@ def show(spec: AlignmentSpec) -> None:
         console.print(f"{what}: {objects.join(spec.root, 'eval', what)}", highlight=False, soft_wrap=True)
 
 
+def show_json(spec: AlignmentSpec) -> None:
+    """Prints a spec's results.json; nothing when there is none yet."""
+    url = objects.join(spec.root, "eval", "results.json")
+    if objects.exists(url):
+        print(objects.read_bytes(url).decode(), end="")
+
+
 def show_classifier(found: Mapping[str, Any], title: str) -> None:
     """Prints the accuracies of a classifier's results, `figures` of `eval.classification`, beside chance."""
     figures = found["figures"]

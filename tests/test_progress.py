@@ -45,6 +45,20 @@ def test_a_file_and_plain_lines_go_together(
     assert "pack: 2/2 objects (100 %)" in capsys.readouterr().err
 
 
+def test_quiet_is_for_eyes_and_not_for_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(environment.PROGRESS, str(tmp_path / "p"))
+    monkeypatch.setenv(environment.QUIET, "1")
+    with progress.Progress("pack", total=2) as told:
+        told.advance(2)
+    progress.say("worker 0 of 2")
+    state = progress.read(str(tmp_path / "p"))
+    assert state is not None
+    assert state.done == 2
+    assert capsys.readouterr().err == ""
+
+
 def test_durations() -> None:
     assert [progress.duration(s) for s in (None, 5, 65, 3725)] == ["-:--", "0:05", "1:05", "1:02:05"]
 

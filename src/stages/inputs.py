@@ -7,12 +7,11 @@ inputs. A manifest appears when a stage is whole (see `store.ledger`), so that i
 from __future__ import annotations
 
 import re
-import sys
 import time
 
 from captionless.errors import Retryable
 from captionless.plan import plan
-from captionless.progress import duration
+from captionless.progress import duration, say
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 from captionless.store.ledger import MANIFEST
@@ -60,5 +59,5 @@ def wait(spec: AlignmentSpec, stage: str, patience: float) -> None:
         if waited - told >= _LINE_EVERY_SECONDS:
             told = waited
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            print(f"{stage}: waiting for {missing[0]}{more} ({duration(waited)})", file=sys.stderr, flush=True)
+            say(f"{stage}: waiting for {missing[0]}{more} ({duration(waited)})")
         time.sleep(min(_POLL_SECONDS, patience - waited))

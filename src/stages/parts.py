@@ -7,7 +7,6 @@ else ends the worker at once. Either way every finished part stays recorded.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,7 +14,7 @@ from typing import Any
 
 from captionless import lifeline
 from captionless.errors import DataError
-from captionless.progress import Progress
+from captionless.progress import Progress, say
 from captionless.store.ledger import Ledger, Record
 
 
@@ -70,7 +69,7 @@ def tell_share(what: str, shard: Shard, workers: Sequence[Sequence[object]], bal
             f"; worker {shard.index} of {shard.count} makes {len(workers[shard.index])} of them; "
             f"the busiest worker has {balance:.2f} times the mean to do"
         )
-    print(what, file=sys.stderr, flush=True)
+    say(what)
 
 
 def work(

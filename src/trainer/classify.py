@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -28,7 +27,7 @@ from torch.nn import functional
 
 from captionless import __version__
 from captionless.errors import Interrupted, SpecError
-from captionless.progress import Progress
+from captionless.progress import Progress, say
 from captionless.spec import ClassifySpec
 from captionless.store import objects
 from captionless.trainer import checkpoint, encoders, pointnext_ops
@@ -259,7 +258,7 @@ def train(task: Task, training: Labelled, validation: Labelled, stop: Callable[[
     run.resume()
     steps, every = run.spec.steps, run.spec.validate_every
     if run.done:
-        print(f"{task.title}: goes on after step {run.done} of {steps}", file=sys.stderr, flush=True)
+        say(f"{task.title}: goes on after step {run.done} of {steps}")
     with Progress(task.title, total=steps, unit="step", done=run.done) as progress:
         while run.done < steps:
             wall, cpu = time.monotonic(), time.process_time()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from captionless import __version__
 from captionless.errors import Interrupted, SpecError
-from captionless.progress import Progress
+from captionless.progress import Progress, say
 from captionless.spec import EncoderSpec
 from captionless.store import objects
 from captionless.trainer import checkpoint, distributed, encoders, pointnext_ops
@@ -243,7 +242,7 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     run.resume()
     steps = run.spec.steps
     if run.rank == 0 and run.done:
-        print(f"{job.title}: goes on after step {run.done} of {steps}", file=sys.stderr, flush=True)
+        say(f"{job.title}: goes on after step {run.done} of {steps}")
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
     with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
         run.feed.wait(run.done)

@@ -1,0 +1,81 @@
+"""The checks, in the order in which they are told, and how one is made: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from captionless.doctor import machine, reach, work
+from captionless.doctor.finding import Finding, State, Subject
+from captionless.errors import CaptionlessError, Retryable, one_line
+from captionless.redaction import redacted
+
+CHECKS: dict[str, Callable[[Subject], Finding]] = {
+    "packages": machine.packages,
+    "extras": machine.extras,
+    "processor": machine.processor,
+    "memory": machine.memory,
+    "disk": machine.disk,
+    "gpu": machine.gpu,
+    "rendering": work.rendering,
+    "kernels": work.kernels,
+    "clip": work.clip,
+    "storage": reach.storage,
+    "cluster": reach.cluster,
+    "pushgateway": reach.pushgateway,
+}
+
+_PATIENCE = "10"  # seconds that a check tries a storage that does not answer; a stage goes on for two minutes
+
+
+def run(subject: Subject, names: Sequence[str] = tuple(CHECKS), seconds: float = 120) -> Iterator[tuple[str, Finding]]:
+    """The findings of the named checks, each as soon as it and those before it are there.
+
+    seconds: what a check may take, a model's download included.
+    """
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        yield from zip(names, pool.map(lambda name: apart(name, subject, seconds), names), strict=True)
+
+
+def apart(name: str, subject: Subject, seconds: float) -> Finding:
+    """A check's finding, made in another process; that it crashed or took too long is one."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "captionless.doctor", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "CAPTIONLESS_STORE_RETRY_SECONDS": _PATIENCE},
+        start_new_session=True,  # so that what it started ends with it
+    )
+    try:
+        out, err = child.communicate(json.dumps(asdict(subject)), seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        remedy = "try again with a larger --patience, or see what it waits for"
+        return Finding(State.failed, f"took longer than {seconds:g} s", remedy, passing=True)
+    if child.returncode:
+        last = (err.strip().splitlines() or ["it said nothing"])[-1]
+        how = f"signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
+        return Finding(State.failed, f"the check ended with {how}: {redacted(last)}", "report this line")
+    found = json.loads(out.splitlines()[-1])
+    return Finding(**{**found, "state": State(found["state"])})
+
+
+def here(name: str, subject: Subject) -> Finding:
+    """A check's finding, made in this process; an error that a person can act on is one."""
+    try:
+        found = CHECKS[name](subject)
+    except ImportError as error:
+        found = Finding(State.failed, f"{one_line(error)}", "pip install 'captionless' anew")
+    except CaptionlessError as error:
+        told, _, remedy = str(error).splitlines()[0].rpartition("; ")
+        found = Finding(State.failed, told or remedy, remedy if told else "", passing=isinstance(error, Retryable))
+    return Finding(found.state, redacted(found.found), redacted(found.remedy), found.passing)
