@@ -11,17 +11,20 @@ Schema 1 of `results.json`:
       objects, classes                   the size of the test set, the class names in order
       chance, clip_mean, clip_single     figure trees (below)
       runs        mode -> seed -> figure tree
-      rows        [{name, seeds, figures: tree whose leaves are {mean, std, n}}] in table order
-      differences mode -> tree of {mean, std, n}: this mode minus the baseline, seed by seed
+      rows        [{name, seeds, figures: tree whose leaves are {mean, std, n, low, high}}] in table order
+      differences mode -> tree of {mean, std, n, low, high}: this mode minus the baseline, seed by seed
     provenance  dataset, protocol, prompts, CLIP model and digest, checkpoints, versions ...
     timing      seconds; not part of what is compared
     host        the machine; not part of what is compared
 
 A figure tree is {zero_shot: {top1, top5, class_mean, per_class, confusion}, gallery:
 {image_to_shape, shape_to_image}, in_batch: {image_to_shape, shape_to_image}}. `std` is
-the sample standard deviation over seeds (n - 1), null for a single seed. A class
-without sample is null in `per_class`. Trees are rounded before they are averaged, so a
-tree that was stored and read again gives the same summary. All seeds count: nothing is picked by its figure.
+the sample standard deviation over seeds (n - 1), null for a single seed; `low` and `high`
+are the bounds of the mean's 95 % interval over test objects, for these trained encoders
+(see `bootstrap`), which chance, medians and single classes do not have. A class without
+sample is null in `per_class`. Trees are rounded before they are averaged, so a tree that
+was stored and read again gives the same summary. All seeds count: nothing is picked by
+its figure.
 """
 
 from __future__ import annotations
@@ -29,16 +32,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
-from captionless.eval import classification, retrieval, zero_shot
+from captionless.eval import bootstrap, classification, retrieval, zero_shot
+from captionless.eval.bootstrap import Floats
 from captionless.eval.cosine import unit_rows
+from captionless.eval.outcomes import Ints, Outcomes, Path
+from captionless.eval.resampled import Resampled, leaves
 
 SCHEMA = 1
 MODES = ("uniform", "category", "i2i", "i2l", "avg")
@@ -53,7 +60,8 @@ class Protocol:
     `views` says which view stands for an object in retrieval. `"one"`: a single one, drawn by
     a stable hash of `seed` and the object's key (another pose for each object, the same for
     all runs). `"all"`: each pose in turn, for all objects alike, and the figures are means over
-    the poses. `batch` and `batch_seed` are those of the in-batch protocol.
+    the poses. `batch` and `batch_seed` are those of the in-batch protocol. `seed` also draws
+    the test objects of the intervals' resamples.
     """
 
     zero_shot_ks: tuple[int, ...] = (1, 5)
@@ -71,13 +79,14 @@ class Protocol:
             "gallery": {"ks": list(self.gallery_ks), "views": self.views, "seed": self.seed},
             "in_batch": {"ks": list(self.in_batch_ks), "batch": self.batch, "seed": self.batch_seed},
             "ties": "against the method",
+            "intervals": bootstrap.described(self.seed),
         }
 
 
 @dataclass(frozen=True)
 class TestSet:
     """The unseen objects: `views` (n, R, D) CLIP embeddings, `labels` (n,) into `classes` (C),
-    `class_texts` (C, D) or (C, T, D), `keys` (n) the objects' names."""
+    `class_texts` (C, D) or (C, T, D), `keys` (n) the objects' names, `digest` of what they are made from."""
 
     __test__ = False  # not a pytest class
 
@@ -87,6 +96,7 @@ class TestSet:
     views: NDArray[Any]
     class_texts: NDArray[Any]
     protocol: Protocol = field(default_factory=Protocol)
+    digest: str = ""
 
     def __post_init__(self) -> None:
         if self.views.ndim != 3:
@@ -106,17 +116,25 @@ class TestSet:
         return [np.array([int.from_bytes(digest) % count for digest in digests], dtype=np.int64)]
 
 
+class Measured(NamedTuple):
+    """A figure tree, and the outcomes that its figures are of."""
+
+    figures: Tree
+    outcomes: Outcomes
+
+
 @dataclass(frozen=True)
 class Run:
-    """One trained encoder and its figures on the test set."""
+    """One trained encoder: its figures and outcomes on the test set."""
 
     mode: str
     seed: int
     figures: Tree
+    outcomes: Outcomes
 
 
-def evaluate_run(shapes: ArrayLike, test: TestSet) -> Tree:
-    """Figure tree of an encoder whose embeddings of the test objects are `shapes` (n, D).
+def evaluate_run(shapes: ArrayLike, test: TestSet) -> Measured:
+    """What an encoder reaches whose embeddings of the test objects are `shapes` (n, D).
 
     In retrieval every object is a query, the gallery is all test objects, and only the very
     object is relevant: its class mates are misses.
@@ -126,10 +144,10 @@ def evaluate_run(shapes: ArrayLike, test: TestSet) -> Tree:
         raise DataError(f"embeddings: expected {len(test.keys)} objects, found {len(shapes)}")
     row = np.arange(len(shapes))
     pairs = [(test.views[row, chosen], shapes) for chosen in test.choices()]
-    return _tree({"zero_shot": _zero_shot(shapes, test.labels, test)} | _retrieval(pairs, test))
+    return _measured(shapes[:, None], pairs, test)
 
 
-def clip_ceiling(test: TestSet) -> dict[str, Tree]:
+def clip_ceiling(test: TestSet) -> dict[str, Measured]:
     """What the CLIP model reaches from the same objects' views: `clip_mean` and `clip_single`.
 
     Zero-shot: the normalised mean of an object's views (`clip_mean`), or every view on its
@@ -139,13 +157,13 @@ def clip_ceiling(test: TestSet) -> dict[str, Tree]:
     """
     views = unit_rows(test.views, "views", ndim=(3,))
     count, row = views.shape[1], np.arange(len(views))
-    mean = {"zero_shot": _zero_shot(views.mean(axis=1), test.labels, test)}
-    single = {"zero_shot": _zero_shot(views.reshape(-1, views.shape[2]), np.repeat(test.labels, count), test)}
-    if count > 1:
-        images = [(chosen, views[row, chosen]) for chosen in test.choices()]
-        mean |= _retrieval([(image, views.sum(axis=1) - image) for _, image in images], test)
-        single |= _retrieval([(image, views[row, (chosen + count // 2) % count]) for chosen, image in images], test)
-    return {"clip_mean": _tree(mean), "clip_single": _tree(single)}
+    images = [(chosen, views[row, chosen]) for chosen in test.choices()] if count > 1 else []
+    others = [(image, views.sum(axis=1) - image) for _, image in images]
+    opposite = [(image, views[row, (chosen + count // 2) % count]) for chosen, image in images]
+    return {
+        "clip_mean": _measured(views.mean(axis=1, keepdims=True), others, test),
+        "clip_single": _measured(views, opposite, test),
+    }
 
 
 def chance(test: TestSet) -> Tree:
@@ -176,12 +194,9 @@ def summarise(trees: Sequence[Tree]) -> Tree:
 
 def differences(runs: Sequence[Run], baseline: str = BASELINE) -> dict[str, Tree]:
     """Each mode minus `baseline`, paired by seed: the spread over seeds that both share cancels out."""
-    base = {run.seed: run.figures for run in runs if run.mode == baseline}
     found = {}
-    for mode in _modes(runs):
-        pairs = [(run.figures, base[run.seed]) for run in runs if run.mode == mode and run.seed in base]
-        if mode != baseline and pairs:
-            found[mode] = summarise([_minus(mine, theirs) for mine, theirs in pairs])
+    for mode, pairs in _pairs(runs, baseline).items():
+        found[mode] = summarise([_minus(mine.figures, theirs.figures) for mine, theirs in pairs])
     return found
 
 
@@ -189,15 +204,29 @@ def figures(test: TestSet, runs: Sequence[Run]) -> Tree:
     """The `figures` of `results.json` for `runs` on `test`."""
     if len({(run.mode, run.seed) for run in runs}) != len(runs):
         raise DataError("runs: a weights mode and seed may appear only once")
-    lines: dict[str, Tree] = {"chance": chance(test)} | clip_ceiling(test)
-    rows: list[Tree] = [{"name": name, "seeds": [], "figures": summarise([tree])} for name, tree in lines.items()]
+    ceiling = clip_ceiling(test)
+    measured = {(name, -1): found.outcomes for name, found in ceiling.items()}
+    measured |= {(run.mode, run.seed): run.outcomes for run in runs}
+    paths = leaves(ceiling["clip_mean"].figures | (runs[0].figures if runs else {}))
+    resampled = Resampled(measured, list(paths), test.protocol.seed)
+
+    def row(name: str, seeds: Sequence[int], trees: Sequence[Tree]) -> Tree:
+        keys = [(name, seed) for seed in seeds or (-1,)]
+        summary = _with_intervals(summarise(trees), lambda path: resampled.mean(keys, path))
+        return {"name": name, "seeds": list(seeds), "figures": summary}
+
+    lines = {"chance": chance(test)} | {name: found.figures for name, found in ceiling.items()}
+    rows: list[Tree] = [row(name, (), [tree]) for name, tree in lines.items()]
     by_mode: dict[str, dict[str, Tree]] = {}
     for mode in _modes(runs):
         mine = sorted((run for run in runs if run.mode == mode), key=lambda run: run.seed)
         by_mode[mode] = {str(run.seed): run.figures for run in mine}
-        rows.append({"name": mode, "seeds": [r.seed for r in mine], "figures": summarise([r.figures for r in mine])})
+        rows.append(row(mode, [run.seed for run in mine], [run.figures for run in mine]))
+    gaps = differences(runs)
+    for mode, pairs in _pairs(runs, BASELINE).items():
+        gaps[mode] = _with_intervals(gaps[mode], partial(_gap, resampled, pairs))
     whole = {"objects": len(test.keys), "classes": list(test.classes), "runs": by_mode, "rows": rows}
-    return _tree(whole | lines | {"differences": differences(runs)})
+    return _tree(whole | lines | {"differences": gaps})
 
 
 def build(
@@ -239,40 +268,78 @@ def loads(data: bytes, name: str = "results.json") -> dict[str, Any]:
     return results
 
 
-def _zero_shot(embeddings: ArrayLike, labels: NDArray[np.int64], test: TestSet) -> Tree:
-    found = zero_shot.evaluate(embeddings, test.class_texts, labels, test.protocol.zero_shot_ks)
+def _measured(shapes: NDArray[Any], pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSet) -> Measured:
+    """Zero-shot of the embeddings (n, m, D), m of each object, and retrieval between `pairs`, if any."""
+    tree, ranks = _zero_shot(shapes, test)
+    if pairs:
+        found, more = _retrieval(pairs, test)
+        tree, ranks = tree | found, ranks | more
+    return Measured(_tree(tree), Outcomes(np.asarray(test.labels, dtype=np.int64), ranks, test.digest))
+
+
+def _zero_shot(shapes: NDArray[Any], test: TestSet) -> tuple[Tree, dict[str, Ints]]:
+    n, count, width = shapes.shape
+    labels = np.repeat(test.labels, count)
+    found = zero_shot.evaluate(shapes.reshape(-1, width), test.class_texts, labels, test.protocol.zero_shot_ks)
+    ranks = {"zero_shot": found.pop("rank").reshape(n, count)}
     found["per_class"] = dict(zip(test.classes, found["per_class"].tolist(), strict=True))
     found["support"] = found["support"].tolist()
     found["confusion"] = found["confusion"].tolist()
-    return found
+    return {"zero_shot": found}, ranks
 
 
-def _retrieval(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSet) -> Tree:
+def _retrieval(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSet) -> tuple[Tree, dict[str, Ints]]:
     """Mean figures over `pairs` of image and shape embeddings, both (n, D), object by object."""
     protocol, own = test.protocol, np.arange(len(test.keys))
     tree: Tree = {"gallery": {}, "in_batch": {}}
+    ranks = {}
     for direction, step in (("image_to_shape", 1), ("shape_to_image", -1)):
         ordered = [pair[::step] for pair in pairs]
-        ranked = [retrieval.gallery(asked, given, own, protocol.gallery_ks) for asked, given in ordered]
+        ranked = [retrieval.gallery_ranks(asked, given, own) for asked, given in ordered]
         pooled = [
-            retrieval.in_batch(asked, given, protocol.batch, protocol.batch_seed, protocol.in_batch_ks)
-            for asked, given in ordered
+            retrieval.in_batch_ranks(asked, given, protocol.batch, protocol.batch_seed) for asked, given in ordered
         ]
-        tree["gallery"][direction] = _mean(ranked)
-        tree["in_batch"][direction] = _mean(pooled)
-    return tree
+        tree["gallery"][direction] = _mean([retrieval.gallery_figures(rank, protocol.gallery_ks) for rank in ranked])
+        tree["in_batch"][direction] = _mean([retrieval.in_batch_figures(rank, protocol.in_batch_ks) for rank in pooled])
+        ranks[f"gallery/{direction}"] = np.concatenate(ranked, axis=1)
+        ranks[f"in_batch/{direction}"] = np.stack(pooled, axis=1)
+    return tree, ranks
 
 
 def _mean(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each figure; the counts of queries, gallery items and pairs are the test set's and left out."""
-    names = [name for name in found[0] if name not in ("queries", "gallery", "pairs")]
-    return {name: float(np.mean([figures[name] for figures in found])) for name in names}
+    return {name: float(np.mean([figures[name] for figures in found])) for name in found[0]}
 
 
 def _modes(runs: Iterable[Run]) -> list[str]:
     """The modes of `runs`: the known ones in table order, then others as they come."""
     present = list(dict.fromkeys(run.mode for run in runs))
     return sorted(present, key=lambda mode: MODES.index(mode) if mode in MODES else len(MODES))
+
+
+def _pairs(runs: Sequence[Run], baseline: str) -> dict[str, list[tuple[Run, Run]]]:
+    """For every other mode its runs with the baseline's of the same seed; modes that share none are left out."""
+    base = {run.seed: run for run in runs if run.mode == baseline}
+    found = {mode: [(r, base[r.seed]) for r in runs if r.mode == mode and r.seed in base] for mode in _modes(runs)}
+    return {mode: pairs for mode, pairs in found.items() if pairs and mode != baseline}
+
+
+def _gap(resampled: Resampled[tuple[str, int]], pairs: Sequence[tuple[Run, Run]], path: Path) -> Floats | None:
+    mine, theirs = (resampled.mean([(run.mode, run.seed) for run in side], path) for side in zip(*pairs, strict=True))
+    return None if mine is None or theirs is None else mine - theirs
+
+
+def _with_intervals(tree: Tree, resampled: Callable[[Path], Floats | None], path: Path = ()) -> Tree:
+    """A tree of {mean, std, n} with `low` and `high` where the figure has been resampled."""
+    found: Tree = {}
+    for key, value in tree.items():
+        here = (*path, key)
+        figures = resampled(here) if "mean" in value else None
+        if figures is not None:
+            low, high = bootstrap.interval(figures)
+            found[key] = value | {"low": float(low), "high": float(high)}
+        else:
+            found[key] = value if "mean" in value else _with_intervals(value, resampled, here)
+    return found
 
 
 def _minus(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Tree:

@@ -45,23 +45,29 @@ def gallery(
     a relevant item are left out of all means; that all are is refused.
     """
     ks = positive_ks(ks)
+    ranks = gallery_ranks(queries, gallery, relevant)
+    return gallery_figures(ranks, ks) | {"queries": len(ranks), "gallery": len(np.asarray(gallery))}
+
+
+def gallery_ranks(queries: ArrayLike, gallery: ArrayLike, relevant: ArrayLike) -> Ints:
+    """Ranks from 1 up of the relevant items, best first, of the queries that have one: (q, m), padded with 0."""
     asked, items = unit_rows(queries, "queries"), numbers(gallery, "gallery")
     same_width(asked, items, "queries and gallery")
     lengths = row_lengths(items, "gallery")
     columns = _relevant_columns(relevant, len(asked), len(items))
     counted = columns[:, 0] >= 0
     asked, columns = asked[counted], columns[counted]
-    ranks = np.concatenate(
+    return np.concatenate(
         [_ranks(asked[i : i + _BLOCK], items, lengths, columns[i : i + _BLOCK]) for i in range(0, len(asked), _BLOCK)]
     )
+
+
+def gallery_figures(ranks: Ints, ks: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
+    """`recall@{k}` for each of `ks`, `map` and `median_rank` of ranks (q, m), see `gallery_ranks`."""
     first = ranks[:, 0]
     figures = {f"recall@{k}": float(np.mean(first <= k)) for k in ks}
     figures["map"] = float(np.mean(_average_precision(ranks)))
-    return figures | {
-        "median_rank": float(np.median(first)),
-        "queries": len(asked),
-        "gallery": len(items),
-    }
+    return figures | {"median_rank": float(np.median(first))}
 
 
 def chance(relevant: ArrayLike, gallery: int, ks: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
@@ -93,18 +99,28 @@ def in_batch(
     queries. Returns `top{k}` for each of `ks`, and `pairs`.
     """
     ks = positive_ks(ks)
+    rank = in_batch_ranks(queries, keys, batch, seed)
+    return in_batch_figures(rank, ks) | {"pairs": len(rank)}
+
+
+def in_batch_ranks(queries: ArrayLike, keys: ArrayLike, batch: int = 128, seed: int = 0) -> Ints:
+    """Rank from 1 up, (n,), of each query's own partner among the keys of its batch; in the order of the pairs."""
     asked, answers = unit_rows(queries, "queries"), unit_rows(keys, "keys")
     same_width(asked, answers, "queries and keys")
     if len(asked) != len(answers):
         raise DataError(f"queries and keys: expected pairs, found {len(asked)} and {len(answers)} rows")
     _positive_batch(batch)
-    ranks = []
+    ranks = np.empty(len(asked), dtype=np.int64)
     for chosen in _batches(len(asked), batch, seed):
         scores = asked[chosen] @ answers[chosen].T
         own = np.diagonal(scores)[:, None]
-        ranks.append(np.count_nonzero(scores >= own - TIE, axis=1))  # counts the partner itself: ranks from 1
-    rank = np.concatenate(ranks)
-    return {f"top{k}": float(np.mean(rank <= k)) for k in ks} | {"pairs": len(rank)}
+        ranks[chosen] = np.count_nonzero(scores >= own - TIE, axis=1)  # counts the partner itself
+    return ranks
+
+
+def in_batch_figures(rank: Ints, ks: tuple[int, ...] = (1, 5)) -> dict[str, float]:
+    """`top{k}` for each of `ks` of ranks (n,), see `in_batch_ranks`."""
+    return {f"top{k}": float(np.mean(rank <= k)) for k in ks}
 
 
 def in_batch_best(

@@ -32,7 +32,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracy of `embeddings` (n, D) against `class_texts` (C, D) or (C, T, D) for `labels` (n,).
 
-    Returns what `classification.evaluate` does.
+    Returns what `classification.evaluate` does, and `rank` (n,), see `classification.ranks`.
     """
     ks = positive_ks(ks)
     shapes = unit_rows(embeddings, "embeddings")
@@ -45,4 +45,4 @@ def evaluate(
     for start in range(0, len(shapes), _ROWS):
         part = slice(start, start + _ROWS)
         rank[part], predicted[part] = classification.ranks(shapes[part] @ texts.T, truth[part])
-    return classification.summary(rank, predicted, truth, len(texts), ks)
+    return classification.summary(rank, predicted, truth, len(texts), ks) | {"rank": rank}

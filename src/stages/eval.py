@@ -1,6 +1,7 @@
 """eval: trained encoders on the test split -> results.json, table.md and report.html.
 
     eval/runs/<run>.json, <run>.npy    a run's figures, and its embeddings (n, D) of the test objects
+    eval/runs/<run>.outcomes.npz       the ranks that its figures are of, see eval.outcomes
     eval/results.json, table.md, report.html
 
 A run's figures are a part of their own, so that another loss or seed leaves the others
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from captionless import clip, environment
 from captionless.errors import DataError
-from captionless.eval import prompts, results, tables
+from captionless.eval import outcomes, prompts, results, tables
 from captionless.plan import Run, runs
 from captionless.spec import AlignmentSpec, EvalSpec, SourceKind
 from captionless.stages import train
@@ -32,7 +33,7 @@ from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array
 
-VERSION = 1
+VERSION = 2
 RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
 _PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
 
@@ -53,6 +54,11 @@ def run(spec: AlignmentSpec) -> None:
 def figures(spec: AlignmentSpec) -> dict[str, float]:
     """The stored figures of every run in percent, `<run>/<path>`; the first columns of the table first."""
     return tables.percentages(_stored(spec))
+
+
+def outcomes_of(run: str) -> str:
+    """The file, in eval/runs, of a run's outcomes."""
+    return f"{run}.outcomes.npz"
 
 
 def _stored(spec: AlignmentSpec) -> dict[str, Any]:
@@ -82,10 +88,12 @@ class _Evaluation:
     def _run_part(self, run: Run, fingerprint: str) -> Part:
         def make(tell: Callable[[int], None]) -> Made:
             shapes = self._encode(run)
-            folder = objects.join(self.url, "runs")
+            found = results.evaluate_run(shapes, self.test)
+            folder, outcomes_name = objects.join(self.url, "runs"), outcomes_of(run.name)
             objects.write_bytes(objects.join(folder, f"{run.name}.npy"), encode_array(shapes))
-            objects.write_json(objects.join(folder, f"{run.name}.json"), results.evaluate_run(shapes, self.test))
-            return Made({f"{run.name}.npy": "", f"{run.name}.json": ""}, {})
+            objects.write_json(objects.join(folder, f"{run.name}.json"), found.figures)
+            objects.write_bytes(objects.join(folder, outcomes_name), outcomes.dumps(found.outcomes))
+            return Made({f"{run.name}.npy": "", f"{run.name}.json": "", outcomes_name: ""}, {})
 
         return Part(run.name, fingerprint, 1, make)
 
@@ -120,7 +128,13 @@ class _Evaluation:
         labels = np.array([classes.index(c) for c in self.data.categories], dtype=np.int64)
         protocol = results.Protocol(views=self.spec.eval.views, seed=self.spec.eval.seed)
         return results.TestSet(
-            self.data.keys, classes, labels, self.views, flat.reshape(len(classes), len(texts[0]), -1), protocol
+            self.data.keys,
+            classes,
+            labels,
+            self.views,
+            flat.reshape(len(classes), len(texts[0]), -1),
+            protocol,
+            self.data.digest,
         )
 
     def _measured(self) -> list[Any]:
@@ -132,11 +146,7 @@ class _Evaluation:
     def _make_results(self, tell: Callable[[int], None]) -> Made:
         from captionless.stages import report  # heavy, as above
 
-        folder = objects.join(self.url, "runs")
-        evaluated = [
-            results.Run(r.weights.value, r.seed, objects.read_json(objects.join(folder, f"{r.name}.json")))
-            for r in self.runs
-        ]
+        evaluated = [self._evaluated(r) for r in self.runs]
         found = results.build(self.test, evaluated, self._provenance(), self._timing(), host())
         objects.write_bytes(objects.join(self.url, RESULTS), results.dumps(found))
         table = tables.markdown(found) + "\n" + tables.markdown_differences(found)
@@ -145,6 +155,13 @@ class _Evaluation:
             objects.join(self.url, REPORT), report.html(self.spec, self.data, self.test, found).encode()
         )
         return Made({RESULTS: "", TABLE: "", REPORT: ""}, {})
+
+    def _evaluated(self, run: Run) -> results.Run:
+        folder = objects.join(self.url, "runs")
+        ranks = objects.join(folder, outcomes_of(run.name))
+        found = outcomes.loads(objects.read_bytes(ranks), ranks)
+        tree = objects.read_json(objects.join(folder, f"{run.name}.json"))
+        return results.Run(run.weights.value, run.seed, tree, found)
 
     def _provenance(self) -> dict[str, Any]:
         source = self.spec.data.source

@@ -26,7 +26,7 @@ def world() -> tuple[results.TestSet, list[results.Run], np.ndarray]:
     views = objects[:, None] + rng.normal(size=(n, 4, 8))
     test = results.TestSet([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
     runs = [
-        results.Run(mode, seed, results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
+        results.Run(mode, seed, *results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
         for mode in ("uniform", "avg")
         for seed in (0, 1)
     ]
@@ -151,7 +151,7 @@ def test_queries_are_ranked_as_in_the_figures() -> None:
     (chosen,) = test.choices()
     images = test.views[np.arange(18), chosen]
     queries = report.retrieval_queries(images, shapes, test.keys, categories, count=18, top=18)
-    tree = results.evaluate_run(shapes, test)["gallery"]["image_to_shape"]
+    tree = results.evaluate_run(shapes, test).figures["gallery"]["image_to_shape"]
     assert np.median([query.rank for query in queries]) == tree["median_rank"]
     assert np.mean([query.rank == 1 for query in queries]) == pytest.approx(tree["recall@1"], abs=1e-6)
     for query in queries:
@@ -211,7 +211,7 @@ def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
     rng = np.random.default_rng(6)
     classes = [f"class {i}" for i in range(61)]
     test = results.TestSet(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
-    run = results.Run("uniform", 0, results.evaluate_run(rng.normal(size=(61, 4)), test))
+    run = results.Run("uniform", 0, *results.evaluate_run(rng.normal(size=(61, 4)), test))
     page = report.render(results.build(test, [run], {}), report.ReportContext())
     assert "chart-confusion" not in page
     assert '<th scope="row">class 60</th><td>1</td>' in page

@@ -37,7 +37,7 @@ def test() -> results.TestSet:
 def runs(test: results.TestSet) -> list[results.Run]:
     noise = {"avg": 0.5, "uniform": 0.6}
     return [
-        results.Run(mode, seed, results.evaluate_run(shapes(test, seed, noise[mode]), test))
+        results.Run(mode, seed, *results.evaluate_run(shapes(test, seed, noise[mode]), test))
         for mode in noise
         for seed in (2, 0, 1)
     ]
@@ -45,7 +45,7 @@ def runs(test: results.TestSet) -> list[results.Run]:
 
 def test_a_run_is_measured_by_the_public_functions(test: results.TestSet) -> None:
     embedded = shapes(test, 0, 0.6)
-    tree = results.evaluate_run(embedded, test)
+    tree, _ = results.evaluate_run(embedded, test)
     plain = zero_shot.evaluate(embedded, test.class_texts, test.labels)
     for key in ("top1", "top5", "class_mean"):
         assert tree["zero_shot"][key] == round(plain[key], 6)
@@ -79,7 +79,7 @@ def test_all_views_are_a_mean_over_the_poses() -> None:
         test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(views="all")
     )
     embedded = shapes(test, 0, 0.6)
-    found = results.evaluate_run(embedded, every)["gallery"]["image_to_shape"]
+    found = results.evaluate_run(embedded, every).figures["gallery"]["image_to_shape"]
     one_by_one = [retrieval.gallery(test.views[:, pose], embedded, np.arange(20)) for pose in range(3)]
     for key in ("recall@1", "map"):
         assert found[key] == pytest.approx(mean(figures[key] for figures in one_by_one), abs=1e-6)
@@ -91,7 +91,7 @@ def test_ceiling_never_meets_its_own_query() -> None:
     n = 60
     views = rng.normal(size=(n, 4, 64))
     test = results.TestSet([str(i) for i in range(n)], CLASSES, np.arange(n) % 4, views, rng.normal(size=(4, 64)))
-    ceiling = results.clip_ceiling(test)
+    ceiling = {name: found.figures for name, found in results.clip_ceiling(test).items()}
     for row in ("clip_mean", "clip_single"):
         for direction in ("image_to_shape", "shape_to_image"):
             assert ceiling[row]["gallery"][direction]["recall@1"] < 0.15
@@ -99,7 +99,7 @@ def test_ceiling_never_meets_its_own_query() -> None:
 
 
 def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: results.TestSet) -> None:
-    ceiling = results.clip_ceiling(test)
+    ceiling = {name: found.figures for name, found in results.clip_ceiling(test).items()}
     mean_views, single = ceiling["clip_mean"], ceiling["clip_single"]
     assert mean_views["zero_shot"]["top1"] > single["zero_shot"]["top1"] > 0.5
     assert mean_views["gallery"]["image_to_shape"]["recall@1"] > single["gallery"]["image_to_shape"]["recall@1"]
@@ -211,7 +211,7 @@ def test_percent() -> None:
 
 def test_one_view_has_no_ceiling_in_retrieval_and_the_table_says_so() -> None:
     test = world(views=1)
-    built = results.build(test, [results.Run("i2i", 0, results.evaluate_run(shapes(test, 0, 0.5), test))], {})
+    built = results.build(test, [results.Run("i2i", 0, *results.evaluate_run(shapes(test, 0, 0.5), test))], {})
     line = tables.markdown(built).splitlines()[3]
     assert line.startswith("| CLIP, all views |")
     assert line.endswith("| – | – | – | – | – | – |")

@@ -1,0 +1,119 @@
+"""How far a figure would move with other test objects: percentile bootstrap intervals, single and paired.
+
+Two things make a figure uncertain, and they are told apart everywhere: the seed of the training (`std` over runs) and
+the choice of the test objects, which is what an interval here is of, the trained encoders being what they are.
+
+The unit is the object: a resample draws n objects of n with replacement, and all that an object answered (all its
+views, in all runs that are averaged) goes with it. In retrieval the objects are the queries; the gallery stays as
+it is, or a resample would hold copies of the right answer. Classes are not held to their sizes (no strata): how often
+a class occurs was drawn as well, and a class of one object would seem to have no spread. Where a test set was built
+with equal classes this makes the intervals slightly wider, never too narrow.
+
+Percentiles of the resampled figures, not BCa: every figure is a mean of bounded numbers over hundreds of objects, where
+both agree within a fraction of an object, while percentiles stay within 0 and 1, are defined also where all objects
+agree, and give single figures and differences from the same resamples. 9,999 resamples, so that both bounds of a
+95 % interval are resampled figures themselves (the 250th from either end). A figure of 0 or 1 has an interval without
+width: what no object showed, resampling does not know.
+
+The same on every machine: draws are the raw output of Philox, which numpy promises never to change, and sums are of
+whole numbers, exact in any order (below 2^53, also as float64, where a matrix product makes them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.errors import DataError
+from captionless.eval.outcomes import Answers, Ints
+
+RESAMPLES = 9999
+LEVEL = 0.95
+_DRAWS = 1 << 21  # at a time: 16 MiB
+Floats = NDArray[np.float64]
+
+
+def described(seed: int) -> dict[str, object]:
+    """What an interval is, in plain JSON for the provenance."""
+    return {
+        "method": "percentile bootstrap",
+        "unit": "test object",
+        "level": LEVEL,
+        "resamples": RESAMPLES,
+        "seed": seed,
+    }
+
+
+def counts(objects: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Ints]:
+    """How often each object was drawn: blocks of (b, objects) whole numbers, `resamples` rows in all.
+
+    They depend on `objects` and `seed` alone, so everything measured on one test set is resampled alike.
+    """
+    key = hashlib.sha256(f"bootstrap:{seed}:{objects}".encode()).digest()[:16]
+    generator = np.random.Philox(key=int.from_bytes(key))
+    rows = max(1, _DRAWS // objects)
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        raw = generator.random_raw((count, objects)) >> np.uint64(32)
+        drawn = (raw * np.uint64(objects) >> np.uint64(32)).astype(np.int64)
+        drawn += objects * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * objects).reshape(count, objects)
+
+
+def figures(answers: Sequence[Answers], labels: Ints, seed: int, resamples: int = RESAMPLES) -> Floats:
+    """The figures of `answers`, all of the n objects of `labels` (n,), in every resample: (resamples, len(answers))."""
+    n, found = len(labels), np.empty((resamples, len(answers)))
+    for one in answers:
+        if len(one.values) != n:
+            raise DataError(f"bootstrap: expected answers of {n} objects, found {len(one.values)}")
+        if int(one.values.max(initial=0)) * n >= 1 << 53:
+            raise DataError(f"bootstrap: {n} objects with so many answers each are too many to be summed exactly")
+    plain = [i for i, one in enumerate(answers) if not one.by_class]
+    values = np.array([answers[i].values for i in plain], dtype=np.float64).reshape(len(plain), n)
+    total = np.array([answers[i].unit * n for i in plain], dtype=np.float64)
+    order = np.argsort(labels, kind="stable")
+    begins = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    start = 0
+    for block in counts(n, seed, resamples):
+        part = slice(start, start + len(block))
+        found[part, plain] = block @ values.T / total
+        ordered = block[:, order] if len(plain) < len(answers) else block
+        for i, one in enumerate(answers):
+            if one.by_class:
+                found[part, i] = _class_mean(ordered, one.values[order], begins) / one.unit
+        start += len(block)
+    return found
+
+
+def interval(resampled: Floats) -> tuple[Floats, Floats]:
+    """The lower and the upper bound at `LEVEL` of figures (resamples, ...)."""
+    outside = round((len(resampled) + 1) * (1 - LEVEL) / 2)
+    if outside < 1:
+        raise DataError(f"bootstrap: {len(resampled)} resamples are too few for an interval")
+    ranked = np.sort(resampled, axis=0)
+    return ranked[outside - 1], ranked[-outside]
+
+
+def p_value(differences: Floats) -> float:
+    """Two-sided, of resampled differences (resamples,): twice the share on the rarer side of 0, 0 counted on both.
+
+    Below 0.05 where the 95 % interval leaves out 0; never below 2 / (resamples + 1).
+    """
+    rounded = np.round(differences, 12)  # sums of several runs: what is equal may differ in its last bit
+    rarer = min(np.count_nonzero(rounded <= 0), np.count_nonzero(rounded >= 0))
+    return min(1.0, 2 * (int(rarer) + 1) / (len(differences) + 1))
+
+
+def _class_mean(ordered: Ints, values: Ints, begins: Ints) -> Floats:
+    """Mean over the classes drawn of the mean of their drawn objects; objects in the order of classes, (b, n)."""
+    sizes = np.add.reduceat(ordered, begins, axis=1)
+    sums = np.add.reduceat(ordered * values, begins, axis=1)
+    means = np.divide(sums, sizes, out=np.zeros(sums.shape), where=sizes > 0)
+    total = np.zeros(len(ordered))
+    for column in means.T:  # class after class: the same order everywhere
+        total += column
+    result: Floats = total / np.count_nonzero(sizes, axis=1)
+    return result

@@ -1,0 +1,46 @@
+"""Several runs' figures on the same resampled test objects: what intervals of means and of differences are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from captionless.eval import bootstrap
+from captionless.eval.bootstrap import Floats
+from captionless.eval.outcomes import Outcomes, Path, answers
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Resampled(Generic[Key]):
+    """The figures at `paths` of `runs`, which all answered for the same objects, in every resample of these.
+
+    A path that is no mean over objects, or that a run has no ranks for, is left out.
+    """
+
+    def __init__(self, runs: Mapping[Key, Outcomes], paths: Iterable[Path], seed: int) -> None:
+        found = {(key, path): answers(run, path) for path in paths for key, run in runs.items()}
+        known = {place: one for place, one in found.items() if one is not None}
+        self._column = {place: column for column, place in enumerate(known)}
+        labels = next(run.labels for run in runs.values())
+        self._figures = bootstrap.figures(list(known.values()), labels, seed)
+
+    def mean(self, keys: Iterable[Key], path: Path) -> Floats | None:
+        """The mean over some runs of the figure at `path`, in every resample: (resamples,)."""
+        columns = [self._column.get((key, path)) for key in keys]
+        total, count = None, 0
+        for column in columns:
+            if column is None:
+                return None
+            total = self._figures[:, column] if total is None else total + self._figures[:, column]
+            count += 1
+        return None if total is None else total / count
+
+
+def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterable[Path]:
+    """The paths of a figure tree's numbers."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*path, key))
+        elif isinstance(value, int | float):
+            yield (*path, key)
