@@ -15,7 +15,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from captionless import __version__, cli_classify, cli_doctor, cli_eval, cli_kubernetes, environment, specfile
+from captionless import (
+    __version__,
+    cli_classify,
+    cli_compare,
+    cli_doctor,
+    cli_eval,
+    cli_kubernetes,
+    environment,
+    specfile,
+)
 from captionless.cli_default import DefaultCommandGroup
 from captionless.cli_options import Json, Quiet, Set, Where, patience
 from captionless.ending import Told
@@ -158,6 +167,7 @@ app.command()(cli_kubernetes.render)
 app.command()(cli_kubernetes.controller)
 app.add_typer(cli_kubernetes.k8s)
 app.add_typer(cli_classify.classify)
+app.command()(cli_compare.compare)
 
 
 def _serve(name: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from captionless.demo_clip import NAME as DEMO
-from captionless.eval import checkpoint, classification, results, tables
+from captionless.eval import checkpoint, classification, compare_text, results, tables
 from captionless.spec import AlignmentSpec
 from captionless.store import objects
 
@@ -79,3 +80,27 @@ def show_checkpoint(found: Mapping[str, Any]) -> None:
     console.print(table)
     for line in checkpoint.caption(found):
         console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+
+def show_comparison(found: Mapping[str, Any]) -> None:
+    """Prints a comparison of runs, `eval.compare`: its tables, what is significant, and what stands apart and why."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    for table in found["tables"]:
+        shown = Table(title=compare_text.title(table), title_justify="left", title_style="", box=None)
+        shown.add_column("")
+        shown.add_column("seeds", justify="right")
+        for column in table["columns"]:
+            shown.add_column(column["name"], justify="right")
+        for row in table["rows"]:
+            cells = (compare_text.lines(row, column["path"], found["alpha"]) for column in table["columns"])
+            base = row["kind"] == "run" and row["name"] == table["baseline"]
+            name = compare_text.name(row) + ("\n(baseline)" if base else "")
+            shown.add_row(Text(name), compare_text.seeds(row), *(Text("\n".join(filter(None, pair))) for pair in cells))
+        console.print(shown)
+        console.print()
+    for text in compare_text.conclusions(found):
+        console.print(text, highlight=False, markup=False)
+    for text in (*found["notes"], compare_text.explanation(found)):
+        console.print(text, style="dim", highlight=False, markup=False)

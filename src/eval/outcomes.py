@@ -84,6 +84,11 @@ def answers(outcomes: Outcomes, path: Path) -> Answers | None:
     return None
 
 
+def file_of(run: str) -> str:
+    """What the file of a run's outcomes is called."""
+    return f"{run}.outcomes.npz"
+
+
 def dumps(outcomes: Outcomes) -> bytes:
     """An `.npz` file, of the smallest whole numbers that hold the ranks; equal outcomes are equal bytes."""
     buffer = io.BytesIO()

@@ -31,8 +31,13 @@ class Column:
     path: tuple[str, ...]
 
     def spread(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
-        """{mean, std, n} of this figure in a row of `figures.rows`, None where the row has none."""
+        """{mean, std, n, low, high} of this figure in a row of `figures.rows`, None where the row has none."""
         return _spread_at(row["figures"], self.path)
+
+    def value(self, tree: Mapping[str, Any]) -> float | None:
+        """This figure in a run's figure tree, None where the run has none."""
+        found = _at(tree, self.path)
+        return found if isinstance(found, int | float) else None
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,25 @@ def percent(spread: Mapping[str, Any] | None, sign: bool = False) -> str:
     return text if spread["std"] is None else f"{text} ± {100 * spread['std']:.1f}"
 
 
+def bounds(spread: Mapping[str, Any] | None, sign: bool = False) -> str:
+    """The interval of a share in percent, "[69.1, 73.4]", with `sign` "[−0.3, +3.1]"; empty where there is none."""
+    if spread is None or spread.get("low") is None:
+        return ""
+    ends = (format(100 * spread[end], "+.1f" if sign else ".1f").replace("-", "−") for end in ("low", "high"))
+    return f"[{', '.join(ends)}]"
+
+
+def cell(spread: Mapping[str, Any] | None, sign: bool = False) -> str:
+    """`percent` and `bounds`: "71.3 ± 1.2 [69.1, 73.4]"."""
+    return f"{percent(spread, sign)} {bounds(spread, sign)}".rstrip()
+
+
 def run_figures(results: Mapping[str, Any]) -> Iterator[RunFigure]:
     """Every run's figures, one column after the other: those that are read first of all runs come before others."""
     for column in sorted(columns(results), key=lambda column: column.name not in ("top-1", "top-5", "R@1")):
         for mode, seeds in results["figures"]["runs"].items():
             for seed, tree in seeds.items():
-                value = _at(tree, column.path)
-                yield RunFigure(column, mode, seed, value if isinstance(value, int | float) else None)
+                yield RunFigure(column, mode, seed, column.value(tree))
 
 
 def percentages(results: Mapping[str, Any]) -> dict[str, float]:
@@ -106,8 +123,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
     for row in results["figures"]["rows"]:
         seeds = str(len(row["seeds"])) if row["seeds"] else ""
-        lines.append([row_name(row["name"]), seeds, *(percent(column.spread(row)) for column in chosen)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(results)}\n"
+        lines.append([row_name(row["name"]), seeds, *(cell(column.spread(row)) for column in chosen)])
+    about = " ".join(filter(None, (caption(results), about_intervals(results))))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{about}\n"
 
 
 def markdown_differences(results: Mapping[str, Any], baseline: str = "uniform") -> str:
@@ -121,7 +139,7 @@ def markdown_differences(results: Mapping[str, Any], baseline: str = "uniform") 
     for mode, tree in gaps.items():
         spreads = [_spread_at(tree, column.path) for column in chosen]
         pairs = next((str(spread["n"]) for spread in spreads if spread), "")
-        lines.append([row_name(mode), pairs, *(percent(spread, sign=True) for spread in spreads)])
+        lines.append([row_name(mode), pairs, *(cell(spread, sign=True) for spread in spreads)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -135,6 +153,17 @@ def caption(results: Mapping[str, Any]) -> str:
         + f". Retrieval ranks all {figures['objects']} objects and only the very object counts; "
         "ties count against the method. The CLIP rows need no training: classes from an object's views, "
         "retrieval from one view to the mean of its others (all views) or to the opposite one (one view)."
+    )
+
+
+def about_intervals(results: Mapping[str, Any]) -> str:
+    """What the brackets are, in a sentence or two; empty for results that were made without."""
+    rows = results["figures"]["rows"]
+    if not any(bounds(column.spread(row)) for column in columns(results) for row in rows):
+        return ""
+    return (
+        "In brackets the 95 % interval over test objects (bootstrap), for these trained encoders: how far other "
+        "objects would move a figure. What another training would move is the deviation over seeds, and not in it."
     )
 
 

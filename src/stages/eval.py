@@ -56,11 +56,6 @@ def figures(spec: AlignmentSpec) -> dict[str, float]:
     return tables.percentages(_stored(spec))
 
 
-def outcomes_of(run: str) -> str:
-    """The file, in eval/runs, of a run's outcomes."""
-    return f"{run}.outcomes.npz"
-
-
 def _stored(spec: AlignmentSpec) -> dict[str, Any]:
     url = objects.join(spec.root, "eval", RESULTS)
     return results.loads(objects.read_bytes(url), url)
@@ -89,7 +84,7 @@ class _Evaluation:
         def make(tell: Callable[[int], None]) -> Made:
             shapes = self._encode(run)
             found = results.evaluate_run(shapes, self.test)
-            folder, outcomes_name = objects.join(self.url, "runs"), outcomes_of(run.name)
+            folder, outcomes_name = objects.join(self.url, "runs"), outcomes.file_of(run.name)
             objects.write_bytes(objects.join(folder, f"{run.name}.npy"), encode_array(shapes))
             objects.write_json(objects.join(folder, f"{run.name}.json"), found.figures)
             objects.write_bytes(objects.join(folder, outcomes_name), outcomes.dumps(found.outcomes))
@@ -158,7 +153,7 @@ class _Evaluation:
 
     def _evaluated(self, run: Run) -> results.Run:
         folder = objects.join(self.url, "runs")
-        ranks = objects.join(folder, outcomes_of(run.name))
+        ranks = objects.join(folder, outcomes.file_of(run.name))
         found = outcomes.loads(objects.read_bytes(ranks), ranks)
         tree = objects.read_json(objects.join(folder, f"{run.name}.json"))
         return results.Run(run.weights.value, run.seed, tree, found)

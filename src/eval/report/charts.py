@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from captionless.eval.cosine import unit_rows
 from captionless.eval.report.context import EmbeddingMap, History
-from captionless.eval.tables import Column, row_name
+from captionless.eval.tables import Column, cell, row_name
 
 PALETTE = ("#3f7fd6", "#d67d2c", "#2e9b74", "#b4589f", "#c94f5d", "#8b8f2f", "#4aa3b8", "#8a74d1")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
@@ -27,7 +27,7 @@ _MAX_POINTS = 400  # of a training curve
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Markup:
-    """Rows of `figures.rows` on one axis of percent, one marker per column, bars of one standard deviation."""
+    """Rows of `figures.rows` on one axis of percent, one marker per column, bars of the interval over test objects."""
     figure = _figure(height=130 + 40 * len(rows))
     names = [row_name(row["name"]) for row in rows]
     for i, column in enumerate(columns):
@@ -35,12 +35,17 @@ def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> 
         figure.add_scatter(
             x=[None if s is None else 100 * s["mean"] for s in spreads],
             y=[line + 0.2 * (i - (len(columns) - 1) / 2) for line in range(len(rows))],  # side by side, not on top
-            error_x={"array": [100 * (s["std"] or 0) if s else 0 for s in spreads], "thickness": 1.5, "width": 3},
+            error_x={
+                "array": [_reach(s, "high") for s in spreads],
+                "arrayminus": [_reach(s, "low") for s in spreads],
+                "thickness": 1.5,
+                "width": 3,
+            },
             mode="markers",
             name=f"{column.heading} {column.name}",
             marker={"color": PALETTE[i % len(PALETTE)], "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 8},
-            text=names,
-            hovertemplate="%{text}: %{x:.1f} %",
+            text=[f"{name}: {cell(spread)}" for name, spread in zip(names, spreads, strict=True)],
+            hovertemplate="%{text}",
         )
     lines = list(range(len(rows)))
     figure.update_xaxes(range=[-2, 102], ticksuffix=" %", nticks=6)
@@ -227,6 +232,11 @@ def script_json(value: Any) -> Markup:
 
 def _json(figure: Any) -> Markup:
     return script_json(json.loads(figure.to_json()))
+
+
+def _reach(spread: Mapping[str, Any] | None, end: Literal["low", "high"]) -> float:
+    """How far, in percent, one end of the interval is from the mean; 0 without interval."""
+    return 0.0 if spread is None or spread.get(end) is None else abs(100 * (spread[end] - spread["mean"]))
 
 
 def _percents(classes: Sequence[str], accuracy: Mapping[str, float | None]) -> list[float | None]:
