@@ -88,7 +88,9 @@ def show_comparison(found: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     for table in found["tables"]:
-        shown = Table(title=compare_text.title(table), title_justify="left", title_style="", box=None)
+        console.print(table["heading"], style="bold", highlight=False, markup=False)
+        console.print(compare_text.setting(table), style="dim", highlight=False, markup=False)
+        shown = Table(box=None, header_style="dim")
         shown.add_column("")
         shown.add_column("seeds", justify="right")
         for column in table["columns"]:

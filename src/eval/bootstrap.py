@@ -10,8 +10,8 @@ a class occurs was drawn as well, and a class of one object would seem to have n
 with equal classes this makes the intervals slightly wider, never too narrow.
 
 Percentiles of the resampled figures, not BCa: every figure is a mean of bounded numbers over hundreds of objects, where
-both agree within a fraction of an object, while percentiles stay within 0 and 1, are defined also where all objects
-agree, and give single figures and differences from the same resamples. 9,999 resamples, so that both bounds of a
+both agree within an object, but next to 0 or 1, where percentiles are too narrow by a few. They are defined also where
+all objects agree, and give single figures and differences from the same resamples. 9,999 resamples, so that both bounds of a
 95 % interval are resampled figures themselves (the 250th from either end). A figure of 0 or 1 has an interval without
 width: what no object showed, resampling does not know.
 

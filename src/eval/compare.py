@@ -203,11 +203,8 @@ def _table(
     base = next((row for row in runs if row.name == baseline), runs[0])
     if baseline is not None and base.name != baseline:
         notes.add(f"{heading}: {baseline} was measured otherwise; there the baseline is {base.name}")
-    for row in runs:
-        if not row.outcomes:
-            notes.add(
-                f"{row.name}: the ranks of its test objects are not beside its figures: differences are not tested"
-            )
+    if silent := [row.name for row in runs if not row.outcomes]:
+        notes.add(f"not tested, for the ranks of the test objects are not beside the figures: {', '.join(silent)}")
     outcomes = {(row.name, number): one for row in runs for number, one in enumerate(row.outcomes)}
     for name, number in outcomes:
         if not np.array_equal(outcomes[name, number].labels, next(iter(outcomes.values())).labels):

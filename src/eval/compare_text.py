@@ -9,9 +9,9 @@ from typing import Any
 from captionless.eval.tables import bounds, cell, percent
 
 
-def title(table: Mapping[str, Any]) -> str:
-    """What a table shows and what its rows share."""
-    return f"{table['heading']} ({'; '.join(f'{name}: {value}' for name, value in table['setting'].items())})"
+def setting(table: Mapping[str, Any]) -> str:
+    """What the rows of a table share."""
+    return "; ".join(f"{name}: {value}" for name, value in table["setting"].items())
 
 
 def name(row: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def markdown(found: Mapping[str, Any]) -> str:
             shown = name(row) + (" (baseline)" if row["name"] == table["baseline"] and row["kind"] == "run" else "")
             rows.append([shown, seeds(row), *("<br>".join(filter(None, pair)) for pair in cells)])
         body = "\n".join(f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |" for row in rows)
-        parts.append(f"**{title(table)}**\n\n{body}")
+        parts.append(f"**{table['heading']}** ({setting(table)})\n\n{body}")
     parts.append(explanation(found))
     parts.append("\n".join(f"- {text}" for text in (*conclusions(found), *found["notes"])))
     return "\n\n".join(parts) + "\n"

@@ -41,9 +41,9 @@ def _row(name: str, top1: float, top5: float) -> Reported:
 
 
 _MODELNET40_CLASSES = """
-airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser flower_pot glass_box guitar
-keyboard lamp laptop mantel monitor night_stand person piano plant radio range_hood sink sofa stairs stool table tent
-toilet tv_stand vase wardrobe xbox"""
+airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser flower_pot glass_box
+guitar keyboard lamp laptop mantel monitor night_stand person piano plant radio range_hood sink sofa stairs stool table
+tent toilet tv_stand vase wardrobe xbox"""
 _SCANOBJECTNN_CLASSES = "bag bed bin box cabinet chair desk display door pillow shelf sink sofa table toilet"
 
 _DATASETS = (

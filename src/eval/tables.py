@@ -163,7 +163,8 @@ def about_intervals(results: Mapping[str, Any]) -> str:
         return ""
     return (
         "In brackets the 95 % interval over test objects (bootstrap), for these trained encoders: how far other "
-        "objects would move a figure. What another training would move is the deviation over seeds, and not in it."
+        "objects would move a figure. What another training would move is the deviation over seeds, and not in it. "
+        "An interval without width means that all objects agreed, not that all others would."
     )
 
 
