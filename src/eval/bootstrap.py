@@ -11,9 +11,9 @@ with equal classes this makes the intervals slightly wider, never too narrow.
 
 Percentiles of the resampled figures, not BCa: every figure is a mean of bounded numbers over hundreds of objects, where
 both agree within an object, but next to 0 or 1, where percentiles are too narrow by a few. They are defined also where
-all objects agree, and give single figures and differences from the same resamples. 9,999 resamples, so that both bounds of a
-95 % interval are resampled figures themselves (the 250th from either end). A figure of 0 or 1 has an interval without
-width: what no object showed, resampling does not know.
+all objects agree (an interval without width: what no object showed, resampling does not know), and single figures and
+differences come from the same resamples. 9,999 of these, so that both bounds of a 95 % interval are resampled figures
+themselves, the 250th from either end.
 
 The same on every machine: draws are the raw output of Philox, which numpy promises never to change, and sums are of
 whole numbers, exact in any order (below 2^53, also as float64, where a matrix product makes them).

@@ -86,13 +86,17 @@ def test_it_can_be_read_by_keyboard_and_screen_reader(page: str) -> None:
 def test_table_and_charts_show_the_figures(page: str, built: dict) -> None:
     for row in built["figures"]["rows"]:
         for column in tables.COLUMNS:
-            assert f"<td>{tables.percent(column.spread(row))}</td>" in page
+            assert f"<td>{tables.percent(column.spread(row))}<" in page
+            assert f">{tables.bounds(column.spread(row))}<" in page
     names = [tables.row_name(row["name"]) for row in built["figures"]["rows"]]
     comparison = chart(page, "comparison")
     assert comparison["layout"]["yaxis"]["ticktext"] == names
     top1 = built["figures"]["rows"][3]["figures"]["zero_shot"]["top1"]
     assert comparison["data"][0]["x"][3] == pytest.approx(100 * top1["mean"])
-    assert comparison["data"][0]["error_x"]["array"][3] == pytest.approx(100 * top1["std"])
+    bars = comparison["data"][0]["error_x"]
+    assert bars["array"][3] == pytest.approx(100 * (top1["high"] - top1["mean"]))
+    assert bars["arrayminus"][3] == pytest.approx(100 * (top1["mean"] - top1["low"]))
+    assert bars["array"][0] == 0  # chance
     assert "AVG, seed 1" in page
     chosen = built["figures"]["runs"]["avg"]["1"]["zero_shot"]
     assert chart(page, "confusion")["data"][0]["customdata"] == chosen["confusion"]

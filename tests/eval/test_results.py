@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.eval import results, retrieval, tables, zero_shot
+from captionless.eval import bootstrap, outcomes, results, retrieval, tables, zero_shot
 
 CLASSES = ("chair", "mug", "lamp", "sofa")
 
@@ -126,13 +126,37 @@ def test_rows_and_differences(test: results.TestSet, runs: list[results.Run]) ->
     assert spread["mean"] == pytest.approx(mean(by_seed["uniform"]), abs=1e-6)
     assert spread["std"] == pytest.approx(stdev(by_seed["uniform"]), abs=1e-6)
     assert spread["n"] == 3
-    assert found["rows"][0]["figures"]["zero_shot"]["top1"] == {"mean": 0.25, "std": None, "n": 1}
+    assert found["rows"][0]["figures"]["zero_shot"]["top1"] == {"mean": 0.25, "std": None, "n": 1}  # no interval
     gaps = [a - u for a, u in zip(by_seed["avg"], by_seed["uniform"], strict=True)]
     gap = found["differences"]["avg"]["gallery"]["image_to_shape"]["map"]
     assert gap["mean"] == pytest.approx(mean(gaps), abs=2e-6)
     assert gap["std"] == pytest.approx(stdev(gaps), abs=2e-6)
     assert "uniform" not in found["differences"]
     assert "sofa" not in row["figures"]["zero_shot"]["per_class"]
+
+
+def test_intervals_are_of_means_over_runs_on_the_same_resampled_objects(
+    test: results.TestSet, runs: list[results.Run]
+) -> None:
+    found = results.figures(test, runs)
+    path = ("gallery", "image_to_shape", "map")
+    parts = {
+        mode: [one for r in runs if r.mode == mode if (one := outcomes.answers(r.outcomes, path)) is not None]
+        for mode in ("uniform", "avg")
+    }
+    resampled = {mode: bootstrap.figures(of, test.labels, seed=0).mean(axis=1) for mode, of in parts.items()}
+    row = found["rows"][3]["figures"]["gallery"]["image_to_shape"]["map"]
+    assert (row["low"], row["high"]) == pytest.approx(bootstrap.interval(resampled["uniform"]), abs=1e-6)
+    assert row["low"] < row["mean"] < row["high"]
+    gap = found["differences"]["avg"]["gallery"]["image_to_shape"]["map"]
+    wanted = bootstrap.interval(resampled["avg"] - resampled["uniform"])
+    assert (gap["low"], gap["high"]) == pytest.approx(wanted, abs=1e-6)
+    single = found["rows"][2]["figures"]["zero_shot"]  # six views of each object, resampled together
+    assert single["top1"]["low"] < single["top1"]["mean"] < single["top1"]["high"]
+    for figures in (row, gap):
+        assert set(figures) == {"mean", "std", "n", "low", "high"}
+    assert "low" not in found["rows"][3]["figures"]["gallery"]["image_to_shape"]["median_rank"]
+    assert "low" not in found["rows"][3]["figures"]["zero_shot"]["per_class"]["mug"]
 
 
 def test_differences_pair_only_shared_seeds(runs: list[results.Run]) -> None:
@@ -195,11 +219,27 @@ def test_markdown_table(test: results.TestSet, runs: list[results.Run]) -> None:
     assert lines[2].startswith("| chance |  | 25.0 | 100.0 | 2.8 | 13.9 |")
     assert lines[5].startswith("| InfoNCE | 3 |")
     top1 = built["figures"]["rows"][3]["figures"]["zero_shot"]["top1"]
-    assert f"{100 * top1['mean']:.1f} ± {100 * top1['std']:.1f}" in lines[5]
+    low, high = 100 * top1["low"], 100 * top1["high"]
+    assert f"{100 * top1['mean']:.1f} ± {100 * top1['std']:.1f} [{low:.1f}, {high:.1f}]" in lines[5]
     assert "36 unseen objects of 4 classes, mean ± standard deviation over seeds" in lines[-1]
+    assert "In brackets the 95 % interval over test objects" in lines[-1]
     gaps = tables.markdown_differences(built).splitlines()
     assert gaps[0].startswith("| minus InfoNCE | pairs |")
     assert gaps[2].startswith("| AVG | 3 | ")
+
+
+def test_results_without_intervals_make_the_table_of_before(test: results.TestSet, runs: list[results.Run]) -> None:
+    def stripped(tree: object) -> object:
+        if isinstance(tree, list):
+            return [stripped(item) for item in tree]
+        if isinstance(tree, dict):
+            return {key: stripped(value) for key, value in tree.items() if key not in ("low", "high")}
+        return tree
+
+    built = json.loads(results.dumps(results.build(test, runs, {})))
+    table = tables.markdown(built | {"figures": stripped(built["figures"])})
+    assert "[" not in table
+    assert "interval" not in table
 
 
 def test_percent() -> None:

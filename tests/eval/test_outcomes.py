@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from captionless.errors import DataError
+from captionless.eval import outcomes, results
+from captionless.eval.outcomes import Outcomes
+from captionless.eval.resampled import leaves
+from tests.eval.test_results import shapes, world
+
+
+@pytest.mark.parametrize("views", ["one", "all"])
+def test_figures_follow_from_the_ranks(views: str) -> None:
+    test = world(n=24, views=4)
+    test = results.TestSet(
+        test.keys, test.classes, test.labels, test.views, test.class_texts, results.Protocol(views=views)  # type: ignore[arg-type]
+    )  # fmt: skip
+    found = [results.evaluate_run(shapes(test, 0, 0.7), test), *results.clip_ceiling(test).values()]
+    checked = set()
+    for tree, kept in found:
+        for path in leaves(tree):
+            own = outcomes.answers(kept, path)
+            if own is None:
+                continue
+            figure: object = tree
+            for step in path:
+                figure = figure[step]  # type: ignore[index]
+            mean = own.values.sum() / (24 * own.unit)  # eight objects of each class: the class mean is the mean
+            assert mean == pytest.approx(figure, abs=1e-6), path
+            checked.add("/".join(path[:1] + path[-1:]))
+    assert checked == {
+        "zero_shot/top1", "zero_shot/top5", "zero_shot/class_mean", "in_batch/top1", "in_batch/top5",
+        "gallery/recall@1", "gallery/recall@5", "gallery/recall@10", "gallery/map",
+    }  # fmt: skip
+
+
+def test_in_batch_ranks_are_in_the_order_of_the_objects() -> None:
+    test = world(n=24)
+    spoilt = shapes(test, 0, 0.1)
+    spoilt[5] = -spoilt[5]
+    kept = results.evaluate_run(spoilt, test).outcomes
+    assert kept.ranks["in_batch/image_to_shape"].argmax() == 5
+    assert kept.ranks["gallery/image_to_shape"].argmax() == 5
+
+
+def test_what_is_written_reads_back_and_equal_outcomes_are_equal_bytes() -> None:
+    given = Outcomes(
+        np.array([0, 1, 1]), {"zero_shot": np.array([[1], [2], [300]]), "gallery/a_to_b": np.ones((3, 4), int)}, "d"
+    )
+    data = outcomes.dumps(given)
+    found = outcomes.loads(data, "x.npz")
+    assert found.test == "d"
+    assert found.labels.tolist() == [0, 1, 1]
+    assert {name: rank.tolist() for name, rank in found.ranks.items()} == {
+        "zero_shot": [[1], [2], [300]],
+        "gallery/a_to_b": [[1] * 4] * 3,
+    }
+    assert outcomes.dumps(found) == data
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b'{"ranks": 1}'])
+def test_other_files_are_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"^x\.npz: not the outcomes of a run \(.*\); run the eval stage again$"):
+        outcomes.loads(data, "x.npz")
+
+
+@pytest.mark.parametrize("ranks", [np.ones((2, 1), int), np.zeros((3, 1), int), np.ones(3, int), np.ones((3, 0), int)])
+def test_what_are_no_ranks_is_refused(ranks: np.ndarray) -> None:
+    with pytest.raises(DataError, match="zero_shot: expected ranks from 1 up of 3 objects"):
+        Outcomes(np.zeros(3, int), {"zero_shot": ranks})
