@@ -370,7 +370,7 @@ class EvalSpec(_Section):
     views: Literal["all", "one"] = "one"
     """Queries of image to shape retrieval: one seeded view per object, or every view."""
     seed: int = 0
-    """Which view is the query."""
+    """Which view is the query, and which objects the intervals' resamples draw."""
     pushgateway: str = ""
     """URL of a Prometheus Pushgateway that gets the figures; empty: they are in results.json only."""
 

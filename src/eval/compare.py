@@ -188,6 +188,7 @@ def _alike(rows: Sequence[Row], columns: Sequence[Column], notes: _Notes) -> lis
             groups.append((shared, group := []))
         if row.kind == "run" or row.name not in [other.name for other in group]:
             group.append(row)
+    groups = [(setting, group) for setting, group in groups if any(row.kind == "run" for row in group)]
     for setting, members in groups[1:]:
         unlike = [name for name, value in setting.items() if groups[0][0].get(name) != value]
         names = ", ".join(row.name for row in members if row.kind == "run")

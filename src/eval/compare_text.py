@@ -54,9 +54,10 @@ def conclusions(found: Mapping[str, Any]) -> list[str]:
     count = f"{len(said) or 'None'} of {tests} tested difference{'s' if tests > 1 else ''}"
     head = [f"{count} to the baseline {'are' if len(said) > 1 else 'is'} significant (p < {alpha:g} after Holm)."]
     if len(said) < tests:
-        rest = "the others" if said else "them"
-        head.append(f"The test objects are too few, or the differences too small, to tell {rest} from none; "
-                    "that does not make the rows equal.")  # fmt: skip
+        rest = "The others are" if said else "They are"
+        head.append(
+            f"{rest} too small to be told from chance by so many test objects; that does not make the rows equal."
+        )
     runs = [row for table in found["tables"] for row in table["rows"] if row["kind"] == "run"]
     if any(len(row["seeds"]) == 1 for row in runs):
         seeds = "rows of one seed say nothing about another training with the same settings."
