@@ -74,11 +74,11 @@ class Setting:
         if kind == "zero_shot":
             return known | {"prompt": " | ".join(f'"{template}"' for template in self.templates)}
         views = about.get("gallery", {})
-        queries = {"queries": f"{views.get('views')} view of each object, seed {views.get('seed')}"}
+        chosen = {"choice of views": f"{views.get('views')} of each object, seed {views.get('seed')}"}
         if kind == "gallery":
-            return known | {"gallery": f"all {self.objects:,} test objects"} | queries
+            return known | {"gallery": f"all {self.objects:,} test objects"} | chosen
         batch = about.get("in_batch", {})
-        return known | queries | {"batches": f"of {batch.get('batch')}, seed {batch.get('seed')}"}
+        return known | chosen | {"batching": f"{batch.get('batch')} at a time, seed {batch.get('seed')}"}
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,10 @@ def compare(
     found = []
     for heading in dict.fromkeys(column.heading for column in columns):
         under = [column for column in columns if column.heading == heading]
-        groups = _alike(rows, under, notes)
-        found += [_table(heading, setting, group, under, baseline, notes) for setting, group in groups]
-        if beside_papers and under[0].path[0] == "zero_shot":
-            for (_, group), table in zip(groups, found[-len(groups) :], strict=True):
-                _add_papers(table, group[0].setting, under, notes)
+        for setting, group in _alike(rows, under, notes):
+            found.append(_table(heading, setting, group, under, baseline, notes))
+            if beside_papers and under[0].path[0] == "zero_shot":
+                _add_papers(found[-1], group[0].setting, under, notes)
     if beside_papers and not any(column.path[0] == "zero_shot" for column in columns):
         notes.add("papers: none shown; what they report and can be compared here is zero-shot classification")
     cells = [cell for table in found for row in table["rows"] for cell in row["cells"].values()]

@@ -133,7 +133,7 @@ def test_only_like_stands_beside_like() -> None:
         "zero-shot: model apart from the others: another CLIP model",
         "image → shape: data apart from the others: another test set",
         "image → shape: model apart from the others: another CLIP model",
-        "image → shape: views apart from the others: another queries",
+        "image → shape: views apart from the others: another choice of views",
     ]
     assert found["tests"] == 4
 
