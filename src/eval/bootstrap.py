@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ _DRAWS = 1 << 21  # at a time: 16 MiB
 Floats = NDArray[np.float64]
 
 
-def described(seed: int) -> dict[str, object]:
+def described(seed: int) -> dict[str, Any]:
     """What an interval is, in plain JSON for the provenance."""
     return {
         "method": "percentile bootstrap",
@@ -64,7 +65,10 @@ def counts(objects: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Ints
 
 
 def figures(answers: Sequence[Answers], labels: Ints, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """The figures of `answers`, all of the n objects of `labels` (n,), in every resample: (resamples, len(answers))."""
+    """The figures of `answers`, all of the n objects of `labels` (n,), in every resample: (resamples, len(answers)).
+
+    Where none of a resample's objects was asked for, which takes very few objects, the figure is 0.
+    """
     n, found = len(labels), np.empty((resamples, len(answers)))
     for one in answers:
         if len(one.values) != n:
@@ -72,18 +76,24 @@ def figures(answers: Sequence[Answers], labels: Ints, seed: int, resamples: int 
         if int(one.values.max(initial=0)) * n >= 1 << 53:
             raise DataError(f"bootstrap: {n} objects with so many answers each are too many to be summed exactly")
     plain = [i for i, one in enumerate(answers) if not one.by_class]
-    values = np.array([answers[i].values for i in plain], dtype=np.float64).reshape(len(plain), n)
-    total = np.array([answers[i].unit * n for i in plain], dtype=np.float64)
+    values, asked = (
+        np.array([getattr(answers[i], name) for i in plain], dtype=np.float64).reshape(len(plain), n)
+        for name in ("values", "asked")
+    )
+    uneven = np.flatnonzero(asked.min(axis=1) < asked.max(axis=1))
+    unit = np.array([answers[i].unit for i in plain], dtype=np.float64)
     order = np.argsort(labels, kind="stable")
     begins = np.flatnonzero(np.diff(labels[order], prepend=-1))
     start = 0
     for block in counts(n, seed, resamples):
         part = slice(start, start + len(block))
-        found[part, plain] = block @ values.T / total
+        total = np.repeat(n * asked[:, 0][None], len(block), axis=0)
+        total[:, uneven] = block @ asked[uneven].T
+        found[part, plain] = _quotient(block @ values.T, total) / unit
         ordered = block[:, order] if len(plain) < len(answers) else block
         for i, one in enumerate(answers):
             if one.by_class:
-                found[part, i] = _class_mean(ordered, one.values[order], begins) / one.unit
+                found[part, i] = _class_mean(ordered, one.values[order], one.asked[order], begins) / one.unit
         start += len(block)
     return found
 
@@ -107,13 +117,16 @@ def p_value(differences: Floats) -> float:
     return min(1.0, 2 * (int(rarer) + 1) / (len(differences) + 1))
 
 
-def _class_mean(ordered: Ints, values: Ints, begins: Ints) -> Floats:
-    """Mean over the classes drawn of the mean of their drawn objects; objects in the order of classes, (b, n)."""
-    sizes = np.add.reduceat(ordered, begins, axis=1)
-    sums = np.add.reduceat(ordered * values, begins, axis=1)
-    means = np.divide(sums, sizes, out=np.zeros(sums.shape), where=sizes > 0)
+def _class_mean(ordered: Ints, values: Ints, asked: Ints, begins: Ints) -> Floats:
+    """Mean over the classes drawn of what their drawn objects reach; objects in the order of classes, (b, n)."""
+    sums, sizes = (np.add.reduceat(ordered * each, begins, axis=1) for each in (values, asked))
     total = np.zeros(len(ordered))
-    for column in means.T:  # class after class: the same order everywhere
+    for column in _quotient(sums, sizes).T:  # class after class: the same order everywhere
         total += column
-    result: Floats = total / np.count_nonzero(sizes, axis=1)
-    return result
+    return _quotient(total, np.count_nonzero(sizes, axis=1))
+
+
+def _quotient(sums: NDArray[Any], sizes: NDArray[Any]) -> Floats:
+    """0 where there is nothing to divide by."""
+    found: Floats = np.divide(sums, sizes, out=np.zeros(sums.shape), where=sizes > 0)
+    return found

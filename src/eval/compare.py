@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from captionless.errors import DataError, SpecError, did_you_mean
-from captionless.eval import bootstrap, papers, results, tables
+from captionless.eval import bootstrap, checkpoint, papers, results, tables
 from captionless.eval.outcomes import Outcomes, Path, answers
 from captionless.eval.resampled import Resampled
 from captionless.eval.tables import Column
@@ -38,47 +38,39 @@ from captionless.eval.tables import Column
 ALPHA = 0.05
 COLUMNS = (
     *tables.COLUMNS,
-    Column("zero-shot", "class mean", ("zero_shot", "class_mean")),
+    *(column for column in checkpoint.COLUMNS if column not in tables.COLUMNS),
     Column("image → shape", "R@10", ("gallery", "image_to_shape", "recall@10")),
     Column("shape → image", "R@10", ("gallery", "shape_to_image", "recall@10")),
-    Column("image → shape, in batch", "top-1", ("in_batch", "image_to_shape", "top1")),
-    Column("image → shape, in batch", "top-5", ("in_batch", "image_to_shape", "top5")),
-    Column("shape → image, in batch", "top-1", ("in_batch", "shape_to_image", "top1")),
-    Column("shape → image, in batch", "top-5", ("in_batch", "shape_to_image", "top5")),
 )
 """Everything that can be compared; the columns of the results' own table come first."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a row's figures were measured. `test`: the digest of the test set, wherever `dataset` is. `clip`: model and
-    pretrained weights, which `clip_digest` identifies. `seed`: of the intervals."""
+    """How a row's figures were measured.
+
+    test: the digest of the test set, wherever `dataset` is. clip: model and pretrained weights, which `clip_digest`
+    identifies. templates: the prompt's, none where nothing was classified. protocols: by the first step of a figure's
+    path, what else it must share with another, in words. seed: of the intervals.
+    """
 
     test: str
     dataset: str
     classes: Sequence[str]
     objects: int
-    templates: Sequence[str]
     clip: tuple[str, str]
     clip_digest: str
-    protocol: Mapping[str, Any]
+    templates: Sequence[str]
+    protocols: Mapping[str, Mapping[str, str]]
     seed: int = 0
 
     def shared(self, column: Column) -> dict[str, str]:
         """What a figure must share with another to stand in one column with it, in words."""
-        known = {
-            "test set": f"{self.objects:,} objects of {len(self.classes)} classes, digest {self.test[:12]}",
+        return {
+            "test set": f"{self.objects:,} objects of {len(self.classes):,} classes, digest {self.test[:12]}",
             "CLIP model": f"{'/'.join(filter(None, self.clip))}, digest {self.clip_digest[:12]}",
+            **self.protocols.get(column.path[0], {}),
         }
-        kind, about = column.path[0], self.protocol
-        if kind == "zero_shot":
-            return known | {"prompt": " | ".join(f'"{template}"' for template in self.templates)}
-        views = about.get("gallery", {})
-        chosen = {"choice of views": f"{views.get('views')} of each object, seed {views.get('seed')}"}
-        if kind == "gallery":
-            return known | {"gallery": f"all {self.objects:,} test objects"} | chosen
-        batch = about.get("in_batch", {})
-        return known | chosen | {"batching": f"{batch.get('batch')} at a time, seed {batch.get('seed')}"}
 
 
 @dataclass(frozen=True)

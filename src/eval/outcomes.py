@@ -8,7 +8,9 @@ embeddings: products of matrices differ in their last bits from machine to machi
     gallery/image_to_shape, ...   rank of the very object in the gallery, which is all test objects
     in_batch/image_to_shape, ...  rank of the very object in its batch
 
-An object may answer several times (a query from each of its views): (n, m) ranks, m for each object.
+An object may be asked for several times, from each of its views or pictures: (n, m) ranks, m for each object, padded
+with 0 where it has fewer. Or it is asked once and has several right answers, the pictures that show it: then these are
+the ranks of them all, best first.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +27,25 @@ from captionless.errors import DataError, one_line
 
 Ints = NDArray[np.int64]
 Path = tuple[str, ...]
-_RECIPROCAL = 1 << 24
+_PRECISION = 1 << 24
 
 
 @dataclass(frozen=True)
 class Outcomes:
     """`labels` (n,), the true classes, and `ranks` (n, m) by what was ranked; objects in the test set's order.
 
-    `test`: the digest of the test set, empty where it has none.
+    `test`: the digest of the test set, empty where it has none. `lists`: the names whose rows are the ranks of all
+    right answers to one query, not of one answer to each of several.
     """
 
     labels: Ints
     ranks: Mapping[str, Ints]
     test: str = ""
+    lists: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name, rank in self.ranks.items():
-            if rank.ndim != 2 or len(rank) != len(self.labels) or 0 in rank.shape or rank.min() < 1:
+            if rank.ndim != 2 or len(rank) != len(self.labels) or rank.min(initial=0) < 0 or not rank.any():
                 raise DataError(
                     f"{name}: expected ranks from 1 up of {len(self.labels)} objects, found shape {rank.shape}"
                 )
@@ -48,40 +53,50 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Answers:
-    """One figure's whole numbers: it is the mean over objects of `values` (n,) / `unit`.
+    """One figure's whole numbers, object by object: it is the sum of `values` (n,) / `unit` over that of `asked` (n,).
 
-    `by_class`: the mean over classes of the means of their objects; classes without object are left out.
-    `yes_or_no`: every object has one answer, which is right (1) or wrong (0).
+    `asked`: how often an object was asked for. `by_class`: the mean over classes of such quotients of their objects;
+    classes that were not asked for are left out. `yes_or_no`: no object was asked for twice, and an answer is right, 1,
+    or wrong, 0.
     """
 
     values: Ints
-    unit: int
+    asked: Ints
+    unit: int = 1
     by_class: bool = False
 
     @property
     def yes_or_no(self) -> bool:
-        return self.unit == 1 and not self.by_class
+        return self.unit == 1 and not self.by_class and int(self.asked.max()) == 1
+
+    @property
+    def figure(self) -> float:
+        """The figure of these objects, of one that is not by class."""
+        return int(self.values.sum()) / (self.unit * int(self.asked.sum()))
 
 
 def answers(outcomes: Outcomes, path: Path) -> Answers | None:
     """The whole numbers behind the figure at `path` of a figure tree; None for one that is no mean over objects, or
     that these outcomes have no ranks for.
 
-    Reciprocal ranks, of which `map` is the mean where one item is relevant, are rounded to 2^-24: sums of whole numbers
-    are exact in any order.
+    Precisions, of which `map` is the mean, are rounded to 2^-24: sums of whole numbers are exact in any order.
     """
-    found = outcomes.ranks.get("/".join(path[:-1]))
+    ranked = "/".join(path[:-1])
+    found = outcomes.ranks.get(ranked)
     name, _, k = path[-1].replace("top", "recall@").partition("@")
-    if found is None:
+    if found is None or name not in ("class_mean", "recall", "map"):
         return None
-    views = found.shape[1]
-    if name == "class_mean":
-        return Answers((found == 1).sum(axis=1), views, by_class=True)
-    if name == "recall":
-        return Answers((found <= int(k)).sum(axis=1), views)
+    queries = found[:, :1] if ranked in outcomes.lists else found
+    asked = (queries > 0).sum(axis=1)
     if name == "map":
-        return Answers(np.rint(_RECIPROCAL / found).astype(np.int64).sum(axis=1), views * _RECIPROCAL)
-    return None
+        place = np.arange(1, found.shape[1] + 1) if ranked in outcomes.lists else 1
+        precision = np.divide(place, found, out=np.zeros(found.shape), where=found > 0)
+        if ranked in outcomes.lists:
+            precision = precision.sum(axis=1, keepdims=True) / np.maximum(1, (found > 0).sum(axis=1, keepdims=True))
+        return Answers(np.rint(_PRECISION * precision).astype(np.int64).sum(axis=1), asked, _PRECISION)
+    first = 1 if name == "class_mean" else int(k)
+    right = ((queries > 0) & (queries <= first)).sum(axis=1)
+    return Answers(right, asked, by_class=name == "class_mean")
 
 
 def file_of(run: str) -> str:
@@ -94,7 +109,8 @@ def dumps(outcomes: Outcomes) -> bytes:
     buffer = io.BytesIO()
     arrays = {"labels": outcomes.labels, **{name.replace("/", "."): rank for name, rank in outcomes.ranks.items()}}
     small = {name: array.astype(np.min_scalar_type(int(array.max()))) for name, array in arrays.items()}
-    np.savez_compressed(buffer, allow_pickle=False, test=np.array(outcomes.test), **small)
+    about = {"test": np.array(outcomes.test), "lists": np.array(sorted(outcomes.lists), dtype=np.str_)}
+    np.savez_compressed(buffer, allow_pickle=False, **about, **small)
     return buffer.getvalue()
 
 
@@ -103,8 +119,43 @@ def loads(data: bytes, name: str) -> Outcomes:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-        test, labels = str(arrays.pop("test")), arrays.pop("labels").astype(np.int64)
+        test, lists, labels = str(arrays.pop("test")), arrays.pop("lists"), arrays.pop("labels").astype(np.int64)
         ranks = {key.replace(".", "/"): rank.astype(np.int64) for key, rank in arrays.items()}
-        return Outcomes(labels, ranks, test)
+        return Outcomes(labels, ranks, test, frozenset(map(str, lists)))
     except Exception as error:  # of zipfile, zlib, numpy or ours: all say that the file is not what it was
         raise DataError(f"{name}: not the outcomes of a run ({one_line(error)}); run the eval stage again") from None
+
+
+def to_json(outcomes: Outcomes) -> dict[str, Any]:
+    """As part of a JSON document: objects are divided by commas, an object's ranks by spaces."""
+    rows = {
+        name: ", ".join(" ".join(str(r) for r in row if r) for row in rank.tolist())
+        for name, rank in sorted(outcomes.ranks.items())
+    }
+    labels = ", ".join(map(str, outcomes.labels.tolist()))
+    return {"test": outcomes.test, "lists": sorted(outcomes.lists), "labels": labels, "ranks": rows}
+
+
+def from_json(document: Mapping[str, Any], name: str) -> Outcomes:
+    """What `to_json` made; DataError, with the document's `name`, for anything else."""
+    try:
+        labels = np.array([int(label) for label in document["labels"].split(",")], dtype=np.int64)
+        ranks = {}
+        for ranked, text in document["ranks"].items():
+            rows = [[int(rank) for rank in row.split()] for row in text.split(",")]
+            ranks[ranked] = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+            for padded, row in zip(ranks[ranked], rows, strict=True):
+                padded[: len(row)] = row
+        return Outcomes(labels, ranks, document["test"], frozenset(document["lists"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{name}: outcomes: {one_line(error)}; run `captionless eval` again") from None
+
+
+def grouped(ranks: Ints, of: Ints, objects: int) -> Ints:
+    """Ranks (q,) of queries that belong to the objects `of` (q,), object by object: (objects, m), padded with 0."""
+    order = np.argsort(of, kind="stable")
+    sizes = np.bincount(of, minlength=objects)
+    place = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    found = np.zeros((objects, int(sizes.max())), dtype=np.int64)
+    found[of[order], place] = ranks[order]
+    return found

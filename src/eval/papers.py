@@ -6,7 +6,7 @@ by a file's name: the class names and the size of the test split.
 
 Left out: what is not known to be of the same kind. The table there also has ULIP-2, ReCon, ULIP, CLIP2Point and
 PointCLIP, and OpenShape reports more, all with texts and CLIP models of their own. ScanObjectNN has variants (objects
-alone, with background, perturbed), and which one is meant is not told. Figures on Pix3D are of photographs.
+alone, with background, perturbed), and which one is meant is not told; nor is, of Pix3D, how pictures were cut.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Column:
 
     def value(self, tree: Mapping[str, Any]) -> float | None:
         """This figure in a run's figure tree, None where the run has none."""
-        found = _at(tree, self.path)
+        found = at(tree, self.path)
         return found if isinstance(found, int | float) else None
 
 
@@ -169,11 +169,12 @@ def about_intervals(results: Mapping[str, Any]) -> str:
 
 
 def _spread_at(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
-    found = _at(tree, path)
+    found = at(tree, path)
     return found if isinstance(found, dict) else None
 
 
-def _at(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def at(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """What a tree has at a path, None where it has nothing there."""
     found: Any = tree
     for step in path:
         found = found.get(step) if isinstance(found, Mapping) else None

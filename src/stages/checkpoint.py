@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from captionless import clip
 from captionless.errors import DataError, SpecError
 from captionless.eval import checkpoint as figures
-from captionless.eval import prompts, results
+from captionless.eval import outcomes, prompts, results
 from captionless.eval.checkpoint import PROTOCOLS, Protocol
 from captionless.lifeline import threads
 from captionless.progress import Progress
@@ -94,14 +94,17 @@ def evaluate(
     embedder, about = _clip(meta["clip"], url)
     shapes = _shapes(model, given, count)
     classes = sorted({ref.category for ref in given.refs})  # also those whose objects were all left out
-    trees = [_zero_shot(embedder, shapes, classes, prompt)] if "zero-shot" in protocols else []
+    labels = np.array([classes.index(name) for name in shapes.of], dtype=np.int64)
+    trees = [_zero_shot(embedder, shapes, labels, classes, prompt)] if "zero-shot" in protocols else []
     photos = None
     if given.photos is not None and protocols != ("zero-shot",):
         photos = _photos(embedder, given.photos, shapes, given.limit)
         trees += _retrieval(shapes, photos, protocols, seed)
+    tree, digests = figures.merged(trees), _digests(given, shapes, photos)
+    kept = figures.outcomes(tree.pop("ranks"), labels, digests["content"]["objects"])
     counts = {"objects": len(shapes.keys), "images": len(photos.keys) if photos else 0, "classes": classes}
     provenance = {
-        "dataset": {**given.described, **_digests(given, shapes, photos)},
+        "dataset": {**given.described, **digests},
         "protocol": figures.described(protocols, seed),
         "prompt": {"name": prompt, "templates": templates} if "zero-shot" in protocols else None,
         "clip": about,
@@ -115,7 +118,8 @@ def evaluate(
     found: dict[str, Any] = results.plain(
         {
             "schema": results.SCHEMA,
-            "figures": {**counts, **figures.merged(trees)},
+            "figures": {**counts, **tree, "intervals": figures.intervals(kept)},
+            "outcomes": outcomes.to_json(kept),
             "provenance": provenance,
             "host": host(),
         }
@@ -149,11 +153,11 @@ def _shapes(model: Encoder, given: Given, count: int) -> Embedded:
     return Embedded(keys, of, np.concatenate(rows), content.hexdigest(), clouds.skipped)
 
 
-def _zero_shot(embedder: clip.Clip, shapes: Embedded, classes: list[str], prompt: str) -> dict[str, Any]:
+def _zero_shot(
+    embedder: clip.Clip, shapes: Embedded, labels: NDArray[np.int64], classes: list[str], prompt: str
+) -> dict[str, Any]:
     texts = prompts.class_texts(prompt, classes)
     embedded = embedder.texts([text for of_class in texts for text in of_class])
-    number = {name: label for label, name in enumerate(classes)}
-    labels = np.array([number[name] for name in shapes.of])
     return figures.zero_shot_figures(shapes.rows, embedded.reshape(len(classes), len(texts[0]), -1), labels, classes)
 
 
@@ -215,6 +219,16 @@ def _read(
 
 
 def _digests(given: Given, shapes: Embedded, photos: Embedded | None) -> dict[str, Any]:
-    """Which edition of the data this was: of the files that list it, and of all that was embedded."""
+    """Which edition of the data this was: of the files that list it, and of all that was embedded.
+
+    The clouds' digest is of as many points as were used. That of the objects, where files hold or list them, is not: it
+    says which were measured, however many points an encoder saw of them.
+    """
     files = {file: objects.sha256(file) for file in given.files}
-    return {"files": files, "content": {"clouds": shapes.digest, "pictures": photos.digest if photos else None}}
+    edition = [sorted(files.values()), given.described.get("up")] if files else shapes.digest
+    content = {
+        "objects": objects.digest(edition, shapes.keys, shapes.of),
+        "clouds": shapes.digest,
+        "pictures": photos.digest if photos else None,
+    }
+    return {"files": files, "content": content}

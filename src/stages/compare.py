@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from captionless.errors import DataError
-from captionless.eval import compare, outcomes, results, tables
+from captionless.eval import checkpoint, compare, outcomes, results, tables
 from captionless.eval.compare import COLUMNS, Row, Setting
 from captionless.eval.outcomes import Outcomes
 from captionless.redaction import redacted
@@ -36,7 +34,7 @@ def run(
     names = _names([url for url, _ in found.values()])
     rows, read = [], []
     for name, (url, document) in zip(names, found.values(), strict=True):
-        mine = _of_clouds(name, url, document) if "runs" not in document["figures"] else _of_run(url, document)
+        mine = _of_checkpoint(name, url, document) if "runs" not in document["figures"] else _of_run(url, document)
         if len(found) > 1 and "runs" in document["figures"]:
             mine = [replace(row, name=f"{name}: {row.name}") if row.kind == "run" else row for row in mine]
         rows += mine
@@ -53,7 +51,7 @@ def _document(where: str) -> tuple[str, dict[str, Any]]:
             document = results.loads(objects.read_bytes(url), url)
         except FileNotFoundError:
             continue
-        if not {"runs", "zero_shot"} & set(document["figures"]) or "provenance" not in document:
+        if not {"runs", "chance"} & set(document["figures"]) or "splits" in document["figures"]:
             raise DataError(f"{url}: expected results of `captionless eval`, found those of another command")
         return url, document
     raise DataError(f"{where}: no {' and no '.join(places)}; expected a run that has been evaluated, or its JSON")
@@ -71,8 +69,20 @@ def _names(urls: Sequence[str]) -> list[str]:
 def _of_run(url: str, document: Mapping[str, Any]) -> list[Row]:
     """A row for every way of weighting, and the lines that need no training."""
     figures, about = document["figures"], document["provenance"]
-    test = about["digests"]["test"]
-    setting = _setting(url, figures, about, test, about["clip"]["digest"])
+    test, protocol, templates = about["digests"]["test"], about["protocol"], about["prompt"]["templates"]
+    views = protocol["gallery"]
+    chosen = {"choice of views": f"{views['views']} of each object, seed {views['seed']}"}
+    setting = Setting(
+        test=test,
+        dataset=redacted(about["dataset"].get("url") or about["dataset"]["kind"]),
+        **_common(figures, about),
+        templates=templates,
+        protocols={
+            "zero_shot": _prompt(templates),
+            "gallery": {"gallery": f"all {figures['objects']:,} test objects"} | chosen,
+            "in_batch": _batching(protocol["in_batch"]) | chosen,
+        },
+    )
     rows = []
     for row in figures["rows"]:
         mode, seeds = row["name"], row["seeds"]
@@ -92,41 +102,58 @@ def _of_run(url: str, document: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def _of_clouds(name: str, url: str, document: Mapping[str, Any]) -> list[Row]:
-    """The row of one checkpoint, and chance."""
+def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[Row]:
+    """The row of one checkpoint, between chance and what is reachable."""
     figures, about = document["figures"], document["provenance"]
-    test = about.get("digests", {}).get("test")
-    if test is None:
-        raise DataError(f"{url}: does not say on which objects; run `captionless eval --checkpoint` again")
-    setting = _setting(url, figures, about, test, about["clip"].get("identity", ""))
-    measured, intervals = figures["zero_shot"], figures.get("intervals", {})
-    paths = [column.path for column in COLUMNS if column.path[0] == "zero_shot"]
-    own = {p: {"mean": measured[p[1]], "std": None, "n": 1, **intervals.get(p[1], {})} for p in paths}
-    chance = {p: {"mean": figures["chance"][p[1]], "std": None, "n": 1} for p in paths}
-    kept: list[Outcomes] = []
-    if "outcomes" in document:
-        given = {key: np.array(text.split(), dtype=np.int64) for key, text in document["outcomes"].items()}
-        kept = [Outcomes(given["labels"], {"zero_shot": given["zero_shot"][:, None]}, test)]
-        _check(url, kept[0], {"zero_shot": measured}, test)
+    content = about["dataset"].get("content", {})
+    if "objects" not in content or "outcomes" not in document:
+        raise DataError(f"{url}: made before runs could be compared; run `captionless eval --checkpoint` again")
+    protocol, prompt = about["protocol"], about["prompt"]
+    pictures = {"pictures": f"{figures['images']:,}, digest {str(content['pictures'])[:12]}"}
+    gallery = {"gallery": "all shapes, and all pictures"} | pictures
+    batching = _batching(protocol["in-batch"]) | pictures if "in-batch" in protocol else {}
+    templates = prompt["templates"] if prompt else []
+    setting = Setting(
+        test=content["objects"],
+        dataset=redacted(about["dataset"]["name"]),
+        **_common(figures, about),
+        templates=templates,
+        protocols={"zero_shot": _prompt(templates), "gallery": gallery, "in_batch": batching},
+    )
+    kept = outcomes.from_json(document["outcomes"], url)
+    _check(url, kept, figures, content["objects"])
+    trees = {"chance": figures["chance"], name: figures, "reachable": figures.get("reachable")}
     return [
-        Row(tables.row_name("chance"), setting, chance, kind="reference"),
-        Row(name, setting, own, [about["seed"]], kept),
+        Row(
+            row,
+            setting,
+            {column.path: s for column in COLUMNS if (s := checkpoint.spread(tree, column)) is not None},
+            [about["seed"]] if row == name else [],
+            [kept] if row == name else [],
+            "run" if row == name else "reference",
+        )
+        for row, tree in trees.items()
+        if tree is not None
     ]
 
 
-def _setting(url: str, figures: Mapping[str, Any], about: Mapping[str, Any], test: str, clip_digest: str) -> Setting:
-    protocol = about.get("protocol", {})
-    return Setting(
-        test=test,
-        dataset=redacted(about["dataset"].get("url") or about["dataset"]["kind"]),
-        classes=figures["classes"],
-        objects=figures["objects"],
-        templates=about["prompt"]["templates"],
-        clip=(about["clip"]["model"], about["clip"]["pretrained"]),
-        clip_digest=clip_digest,
-        protocol=protocol,
-        seed=protocol.get("intervals", {}).get("seed", 0),
-    )
+def _common(figures: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a setting that all results tell in the same way."""
+    return {
+        "classes": figures["classes"],
+        "objects": figures["objects"],
+        "clip": (about["clip"]["model"], about["clip"]["pretrained"]),
+        "clip_digest": about["clip"]["digest"],
+        "seed": about["protocol"].get("intervals", {}).get("seed", 0),
+    }
+
+
+def _prompt(templates: Sequence[str]) -> dict[str, str]:
+    return {"prompt": " | ".join(f'"{template}"' for template in templates)}
+
+
+def _batching(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {"batching": f"{settings['batch']} at a time, seed {settings['seed']}"}
 
 
 def _stored(url: str, run: str, tree: Mapping[str, Any], test: str) -> Outcomes | None:
@@ -148,7 +175,7 @@ def _check(where: str, found: Outcomes, tree: Mapping[str, Any], test: str) -> N
         own, stored = outcomes.answers(found, column.path), column.value(tree)
         if own is None or stored is None or own.by_class:
             continue
-        if abs(own.values.sum() / (own.unit * len(own.values)) - stored) > 1e-6:
+        if abs(own.figure - stored) > 1e-6:
             raise DataError(
                 f"{where}: its {column.heading} {column.name} is not that of the results; run the eval stage again"
             )

@@ -10,7 +10,7 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.eval import bootstrap
-from captionless.eval.outcomes import Answers, Outcomes, answers
+from captionless.eval.outcomes import Answers, Outcomes, answers, grouped
 
 
 def drawn(objects: int, seed: int, resamples: int) -> np.ndarray:
@@ -50,6 +50,29 @@ def test_figures_equal_a_plain_loop_over_the_same_resamples() -> None:
     assert any(missed)
 
 
+def test_objects_with_unequal_numbers_of_pictures() -> None:
+    """The figure of a resample is over all pictures of its objects, however many each has; some have none."""
+    of = np.array([0, 0, 0, 1, 3, 3, 4, 4, 4, 4])
+    ranks = np.array([1, 2, 1, 3, 1, 1, 9, 1, 1, 2])
+    listed = np.array([[1, 4, 0], [2, 0, 0], [0, 0, 0], [1, 2, 3], [5, 0, 0]])
+    kept = Outcomes(
+        np.array([0, 0, 1, 1, 1]),
+        {"gallery/a": grouped(ranks, of, 5), "gallery/b": listed},
+        lists=frozenset({"gallery/b"}),
+    )
+    paths = [("gallery", way, name) for way in "ab" for name in ("recall@1", "map")]
+    found = bootstrap.figures([a for p in paths if (a := answers(kept, p))], kept.labels, seed=1, resamples=60)
+    average = {0: (1 + 2 / 4) / 2, 1: 1 / 2, 3: 1.0, 4: 1 / 5}
+    for figures, count in zip(found, drawn(5, 1, 60), strict=True):
+        queries = [int(r) for i, times in enumerate(count) for _ in range(times) for r in ranks[of == i]]
+        asked = [i for i, times in enumerate(count) for _ in range(times) if i in average]
+        wanted = [
+            mean(float(r == 1) for r in queries), mean(1 / r for r in queries),
+            mean(float(listed[i, 0] == 1) for i in asked), mean(average[i] for i in asked),
+        ] if queries else [0] * 4  # fmt: skip
+        assert figures == pytest.approx(wanted, abs=1e-7)
+
+
 def test_sums_are_exact() -> None:
     """Reciprocal ranks too are whole numbers, so that the order of summation changes nothing."""
     rng = np.random.default_rng(1)
@@ -80,7 +103,7 @@ def test_the_truth_is_in_95_of_100_intervals(views: int) -> None:
     truth = float(hits.mean() / views) if views == 4 else 2 / 3
     inside = 0
     for test_set in hits:
-        figures = bootstrap.figures([Answers(test_set, views)], np.zeros(120, int), seed=1, resamples=999)
+        figures = bootstrap.figures([Answers(test_set, np.full(120, views))], np.zeros(120, int), seed=1, resamples=999)
         low, high = bootstrap.interval(figures[:, 0])
         inside += low <= truth <= high
     assert 182 <= inside <= 198  # 190 expected, standard deviation 3.1
@@ -90,7 +113,7 @@ def test_views_of_an_object_are_no_objects_of_their_own() -> None:
     """Ten views that always agree tell no more than one."""
     hits = (np.random.default_rng(3).random(100) < 0.6).astype(int)
     one, ten = (
-        bootstrap.interval(bootstrap.figures([Answers(hits * views, views)], np.zeros(100, int), 0)[:, 0])
+        bootstrap.interval(bootstrap.figures([Answers(hits * views, np.full(100, views))], np.zeros(100, int), 0)[:, 0])
         for views in (1, 10)
     )
     assert one == ten
@@ -108,6 +131,6 @@ def test_p_is_two_sided_and_agrees_with_the_interval() -> None:
 
 def test_unlike_answers_are_refused() -> None:
     with pytest.raises(DataError, match="expected answers of 3 objects, found 2"):
-        bootstrap.figures([Answers(np.ones(2, int), 1)], np.zeros(3, int), 0)
+        bootstrap.figures([Answers(np.ones(2, int), np.ones(2, int))], np.zeros(3, int), 0)
     with pytest.raises(DataError, match="too many to be summed exactly"):
-        bootstrap.figures([Answers(np.full(3, 1 << 52), 1)], np.zeros(3, int), 0)
+        bootstrap.figures([Answers(np.full(3, 1 << 52), np.ones(3, int))], np.zeros(3, int), 0)

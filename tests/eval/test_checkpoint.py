@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from captionless.eval import checkpoint
+from captionless.eval.outcomes import answers
 
 from . import reference
 
@@ -72,6 +73,32 @@ def test_in_batch_counts_the_pair_alone_and_says_what_is_reachable() -> None:
             assert found["in_batch"][direction][name] <= reachable[name]
         assert reachable["top1"] < reachable["top5"]
     assert found["chance"]["in_batch"]["image_to_shape"]["top1"] == pytest.approx(2 / 150)
+
+
+def test_ranks_are_kept_shape_by_shape_and_make_the_figures() -> None:
+    images, shapes, shown = pairs(shapes=9, images=43, noise=1.2)  # five or six pictures each; the ninth has none
+    trees = [checkpoint.gallery_figures(images, shapes, shown), checkpoint.in_batch_figures(images, shapes, shown, 3)]
+    tree = checkpoint.merged(trees)
+    labels = np.arange(9) % 2
+    kept = checkpoint.outcomes(tree.pop("ranks"), labels, "digest")
+    assert (kept.test, kept.lists) == ("digest", {"gallery/shape_to_image"})
+    assert [len(set(row[row > 0])) > 0 for row in kept.ranks["gallery/image_to_shape"]] == [True] * 8 + [False]
+    compared = 0
+    for column in checkpoint.COLUMNS:
+        own, figure = answers(kept, column.path), column.value(tree)
+        if own is not None:
+            assert own.figure == pytest.approx(figure, abs=1e-6), column
+            compared += 1
+    assert compared == 10
+    bounds = checkpoint.intervals(kept)
+    for direction in ("image_to_shape", "shape_to_image"):
+        for name in ("recall@5", "map"):
+            share, interval = tree["gallery"][direction][name], bounds["gallery"][direction][name]
+            assert interval["low"] <= share <= interval["high"]
+            assert interval["low"] < interval["high"]
+    found = document({**tree, "intervals": bounds})
+    top1 = bounds["in_batch"]["image_to_shape"]["top1"]
+    assert f" [{100 * top1['low']:.1f}, {100 * top1['high']:.1f}] |" in checkpoint.markdown(found)
 
 
 def document(figures: dict[str, Any]) -> dict[str, Any]:

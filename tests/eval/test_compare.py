@@ -16,8 +16,8 @@ from captionless.eval.outcomes import Outcomes, answers
 
 TOP1, TOP5 = compare.chosen(["zero_shot/top1", "zero_shot/top5"])
 MAP = compare.chosen(["gallery/image_to_shape/map"])[0]
-PROTOCOL = {"gallery": {"views": "one", "seed": 0}, "in_batch": {"batch": 128, "seed": 0}}
-LIKE = Setting("digest", "some.npz", ["a", "b"], 60, ["a {}"], ("demo", ""), "clip", PROTOCOL)
+PROTOCOLS = {"zero_shot": {"prompt": "a {}"}, "gallery": {"choice of views": "one"}}
+LIKE = Setting("digest", "some.npz", ["a", "b"], 60, ("demo", ""), "clip", ["a {}"], PROTOCOLS)
 LABELS = np.arange(60) % 2
 
 
@@ -115,10 +115,10 @@ def test_a_difference_that_seeds_alone_would_make_is_called_so() -> None:
 def test_only_like_stands_beside_like() -> None:
     rows = [
         row("mine", [1, 2]),
-        row("prompt", [1, 2], setting=replace(LIKE, templates=["b {}"])),
+        row("prompt", [1, 2], setting=replace(LIKE, protocols=PROTOCOLS | {"zero_shot": {"prompt": "b {}"}})),
         row("data", [1, 2], setting=replace(LIKE, test="another")),
         row("model", [1, 2], setting=replace(LIKE, clip_digest="another")),
-        row("views", [1, 2], setting=replace(LIKE, protocol={"gallery": {"views": "all", "seed": 0}})),
+        row("views", [1, 2], setting=replace(LIKE, protocols=PROTOCOLS | {"gallery": {"choice of views": "all"}})),
         row("elsewhere", [1, 2], setting=replace(LIKE, dataset="a/copy.npz")),
     ]
     found = compare.compare(rows, [TOP1, MAP])
@@ -176,7 +176,7 @@ def test_bad_rows_are_told() -> None:
 
 
 CLASSES = sorted(papers._MODELNET40_CLASSES.split())
-THEIRS = Setting("d", "m.npz", CLASSES, 2468, papers.TEMPLATES, papers.CLIP, "clip", PROTOCOL)
+THEIRS = Setting("d", "m.npz", CLASSES, 2468, papers.CLIP, "clip", papers.TEMPLATES, PROTOCOLS)
 
 
 def test_the_papers_figures_stand_beside_their_like_alone() -> None:

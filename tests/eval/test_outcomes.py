@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -26,8 +28,7 @@ def test_figures_follow_from_the_ranks(views: str) -> None:
             figure: object = tree
             for step in path:
                 figure = figure[step]  # type: ignore[index]
-            mean = own.values.sum() / (24 * own.unit)  # eight objects of each class: the class mean is the mean
-            assert mean == pytest.approx(figure, abs=1e-6), path
+            assert own.figure == pytest.approx(figure, abs=1e-6), path  # classes of eight: their mean is the mean
             checked.add("/".join(path[:1] + path[-1:]))
     assert checked == {
         "zero_shot/top1", "zero_shot/top5", "zero_shot/class_mean", "in_batch/top1", "in_batch/top5",
@@ -44,19 +45,36 @@ def test_in_batch_ranks_are_in_the_order_of_the_objects() -> None:
     assert kept.ranks["gallery/image_to_shape"].argmax() == 5
 
 
+GIVEN = Outcomes(
+    np.array([0, 1, 1]),
+    {"zero_shot": np.array([[1], [2], [300]]), "gallery/shape_to_image": np.array([[1, 4], [0, 0], [2, 0]])},
+    "digest",
+    frozenset({"gallery/shape_to_image"}),
+)
+
+
+def same(found: Outcomes) -> bool:
+    ranks = {name: rank.tolist() for name, rank in found.ranks.items()}
+    wanted = {name: rank.tolist() for name, rank in GIVEN.ranks.items()}
+    about = (found.test, found.lists, found.labels.tolist()) == (GIVEN.test, GIVEN.lists, GIVEN.labels.tolist())
+    return about and ranks == wanted
+
+
 def test_what_is_written_reads_back_and_equal_outcomes_are_equal_bytes() -> None:
-    given = Outcomes(
-        np.array([0, 1, 1]), {"zero_shot": np.array([[1], [2], [300]]), "gallery/a_to_b": np.ones((3, 4), int)}, "d"
-    )
-    data = outcomes.dumps(given)
-    found = outcomes.loads(data, "x.npz")
-    assert found.test == "d"
-    assert found.labels.tolist() == [0, 1, 1]
-    assert {name: rank.tolist() for name, rank in found.ranks.items()} == {
-        "zero_shot": [[1], [2], [300]],
-        "gallery/a_to_b": [[1] * 4] * 3,
-    }
-    assert outcomes.dumps(found) == data
+    data = outcomes.dumps(GIVEN)
+    assert same(outcomes.loads(data, "x.npz"))
+    assert outcomes.dumps(outcomes.loads(data, "x.npz")) == data
+    document = outcomes.to_json(GIVEN)
+    assert document["ranks"] == {"gallery/shape_to_image": "1 4, , 2", "zero_shot": "1, 2, 300"}
+    assert same(outcomes.from_json(json.loads(json.dumps(document)), "x.json"))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"labels": "0, x, 1"}, {"labels": "0, 1"}, {"ranks": {"zero_shot": "1, -2, 3"}}, {"lists": None}]
+)
+def test_other_documents_are_refused(changed: dict[str, object]) -> None:
+    with pytest.raises(DataError):
+        outcomes.from_json(outcomes.to_json(GIVEN) | changed, "x.json")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b'{"ranks": 1}'])
@@ -65,7 +83,9 @@ def test_other_files_are_refused(data: bytes) -> None:
         outcomes.loads(data, "x.npz")
 
 
-@pytest.mark.parametrize("ranks", [np.ones((2, 1), int), np.zeros((3, 1), int), np.ones(3, int), np.ones((3, 0), int)])
+@pytest.mark.parametrize(
+    "ranks", [np.ones((2, 1), int), np.zeros((3, 1), int), np.ones(3, int), np.ones((3, 0), int), -np.ones((3, 1), int)]
+)
 def test_what_are_no_ranks_is_refused(ranks: np.ndarray) -> None:
     with pytest.raises(DataError, match="zero_shot: expected ranks from 1 up of 3 objects"):
         Outcomes(np.zeros(3, int), {"zero_shot": ranks})

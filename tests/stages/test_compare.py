@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from captionless.cli import app
 from captionless.errors import CaptionlessError, DataError, SpecError
-from captionless.eval import outcomes, results
+from captionless.eval import checkpoint as figures
+from captionless.eval import classification, outcomes, results
 from captionless.eval.outcomes import Outcomes
 from captionless.store import objects
 
@@ -111,23 +112,25 @@ def test_another_prompt_stands_apart_in_zero_shot_alone(folder: Path, tmp_path: 
 
 def clouds(folder: Path, name: str, wrong: int, **changes: Any) -> Path:
     """What `captionless eval --checkpoint` writes for an encoder that takes `wrong` objects for others."""
-    ranks = np.where(np.arange(N) < wrong, 2, 1)
-    share = 1 - wrong / N
+    rank = np.where(np.arange(N) < wrong, 2, 1)
+    kept = figures.outcomes({"zero_shot": rank[:, None]}, LABELS, "clouds")
+    found = classification.summary(rank, LABELS, LABELS, 2, (1, 5))
     document = {
         "schema": 1,
         "figures": {
-            "objects": N, "classes": CLASSES, "chance": {"top1": 0.5, "top5": 1.0, "class_mean": 0.5},
-            "zero_shot": {"top1": round(share, 6), "top5": 1.0, "class_mean": round(share, 6)},
-            "intervals": {"top1": {"low": 0.1, "high": 0.9}},
+            "objects": N, "images": 0, "classes": CLASSES, "intervals": figures.intervals(kept),
+            "chance": {"zero_shot": classification.chance(2)},
+            "zero_shot": {"top1": found["top1"], "top5": 1.0, "class_mean": float((rank == 1).mean())},
         },
         "provenance": {
-            "dataset": {"kind": "points", "url": "c.npz"}, "digests": {"test": "clouds"}, "seed": 0,
-            "prompt": {"templates": ["a {}"]}, "clip": {"model": "captionless-demo", "pretrained": "", "identity": "i"},
+            "dataset": {"name": "c.npz", "content": {"objects": "clouds", "clouds": "points", "pictures": None}},
+            "protocol": figures.described(("zero-shot",), 0), "seed": 0, "prompt": {"templates": ["a {}"]},
+            "clip": {"model": "captionless-demo", "pretrained": "", "digest": "c"},
         },
-        "outcomes": {key: " ".join(map(str, v)) for key, v in (("labels", LABELS), ("zero_shot", ranks))},
+        "outcomes": outcomes.to_json(kept),
         **changes,
     }  # fmt: skip
-    (folder / f"{name}.json").write_text(json.dumps(document))
+    (folder / f"{name}.json").write_bytes(results.dumps(results.plain(document)))
     return folder / f"{name}.json"
 
 
@@ -136,7 +139,9 @@ def test_checkpoints_on_clouds_are_compared_object_by_object(tmp_path: Path) -> 
     zero_shot, *others = found["tables"]
     assert others == []
     assert [row["name"] for row in zero_shot["rows"]] == ["chance", "a", "b"]
-    assert zero_shot["rows"][1]["cells"]["zero_shot/top1"]["low"] == 0.1
+    top1 = zero_shot["rows"][1]["cells"]["zero_shot/top1"]
+    assert top1["mean"] == pytest.approx(44 / 48, abs=1e-6)
+    assert top1["low"] < top1["mean"] < top1["high"]
     gap = zero_shot["rows"][2]["cells"]["zero_shot/top1"]["difference"]
     assert (gap["test"], gap["only_this"], gap["only_baseline"]) == ("McNemar, exact", 0, 16)
     assert gap["p"] == pytest.approx(2 / 2**16, abs=1e-6)
@@ -149,10 +154,13 @@ def test_damage_and_other_things_are_told(folder: Path, tmp_path: Path) -> None:
     assert "found those of another command" in str(failure(tmp_path / "other.json"))
     (tmp_path / "torn.json").write_text("{")
     assert isinstance(failure(tmp_path / "torn.json"), DataError)
-    old = clouds(tmp_path, "old", 3, provenance={"clip": {"model": "m", "pretrained": ""}})
-    assert "does not say on which objects" in str(failure(old))
-    ranks = {"labels": " ".join(map(str, LABELS)), "zero_shot": " ".join(["1"] * N)}
-    assert "its zero-shot top-1 is not that of the results" in str(failure(clouds(tmp_path, "x", 9, outcomes=ranks)))
+    lost = json.loads(clouds(tmp_path, "old", 3).read_text())
+    (tmp_path / "old.json").write_text(json.dumps({k: v for k, v in lost.items() if k != "outcomes"}))
+    assert "made before runs could be compared" in str(failure(tmp_path / "old.json"))
+    other = json.loads(clouds(tmp_path, "other", 4).read_text())["outcomes"]
+    assert "its zero-shot top-1 is not that of the results" in str(failure(clouds(tmp_path, "x", 9, outcomes=other)))
+    torn = {**other, "labels": "0, 1, z"}
+    assert str(failure(clouds(tmp_path, "y", 4, outcomes=torn))).startswith(f"{tmp_path}/y.json: outcomes: ")
     write_run(str(tmp_path / "mixed"), {"uniform": 0.2})
     stale = tmp_path / "mixed" / "eval" / "runs" / "uniform-seed0.outcomes.npz"
     stale.write_bytes(outcomes.dumps(Outcomes(LABELS, {"zero_shot": np.ones((N, 1), int)}, "other objects")))
