@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from captionless.cli_options import Json
+
 
 def compare(
     inputs: Annotated[
@@ -24,7 +26,7 @@ def compare(
     papers: Annotated[
         bool, typer.Option("--papers", help="Add the papers' figures, where data, prompt and CLIP model are theirs.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json_: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print it as Markdown.")] = False,
     out: Annotated[
         str | None,

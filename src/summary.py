@@ -76,7 +76,7 @@ def show_checkpoint(found: Mapping[str, Any]) -> None:
     for column in checkpoint.columns(found):
         table.add_column(f"{column.heading}\n{column.name}", justify="right", no_wrap=True)
     for row in checkpoint.rows(found):
-        table.add_row(*row)
+        table.add_row(*(cell.replace(" [", "\n[") for cell in row))
     console.print(table)
     for line in checkpoint.caption(found):
         console.print(line, style="dim", highlight=False, soft_wrap=True)

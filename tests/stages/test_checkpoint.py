@@ -78,7 +78,8 @@ def test_zero_shot_figures_equal_plain_loops(model: str, tmp_path: Path) -> None
     assert figures["zero_shot"]["class_mean"] == pytest.approx(np.mean(list(shares.values())), abs=1e-6)
     assert figures["zero_shot"]["support"]["chair"] == 3
     assert figures["chance"]["zero_shot"]["top1"] == pytest.approx(1 / len(present), abs=1e-6)
-    assert set(figures) == {"objects", "images", "classes", "zero_shot", "chance"}
+    assert set(figures) == {"objects", "images", "classes", "zero_shot", "chance", "intervals"}
+    assert found["outcomes"]["ranks"] == {"zero_shot": ", ".join(map(str, ranks))}
     file = tmp_path / "h5_files/main_split_nobg/test_objectdataset.h5"
     assert about["dataset"]["files"] == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
     assert (about["dataset"]["name"], about["dataset"]["official"]) == ("scanobjectnn-obj-only", 581)
@@ -153,6 +154,9 @@ def test_clouds_of_a_file_and_objects_of_a_source_are_measured_alike(model: str,
     assert turned["provenance"]["dataset"]["content"] != of_file["provenance"]["dataset"]["content"]
     fewer = checkpoint.evaluate(model, open_given(str(tmp_path / "clouds.npz"), Options(up="z")), points=48)
     assert fewer["provenance"]["points"] == {"used": 48, "trained": POINTS}
+    digests = [f["provenance"]["dataset"]["content"] for f in (of_file, of_yaml, fewer, turned)]
+    assert [d["objects"] == digests[0]["objects"] for d in digests] == [True, True, True, False]
+    assert fewer["provenance"]["dataset"]["content"]["clouds"] != digests[0]["clouds"]
     with pytest.raises(DataError, match=r"has 64 points, the checkpoint, or --points, wants 65"):
         checkpoint.evaluate(model, open_given(str(tmp_path / "clouds.npz"), Options(up="z")), points=65)
 
@@ -219,7 +223,7 @@ def test_the_command_prints_a_table_and_writes_what_was_asked_for(model: str, tm
     assert top1 in done.stdout
     assert "3 shapes of 3 classes (2,468 objects in the official set)" in done.stdout
     assert "its figures are its own and no paper's" in done.stdout
-    assert f"| this checkpoint | {top1} |" in (tmp_path / "x.md").read_text()
+    assert f"| this checkpoint | {top1} [" in (tmp_path / "x.md").read_text()
     assert json.loads(CliRunner().invoke(app, [*given, "--out", "-"]).stdout)["figures"] == found["figures"]
 
 
