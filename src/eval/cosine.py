@@ -45,11 +45,18 @@ def row_lengths(array: NDArray[Any], name: str) -> NDArray[np.float64]:
         part = rows[start : start + _ROWS].astype(np.float64)
         squared[start : start + _ROWS] = np.einsum("nd,nd->n", part, part)
     length: NDArray[np.float64] = np.sqrt(squared).reshape(array.shape[:-1])
-    if not np.isfinite(length).all():
-        raise DataError(f"{name}: row {_first(~np.isfinite(length))} holds NaN or infinity; embed that item again")
-    if not (length > 0).all():
-        raise DataError(f"{name}: row {_first(length == 0)} is all zeros, which has no direction")
+    check_lengths(length, name)
     return length
+
+
+def check_lengths(length: NDArray[np.float64], name: str, start: int = 0) -> None:
+    """DataError for a length that is not finite or 0; the first is that of row `start`."""
+    if not np.isfinite(length).all():
+        raise DataError(
+            f"{name}: row {_first(~np.isfinite(length), start)} holds NaN or infinity; embed that item again"
+        )
+    if not (length > 0).all():
+        raise DataError(f"{name}: row {_first(length == 0, start)} is all zeros, which has no direction")
 
 
 def unit_rows(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDArray[np.float64]:
@@ -73,5 +80,6 @@ def positive_ks(ks: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(k) for k in ks)
 
 
-def _first(bad: NDArray[np.bool_]) -> str:
-    return ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
+def _first(bad: NDArray[np.bool_], start: int) -> str:
+    first, *others = (int(i) for i in np.argwhere(bad)[0])
+    return ", ".join(map(str, (start + first, *others)))

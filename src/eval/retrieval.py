@@ -2,11 +2,8 @@
 
 Two protocols (method.md):
 
-`gallery` ranks a gallery of unique items for each query. It is exact and never holds
-more than a block of scores. A float32 matrix product settles nearly every pair; the
-pairs whose float32 score is within its rigorous rounding bound of a relevant item's
-score are scored again in float64. So the figures are those of a float64 loop at the
-price of a float32 product.
+`gallery` ranks a gallery of unique items for each query, exactly and in bounded memory
+(see `ranking`).
 
 `in_batch` is the protocol of the released Pix3D code: shuffled batches of pairs, where
 only a query's own partner counts.
@@ -19,16 +16,12 @@ a query's relevant items, of the precision at their ranks.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
-from captionless.eval.cosine import TIE, numbers, positive_ks, row_lengths, same_width, unit_rows
-
-_BLOCK = 4096  # gallery rows and query rows of one product: 64 MiB of float32 scores
-_PAIRS = 1 << 15  # pairs scored again at a time
+from captionless.eval import ranking
+from captionless.eval.cosine import TIE, numbers, positive_ks, same_width, unit_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -51,15 +44,10 @@ def gallery(
 
 def gallery_ranks(queries: ArrayLike, gallery: ArrayLike, relevant: ArrayLike) -> Ints:
     """Ranks from 1 up of the relevant items, best first, of the queries that have one: (q, m), padded with 0."""
-    asked, items = unit_rows(queries, "queries"), numbers(gallery, "gallery")
+    asked, items = numbers(queries, "queries"), numbers(gallery, "gallery")
     same_width(asked, items, "queries and gallery")
-    lengths = row_lengths(items, "gallery")
-    columns = _relevant_columns(relevant, len(asked), len(items))
-    counted = columns[:, 0] >= 0
-    asked, columns = asked[counted], columns[counted]
-    return np.concatenate(
-        [_ranks(asked[i : i + _BLOCK], items, lengths, columns[i : i + _BLOCK]) for i in range(0, len(asked), _BLOCK)]
-    )
+    ranks = ranking.ranks(asked, items, _relevant_columns(relevant, len(asked), len(items)), "queries", "gallery")
+    return ranks[ranks[:, 0] > 0]
 
 
 def gallery_figures(ranks: Ints, ks: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
@@ -152,64 +140,6 @@ def in_batch_chance(pairs: int, batch: int = 128, ks: tuple[int, ...] = (1, 5)) 
     return {f"top{k}": sum(min(k, size) for size in sizes) / pairs for k in positive_ks(ks)}
 
 
-def _ranks(asked: Floats, items: NDArray[Any], lengths: Floats, columns: Ints) -> Ints:
-    """Ranks from 1 up of each query's relevant items, best first; 0 where `columns` is padded."""
-    present = columns >= 0
-    own = np.full(columns.shape, np.inf)  # padding: a threshold that nothing reaches
-    query, slot = np.nonzero(present)
-    own[query, slot] = _pair_scores(asked, items, lengths, query, columns[query, slot])
-    own.sort(axis=1)  # ascending, padding last ...
-    depth = present.sum(axis=1)
-    slots = np.arange(columns.shape[1])
-    flipped = np.where(slots < depth[:, None], depth[:, None] - 1 - slots, slots)
-    own = np.take_along_axis(own, flipped, axis=1)  # ... now descending, padding last
-    threshold = own - TIE
-
-    at_least = np.zeros(columns.shape, dtype=np.int64)
-    asked32 = asked.astype(np.float32)
-    bound = _rounding_bound(asked.shape[1])
-    for start in range(0, len(items), _BLOCK):
-        block, length = items[start : start + _BLOCK], lengths[start : start + _BLOCK]
-        scores = asked32 @ (block / length[:, None]).astype(np.float32).T
-        for k in slots:
-            low = (threshold[:, k, None] - bound).astype(np.float32)
-            high = (threshold[:, k, None] + bound).astype(np.float32)
-            surely = scores > high
-            at_least[:, k] += np.count_nonzero(surely, axis=1)
-            near_query, near_item = np.nonzero((scores >= low) & ~surely)
-            exact = _pair_scores(asked, block, length, near_query, near_item)
-            hit = exact >= threshold[near_query, k]
-            at_least[:, k] += np.bincount(near_query[hit], minlength=len(asked))
-
-    # of the items at least as good, those that are relevant themselves do not stand in the way
-    ranks = np.zeros(columns.shape, dtype=np.int64)
-    for k in slots:
-        relevant_at_least = np.count_nonzero((own >= threshold[:, k, None]) & (slots < depth[:, None]), axis=1)
-        ranks[:, k] = at_least[:, k] - relevant_at_least + k + 1
-    ranks[slots >= depth[:, None]] = 0
-    return ranks
-
-
-def _pair_scores(asked: Floats, items: NDArray[Any], lengths: Floats, query: Ints, item: Ints) -> Floats:
-    """Cosines of unit rows `asked[query[i]]` and rows `items[item[i]]` in float64, the same for duplicates."""
-    scores = np.empty(len(query))
-    for start in range(0, len(query), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        unit = items[item[part]] / lengths[item[part], None]
-        scores[part] = np.einsum("nd,nd->n", asked[query[part]], unit)
-    return scores
-
-
-def _rounding_bound(width: int) -> float:
-    """How far a float32 dot product of unit vectors can be from the true one, in any order of summation.
-
-    gamma_n = n u / (1 - n u), u = 2^-24 (Higham, Accuracy and Stability, ch. 3), with n = D + 2 for the
-    rounding of both inputs; two more for the threshold's own rounding to float32.
-    """
-    unit = (width + 4) * 2.0**-24
-    return unit / (1 - unit)
-
-
 def _average_precision(ranks: Ints) -> Floats:
     position = np.arange(1, ranks.shape[1] + 1)
     precision = np.divide(position, ranks, out=np.zeros(ranks.shape), where=ranks > 0)
@@ -221,11 +151,13 @@ def _relevant_columns(relevant: ArrayLike, queries: int, items: int) -> Ints:
     """(q, m) gallery rows of each query's relevant items, padded with -1 on the right."""
     given = np.asarray(relevant)
     if given.dtype.kind == "b" and given.shape == (queries, items):
-        depth = given.sum(axis=1)
-        if not depth.any():
+        query, item = np.nonzero(given)
+        if not len(query):
             raise DataError("relevant: no query has a relevant gallery item")
-        order = np.argsort(~given, axis=1, kind="stable")[:, : depth.max()]
-        return np.where(np.arange(depth.max()) < depth[:, None], order, -1).astype(np.int64)
+        depth = np.bincount(query, minlength=queries)
+        columns = np.full((queries, depth.max()), -1, dtype=np.int64)
+        columns[np.arange(columns.shape[1]) < depth[:, None]] = item  # both by query and then by item
+        return columns
     if given.dtype.kind in "iu" and given.shape == (queries,) and queries:
         outside = (given < 0) | (given >= items)
         if outside.any():

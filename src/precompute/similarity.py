@@ -20,18 +20,16 @@ the type they were stored in; they are not normalised again, so that the result 
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info, threadpool_limits
 
+from captionless.blas import one_core_each
 from captionless.errors import DataError
-from captionless.lifeline import threads
 from captionless.precompute.descriptors import NEAR, Descriptors, add_distances, describe, mean_descriptors
 from captionless.precompute.rows import Embeddings, ViewRows, landmark_rows, tiles
 
@@ -90,7 +88,7 @@ def i2i(
             if right is left:
                 sim[of_columns, rows] = sim[rows, of_columns].T
 
-    with _one_core_each() as pool:
+    with one_core_each() as pool:
         list(pool.map(fill, tiles(len(sim), I2I_TILE)))
     if right is left:
         np.fill_diagonal(sim, 1.0)
@@ -108,18 +106,6 @@ def _products(a: NDArray[np.float32], b: NDArray[np.float32], terms: int) -> NDA
         else:
             total += product
     return total
-
-
-@contextlib.contextmanager
-def _one_core_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool with a thread for every core that BLAS would use, in each of which BLAS uses that core only.
-
-    Cores that share one product wait for one another at its end; cores that have a tile each never do. Every task
-    writes its own part of the result, so that it does not depend on their number.
-    """
-    cores = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
-    with threadpool_limits(1, user_api="blas"), threads(cores) as pool:
-        yield pool
 
 
 def i2l(
@@ -171,7 +157,7 @@ class ByLandmarks:
         sim = np.empty((left.shape[0], right.shape[0]), dtype=np.float32)
         if sim.size == 0:
             return sim
-        with _one_core_each() as pool:
+        with one_core_each() as pool:
             for rows in tiles(len(sim), I2L_BLOCK):
                 of_rows = self._described(rows, pool)
                 for columns_ in tiles(sim.shape[1], I2L_BLOCK, start=rows.start if same else 0):

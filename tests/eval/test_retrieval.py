@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.eval import retrieval
+from captionless.eval import ranking, retrieval
 
 from . import reference
 
@@ -25,7 +25,9 @@ def check(queries: np.ndarray, items: np.ndarray, relevant: np.ndarray) -> dict[
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_one_relevant_item_equals_plain_loop(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "_BLOCK", 17)  # several blocks, a short last one
+    monkeypatch.setattr(ranking, "_ITEMS", 17)  # several blocks, a short last one
+    monkeypatch.setattr(ranking, "_QUERIES", 11)
+    monkeypatch.setattr(ranking, "_HELD", 23)
     rng = np.random.default_rng(1)
     items = rng.normal(size=(60, 24)).astype(dtype)
     relevant = rng.integers(0, 60, size=45)
@@ -35,8 +37,7 @@ def test_one_relevant_item_equals_plain_loop(dtype: type, monkeypatch: pytest.Mo
 
 
 def test_many_relevant_items_equal_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "_BLOCK", 16)
-    monkeypatch.setattr(retrieval, "_PAIRS", 5)
+    monkeypatch.setattr(ranking, "_ITEMS", 16)
     rng = np.random.default_rng(2)
     queries, items = rng.normal(size=(40, 6)), rng.normal(size=(50, 6))
     relevant = rng.random((40, 50)) < 0.15
