@@ -104,7 +104,7 @@ format: venv ## Let ruff format and mend
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra kubernetes
 
 lock: $(BIN)/uv ## Renew the lock files from pyproject.toml: everything, and what the image needs of it
-	$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --extra search --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) -c requirements.lock pyproject.toml -o requirements.runtime.lock
 
 clean: ## Remove what was built (not the runs)

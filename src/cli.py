@@ -22,6 +22,7 @@ from captionless import (
     cli_doctor,
     cli_eval,
     cli_kubernetes,
+    cli_search,
     environment,
     specfile,
 )
@@ -168,6 +169,7 @@ app.command()(cli_kubernetes.controller)
 app.add_typer(cli_kubernetes.k8s)
 app.add_typer(cli_classify.classify)
 app.command()(cli_compare.compare)
+app.add_typer(cli_search.search)
 
 
 def _serve(name: str) -> None:

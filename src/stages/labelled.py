@@ -77,16 +77,24 @@ class LabelledClouds:
             raise DataError(f"the data: none of its {len(self._refs)} objects here is whole")
 
     def _cloud(self, ref: ObjectRef, first: int | None) -> Cloud:
-        from captionless.precompute.pointcloud import cloud, ordered  # compiled: only where there is work
+        return stored_cloud(self._source.load(ref), ref.key, self._count, self._points, self._wants, first)
 
-        loaded = self._source.load(ref)
-        if loaded.points is None:
-            assert loaded.mesh is not None
-            return cloud(loaded.mesh, self._points, ref.key, first)
-        if len(loaded.points) < self._count:
-            raise DataError(f"has {len(loaded.points)} points, {self._wants} wants {self._count}")
-        xyz = loaded.points[:, :3]
-        return ordered(xyz, np.zeros((len(xyz), 3), np.uint8), first)
+
+def stored_cloud(loaded: Loaded, key: str, count: int, sampled: int, wants: str, first: int | None = None) -> Cloud:
+    """The first points, all by default, of a loaded object's cloud in the form of packed ones; a mesh is `sampled`.
+
+    key: the name by which a mesh's points are drawn. wants: who asks for at least `count` points. DataError when there
+    are fewer.
+    """
+    from captionless.precompute.pointcloud import cloud, ordered  # compiled: only where there is work
+
+    if loaded.points is None:
+        assert loaded.mesh is not None
+        return cloud(loaded.mesh, sampled, key, first)
+    if len(loaded.points) < count:
+        raise DataError(f"has {len(loaded.points)} points, {wants} wants {count}")
+    xyz = loaded.points[:, :3]
+    return ordered(xyz, np.zeros((len(xyz), 3), np.uint8), first)
 
 
 def of_split(refs: Sequence[ObjectRef], split: str) -> list[ObjectRef]:

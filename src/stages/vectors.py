@@ -66,7 +66,7 @@ def vectors(of: str, data: Embeddings, groups: Mapping[str, Sequence[int]], out:
     if of == "mean":
         return _Stored(data, groups, out, _Mean(data))
     if of.endswith(".pt"):
-        return _Stored(data, groups, out, _Encoder(data, of))
+        return _Stored(data, groups, out, EncodedClouds(data, of))
     raise SpecError(
         f'--of: expected views, mean, or the URL of a model.pt, found "{of}"{did_you_mean(of, ("views", "mean"))}'
     )
@@ -109,18 +109,26 @@ class _Mean:
         return mean.astype(np.float32)
 
 
-class _Encoder:
+class EncodedClouds:
+    """What the encoder of a model file makes of a data set's clouds, unit rows. DataError when it is not there."""
+
     def __init__(self, data: Embeddings, url: str) -> None:
         self._data, self._url = data, url
-        self._digest = model_digest(url)
+        self.model_digest = model_digest(url)
 
     def source(self, item: EmbeddedObject) -> str:
-        return objects.digest(VERSION, self._digest, item.points_digest)
+        return objects.digest(VERSION, self.model_digest, item.points_digest)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """The model file's own facts, see `trainer.checkpoint`; reads it."""
+        return self._model[1]
 
     def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
         from captionless.trainer.infer import encode_points  # heavy, and needed only where there is work
 
-        model, count = self._model
+        model, about = self._model
+        count = int(about["points"])
         points = self._data.points(indices)
         if points.shape[1] < count:
             key = self._data.keys[indices[0]]
@@ -128,11 +136,10 @@ class _Encoder:
         return encode_points(model, points, count)
 
     @cached_property
-    def _model(self) -> tuple[Any, int]:
+    def _model(self) -> tuple[Any, dict[str, Any]]:
         from captionless.trainer.checkpoint import load_model
 
-        model, about = load_model(self._url)
-        return model, int(about["points"])
+        return load_model(self._url)
 
 
 class _Stored:

@@ -48,7 +48,7 @@ class EmbeddedObject:
 
 
 class Embeddings:
-    """One split of an embedded data set. Indices are positions in `keys`."""
+    """One split of an embedded data set, or all of it. Indices are positions in `keys`."""
 
     def __init__(self, url: str, split: str, listed: Sequence[EmbeddedObject]):
         self.url, self.split = url, split
@@ -207,12 +207,15 @@ def check_views(array: NDArray[Any], key: str, where: str) -> None:
 
 
 def open_embeddings(url: str, split: str) -> Embeddings:
-    """The embedded data set under `url` (the embed stage's folder). DataError when embed is not finished."""
+    """The embedded data set under `url` (the embed stage's folder); `split` is train, test, or all for both.
+
+    DataError when embed is not finished.
+    """
     manifest = Ledger(url).manifest()
     listed = [
         EmbeddedObject(o["key"], o["category"], facts["shard"], o["views"], o["points"])
         for facts in manifest.facts()
-        if facts["split"] == split
+        if split in ("all", facts["split"])
         for o in facts["objects"]
     ]
     return Embeddings(url, split, listed)

@@ -55,7 +55,7 @@ def render(results: Mapping[str, Any], context: ReportContext) -> str:
 
 
 def page(template: str, **context: Any) -> str:
-    """A template of this folder that extends `page.html`: style, policy and plotly.js, which draws its `charts`."""
+    """A template of this folder that extends `page.html`: style, policy, and plotly.js where it has `charts`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -63,7 +63,7 @@ def page(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(plotly=Markup(get_plotlyjs()), **context)
+    return environment.get_template(template).render(plotly=lambda: Markup(get_plotlyjs()), **context)
 
 
 def data_uri(image: bytes) -> str:

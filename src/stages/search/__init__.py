@@ -1,0 +1,50 @@
+"""search: the nearest shapes of a gallery to words, a picture, a mesh, a cloud, or another of its shapes.
+
+`build` makes the gallery of an embed stage's objects by a trained encoder. `query` says what is looked for and embeds
+it: words and pictures by the CLIP model that the encoder was trained against, shapes by the encoder. `service` puts
+both together; `terminal` and `page` show what it found, with the objects' stored views.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from captionless.precompute.mesh import Up
+from captionless.stages.search import terminal
+from captionless.stages.search.query import AS_IT_IS, parse
+from captionless.stages.search.service import Answer, Hit, Pictures, Search
+from captionless.store import objects
+
+__all__ = ["Answer", "Hit", "Pictures", "Search", "run"]
+
+
+def run(
+    index: str,
+    queries: Sequence[str],
+    checkpoint: str | None = None,
+    k: int = 10,
+    within: str | None = None,
+    prompt: str = AS_IT_IS,
+    up: Up | None = None,
+    out: str | None = None,
+    pack: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Prints what a gallery has for the queries, as tables or JSON, and writes it to the HTML file `out`, a path or
+    URL. Arguments and errors are those of `service.Search`."""
+    asked = [parse(text) for text in queries]
+    search = Search(index, checkpoint, up, prompt)
+    answers = [search.find(query, k, within) for query in asked]
+    console = terminal.console()
+    pictures = Pictures()
+    if out is not None or (terminal.draws(console) and not as_json):
+        pictures = search.pictures(answers, pack)
+    if out is not None:
+        from captionless.stages.search import page  # brings plotly
+
+        objects.write_bytes(out, page.html(answers, pictures, search.described()).encode())
+    if as_json:
+        print(json.dumps(search.document(answers), indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        terminal.show(console, answers, pictures, search.described(), out)

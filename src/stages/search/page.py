@@ -1,0 +1,30 @@
+"""The page of `captionless search --out`: every query beside the pictures of what it found, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from captionless.eval.report.report import data_uri, page
+from captionless.stages.search.service import Answer, Pictures
+
+KINDS = {
+    "text": "Words",
+    "picture": "A picture",
+    "shape": "A shape, as its points were given to the encoder",
+    "object": "A shape of the gallery",
+}
+
+
+def html(answers: Sequence[Answer], pictures: Pictures, described: str) -> str:
+    """The whole page, everything inlined."""
+    asked = [answer.asked.picture or pictures.views.get(answer.query.what) for answer in answers]
+    return page(
+        "search.html",
+        answers=answers,
+        asked=[picture and data_uri(picture) for picture in asked],
+        kinds=KINDS,
+        pictures={key: data_uri(view) for key, view in pictures.views.items()},
+        missing=pictures.missing,
+        described=described,
+        charts={},
+    )

@@ -1,0 +1,199 @@
+"""What is looked for, by what it is: a picture's or a shape's file, an object of the gallery, or else words.
+
+    chair.png, s3://b/photo.jpg    a picture        by its suffix, one of PICTURES
+    chair.glb, scan.ply, scan.npy  a shape          a mesh format that is read, or CLOUDS: (P, 3) numbers or more
+    key:chair-test-0012            an object of the gallery
+    a chair with arms              words; `text:` before them where they would read as one of the above
+
+Everything becomes one unit row of the space that CLIP and the encoder share. A shape is sampled, normalised, put in
+farthest-point order and encoded as the gallery's were.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from captionless import clip
+from captionless.errors import DataError, SpecError
+from captionless.eval import prompts, zero_shot
+from captionless.precompute.mesh import Up
+from captionless.stages.labelled import Cloud, stored_cloud
+from captionless.stages.search import drawing
+from captionless.store import objects
+from captionless.store.gallery import Gallery
+from captionless.store.shards import decode_array
+from captionless.store.views import encode_view, on_white
+from captionless.trainer.modelfile import model_digest, model_url
+
+Kind = Literal["text", "picture", "shape", "object"]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+CLOUDS = (".npy",)
+AS_IT_IS = "{}"
+"""The prompt that adds nothing to the words."""
+
+_THUMBNAIL = 256
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for: its kind, and the words, the file's URL or the object's key."""
+
+    kind: Kind
+    what: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A query in the gallery's space: (D,), a unit row; and a picture of it where it has one, as an image file."""
+
+    query: Query
+    vector: NDArray[np.floating]
+    picture: bytes | None = None
+
+
+def parse(text: str) -> Query:
+    """What a word of the command line looks for. SpecError for no words, DataError for a file that is not there."""
+    kind, _, rest = text.partition(":")
+    if kind in ("key", "text") and rest:
+        return Query("object" if kind == "key" else "text", rest)
+    if not text.strip():
+        raise SpecError('query: expected words, a file or key:NAME, found ""')
+    found = _kind_of_file(text)
+    if found is None and ("://" in text or objects.size(text) is not None):
+        raise SpecError(
+            f"{text}: neither a picture ({', '.join(PICTURES)}) nor a shape (a mesh file, {', '.join(CLOUDS)}); "
+            "expected one of these, or text:WORDS"
+        )
+    if found is not None and objects.size(text) is None:
+        raise DataError(f"{text}: no such file; for these words write text:{text}")
+    return Query(found or "text", text)
+
+
+def _kind_of_file(text: str) -> Literal["picture", "shape"] | None:
+    """Which kind of file it is by its suffix."""
+    suffix = posixpath.splitext(text)[1].lower()
+    if not suffix or suffix in PICTURES:
+        return "picture" if suffix else None
+    from captionless.precompute.meshfile import file_type  # brings trimesh
+
+    return "shape" if suffix in CLOUDS or file_type(text) else None
+
+
+class Embedder:
+    """Embeds queries for a gallery; models are loaded when they are first needed.
+
+    checkpoint: the model file that the gallery was built with, or its run's folder; only shapes need it. up: the up
+    axis of files that do not say it. prompt: a name or template of `eval.prompts` for words.
+
+    Raises:
+        SpecError: another model than the gallery's; another CLIP than its model was trained against; a prompt that is
+            none.
+    """
+
+    def __init__(self, gallery: Gallery, checkpoint: str | None, up: Up | None, prompt: str) -> None:
+        self._gallery, self._checkpoint, self._up = gallery, checkpoint, up
+        self._templates = prompts.templates(prompt)
+        if checkpoint is not None:
+            _same_model(gallery, checkpoint)
+
+    def text(self, words: str) -> NDArray[np.float64]:
+        """(D,): of several templates the mean of their texts, as classes are in zero-shot classification."""
+        texts = self._clip.texts([template.format(words) for template in self._templates])
+        vector: NDArray[np.float64] = zero_shot.class_vectors(texts[None])[0]
+        return vector
+
+    def picture(self, url: str) -> tuple[NDArray[np.float32], bytes]:
+        """(D,) of a picture, on white where it is transparent, and the picture itself, smaller."""
+        try:
+            with Image.open(io.BytesIO(objects.read_bytes(url))) as opened:
+                rgba = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{url}: not a picture that can be read ({error})") from error
+        small = Image.fromarray(on_white(rgba))
+        vector = self._clip.images([np.asarray(small)])[0]
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        return vector, objects.buffer(lambda sink: small.save(sink, "WEBP", quality=85))
+
+    def shape(self, url: str) -> tuple[NDArray[np.float32], bytes]:
+        """(D,) of a mesh or cloud, and a drawing of what the encoder was given."""
+        from captionless.trainer.infer import encode_points
+
+        encoder, count = self._encoder, int(self._gallery.about["model"]["points"])
+        try:
+            cloud = _cloud(url, self._up, count, int(self._gallery.about["sampled"]))
+        except DataError as error:
+            raise DataError(f"{url}: {str(error).removeprefix(f'{url}: ')}") from error
+        vector = encode_points(encoder, cloud[None], count)[0]
+        return vector, encode_view(drawing.draw(cloud))
+
+    @cached_property
+    def _clip(self) -> clip.Clip:
+        about = self._gallery.about["clip"]
+        model, pretrained = about["model"], about["pretrained"] or None
+        if clip.identity(model, pretrained) != about["identity"]:
+            raise SpecError(
+                f"{self._gallery.url}: its encoder was trained against other weights of the CLIP model {model} than "
+                "those that are here now"
+            )
+        return clip.load(model, pretrained)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        from captionless.trainer.checkpoint import load_model
+
+        if self._checkpoint is None:
+            raise SpecError("--checkpoint: needed to look for a shape; the gallery was built with "
+                            f"{self._gallery.about['model']['url']}")  # fmt: skip
+        return load_model(self._checkpoint)[0]
+
+
+def _same_model(gallery: Gallery, checkpoint: str) -> None:
+    """SpecError unless the checkpoint is the one that made the gallery."""
+    expected, found = gallery.about["model"], model_digest(checkpoint)
+    if found != expected["sha256"]:
+        raise SpecError(
+            f"{model_url(checkpoint)}: not the model that {gallery.url} was built with, {expected['url']} "
+            f"(sha256 {found[:12]}, expected {expected['sha256'][:12]}); name that one, or build a gallery with it"
+        )
+
+
+def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
+    """The first points of a file's shape in the form of stored clouds; they are drawn by the file's name."""
+    from captionless.precompute.meshfile import DEFAULT_UP, file_type, load_mesh
+    from captionless.precompute.sources import Loaded
+
+    name = posixpath.splitext(posixpath.basename(url))[0]
+    kind = file_type(url)
+    if up is None and (kind is None or DEFAULT_UP[kind] is None):
+        raise SpecError(f"--up: {url} does not say which axis is up; expected x, y or z")
+    if kind is None:
+        loaded = Loaded(points=_points(url, up or "y", sampled, name))
+    else:
+        loaded = Loaded(mesh=load_mesh(url, up))
+    return stored_cloud(loaded, name, count, sampled, _WANTS, count)
+
+
+_WANTS = "the encoder"
+
+
+def _points(url: str, up: Up, most: int, name: str) -> NDArray[np.float32]:
+    """(P, 3): the points of a .npy, y up; `most` of them drawn where there are more, as many as stored clouds have."""
+    from captionless.precompute.mesh import points_y_up
+
+    points = decode_array(objects.read_bytes(url), url)
+    if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
+        raise DataError(f"is {points.dtype} {points.shape}, expected numbers (P, 3): xyz, what follows is left out")
+    xyz = points[:, :3].astype(np.float32)
+    if len(xyz) > most:
+        random = np.random.default_rng(list(name.encode()))
+        xyz = xyz[np.sort(random.choice(len(xyz), most, replace=False))]
+    return points_y_up(xyz, up).astype(np.float32)
