@@ -1,6 +1,7 @@
 """What report.html shows of a run beside its figures: pictures, curves, examples, neighbours.
 
-Pictures are the stored views themselves; nothing is rendered or embedded again.
+Pictures are the stored views themselves, made small for the map, where there are many; nothing is rendered or embedded
+again.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from captionless.eval.report.report import render
 from captionless.plan import Run, runs
 from captionless.spec import AlignmentSpec
 from captionless.stages import train
+from captionless.stages.inspect import measure
 from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.landmarks import open_landmarks
 from captionless.store.shards import Shard as Tar
 from captionless.store.shards import decode_array
 from captionless.store.similarity import open_similarity
-from captionless.store.views import view_name
+from captionless.store.views import thumbnail, view_name
 
-_MOST_PICTURES = 400
-"""Test objects with a picture in the embedding map; beyond that the page grows too heavy."""
+_MOST_MARKS = 1000
+"""Test objects in the embedding map, each with its picture; beyond that the page grows too heavy for a phone."""
 
 
 def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Mapping[str, Any]) -> str:
@@ -48,7 +50,9 @@ def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Ma
     ]
     neighbours = _neighbours(spec, training.keys, training_categories)
     examples = _examples(spec, training, training_categories)
-    seen = {q.key for q in queries} | {h.key for q in queries for h in q.hits} | set(data.keys[:_MOST_PICTURES])
+    marked = sorted(shown.drawn(data.keys, categories, _MOST_MARKS))
+    seen = {q.key for q in queries} | {h.key for q in queries for h in q.hits}
+    small = {k: thumbnail(v, k) for k, v in _pictures(spec, data, {data.keys[i] for i in marked}).items()}
     of_training = {e.key for e in examples} | {n.key for n in neighbours}
     of_training |= {o.key for n in neighbours for o in (*n.nearest, *n.farthest)}
     return render(
@@ -57,13 +61,13 @@ def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Ma
             title=f"captionless: {spec.name}",
             summary=_summary(spec, len(training), len(data)),
             chosen=(first.weights.value, first.seed),
-            thumbnails={**_pictures(spec, data, seen), **_pictures(spec, training, of_training)},
+            thumbnails=small | _pictures(spec, data, seen) | _pictures(spec, training, of_training),
             categories=categories | training_categories,
             histories=[_curve(spec, r) for r in runs(spec)],
             queries=queries,
             neighbours=neighbours,
             examples=examples,
-            embedding_map=shown.EmbeddingMap(shapes, data.keys),
+            embedding_map=shown.EmbeddingMap(shapes, data.keys, marked),
         ),
     )
 
@@ -85,14 +89,21 @@ def _curve(spec: AlignmentSpec, run: Run) -> shown.History:
 
 
 def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.Neighbours]:
+    """Of a few training objects, by every metric; weights are those in a batch of all training objects."""
+    sharpen, stores = spec.train.sharpen, [open_similarity(objects.join(spec.root, "similarity", m)) for m in spec.metrics]
+    means = [store.category_mean() if sharpen != 1 else {} for store in stores]
     found = []
-    for metric in spec.metrics:
-        store = open_similarity(objects.join(spec.root, "similarity", metric))
-        for index in shown.drawn(keys, categories, 3):
-            mates = store.keys(categories[keys[index]])
-            if len(mates) > 1:
-                row = store.lookup([keys[index], *mates])[0, 1:]
-                found.append(shown.neighbours_of(keys[index], row, mates, metric))
+    for key in (keys[index] for index in shown.drawn(keys, categories, 3)):
+        for store, mean in zip(stores, means, strict=True):
+            row, mates = measure.row_of(store, key, categories[key], mean)
+            if mates:
+                weights = measure.negatives(row.sharpened(sharpen), len(keys) - row.objects, store.cross_category_sim)
+                others = float(weights[measure.OTHER][0]) if weights[measure.OTHER].size else None
+                found.append(
+                    shown.neighbours_of(
+                        key, row.similarity[0], mates, store.metric, weights=weights[measure.MIXED][0], others=others
+                    )
+                )
     return found
 
 

@@ -32,6 +32,15 @@ def decode_view(data: bytes, what: str) -> NDArray[np.uint8]:
         raise DataError(f"{what}: not a picture ({error}); delete its shard and run pack again") from error
 
 
+def thumbnail(data: bytes, what: str, side: int = 112) -> bytes:
+    """A stored view on white as a lossy WebP of at most `side` pixels: a few kilobytes, for pages of many of them."""
+    picture = Image.fromarray(on_white(decode_view(data, what)))
+    picture.thumbnail((side, side))
+    sink = io.BytesIO()
+    picture.save(sink, "WEBP", quality=80, method=4)
+    return sink.getvalue()
+
+
 def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(..., 4) straight-alpha views -> (..., 3) uint8 on white."""
     alpha = rgba[..., 3:].astype(np.uint16)

@@ -56,14 +56,15 @@ def comparison(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> 
 
 
 def curves(histories: Sequence[History], value: Literal["loss", "temperature"]) -> Markup:
-    """Loss or temperature over steps: a colour for each mode, a dash for each seed."""
+    """Loss or temperature over steps: a colour for each mode, a dash for each seed; the loss as `running_mean`."""
     figure = _figure(height=320)
     modes = list(dict.fromkeys(history.mode for history in histories))
     seeds = list(dict.fromkeys(history.seed for history in histories))
     for i, history in enumerate(histories):
         name = row_name(history.mode)
-        values = np.asarray(history.loss, dtype=float)
-        if value == "temperature":
+        if value == "loss":
+            values = running_mean(np.asarray(history.loss, dtype=float))
+        else:
             values = 1 / np.asarray(history.scale, dtype=float)
         shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MAX_POINTS)).astype(int))
         figure.add_scatter(
@@ -83,6 +84,19 @@ def curves(histories: Sequence[History], value: Literal["loss", "temperature"]) 
     figure.update_xaxes(title_text="step", nticks=6)
     figure.update_yaxes(title_text=value, automargin=True, nticks=6)
     return _json(figure)
+
+
+def running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each of the values (n,) as the mean of those up to it that lie in the last `window_of(n)`."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(end - window_of(len(values)), 0)
+    return np.asarray((sums[end] - sums[start]) / (end - start))
+
+
+def window_of(values: int) -> int:
+    """Over how many of a curve's values `running_mean` goes: few enough to show a turn, enough to part the curves."""
+    return max(1, values // 25)
 
 
 def per_class(
@@ -165,14 +179,16 @@ def histograms(edges: NDArray[np.float64], shares: Mapping[str, NDArray[np.float
 def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
     """The first two principal components, a colour and symbol for each category, its name at its median."""
     points, explained = principal_components(given.embeddings)
-    names = [categories.get(key, "") for key in given.keys]
+    names = np.array([categories.get(key, "") for key in given.keys])
+    marked = np.isin(np.arange(len(names)), np.arange(len(names)) if given.shown is None else given.shown)
     figure = _figure(height=520, showlegend=False, hovermode="closest")
-    for i, name in enumerate(sorted(set(names))):
-        chosen = [j for j, other in enumerate(names) if other == name]
+    for i, name in enumerate(np.unique(names).tolist()):
+        chosen = np.flatnonzero(names == name)
+        drawn = chosen[marked[chosen]]
         figure.add_scatter(
-            x=_round(points[chosen, 0], 4),
-            y=_round(points[chosen, 1], 4),
-            text=[given.keys[j] for j in chosen],
+            x=_round(points[drawn, 0], 4),
+            y=_round(points[drawn, 1], 4),
+            text=[given.keys[j] for j in drawn],
             mode="markers",
             name=name,
             marker={
@@ -190,6 +206,27 @@ def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
         text = f"{ordinal} principal component ({share:.0%} of the variance)"
         update(title={"text": text, "standoff": 10}, automargin=True, showticklabels=False)
     return _json(figure)
+
+
+def map_rows(given: EmbeddingMap, categories: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The map for who does not see it: of each category where its median lies, and which other one is closest.
+
+    Closest by the cosine of the mean embeddings, in all their dimensions; none where there is but one category.
+    """
+    points, _ = principal_components(given.embeddings)
+    names = np.array([categories.get(key, "") for key in given.keys])
+    found, place = np.unique(names, return_inverse=True)
+    sums = np.zeros((len(found), np.shape(given.embeddings)[1]))
+    np.add.at(sums, place, unit_rows(given.embeddings, "embeddings of the map"))
+    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(float).tiny)
+    cosine = means @ means.T
+    np.fill_diagonal(cosine, -np.inf)
+    rows = []
+    for i, name in enumerate(found.tolist()):
+        x, y = np.median(points[place == i], axis=0)
+        closest = f"{found[j := int(cosine[i].argmax())]} ({cosine[i, j]:.3f})" if len(found) > 1 else ""
+        rows.append({"name": name, "objects": int(np.sum(place == i)), "x": x, "y": y, "closest": closest})
+    return rows
 
 
 def principal_components(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -215,7 +252,7 @@ def _figure(height: int, **layout: Any) -> Any:
     figure.update_layout(
         template=go.layout.Template(),
         height=height,
-        margin={"l": 10, "r": 16, "t": 8, "b": 40},
+        margin={"l": 10, "r": 16, "t": 8, "b": 48},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left"},

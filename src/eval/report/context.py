@@ -73,20 +73,28 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest and farthest objects of one object's category, by `metric`."""
+    """The nearest and farthest objects of one object's category, by `metric`.
+
+    `others` is what any object of another category weighs as its negative, where weights are known.
+    """
 
     key: str
     metric: str
     nearest: Sequence[Neighbour]
     farthest: Sequence[Neighbour]
+    others: float | None = None
 
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Embeddings (n, D) to be drawn in two dimensions, with the objects' keys."""
+    """Embeddings (n, D) to be drawn in two dimensions, with the objects' keys.
+
+    `shown` are the positions of those that get a mark, None for all; the axes are those of all.
+    """
 
     embeddings: NDArray[Any]
     keys: Sequence[str]
+    shown: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,9 +156,18 @@ def retrieval_queries(
 
 
 def neighbours_of(
-    key: str, similarity: ArrayLike, keys: Sequence[str], metric: str, each: int = 4, weights: ArrayLike | None = None
+    key: str,
+    similarity: ArrayLike,
+    keys: Sequence[str],
+    metric: str,
+    each: int = 4,
+    weights: ArrayLike | None = None,
+    others: float | None = None,
 ) -> Neighbours:
-    """The `each` nearest and farthest of `keys` by `similarity` (n,) to `key`, which itself is left out."""
+    """The `each` nearest and farthest of `keys` by `similarity` (n,) to `key`, which itself is left out.
+
+    weights: (n,), of each as a negative; others: that of any object of another category.
+    """
     values = np.asarray(similarity, dtype=np.float64)
     if values.shape != (len(keys),):
         raise DataError(f"report: expected {len(keys)} similarities to {key}, found shape {values.shape}")
@@ -158,7 +175,7 @@ def neighbours_of(
     order = [int(j) for j in np.argsort(-values, kind="stable") if keys[j] != key]
     found = [Neighbour(keys[j], float(values[j]), None if weight is None else float(weight[j])) for j in order]
     nearest = found[:each]
-    return Neighbours(key, metric, nearest, found[len(nearest) :][::-1][:each])
+    return Neighbours(key, metric, nearest, found[len(nearest) :][::-1][:each], others)
 
 
 def _outcome(found: str, wanted: str, categories: Mapping[str, str]) -> Literal["hit", "same class", "miss"]:

@@ -50,6 +50,8 @@ def render(results: Mapping[str, Any], context: ReportContext) -> str:
         classes=classes,
         histories=[_curve_row(history) for history in context.histories],
         charts=_charts(figures, columns, classes, context),
+        window=max((charts.window_of(len(history.steps)) for history in context.histories), default=0),
+        map_rows=charts.map_rows(context.embedding_map, context.categories) if context.embedding_map else [],
         pictures=_map_pictures(context),
     )
 
@@ -88,13 +90,10 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def _picture(context: ReportContext, key: str) -> str | None:
-    return data_uri(context.thumbnails[key]) if key in context.thumbnails else None
-
-
 def _map_pictures(context: ReportContext) -> Markup:
     """The pictures of the map's objects by key, for the script that shows the one pointed at."""
-    keys = context.embedding_map.keys if context.embedding_map else ()
+    given = context.embedding_map
+    keys = [] if given is None else given.keys if given.shown is None else [given.keys[i] for i in given.shown]
     return charts.script_json({key: data_uri(context.thumbnails[key]) for key in keys if key in context.thumbnails})
 
 

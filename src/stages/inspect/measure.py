@@ -13,7 +13,7 @@ other objects of the category. Up to that number every pair is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,14 @@ class Rows:
     def pairs(self) -> int:
         return self.objects * (self.objects - 1) // 2
 
+    def sharpened(self, exponent: float) -> ArrayLike:
+        """The similarity with `train.sharpen` = exponent; 1 leaves it."""
+        if exponent == 1:
+            return self.similarity
+        from captionless.trainer.loss import sharpened  # heavy, and needed only here
+
+        return sharpened(self.similarity, self.mean, exponent)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -128,12 +136,7 @@ class Found:
 
     def negatives(self, rows: Rows, exponent: float) -> dict[str, NDArray[np.float64]]:
         """`negatives` of some rows, sharpened unless the exponent is 1."""
-        sim: ArrayLike = rows.similarity
-        if exponent != 1:
-            from captionless.trainer.loss import sharpened  # heavy, and needed only here
-
-            sim = sharpened(sim, rows.mean, exponent)
-        return negatives(sim, self.objects - rows.objects, self.alpha)
+        return negatives(rows.sharpened(exponent), self.objects - rows.objects, self.alpha)
 
     def nearest_and_farthest(self) -> tuple[list[int], list[int]]:
         """Positions in `mates`, the most similar and the least similar one first; none is in both."""
@@ -149,7 +152,6 @@ def measure(store: SimilarityStore, key: str, sharpen: float) -> Found:
     """
     store.lookup([key])
     keys = {category: store.keys(category) for category in store.categories}
-    category = next(name for name, own in keys.items() if key in own)
     means = store.category_mean() if sharpen != 1 else {}
     found = []
     with Progress("inspect", sum(map(len, keys.values()))) as progress:
@@ -157,9 +159,24 @@ def measure(store: SimilarityStore, key: str, sharpen: float) -> Found:
             found.append(Rows(name, len(own), _rows(store, _anchors(own), own), means.get(name, 1.0)))
             progress.advance(len(own))
             lifeline.check()
-    row = Rows(category, len(keys[category]), _rows(store, [key], keys[category]), means.get(category, 1.0))
-    mates = [k for k in keys[category] if k != key]
+    category = next(name for name, own in keys.items() if key in own)
+    row, mates = row_of(store, key, category, means)
     return Found(store.url, store.metric, store.cross_category_sim, sharpen, key, mates, row, found)
+
+
+def row_of(
+    store: SimilarityStore, key: str, category: str, means: Mapping[str, float] | None = None
+) -> tuple[Rows, list[str]]:
+    """One object's similarities to the others of its category, (1, n - 1), and these objects in their order.
+
+    means: of `store.category_mean`, where it is to be sharpened.
+
+    Raises:
+        DataError: a similarity that is not positive.
+    """
+    keys = store.keys(category)
+    row = Rows(category, len(keys), _rows(store, [key], keys), (means or {}).get(category, 1.0))
+    return row, [k for k in keys if k != key]
 
 
 def _anchors(keys: Sequence[str]) -> list[str]:
