@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-cluster tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-soak test-cluster tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,7 +46,11 @@ test: venv lint ## Lint and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: venv ## Tests without the whole flow
-	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not soak and not gpu"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not soak and not gpu and not browser"
+
+test-browser: venv ## The pages in a real headless Chromium (installed here, as root)
+	hack/ensure-chromium
+	$(BIN)/pytest -n 2 --dist worksteal -m browser tests/browser
 
 test-soak: venv ## Whole runs, killed and disturbed again and again
 	$(BIN)/pytest -n 2 --dist worksteal -m soak

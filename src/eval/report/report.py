@@ -84,9 +84,9 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             pairs += flat(value, f"{name}.")
         elif isinstance(value, list | tuple):
-            pairs.append((name, ", ".join(map(str, value))))
+            pairs.append((name, ", ".join(map(str, value)) or "none"))
         else:
-            pairs.append((name, "–" if value is None else str(value)))
+            pairs.append((name, "–" if value in (None, "") else str(value)))
     return pairs
 
 

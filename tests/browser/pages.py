@@ -1,0 +1,55 @@
+"""Every page that captionless makes, and how: a line here has it opened, measured and read in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from captionless.eval import report, results
+from tests.flow.conftest import Finished, call
+
+
+def _report(run: Finished, out: Path) -> Path:
+    """The report of the tiny run, as the run left it."""
+    return run.folder / "out" / "eval" / "report.html"
+
+
+def _inspect(run: Finished, out: Path) -> Path:
+    """A chair's neighbours with pictures, as they are and sharpened."""
+    store = str(run.folder / "out" / "similarity" / "i2i")
+    done = call("similarity", "inspect", store, "chair-train-0000", "--sharpen", "5", "--out", str(out), cwd=run.folder)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def _wide(run: Finished, out: Path) -> Path:
+    """A report of many classes, long names, three seeds and no pictures: what is too wide shows here."""
+    rng = np.random.default_rng(0)
+    classes = [f"class number {i} of a taxonomy" for i in range(55)]
+    labels = np.arange(110) % 55
+    keys = [f"{i:032x}" for i in range(110)]
+    texts = rng.normal(size=(55, 16))
+    shapes = texts[labels] + rng.normal(size=(110, 16))
+    test = results.TestSet(keys, classes, labels, shapes[:, None] + rng.normal(size=(110, 4, 16)), texts)
+    runs = [
+        results.Run(mode, seed, results.evaluate_run(shapes + rng.normal(size=(110, 16)), test))
+        for mode in ("uniform", "category", "i2i", "i2l", "avg")
+        for seed in range(3)
+    ]
+    categories = dict(zip(keys, (classes[label] for label in labels), strict=True))
+    shown = report.ReportContext(
+        title="captionless: a-run-with-a-name-longer-than-any-phone-is-wide-and-no-blank-to-break-it-at",
+        categories=categories,
+        histories=[report.History(r.mode, r.seed, range(500), rng.uniform(1, 5, 500), [20.0] * 500) for r in runs],
+        queries=report.retrieval_queries(shapes, shapes, keys, categories),
+        neighbours=[report.neighbours_of(keys[0], rng.uniform(size=110), keys, "i2l")],
+        examples=[report.Example(keys[0], ["a shape that words describe"], ["another"])],
+        embedding_map=report.EmbeddingMap(shapes, keys, range(100)),
+    )
+    out.write_text(report.render(results.build(test, runs, {"digests": {"train": "f" * 64}}), shown))
+    return out
+
+
+PAGES: dict[str, Callable[[Finished, Path], Path]] = {"report": _report, "inspect": _inspect, "wide": _wide}
