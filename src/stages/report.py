@@ -90,7 +90,8 @@ def _curve(spec: AlignmentSpec, run: Run) -> shown.History:
 
 def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.Neighbours]:
     """Of a few training objects, by every metric; weights are those in a batch of all training objects."""
-    sharpen, stores = spec.train.sharpen, [open_similarity(objects.join(spec.root, "similarity", m)) for m in spec.metrics]
+    sharpen = spec.train.sharpen
+    stores = [open_similarity(objects.join(spec.root, "similarity", metric)) for metric in spec.metrics]
     means = [store.category_mean() if sharpen != 1 else {} for store in stores]
     found = []
     for key in (keys[index] for index in shown.drawn(keys, categories, 3)):

@@ -25,8 +25,15 @@ _CUT_OFF = """box => {
     return legend && legend.bottom > plot.top + 1 ? [...cut, "the legend covers the plot"] : cut;
 }"""
 
-_FOCUSABLE = """() => [...document.querySelectorAll("a[href], summary, [tabindex='0']")].filter(e => e.checkVisibility())
-    .forEach((e, i) => e.dataset.expected = i)"""
+_FOCUSABLE = """() => [...document.querySelectorAll("a[href], summary, [tabindex='0']")]
+    .filter(e => e.checkVisibility()).forEach((e, i) => { e.dataset.expected = i; })"""
+
+_FOCUSED = """() => {
+    const e = document.activeElement, box = e.getBoundingClientRect();
+    const seen = box.right > 0 && box.bottom > 0 && box.top < innerHeight;
+    const outline = getComputedStyle(e).outlineStyle;
+    return { number: e.dataset.expected, outline, seen, html: e.outerHTML.slice(0, 120) };
+}"""
 
 
 def assert_quiet(opened: Opened) -> None:
@@ -67,11 +74,7 @@ def assert_keyboard_reaches_all(page: Page) -> None:
     expected = page.evaluate("document.querySelectorAll('[data-expected]').length")
     for i in range(expected):
         page.keyboard.press("Tab")
-        at = page.evaluate(
-            """() => { const e = document.activeElement, box = e.getBoundingClientRect();
-            return { number: e.dataset.expected, outline: getComputedStyle(e).outlineStyle,
-                     seen: box.right > 0 && box.bottom > 0 && box.top < innerHeight, html: e.outerHTML.slice(0, 120) }; }"""
-        )
+        at = page.evaluate(_FOCUSED)
         assert at["number"] == str(i), at
         assert at["outline"] != "none", at
         assert at["seen"], at

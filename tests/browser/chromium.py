@@ -24,6 +24,7 @@ _QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
+_PATIENCE = 120_000  # ms: a page carries megabytes of plotly.js, and a loaded machine takes its time
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def opened(browser: Browser, path: Path, screen: Screen, zoom: float = 1) -> Ite
         reduced_motion="reduce",
         device_scale_factor=zoom,
     )
+    context.set_default_timeout(_PATIENCE)
     found = Opened(context.new_page())
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.on("pageerror", lambda error: found.complaints.append(str(error)))

@@ -19,9 +19,7 @@ PageFile = Callable[[str], Path]
 
 @pytest.mark.parametrize("screen", SCREENS.values(), ids=SCREENS)
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_quiet_and_accessible(
-    browser: Browser, page_file: PageFile, name: str, screen: Screen
-) -> None:
+def test_a_page_is_whole_quiet_and_accessible(browser: Browser, page_file: PageFile, name: str, screen: Screen) -> None:
     with opened(browser, page_file(name), screen) as found:
         checks.assert_fits(found.page)
         checks.assert_charts_drawn(found.page)
