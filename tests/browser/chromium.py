@@ -7,6 +7,7 @@ a context of its own, with nothing stored, and all that it asks for or complains
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,6 +91,15 @@ def opened(browser: Browser, path: Path, screen: Screen, zoom: float = 1) -> Ite
         lambda message: found.complaints.append(message.text) if message.type in ("error", "warning") else None,
     )
     found.page.goto(path.resolve().as_uri())
-    found.page.wait_for_function("document.querySelectorAll('[data-chart]:not(:has(.main-svg))').length === 0")
+    until(found.page, "!document.querySelector('[data-chart]:not(:has(.main-svg))')")
     yield found
     context.close()
+
+
+def until(page: Page, condition: str) -> None:
+    """Waits for a JavaScript expression to hold. Playwright's own waiting is forbidden by the pages' policy."""
+    deadline = time.monotonic() + _PATIENCE / 1000
+    while not page.evaluate(condition):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{page.url}: never was {condition}")
+        page.wait_for_timeout(50)
