@@ -236,14 +236,15 @@ def principal_components(embeddings: ArrayLike) -> tuple[NDArray[np.float64], ND
     """
     rows = unit_rows(embeddings, "embeddings of the map")
     centred = rows - rows.mean(axis=0)
-    _, length, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] * np.sign(axes[:2][np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    squares, axes = np.linalg.eigh(centred.T @ centred)  # of D x D, however many rows
+    squares, axes = np.maximum(squares[::-1], 0), axes[:, ::-1].T[:2]
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
     points = np.zeros((len(rows), 2))
     points[:, : len(axes)] = centred @ axes.T
     variance = np.zeros(2)
-    total = float(np.sum(length**2))
+    total = float(squares.sum())
     if total > 0:
-        variance[: len(axes)] = length[:2] ** 2 / total
+        variance[: len(axes)] = squares[:2] / total
     return points, variance
 
 
