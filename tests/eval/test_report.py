@@ -199,6 +199,40 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     assert none.tolist() == [0, 0]
 
 
+def test_the_map_marks_the_drawn_objects_on_the_axes_of_all() -> None:
+    _, _, shapes = world()
+    keys = [f"{CLASSES[i % 3]}-{i}" for i in range(18)]
+    categories = {key: key.split("-")[0] for key in keys}
+    whole = json.loads(charts.embedding_map(report.EmbeddingMap(shapes, keys), categories))
+    part = json.loads(charts.embedding_map(report.EmbeddingMap(shapes, keys, [2, 3, 10]), categories))
+    assert {key for trace in part["data"] for key in trace["text"]} == {keys[i] for i in (2, 3, 10)}
+    place = {key: x for trace in whole["data"] for key, x in zip(trace["text"], trace["x"], strict=True)}
+    assert all(x == place[key] for trace in part["data"] for key, x in zip(trace["text"], trace["x"], strict=True))
+    assert part["layout"]["annotations"] == whole["layout"]["annotations"]
+
+
+def test_the_table_of_the_map_names_the_closest_category() -> None:
+    embeddings = [[1, 0, 0], [2, 0.2, 0], [0.9, 0.5, 0], [0, 0, 3]]
+    given = report.EmbeddingMap(np.array(embeddings), list("abcd"))
+    rows = charts.map_rows(given, {"a": "chair", "b": "chair", "c": "stool", "d": "mug"})
+    assert [(row["name"], row["objects"]) for row in rows] == [("chair", 2), ("mug", 1), ("stool", 1)]
+    first, second = np.array([1.0, 0, 0]), np.array([2, 0.2, 0]) / np.hypot(2, 0.2)
+    mean = (first + second) / np.linalg.norm(first + second)
+    cosine = mean @ np.array([0.9, 0.5, 0]) / np.hypot(0.9, 0.5)
+    assert rows[0]["closest"] == f"stool ({cosine:.3f})"
+    points = charts.principal_components(embeddings)[0]
+    assert (rows[0]["x"], rows[0]["y"]) == pytest.approx(np.median(points[:2], axis=0))
+    assert charts.map_rows(given, dict.fromkeys("abcd", "thing"))[0]["closest"] == ""
+
+
+def test_the_running_mean_is_of_the_last_values() -> None:
+    values = np.random.default_rng(3).normal(size=100)
+    found = charts.running_mean(values)
+    assert charts.window_of(100) == 4
+    assert found == pytest.approx([values[max(0, i - 3) : i + 1].mean() for i in range(100)])
+    assert charts.running_mean(values[:3]) == pytest.approx(values[:3])
+
+
 @pytest.mark.parametrize(("kind", "mime"), [("webp", "image/webp"), ("png", "image/png"), ("jpeg", "image/jpeg")])
 def test_pictures_are_inlined_by_their_kind(kind: str, mime: str) -> None:
     assert report.report.data_uri(image(kind)).startswith(f"data:{mime};base64,")
