@@ -40,6 +40,10 @@ class SpecError(CaptionlessError):
     exit_code = 64
 
 
+class LossNotFinite(SpecError):
+    """A training's loss or gradient became NaN or infinite: its settings do not fit the data."""
+
+
 class DataError(CaptionlessError):
     """An object, shard, embedding or matrix is not what it must be; the line names it."""
 
@@ -52,8 +56,11 @@ class Interrupted(CaptionlessError):
     exit_code = 75
 
 
-KINDS: tuple[type[CaptionlessError], ...] = (SpecError, DataError, Interrupted, Retryable)
+KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError, Interrupted, Retryable)
 """How a command can end without success; where several parts ended differently, the first of these tells."""
+
+FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | DataError)}
+"""Those of them that trying again cannot mend, by name."""
 
 
 def one_line(error: BaseException, limit: int = 240) -> str:

@@ -2,12 +2,8 @@
 
 What is told is read at the moment it is asked for, from the same small file that the local runner reads (see
 `progress`): a training's progress is rank 0's, a grandchild of the process that serves. The metrics carry the
-stage's name; which shard or node of which run it is stands in the pod's labels.
-
-    captionless_stage_units, captionless_stage_units_done{stage,unit}
-    captionless_stage_units_per_second{stage,unit}              since this process began
-    captionless_stage_last_advance_timestamp_seconds{stage,unit}  when the last unit was done, or the first was begun
-    captionless_train_loss, captionless_train_logit_scale, captionless_train_round{stage}
+stage's name; which shard or node of which run it is stands in the pod's labels. Which metrics there are is said in
+`metrics`; docs/metrics.md lists them.
 """
 
 from __future__ import annotations
@@ -16,19 +12,26 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from captionless import environment, progress
+from captionless import environment, metrics, progress
 from captionless.errors import SpecError
+from captionless.metrics import Kind, Teller
 
-_TRAINING = {
-    "loss": ("captionless_train_loss", "Training loss of the last step."),
-    "scale": ("captionless_train_logit_scale", "Learned scale of the logits, the inverse temperature."),
-    "round": ("captionless_train_round", "How often this supervisor has started the ranks; of several nodes only."),
+_FAMILIES = {Kind.gauge: GaugeMetricFamily, Kind.counter: CounterMetricFamily}
+_OF_PROGRESS = {
+    metrics.STAGE_UNITS: "total",
+    metrics.STAGE_UNITS_DONE: "done",
+    metrics.STAGE_UNITS_PER_SECOND: "rate",
+    metrics.STAGE_LAST_ADVANCE: "advanced",
 }
+_ALWAYS = (metrics.STAGE_READ_BYTES, metrics.STAGE_STORAGE_RETRIES)
+"""Counters that are 0 where nothing was counted."""
 
 
 def serve(stage: str) -> None:
@@ -65,22 +68,18 @@ class _Progress(Collector):
     def __init__(self, stage: str, path: str):
         self._stage, self._path = stage, path
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         """Nothing before the stage has told any progress."""
         state = progress.read(self._path)
         if state is None:
             return
-        yield self._gauge("captionless_stage_units", "Units of work of this process.", state.total, state.unit)
-        yield self._gauge("captionless_stage_units_done", "Units that are done.", state.done, state.unit)
-        yield self._gauge("captionless_stage_units_per_second", "Mean speed since it began.", state.rate, state.unit)
-        name = "captionless_stage_last_advance_timestamp_seconds"
-        yield self._gauge(name, "When the last unit was done, or the first begun.", state.advanced, state.unit)
-        for key, (name, text) in _TRAINING.items():
-            if isinstance(value := state.info.get(key), int | float):
-                yield self._gauge(name, text, value)
-
-    def _gauge(self, name: str, text: str, value: float, unit: str = "") -> GaugeMetricFamily:
-        labels = {"stage": self._stage} | ({"unit": unit} if unit else {})
-        family = GaugeMetricFamily(name, text, labels=list(labels))
-        family.add_metric(list(labels.values()), value)
-        return family
+        found: dict[str, list[tuple[list[str], float]]] = {metric.name: [([], 0)] for metric in _ALWAYS}
+        found |= {metric.name: [([state.unit], getattr(state, field))] for metric, field in _OF_PROGRESS.items()}
+        for name, group in groupby(sorted(state.measures), key=itemgetter(0)):
+            found[name] = [(labels, value) for _, labels, value in group]
+        for metric in metrics.told_by(Teller.stage, Teller.training):
+            if metric.name in found:
+                family = _FAMILIES[metric.kind](metric.name, metric.text, labels=metric.labels)
+                for labels, value in found[metric.name]:
+                    family.add_metric([self._stage, *labels], value)
+                yield family

@@ -3,8 +3,9 @@
 A stage tells its progress once, through `Progress`; where it is shown depends on who
 looks. On a terminal it is a bar with rate and ETA; without one, as in a pod's log or
 the local runner's, a plain line every ten seconds. Where the environment names a file
-(PROGRESS), it gets a small JSON document, for the runner's live view and for Prometheus,
-and a terminal gets nothing. Whoever asked for quiet (QUIET) sees nothing on stderr.
+(PROGRESS), it gets a small JSON document, for the runner's live view and, with what else the
+process has measured (`measures`), for Prometheus; a terminal gets nothing. Whoever asked for
+quiet (QUIET) sees nothing on stderr.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from captionless import measures
 from captionless.environment import PROGRESS, QUIET
 
 _LINE_EVERY = 10.0
@@ -27,7 +29,7 @@ _FILE_EVERY = 0.25
 @dataclass
 class State:
     """Where the work stands; `rate` is units per second since the start of this process, `advanced` when the last
-    unit was done or, before that, the work begun (seconds since the epoch)."""
+    unit was done or, before that, the work begun (seconds since the epoch). `measures` are as `measures.taken`."""
 
     title: str
     unit: str
@@ -36,6 +38,7 @@ class State:
     rate: float = 0.0
     info: dict[str, Any] = field(default_factory=dict)
     advanced: float = 0.0
+    measures: list[list[Any]] = field(default_factory=list)
 
     @property
     def eta(self) -> float | None:
@@ -132,6 +135,7 @@ class Progress:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # a view that cannot be written must not end the work
+            self.state.measures = measures.taken()
             temporary = f"{self._path}.tmp"
             with open(temporary, "w") as file:
                 json.dump(asdict(self.state), file, default=float)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from captionless.controller.observe import Pod, Reading, Workload
+from captionless.errors import KINDS
 from captionless.plan import Stage
 from captionless.spec import AlignmentSpec
 
@@ -36,6 +37,7 @@ STEADY = timedelta(minutes=10)
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _FINAL = (2, 64, 65)
+_ENDINGS = {kind.__name__ for kind in KINDS} | {"UsageError"}
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,24 @@ def told(pod: Pod, stage: Stage) -> str:
     return f"pod {pod.name} is {pod.phase.lower()} without having told why"
 
 
+def kind(pod: Pod) -> str:
+    """How a pod ended, in a word of a few: a class of `errors` that its command told, `OOMKilled`, `Evicted`, or
+    `Crashed` for anything else."""
+    if pod.end is not None and pod.end.reason == "OOMKilled":
+        return "OOMKilled"
+    if pod.evicted:
+        return "Evicted"
+    told_kind = pod.end.ending.kind if pod.end is not None and pod.end.ending is not None else ""
+    return told_kind if told_kind in _ENDINGS else "Crashed"
+
+
 def failed(pods: Iterable[Pod]) -> list[Pod]:
     """The pods that failed by a fault, the newest of every index."""
     return [p for p in newest(pods).values() if p.phase == "Failed" and not p.disrupted]
 
 
-def verdict(stage: Stage, workload: Workload, pods: Sequence[Pod]) -> str:
-    """Why the Job failed, from its pods; empty while none of them has told.
+def verdict(stage: Stage, workload: Workload, pods: Sequence[Pod]) -> Cause | None:
+    """Why the Job failed, from its pods; None while none of them has told. The reason is the first one's `kind`.
 
     All shards stumble over the same wrong spec, which is said once; broken data differs from shard to shard.
     """
@@ -89,9 +102,11 @@ def verdict(stage: Stage, workload: Workload, pods: Sequence[Pod]) -> str:
     wrong = [p for p in ended if p.end is not None and p.end.exit_code in (2, 64)]
     broken = [p for p in ended if p.end is not None and p.end.exit_code == 65]
     kept = wrong[:1] or broken or ended[:1]
+    if not kept:
+        return None
     shared = stage.workers > 1 and not stage.gang
     lines = [f"shard {p.index}: {told(p, stage)}" if shared and not wrong else told(p, stage) for p in kept]
-    return cut("; ".join(dict.fromkeys(lines)))
+    return Cause(kind(kept[0]), cut("; ".join(dict.fromkeys(lines))))
 
 
 def hindrance(

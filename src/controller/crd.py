@@ -119,6 +119,7 @@ def _stage() -> schema.Schema:
             "reached": _count("How far it is for good: units done, in a training the step of a checkpoint."),
             "startTime": _time(""),
             "completionTime": _time(""),
+            "reason": _text("Why it failed, in a word: LossNotFinite, DataError, OOMKilled and so on."),
             "message": _text("Why it waits or failed, in one line."),
         },
         required=["name", "state"],

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from captionless import metrics
 from captionless.controller.cache import Cache
 from captionless.controller.record import State
 
@@ -24,14 +25,12 @@ class Metrics:
     """What the controller counts of its own work."""
 
     def __init__(self, registry: CollectorRegistry):
-        self.seconds = Histogram(
-            "captionless_reconcile_seconds", "Time to reconcile an Alignment once.", registry=registry
-        )
-        self.errors = Counter(
-            "captionless_reconcile_errors", "Reconciles that failed and are tried again.", ["error"], registry=registry
-        )
-        self.queue = Gauge("captionless_work_queue_length", "Alignments that wait to be reconciled.", registry=registry)
-        self.leading = Gauge("captionless_controller_leading", "1 while the Lease is held.", registry=registry)
+        seconds, errors = metrics.RECONCILE_SECONDS, metrics.RECONCILE_ERRORS
+        queue, leading = metrics.WORK_QUEUE_LENGTH, metrics.CONTROLLER_LEADING
+        self.seconds = Histogram(seconds.name, seconds.text, registry=registry)
+        self.errors = Counter(errors.name, errors.text, errors.labels, registry=registry)
+        self.queue = Gauge(queue.name, queue.text, registry=registry)
+        self.leading = Gauge(leading.name, leading.text, registry=registry)
         ProcessCollector(registry=registry)
 
 
@@ -43,24 +42,12 @@ class AlignmentCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families, made from the cache as it is now."""
-        one = ["namespace", "alignment"]
-        total = GaugeMetricFamily(
-            "captionless_alignments", "Alignments by condition and its status.", labels=["condition", "status"]
-        )
-        condition = GaugeMetricFamily(
-            "captionless_alignment_condition",
-            "1 for the status that a condition has.",
-            labels=[*one, "condition", "status", "reason"],
-        )
-        state = GaugeMetricFamily(
-            "captionless_alignment_stage_state", "1 for the state that a stage is in.", labels=[*one, "stage", "state"]
-        )
-        progress = GaugeMetricFamily(
-            "captionless_alignment_stage_progress_ratio", "Share of a stage that is done.", labels=[*one, "stage"]
-        )
-        disruptions = GaugeMetricFamily(
-            "captionless_alignment_stage_disruptions", "Disruptions of a stage so far.", labels=[*one, "stage"]
-        )
+        total = _family(metrics.ALIGNMENTS)
+        condition = _family(metrics.ALIGNMENT_CONDITION)
+        state = _family(metrics.ALIGNMENT_STAGE_STATE)
+        failed = _family(metrics.ALIGNMENT_STAGE_FAILED)
+        progress = _family(metrics.ALIGNMENT_STAGE_PROGRESS)
+        disruptions = _family(metrics.ALIGNMENT_STAGE_DISRUPTIONS)
         counted: Tally[tuple[str, str]] = Tally()
         for key in self.cache.alignments():
             seen = self.cache.observed(key)
@@ -74,9 +61,15 @@ class AlignmentCollector(Collector):
             for s in status.get("stages") or ():
                 stage, now = str(s.get("name")), str(s.get("state") or State.waiting)
                 state.add_metric([*name, stage, now], 1)
+                if now == State.failed:
+                    failed.add_metric([*name, stage, str(s.get("reason") or "Failed")], 1)
                 disruptions.add_metric([*name, stage], s.get("disruptions", 0))
                 if s.get("total"):
                     progress.add_metric([*name, stage], s.get("done", 0) / s["total"])
         for (kind, value), count in sorted(counted.items()):
             total.add_metric([kind, value], count)
-        yield from (total, condition, state, progress, disruptions)
+        yield from (total, condition, state, failed, progress, disruptions)
+
+
+def _family(metric: metrics.Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)

@@ -29,7 +29,8 @@ class Record:
 
     done, total: in `unit`s, over all its pods. failures: pods that failed in this attempt and counted.
     disruptions: pods that ended by no fault of their own, over all attempts; fruitless: how many of them since
-    the stage last got further than `reached` (for a training: the step of the newest checkpoint known).
+    the stage last got further than `reached` (for a training: the step of the newest checkpoint known). reason: why it
+    failed, in a word. message: why it failed or waits, in a line.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Record:
     reached: int = 0
     start_time: str = ""
     completion_time: str = ""
+    reason: str = ""
     message: str = ""
 
     def written(self) -> dict[str, Any]:

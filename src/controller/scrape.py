@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
+from captionless import metrics
 from captionless.controller.jobs.pod import METRICS_PORT
 from captionless.controller.observe import Observed, Pod, Reading
 
 _TIMEOUT = urllib3.Timeout(connect=1.0, read=2.0)
 _LONGEST = 1 << 20
-_UNITS, _DONE = "captionless_stage_units", "captionless_stage_units_done"
-_ADVANCED = "captionless_stage_last_advance_timestamp_seconds"
+_UNITS, _DONE = metrics.STAGE_UNITS.name, metrics.STAGE_UNITS_DONE.name
+_ADVANCED = metrics.STAGE_LAST_ADVANCE.name
 
 
 def tellers(seen: Observed) -> list[Pod]:

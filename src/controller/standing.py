@@ -44,11 +44,16 @@ class Standing:
     state: State
     attempt: int
     count: budget.Count
-    message: str = ""
+    failure: Cause | None = None
     hindrance: Cause | None = None
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str:
+        """Why it failed, in a line; empty where it did not."""
+        return self.failure.message if self.failure is not None else ""
 
     @property
     def workload(self) -> Workload | None:
@@ -145,21 +150,25 @@ def _standing(
     retried = record.state is State.failed and (again or attempt > record.attempt)
     before = replace(record, fruitless=0) if retried else record  # another try has a budget of its own
     counted = budget.count(before, workload, mine, budget.reached(spec, stage, tellers))
-    message = verdict(stage, workload, mine) if workload is not None else ""
-    state = _state(stage, record, workload, mine, message, again, spec.suspend, now)
+    why_failed = verdict(stage, workload, mine) if workload is not None else None
+    state = _state(stage, record, workload, mine, why_failed, again, spec.suspend, now)
     if state is State.running and counted.exhausted:
         state = State.failed
-        message = f"disrupted {counted.fruitless} times without getting further (last known: {counted.reached})"
-    if state is State.failed:
-        given_up = workload.failed if workload is not None else None
-        kept = record.message if record.state is State.failed else ""
-        message = kept or message or (f"{given_up.reason}: {given_up.message}" if given_up else "failed")
-    else:
-        message = ""
+        line = f"disrupted {counted.fruitless} times without getting further (last known: {counted.reached})"
+        why_failed = Cause("Disrupted", line)
+    failure = _failure(record, workload, why_failed) if state is State.failed else None
     disrupted = counted.disruptions > (workload.disruptions_before if workload is not None else 0)
     over = state in (State.succeeded, State.failed)
     why = None if over else hindrance(spec, stage, workload, pods, told, disrupted, now)
-    return Standing(stage, record, state, attempt, counted, message, why, workloads, pods, told)
+    return Standing(stage, record, state, attempt, counted, failure, why, workloads, pods, told)
+
+
+def _failure(record: Record, workload: Workload | None, told: Cause | None) -> Cause:
+    """Why a stage failed: as it stands in the status, or as it was told, or what the Job says of itself."""
+    if record.state is State.failed and record.message:
+        return Cause(record.reason or "Failed", record.message)
+    given_up = workload.failed if workload is not None else None
+    return told or Cause("Failed", f"{given_up.reason}: {given_up.message}" if given_up else "failed")
 
 
 def _state(
@@ -167,7 +176,7 @@ def _state(
     record: Record,
     workload: Workload | None,
     pods: tuple[Pod, ...],
-    why: str,
+    why: Cause | None,
     again: bool,
     suspend: bool,
     now: datetime,

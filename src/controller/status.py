@@ -58,7 +58,7 @@ def _record(s: Standing, run: Run) -> Record:
     done, total, unit = _progress(s)
     over = s.state in (State.succeeded, State.failed)
     message = s.message
-    if s.state not in (State.succeeded, State.failed) and s.hindrance is not None:
+    if not over and s.hindrance is not None:
         message = s.hindrance.message
     began = workload.created if workload is not None else None
     start = before.start_time if before.attempt == s.attempt else ""
@@ -77,6 +77,7 @@ def _record(s: Standing, run: Run) -> Record:
         reached=s.count.reached,
         start_time=start or (written(began) if began is not None else before.start_time),
         completion_time=(before.completion_time or written(ended)) if over else "",
+        reason=s.failure.reason if s.failure is not None else "",
         message=message,
     )
 

@@ -4,10 +4,9 @@ An evaluation is a batch's outcome: when Prometheus comes to scrape, its process
 a Pushgateway, in a group of their own that each push replaces as a whole, under `job="captionless"`, `alignment` and,
 in a cluster, `namespace`. It keeps them until somebody deletes the group, as the controller does when a run is removed.
 
-    captionless_eval_<figure>_ratio{run,weights,seed,dataset,prompt,views}   every column of the table, 0 to 1, as
-        captionless_eval_zero_shot_top1_ratio, captionless_eval_gallery_image_to_shape_recall_at_1_ratio
-    captionless_eval_objects{dataset}                                         the size of the test set
-    captionless_eval_last_success_timestamp_seconds
+A figure is a share, 0 to 1, of every column of the table, as captionless_eval_zero_shot_top1_ratio and
+captionless_eval_gallery_image_to_shape_recall_at_1_ratio (`metrics.EVAL_FIGURE`); beside them are the size of the test
+set and when they were pushed.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ from urllib.parse import unquote, urlsplit
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
+from captionless import metrics
 from captionless.errors import Retryable, SpecError, one_line
 from captionless.eval import tables
 from captionless.redaction import redacted
 
 JOB = "captionless"
-_LABELS = ("run", "weights", "seed", "dataset", "prompt", "views")
+_GROUP = ("namespace", "alignment")
 _PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
 _TIMEOUT_SECONDS = 15.0
 
@@ -65,17 +65,22 @@ def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
             continue
         path = figure.column.path
         if path not in gauges:
-            name = "_".join(path).replace("@", "_at_")
+            name = metrics.EVAL_FIGURE.name.format(figure="_".join(path).replace("@", "_at_"))
             text = f"{figure.column.heading.replace('→', 'to')} {figure.column.name} on the test objects."
-            gauges[path] = Gauge(f"captionless_eval_{name}_ratio", text, _LABELS, registry=registry)
+            gauges[path] = Gauge(name, text, _own(metrics.EVAL_FIGURE), registry=registry)
         labels = (figure.run, figure.mode, figure.seed, dataset, about["prompt"]["name"],
                   about["protocol"]["gallery"]["views"])  # fmt: skip
         gauges[path].labels(*labels).set(figure.value)
-    count = Gauge("captionless_eval_objects", "Test objects.", ("dataset",), registry=registry)
-    count.labels(dataset).set(results["figures"]["objects"])
-    name = "captionless_eval_last_success_timestamp_seconds"
-    Gauge(name, "When these figures were pushed.", registry=registry).set_to_current_time()
+    count, when = metrics.EVAL_OBJECTS, metrics.EVAL_LAST_SUCCESS
+    objects = Gauge(count.name, count.text, _own(count), registry=registry)
+    objects.labels(dataset).set(results["figures"]["objects"])
+    Gauge(when.name, when.text, registry=registry).set_to_current_time()
     return registry
+
+
+def _own(metric: metrics.Metric) -> tuple[str, ...]:
+    """The labels that are not the group's."""
+    return tuple(label for label in metric.labels if label not in _GROUP)
 
 
 def address(gateway: str) -> tuple[str, tuple[str, str] | None]:

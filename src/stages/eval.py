@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -20,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless import clip, environment
-from captionless.errors import DataError
+from captionless.errors import DataError, Retryable
 from captionless.eval import outcomes, prompts, results, tables
 from captionless.plan import Run, runs
+from captionless.redaction import redacted
 from captionless.spec import AlignmentSpec, EvalSpec, SourceKind
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
@@ -41,14 +43,18 @@ _PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
 def run(spec: AlignmentSpec) -> None:
     """Evaluates the spec's runs, writes the results, and pushes their figures where a Pushgateway is named.
 
-    They are pushed whenever it is called, also when there is nothing left to evaluate.
+    They are pushed whenever it is called, also when there is nothing left to evaluate. A Pushgateway that is away is
+    told on stderr and fails nothing: the results are stored, and a run must not depend on who watches it.
     """
     _Evaluation(spec).run()
     gateway = spec.eval.pushgateway or os.environ.get(environment.PUSHGATEWAY, "")
     if gateway:
         from captionless.eval import publish
 
-        publish.publish(gateway, spec.name, os.environ.get(environment.NAMESPACE, ""), _stored(spec))
+        try:
+            publish.publish(gateway, spec.name, os.environ.get(environment.NAMESPACE, ""), _stored(spec))
+        except Retryable as error:
+            print(f"captionless: {redacted(str(error))}", file=sys.stderr, flush=True)
 
 
 def figures(spec: AlignmentSpec) -> dict[str, float]:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from captionless import measures, metrics
 from captionless.errors import DataError
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.spec import AlignmentSpec, DataSpec
@@ -45,6 +46,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     """Renders and samples this worker's shards."""
     url = objects.join(spec.root, "pack")
     objects.check(url)
+    measures.add(metrics.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
     source = open_source(spec.data)
     packer = _Packer(url, spec.data, source)
     parts = list(packer.parts())
@@ -102,6 +104,7 @@ class _Packer:
                 sample = self._sample(ref)
             except DataError as error:
                 skipped.append({"key": ref.key, "reason": str(error)})
+                measures.add(metrics.STAGE_SKIPPED_OBJECTS, cause="broken")
             else:
                 yield ref.key, sample
             tell(1)

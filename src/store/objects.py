@@ -29,6 +29,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 import fsspec
 
+from captionless import measures, metrics
 from captionless.errors import CaptionlessError, DataError, Retryable, SpecError, one_line
 
 RETRY_SECONDS = float(os.environ.get("CAPTIONLESS_STORE_RETRY_SECONDS", "120"))
@@ -195,6 +196,7 @@ def _retrying(function: Callable[_P, _R]) -> Callable[_P, _R]:
                         f"{url}: storage did not answer for {RETRY_SECONDS:.0f} s "
                         f"({type(error).__name__}: {one_line(error)})"
                     ) from error
+                measures.add(metrics.STAGE_STORAGE_RETRIES)
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
 
@@ -259,7 +261,9 @@ def sha256(url: str) -> str:
 def read_bytes(url: str, start: int | None = None, end: int | None = None) -> bytes:
     """The object's bytes, or those of [start, end). FileNotFoundError when there is none."""
     fs, path = filesystem(url)
-    return bytes(fs.cat_file(path, start=start, end=end))
+    data = bytes(fs.cat_file(path, start=start, end=end))
+    measures.add(metrics.STAGE_READ_BYTES, len(data))
+    return data
 
 
 @_retrying
@@ -271,8 +275,11 @@ def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """
     if is_local(url):
         with open(local_path(url), "rb") as file:
-            return [os.pread(file.fileno(), stop - start, start) for start, stop in spans]
-    return _ranges(url, spans)
+            found = [os.pread(file.fileno(), stop - start, start) for start, stop in spans]
+    else:
+        found = _ranges(url, spans)
+    measures.add(metrics.STAGE_READ_BYTES, sum(map(len, found)))
+    return found
 
 
 @_retrying
@@ -285,9 +292,11 @@ def read_into(url: str, places: Sequence[tuple[int, Sequence[memoryview]]]) -> l
     if is_local(url):
         file = os.open(_path(url), os.O_RDONLY)
         try:
-            return _read_together(file, places)
+            counts = _read_together(file, places)
         finally:
             os.close(file)
+        measures.add(metrics.STAGE_READ_BYTES, sum(counts))
+        return counts
     found = _ranges(url, [(start, start + sum(map(len, memory))) for start, memory in places])
     for data, (_, memory) in zip(found, places, strict=True):
         done = 0
@@ -295,6 +304,7 @@ def read_into(url: str, places: Sequence[tuple[int, Sequence[memoryview]]]) -> l
             part = data[done : done + len(piece)]
             piece[: len(part)] = part
             done += len(part)
+    measures.add(metrics.STAGE_READ_BYTES, sum(map(len, found)))
     return [len(data) for data in found]
 
 

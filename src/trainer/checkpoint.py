@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 
+from captionless import measures, metrics
 from captionless.errors import CaptionlessError, DataError, SpecError, one_line
 from captionless.store import objects
 from captionless.trainer import encoders, modelfile
@@ -40,8 +42,9 @@ class Writer:
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Begin to store the state after `step` steps, once the one before it is stored; then only `keep` are left."""
         self.wait()
+        began = time.monotonic()
         pool = ThreadPoolExecutor(1)
-        self._thread = pool.submit(_store, self._run, step, _encode(state), self._keep)
+        self._thread = pool.submit(_store, self._run, step, _encode(state), self._keep, began)
         pool.shutdown(wait=False)
 
     def ended(self) -> bool:
@@ -58,9 +61,11 @@ class Writer:
             thread.result()
 
 
-def _store(run: str, step: int, data: bytes, keep: int) -> None:
+def _store(run: str, step: int, data: bytes, keep: int, began: float) -> None:
     folder = objects.join(run, _FOLDER)
     objects.write_bytes(objects.join(folder, f"step-{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"), data)
+    measures.put(metrics.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())
+    measures.put(metrics.TRAIN_CHECKPOINT_DURATION, time.monotonic() - began)
     for name in _names(folder)[:-keep]:
         objects.remove(objects.join(folder, name))
 

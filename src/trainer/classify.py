@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from captionless import __version__
-from captionless.errors import Interrupted, SpecError
+from captionless.errors import Interrupted, LossNotFinite
 from captionless.progress import Progress, say
 from captionless.spec import ClassifySpec
 from captionless.store import objects
@@ -168,7 +168,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.optimizer.parameters, optim.clip_grad or math.inf)
         if not math.isfinite(float(loss.detach())) or not math.isfinite(float(norm)):
-            raise SpecError(
+            raise LossNotFinite(
                 f"{self.task.title}: loss {float(loss.detach())} and gradient norm {float(norm)} at step {step}; "
                 "lower classify.optim.lr or set classify.optim.clipGrad"
             )

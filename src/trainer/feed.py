@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from captionless import measures, metrics
 from captionless.trainer import distributed
 from captionless.trainer.data import Batch, RawBatch, TrainingData
 from captionless.trainer.heartbeat import Heartbeat
@@ -32,7 +36,9 @@ class Feed:
 
     def take(self, step: int) -> Batch:
         """This rank's part of the step's global batch; DataError as `Skipped.of`."""
-        batch = self._ahead.take(step)
+        measures.put(metrics.TRAIN_BATCHES_READY, self._ahead.ready)
+        with _waiting():
+            batch = self._ahead.take(step)
         damaged = self.skipped.of(batch)
         if damaged:
             with self._beat.storage():
@@ -46,7 +52,7 @@ class Feed:
 
     def wait(self, step: int) -> None:
         """Until every rank has its part; as long as storage may take."""
-        with self._beat.storage():
+        with self._beat.storage(), _waiting():
             self._ahead.wait(step)
             distributed.meet()
 
@@ -56,3 +62,11 @@ class Feed:
 
     def _read(self, step: int) -> RawBatch:
         return self._data.read(step, distributed.rank(), distributed.world_size())
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Counts the time as waiting for a batch."""
+    began = time.monotonic()
+    yield
+    measures.add(metrics.TRAIN_BATCH_WAIT, time.monotonic() - began)

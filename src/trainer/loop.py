@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionless import __version__
-from captionless.errors import Interrupted, SpecError
+from captionless import __version__, measures, metrics
+from captionless.errors import Interrupted, LossNotFinite, SpecError
 from captionless.progress import Progress, say
 from captionless.spec import EncoderSpec
 from captionless.store import objects
@@ -40,7 +40,14 @@ from captionless.trainer.weights import WeightSource
 
 HISTORY = "history.json"
 _MAX_SCALE = 100.0
-_METRICS = ("loss", "scale", "lr", "grad_norm", "weight_entropy")
+_MEASURED = {
+    "loss": metrics.TRAIN_LOSS,
+    "scale": metrics.TRAIN_LOGIT_SCALE,
+    "lr": metrics.TRAIN_LEARNING_RATE,
+    "grad_norm": metrics.TRAIN_GRADIENT_NORM,
+    "weight_entropy": metrics.TRAIN_WEIGHT_ENTROPY,
+}
+"""What the history has of a step, and the metric that tells it."""
 
 History = dict[str, list[float | None]]
 
@@ -84,7 +91,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
         self.writer = checkpoint.Writer(job.run, self.spec.keep_checkpoints)
         self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
-        self.history: History = {name: [] for name in _METRICS}
+        self.history: History = {name: [] for name in _MEASURED}
         self.feed = Feed(self.data, job.title, beat or Heartbeat())
         self.done = 0
         self.seconds = 0.0
@@ -102,9 +109,13 @@ class Run:
         }
 
     def step(self) -> None:
-        """One optimisation step on the next global batch, its metrics appended to the history."""
+        """One optimisation step on the next global batch, what is measured of it appended to the history.
+
+        LossNotFinite, with the loss told before, when the training has left what its settings can mend.
+        """
         step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.feed.take(step)
+        taken = time.monotonic()
         weights = self.weights(batch.keys, batch.categories, batch.sizes)
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
@@ -116,21 +127,25 @@ class Run:
         evenness = len(batch.image) if weights is None else weights.entropy()
         sums = distributed.all_reduce_sum(torch.stack([share, share.new_tensor(evenness)]))
         loss, entropy = float(sums[0]), float(sums[1]) / len(batch.keys)
+        scale = float(self.log_scale.detach().exp())
+        found = dict(zip(_MEASURED, (loss, scale, rate, norm, entropy), strict=True))
+        for name, value in found.items():
+            measures.put(_MEASURED[name], value)
         # float16's gradients overflow now and then: the scaler leaves such a step out and goes on with a smaller scale
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
-            raise SpecError(
+            raise LossNotFinite(
                 f"{self.job.title}: loss {loss} and gradient norm {norm} at step {step}; "
                 "lower train.optim.lr or set train.optim.clipGrad"
             )
-        scale = float(self.log_scale.detach().exp())
         self.scaler.step(self.optimizer, rate)  # type: ignore[arg-type]
         self.scaler.update()
         with torch.no_grad():
             self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
-        values = (loss, scale, rate, norm if math.isfinite(norm) else None, entropy)
-        for name, value in zip(_METRICS, values, strict=True):
-            self.history[name].append(value)
+        for name, value in found.items():
+            self.history[name].append(value if math.isfinite(value) else None)
         self.done += 1
+        measures.add(metrics.TRAIN_STEPS)
+        measures.add(metrics.TRAIN_STEP_SECONDS, time.monotonic() - taken)
         self.seconds += time.monotonic() - began
 
     def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
@@ -169,6 +184,7 @@ class Run:
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of this run; one of other settings or data is discarded."""
+        measures.put(metrics.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())  # from now on there is work that may be lost
         state = checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None
         if self.rank == 0 and state is None:
             checkpoint.discard(self.job.run)

@@ -57,6 +57,11 @@ class ReadAhead(Generic[_Read, _Made]):
         if step < self._end:
             wait([self._begun(step)])
 
+    @property
+    def ready(self) -> int:
+        """How many could be taken without waiting."""
+        return sum(made.done() for made in self._coming.values())
+
     def drop(self) -> None:
         """Forget what is under way: what batches are made from has changed."""
         for made in self._coming.values():

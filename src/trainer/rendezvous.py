@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from captionless.errors import CaptionlessError, DataError, Interrupted, Retryable, SpecError
+from captionless.errors import FINAL, Interrupted, Retryable
 from captionless.trainer.gang import Gang
 from captionless.trainer.rendezvous_host import Host
 from captionless.trainer.rendezvous_wire import Message, encode, keep_alive
@@ -43,7 +43,6 @@ _CONNECT_SECONDS = 3.0
 _AGAIN_SECONDS = 0.5
 _TELL_SECONDS = 30.0
 _POLL = 0.1
-_FINAL: dict[str, type[CaptionlessError]] = {"SpecError": SpecError, "DataError": DataError}
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class Rendezvous:
         elif message["say"] == "lost":
             self._here = []
         elif message["say"] == "fail":
-            raise _FINAL[message["error"]](message["line"])
+            raise FINAL[message["error"]](message["line"])
 
     def _missing(self) -> str:
         wanted = self._gang.least

@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Any
 
-from captionless.errors import Retryable
+from captionless.errors import FINAL, Retryable
 from captionless.trainer.gang import Gang
 from captionless.trainer.rendezvous_wire import LONGEST, Message, encode, keep_alive, read
 
@@ -89,7 +89,7 @@ class Host:
             error, line = message.get("error"), f"node {index}: {message.get('line')}"
             self._active.discard(index)
             self._ending = True
-            if error in ("SpecError", "DataError"):
+            if error in FINAL:
                 self._broadcast(say="fail", error=error, line=line)
             elif error not in (None, "Interrupted"):  # these end on all nodes, at the same step
                 self._over(line)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from captionless import measures, metrics
 from captionless.errors import DataError
 from captionless.trainer import distributed
 from captionless.trainer.data import Batch
@@ -29,6 +30,7 @@ class Skipped:
         self._title, self._limit, self._micro_batches = title, limit, micro_batches
         self.keys: list[str] = []
         """The objects so far, in the order in which they were found."""
+        self._count()
 
     def of(self, batch: Batch) -> set[str]:
         """The keys of a global batch that are damaged, the same on every rank. DataError when there are too many
@@ -44,6 +46,7 @@ class Skipped:
             if batch.keys[first + place] not in self.keys:
                 print(f"{self._title}: left out: {error}", file=sys.stderr, flush=True)
         self.keys += [key for key in found if key not in self.keys]
+        self._count()
         if len(self.keys) > self._limit:
             named = ", ".join(self.keys[:_NAMED]) + (", ..." if len(self.keys) > _NAMED else "")
             raise DataError(
@@ -62,3 +65,7 @@ class Skipped:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self.keys = list(state["keys"])
+        self._count()
+
+    def _count(self) -> None:
+        measures.put(metrics.STAGE_SKIPPED_OBJECTS, len(self.keys), cause="damaged")

@@ -17,6 +17,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from captionless import measures, metrics
 from captionless.errors import CaptionlessError
 from captionless.lifeline import end_with_parent
 from captionless.redaction import redacted
@@ -68,7 +69,11 @@ def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int | None) -> Non
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         cuda = job.device != "cpu" and torch.cuda.is_available()
         distributed.start("cpu:gloo,cuda:nccl" if cuda else "gloo", job.train.collective_timeout)
-    train(job, lambda: stop[0], beat, **({} if number is None else {"round": number}))
+    if number is None:
+        train(job, lambda: stop[0], beat)
+    else:
+        measures.put(metrics.TRAIN_ROUND, number)
+        train(job, lambda: stop[0], beat, round=number)
 
 
 def _stop_flag() -> list[bool]:
