@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generators import charts, crd, dashboards, manifests, reference
+from generators import charts, crd, dashboards, manifests, metrics, reference
 
 ROOT = Path(__file__).parent.parent
-GENERATORS = (reference, crd, manifests, dashboards, charts)
+GENERATORS = (reference, metrics, crd, manifests, dashboards, charts)
 
 
 def main() -> int:

@@ -48,7 +48,7 @@ class Metric:
 LABELS = {
     "alignment": "names of Alignments, one a run",
     "namespace": "namespaces with Alignments",
-    "stage": "stages of the plan: seven and one a training, which are losses times seeds",
+    "stage": "stages of the plan, among them a training for each loss and seed",
     "unit": "one for each kind of stage",
     "cause": "`broken` (pack: an object of the source), `damaged` (training: stored bytes)",
     "condition": "`Succeeded`, `Suspended`, `Stalled`",

@@ -41,7 +41,9 @@ def test_it_is_tested_to_be_raised_and_to_clear(name: str) -> None:
 
 def test_the_runbook_has_a_section_for_each_and_no_other() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
-    sections = dict(zip(re.findall(r"^## (\w+)$", text, re.M), re.split(r"^## \w+$", text, flags=re.M)[1:], strict=True))
+    sections = dict(
+        zip(re.findall(r"^## (\w+)$", text, re.M), re.split(r"^## \w+$", text, flags=re.M)[1:], strict=True)
+    )
     assert list(sections) == list(ALERTS)
     for section in sections.values():
         assert all(f"**{word}**" in section for word in ("Means", "Look", "Do"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 import urllib.request
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from captionless import environment, exposition
+from captionless import environment, exposition, measures, metrics
 from captionless.errors import SpecError
 from captionless.progress import Progress
+from captionless.store import objects
 
 
 def _free_port() -> int:
@@ -33,6 +35,7 @@ def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
     found = _free_port()
     monkeypatch.setenv(environment.METRICS_PORT, str(found))
     monkeypatch.setenv(environment.PROGRESS, str(tmp_path / "progress.json"))
+    measures.forget()
     return found
 
 
@@ -53,16 +56,41 @@ def test_a_stage_tells_how_far_it_is(port: int) -> None:
     assert not any(name.startswith("captionless_train") for name in found)
 
 
-def test_a_training_tells_its_loss(port: int) -> None:
+def test_it_tells_what_it_measured(port: int) -> None:
     exposition.serve("train-avg-seed0")
     with Progress("train avg seed 0", total=10, unit="step") as told:
-        told.advance(2, loss=1.5, scale=14.0, round=3, device="cpu")
+        assert scrape(port)["captionless_stage_read_bytes_total"] == ({"stage": "train-avg-seed0"}, 0)
+        measures.put(metrics.TRAIN_LOSS, 1.5)
+        measures.put(metrics.TRAIN_LOSS, float("nan"))
+        measures.add(metrics.TRAIN_STEPS)
+        measures.add(metrics.TRAIN_STEPS)
+        measures.put(metrics.STAGE_SKIPPED_OBJECTS, 3, cause="damaged")
+        told.advance(2, loss=1.5, device="cpu")
     found = scrape(port)
     stage = {"stage": "train-avg-seed0"}
     assert found["captionless_stage_units_done"] == (stage | {"unit": "step"}, 2)
-    assert found["captionless_train_loss"] == (stage, 1.5)
-    assert found["captionless_train_logit_scale"] == (stage, 14.0)
-    assert found["captionless_train_round"] == (stage, 3)
+    assert found["captionless_train_steps_total"] == (stage, 2)
+    assert found["captionless_stage_skipped_objects_total"] == (stage | {"cause": "damaged"}, 3)
+    labels, loss = found["captionless_train_loss"]
+    assert labels == stage
+    assert math.isnan(loss)
+
+
+def test_what_is_read_is_counted(port: int, tmp_path: Path) -> None:
+    url = str(tmp_path / "object")
+    objects.write_bytes(url, bytes(1000))
+    exposition.serve("embed")
+    with Progress("embed", total=1):
+        objects.read_bytes(url)
+        objects.read_bytes(url, 10, 30)
+        objects.read_ranges(url, [(0, 5), (990, 2000)])
+        objects.read_into(url, [(0, [memoryview(bytearray(7))])])
+    assert scrape(port)["captionless_stage_read_bytes_total"][1] == 1000 + 20 + 5 + 10 + 7
+
+
+def test_labels_are_the_declared_ones() -> None:
+    with pytest.raises(ValueError, match=r"captionless_stage_skipped_objects_total has the labels \('cause',\)"):
+        measures.add(metrics.STAGE_SKIPPED_OBJECTS, key="an-object")
 
 
 def test_without_a_progress_file_it_makes_one(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,141 +1,222 @@
-"""Grafana dashboards (schema version 39) over the metrics of the controller and of the runs' pods.
+"""Grafana dashboards over the metrics of the controller, of the runs' pods and of evaluations.
 
-Queries use the labels that prometheus-operator gives: `namespace` and `alignment` of the controller's metrics are
-the run's; of a pod's metrics `captionless_dev_alignment` and `pod`.
+Queries use the labels that prometheus-operator gives: `namespace` and `alignment` of what the controller tells and of
+what is pushed are the run's; of a pod's metrics `captionless_dev_alignment` and `pod`. Every query has data while a run
+goes on, also of what has not happened yet; tests/cluster holds that against a real one.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import count
 from typing import Any
 
-Panel = dict[str, Any]
-_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+from generators.grafana import Panel, Query, dashboard, graph, number, table
+
 _RUN = 'namespace=~"$namespace", alignment=~"$alignment"'
 _POD = 'namespace=~"$namespace", captionless_dev_alignment=~"$alignment"'
+_STAGE = f'{_POD}, stage!~"train-.+"'
+_BY = "captionless_dev_alignment, stage"
+_NAME = "{{captionless_dev_alignment}} {{stage}}"
+_STANDS_STILL, _UNSAVED = 1800, 3600  # seconds, as the alerts have them
 
 
 def files() -> dict[str, str]:
-    text = json.dumps(_dashboard("captionless", "Captionless", _alignments()), indent=1, ensure_ascii=False)
-    return {"charts/captionless/files/dashboards/alignments.json": text + "\n"}
+    made = {"overview": _overview(), "precompute": _precompute(), "training": _training(), "evaluation": _evaluation()}
+    folder = "charts/captionless/files/dashboards"
+    return {f"{folder}/{n}.json": json.dumps(d, indent=1, ensure_ascii=False) + "\n" for n, d in made.items()}
 
 
-def _alignments() -> list[list[Panel]]:
-    """Rows of panels, each row as wide as the screen."""
-    summary = f'captionless_alignment_condition{{condition="Succeeded", {_RUN}}}'
-    stalled = f'captionless_alignment_condition{{condition="Stalled", status="True", {_RUN}}}'
-    outcome = 'sum by (status) (captionless_alignments{condition="Succeeded"})'
-    seconds = "sum by (le) (rate(captionless_reconcile_seconds_bucket[5m]))"
-    still = f"max by (captionless_dev_alignment, stage) (captionless_stage_last_advance_timestamp_seconds{{{_POD}}})"
-    rate = f"sum by (captionless_dev_alignment, stage, unit) (captionless_stage_units_per_second{{{_POD}}})"
-    pod, stage = "{{captionless_dev_alignment}} {{captionless_dev_stage}}", "{{captionless_dev_alignment}} {{stage}}"
+def _variables(metric: str, alignment: str = "alignment") -> list[Query]:
     return [
+        ("namespace", f"label_values({metric}, namespace)"),
+        ("alignment", f'label_values({metric}{{namespace=~"$namespace"}}, {alignment})'),
+    ]
+
+
+def _overview() -> dict[str, Any]:
+    def having(condition: str, status: str) -> str:
+        labels = f'condition="{condition}", status="{status}", {_RUN}'
+        return f"count(captionless_alignment_condition{{{labels}}} == 1) or vector(0)"
+
+    alerts = 'count(ALERTS{alertname=~"Captionless.+", alertstate="firing"}) or vector(0)'
+    stands = f'captionless_alignment_condition{{condition="Succeeded", {_RUN}}} == 1'
+    seconds = "sum by (le) (rate(captionless_reconcile_seconds_bucket[$__rate_interval]))"
+    errors = "sum by (error) (rate(captionless_reconcile_errors_total[$__rate_interval])) or vector(0)"
+    stage = "{{alignment}} {{stage}}"
+    rows = [
         [
-            _panel("stat", "Alignments: True succeeded, False failed", (outcome, "{{status}}")),
-            _panel("stat", "Stalled", (f"count({stalled} == 1) or vector(0)", "")),
-            _table("Where they stand", f"{summary} == 1", ("namespace", "alignment", "status", "reason")),
+            number("At work", having("Succeeded", "Unknown")),
+            number("Succeeded", having("Succeeded", "True")),
+            number("Failed", having("Succeeded", "False"), limit=1),
+            number("Stalled", having("Stalled", "True"), limit=1, color="orange"),
+            number("Alerts that fire", alerts, limit=1, text="See docs/runbook.md."),
+            number("Controllers that lead", "sum(captionless_controller_leading) or vector(0)"),
         ],
         [
-            _panel(
-                "timeseries",
-                "Progress of the stages",
-                (f"captionless_alignment_stage_progress_ratio{{{_RUN}}}", "{{alignment}} {{stage}}"),
-                unit="percentunit",
+            table("Runs", stands, ("namespace", "alignment", "status", "reason")),
+            table(
+                "Stages", f"captionless_alignment_stage_state{{{_RUN}}} == 1",
+                ("namespace", "alignment", "stage", "state"),
             ),
-            _panel("timeseries", "Units a second", (rate, stage + " {{unit}}")),
-            _panel("timeseries", "Since the last unit", (f"time() - {still}", stage), unit="s"),
         ],
         [
-            _panel("timeseries", "Training loss", (f"captionless_train_loss{{{_POD}}}", pod)),
-            _panel("timeseries", "Logit scale (1/tau)", (f"captionless_train_logit_scale{{{_POD}}}", pod)),
-            _panel("timeseries", "Rounds of the ranks", (f"captionless_train_round{{{_POD}}}", "{{pod}}")),
-            _panel(
-                "timeseries",
-                "Disruptions",
-                (f"captionless_alignment_stage_disruptions{{{_RUN}}} > 0", "{{alignment}} {{stage}}"),
+            graph(
+                "Progress of the stages", (f"captionless_alignment_stage_progress_ratio{{{_RUN}}}", stage),
+                unit="percentunit", top=1,
+            ),
+            graph(
+                "Disruptions", (f"captionless_alignment_stage_disruptions{{{_RUN}}}", stage),
+                text="Pods that were evicted, preempted or lost their node.",
             ),
         ],
         [
-            _table(
-                "Figures",
-                f'{{__name__=~"captionless_eval_.+_ratio", {_RUN}}}',
-                ("namespace", "alignment", "run", "__name__", "Value"),
-            ),
-        ],
-        [
-            _panel("stat", "Controllers that lead", ("sum(captionless_controller_leading)", "")),
-            _panel(
-                "timeseries",
-                "Time to reconcile",
-                *((f"histogram_quantile({q}, {seconds})", f"{100 * q:g} %") for q in (0.5, 0.99)),
+            graph(
+                "Time to reconcile", *((f"histogram_quantile({q}, {seconds})", f"{100 * q:g} %") for q in (0.5, 0.99)),
                 unit="s",
             ),
-            _panel(
-                "timeseries",
-                "Reconcile errors a second",
-                ("sum by (error) (rate(captionless_reconcile_errors_total[5m]))", "{{error}}"),
-            ),
-            _panel("timeseries", "Alignments that wait for the controller", ("captionless_work_queue_length", "")),
+            graph("Reconcile errors a second", (errors, "{{error}}"), unit="ops"),
+            graph("Alignments that wait for the controller", ("sum(captionless_work_queue_length)", "waiting")),
         ],
-    ]
+    ]  # fmt: skip
+    text = "Where every run stands, and how the controller does."
+    return dashboard(
+        "captionless", "Captionless: overview", text, "now-6h", _variables("captionless_alignment_condition"), rows
+    )
 
 
-def _panel(kind: str, title: str, *queries: tuple[str, str], unit: str = "short") -> Panel:
-    targets = [
-        {"datasource": _SOURCE, "expr": expression, "legendFormat": legend or "__auto", "refId": chr(65 + i)}
-        for i, (expression, legend) in enumerate(queries)
-    ]
-    defaults = {"defaults": {"unit": unit}, "overrides": []}
-    return {"type": kind, "title": title, "datasource": _SOURCE, "fieldConfig": defaults, "targets": targets}
+def _precompute() -> dict[str, Any]:
+    units, done = f"captionless_stage_units{{{_STAGE}}}", f"captionless_stage_units_done{{{_STAGE}}}"
+    rows = [
+        [
+            graph(
+                "Done", (f"sum by ({_BY}) ({done}) / sum by ({_BY}) ({units})", _NAME), unit="percentunit", top=1,
+                text="Of the pods at work: those that have ended are out of it.",
+            ),
+            graph("The pod furthest behind", (f"min by ({_BY}) ({done} / {units})", _NAME), unit="percentunit", top=1),
+            graph("Pods at work", (f"count by ({_BY}) ({units})", _NAME)),
+        ],
+        [
+            graph(
+                "Units a second",
+                (f"sum by ({_BY}, unit) (captionless_stage_units_per_second{{{_STAGE}}})", _NAME + " {{unit}}s"),
+            ),
+            graph(
+                "Since the last unit", (_since("captionless_stage_last_advance_timestamp_seconds", _STAGE), _NAME),
+                unit="s", limit=_STANDS_STILL, text="An alert is raised from the line on.",
+            ),
+        ],
+        [
+            graph(
+                "Bytes read", (f"sum by ({_BY}) (captionless_stage_read_bytes_total{{{_STAGE}}})", _NAME), unit="bytes",
+                text="From storage, by the pods at work since they began.",
+            ),
+            graph(
+                "Storage retries", (f"sum by ({_BY}) (captionless_stage_storage_retries_total{{{_STAGE}}})", _NAME),
+                text="Accesses that failed in passing and were tried again.",
+            ),
+            _skipped(_STAGE),
+        ],
+    ]  # fmt: skip
+    text = "Every stage but training: how far, how fast, and what it waits for."
+    return dashboard(
+        "captionless-precompute", "Captionless: precompute", text, "now-6h",
+        _variables("captionless_stage_units", "captionless_dev_alignment"), rows,
+    )  # fmt: skip
 
 
-def _table(title: str, expression: str, columns: tuple[str, ...]) -> Panel:
-    found = _panel("table", title, (expression, ""))
-    found["targets"][0] |= {"format": "table", "instant": True}
-    shown = {"include": {"names": list(columns)}}
-    found["transformations"] = [{"id": "filterFieldsByName", "options": shown}]
-    return found
+def _training() -> dict[str, Any]:
+    def told(name: str) -> Query:
+        return f"max by ({_BY}) (captionless_train_{name}{{{_POD}}})", _NAME
+
+    def rate(name: str) -> str:
+        return f"sum by ({_BY}) (rate(captionless_{name}{{{_POD}}}[$__rate_interval]))"
+
+    steps, computed, waited = (rate(f"train_{n}_total") for n in ("steps", "step_seconds", "batch_wait_seconds"))
+    stored = _since("captionless_train_checkpoint_last_success_timestamp_seconds", _POD)
+    trains = f'{_POD}, stage=~"train-.+"'
+    done = f"sum by ({_BY}) (captionless_stage_units_done{{{trains}}})"
+    rows = [
+        [
+            graph("Loss", told("loss"), text="Of the last step."),
+            graph("Temperature", (f"1 / {told('logit_scale')[0]}", _NAME), text="Learned: 1 / logit scale."),
+            graph("Weight entropy", told("weight_entropy_ratio"), unit="percentunit", top=1,
+                  text="How evenly the anchors' weights lie on their negatives: 100 % is InfoNCE."),
+            graph("Gradient norm", told("gradient_norm"), logarithmic=True, text="Before it was clipped."),
+        ],
+        [
+            graph("Learning rate", told("learning_rate"), unit="sci"),
+            graph("Validation", told("validation_reciprocal_rank_ratio"), unit="percentunit",
+                  text="Mean reciprocal rank among the objects kept out of training, with train.validation.share."),
+            graph("Steps done", (f"{done} / sum by ({_BY}) (captionless_stage_units{{{trains}}})", _NAME),
+                  unit="percentunit", top=1),
+            graph("Steps a second", (steps, _NAME), unit="ops"),
+        ],
+        [
+            graph("Time of a step", (f"{computed} / {steps}", _NAME), unit="s", text="Without waiting for its batch."),
+            graph("Share of time waiting for batches", (f"{waited} / ({waited} + {computed})", _NAME),
+                  unit="percentunit", top=1, text="Storage or augmentation does not keep up."),
+            graph("Batches ready", told("batches_ready"), text="When the last step took its own; 0: it had to wait."),
+            graph("Bytes read a second", (rate("stage_read_bytes_total"), _NAME), unit="Bps",
+                  text="From storage, by the first rank. 0 once all is in memory (resources.dataMemory)."),
+        ],
+        [
+            graph("Checkpoint: age", (stored, _NAME), unit="s", limit=_UNSAVED, text="What would be lost now. An alert is raised from the line on."),
+            graph("Checkpoint: time to store", told("checkpoint_duration_seconds"), unit="s"),
+            graph("Rounds", told("round"), text="Starts of the ranks, of several nodes."),
+            _skipped(trains),
+        ],
+    ]  # fmt: skip
+    return dashboard(
+        "captionless-training", "Captionless: training", "Is it learning, is it fed, what would be lost now?", "now-6h",
+        _variables("captionless_train_loss", "captionless_dev_alignment"), rows,
+    )  # fmt: skip
 
 
-def _dashboard(uid: str, title: str, rows: list[list[Panel]]) -> dict[str, Any]:
-    panels, ids = [], count(1)
-    for y, row in enumerate(rows):
-        width = 24 // len(row)
-        for x, panel in enumerate(row):
-            panels.append({"id": next(ids), **panel, "gridPos": {"x": x * width, "y": y * 8, "w": width, "h": 8}})
-    return {
-        "uid": uid,
-        "title": title,
-        "tags": ["captionless"],
-        "schemaVersion": 39,
-        "editable": True,
-        "refresh": "30s",
-        "time": {"from": "now-6h", "to": "now"},
-        "templating": {
-            "list": [
-                {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"},
-                _variable("namespace", "label_values(captionless_alignment_condition, namespace)"),
-                _variable(
-                    "alignment", 'label_values(captionless_alignment_condition{namespace=~"$namespace"}, alignment)'
-                ),
-            ]
-        },
-        "panels": panels,
-    }
+def _evaluation() -> dict[str, Any]:
+    def figure(name: str) -> Query:
+        return f"captionless_eval_{name}_ratio{{{_RUN}}}", "{{alignment}} {{run}} ({{dataset}}, {{prompt}})"
+
+    top1 = figure("zero_shot_top1")[0]
+    before = f"last_over_time(({top1} != {top1} @ end())[7d:15m])"
+    pushed = f"captionless_eval_last_success_timestamp_seconds{{{_RUN}}}"
+    columns = ("namespace", "alignment", "run", "dataset", "prompt", "Value")
+    rows = [
+        [
+            graph("Zero-shot top-1", figure("zero_shot_top1"), unit="percentunit", top=1),
+            graph("Image to shape, R@1", figure("gallery_image_to_shape_recall_at_1"), unit="percentunit", top=1),
+        ],
+        [
+            table(
+                "Every figure", f'{{__name__=~"captionless_eval_.+_ratio", {_RUN}}}', ("__name__", *columns),
+                unit="percentunit",
+            ),
+        ],
+        [
+            table(
+                "Zero-shot top-1 minus that of the run before", f"{top1} - {before}", columns, unit="percentunit",
+                text="The last other value within a week, of the same name, data and prompt.",
+            ),
+            graph("Test objects", (f"captionless_eval_objects{{{_RUN}}}", "{{alignment}} ({{dataset}})")),
+            graph("Age of the figures", (f"time() - {pushed}", "{{alignment}}"), unit="s"),
+        ],
+    ]  # fmt: skip
+    text = "How good every run is, over time. Figures of different data or prompts do not compare."
+    return dashboard(
+        "captionless-evaluation",
+        "Captionless: evaluation",
+        text,
+        "now-30d",
+        _variables("captionless_eval_objects"),
+        rows,
+    )
 
 
-def _variable(name: str, query: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "label": name.capitalize(),
-        "type": "query",
-        "datasource": _SOURCE,
-        "query": {"query": query, "refId": name},
-        "definition": query,
-        "refresh": 2,
-        "includeAll": True,
-        "multi": True,
-        "allValue": ".*",
-        "current": {"text": "All", "value": "$__all"},
-    }
+def _since(metric: str, labels: str) -> str:
+    return f"time() - max by ({_BY}) ({metric}{{{labels}}})"
+
+
+def _skipped(labels: str) -> Panel:
+    query = f"sum by ({_BY}, cause) (captionless_stage_skipped_objects_total{{{labels}}})"
+    return graph(
+        "Objects left out", (query, _NAME + " {{cause}}"), text="Within what the spec allows; the log names them."
+    )

@@ -54,9 +54,9 @@ def pod(name: str = "pack", index: int = 0, **changed: Any) -> Pod:
     return Pod(**{**values, **changed})
 
 
-def ended(code: int, message: str = "", reason: str = "", **figures: float) -> dict[str, Any]:
+def ended(code: int, message: str = "", reason: str = "", kind: str = "", **figures: float) -> dict[str, Any]:
     """A pod's fields when its container ended."""
-    ending = Ending(code, "", message, figures, {})
+    ending = Ending(code, kind, message, figures, {})
     return {"phase": "Failed" if code else "Succeeded", "started": None, "end": End(code, reason, ago(5), ending)}
 
 

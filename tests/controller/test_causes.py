@@ -112,18 +112,39 @@ def test_a_replaced_pod_has_the_time_from_its_own_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pods", "expected"),
+    ("pods", "reason", "expected"),
     [
-        ([pod(index=i, **ended(64, "no bucket")) for i in range(2)], "no bucket"),
-        ([pod(index=1, **ended(65, "bad a")), pod(index=0, **ended(65, "bad b"))], "shard 0: bad b; shard 1: bad a"),
-        ([pod(index=0, **ended(65, "bad")), pod(index=1, **ended(2, "usage"))], "usage"),
-        ([pod(index=0, **ended(75)), pod(index=1, **ended(1, "two\nlines"))], "shard 1: two; lines"),
-        ([pod(index=0, **ended(0))], ""),
-        ([], ""),
+        ([pod(index=i, **ended(64, "no bucket", kind="SpecError")) for i in range(2)], "SpecError", "no bucket"),
+        ([pod(index=0, **ended(64, "loss nan", kind="LossNotFinite"))], "LossNotFinite", "loss nan"),
+        (
+            [
+                pod(index=1, **ended(65, "bad a", kind="DataError")),
+                pod(index=0, **ended(65, "bad b", kind="DataError")),
+            ],
+            "DataError",
+            "shard 0: bad b; shard 1: bad a",
+        ),
+        (
+            [pod(index=0, **ended(65, "bad")), pod(index=1, **ended(2, "usage", kind="UsageError"))],
+            "UsageError",
+            "usage",
+        ),
+        ([pod(index=0, **ended(75)), pod(index=1, **ended(1, "two\nlines"))], "Crashed", "shard 1: two; lines"),
+        ([pod(index=0, **ended(137, reason="OOMKilled"))], "OOMKilled", "shard 0: killed for want of memory"),
+        ([pod(index=0, phase="Failed", started=None, evicted="no disk")], "Evicted", "shard 0: evicted: no disk"),
+        ([pod(index=0, **ended(1, "x", kind="made up by a pod"))], "Crashed", "shard 0: x"),
     ],
 )
-def test_the_verdict_is_what_the_pods_told(pods: list[Pod], expected: str) -> None:
-    assert verdict(stage("pack"), workload(), pods) == expected
+def test_the_verdict_is_what_the_pods_told(pods: list[Pod], reason: str, expected: str) -> None:
+    found = verdict(stage("pack"), workload(), pods)
+    assert found is not None
+    assert found.reason == reason
+    assert found.message.startswith(expected)
+
+
+def test_there_is_no_verdict_before_a_pod_has_told() -> None:
+    assert verdict(stage("pack"), workload(), [pod(index=0, **ended(0))]) is None
+    assert verdict(stage("pack"), workload(), []) is None
 
 
 def test_a_pod_that_told_nothing_has_a_line_without_its_log() -> None:
