@@ -160,7 +160,8 @@ def _training() -> dict[str, Any]:
                   text="From storage, by the first rank. 0 once all is in memory (resources.dataMemory)."),
         ],
         [
-            graph("Checkpoint: age", (stored, _NAME), unit="s", limit=_UNSAVED, text="What would be lost now. An alert is raised from the line on."),
+            graph("Checkpoint: age", (stored, _NAME), unit="s", limit=_UNSAVED,
+                  text="What would be lost now. An alert is raised from the line on."),
             graph("Checkpoint: time to store", told("checkpoint_duration_seconds"), unit="s"),
             graph("Rounds", told("round"), text="Starts of the ranks, of several nodes."),
             _skipped(trains),

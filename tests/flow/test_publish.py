@@ -25,7 +25,7 @@ def test_eval_pushes_and_a_push_that_failed_is_made_up_for(finished: Finished) -
             return done.returncode, done.stderr
 
         code, told = evaluated("--set", f"eval.pushgateway={url}")
-        assert code == 1
+        assert code == 0  # the results are stored: a run does not fail for want of somebody who watches
         assert "the Pushgateway did not take the figures" in told
         assert "let-me-in" not in told
         assert len(gateway.seen) == 5

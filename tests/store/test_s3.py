@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import s3fs
 
+from captionless import measures, metrics
 from captionless.errors import Retryable, SpecError
 from captionless.store import objects
 from captionless.store.shards import Shard, write_shard
@@ -88,9 +89,11 @@ def _does(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_answer_that_tells_of_a_passing_failure_is_waited_out(s3: FaultyS3, name: str) -> None:
+    measures.forget()
     s3.faults.append(Fault(500, "InternalError"))
     _does(name)
     assert s3.faults[0].times == 0
+    assert [m[2] for m in measures.taken() if m[0] == metrics.STAGE_STORAGE_RETRIES.name] == [1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import json
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from captionless.errors import Interrupted, SpecError
+from captionless import environment, measures, metrics, progress
+from captionless.errors import Interrupted, LossNotFinite, SpecError
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer import checkpoint, loop
 from captionless.trainer.infer import encode_points
@@ -166,9 +169,51 @@ def test_it_learns_to_find_an_objects_own_image(tmp_path: Path) -> None:
     assert np.median(rank) <= 8  # chance: 15.5 of 32
 
 
-def test_a_diverging_run_is_told(root: Path) -> None:
-    with pytest.raises(SpecError, match=r"lower train\.optim\.lr"):
+def told(path: Path) -> dict[str, float]:
+    """What the progress file has of a training's measures, those with labels apart."""
+    state = progress.read(str(path))
+    assert state is not None
+    return {name: value for name, labels, value in state.measures if not labels}
+
+
+def test_a_diverging_run_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loss as well, for Prometheus, before it ends."""
+    monkeypatch.setenv(environment.PROGRESS, str(tmp_path / "progress"))
+    with pytest.raises(LossNotFinite, match=r"lower train\.optim\.lr"):
         loop.train(synthetic.job(root, "nan", optim={"lr": 1e30, "warmup": 0.0}))
+    found = told(tmp_path / "progress")
+    assert not math.isfinite(found["captionless_train_loss"]) or not math.isfinite(
+        found["captionless_train_gradient_norm"]
+    )
+
+
+def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every metric of a training, of the values that the history has."""
+    path = tmp_path / "progress"
+    monkeypatch.setenv(environment.PROGRESS, str(path))
+    measures.forget()
+    began = time.time()
+    job = synthetic.job(root, "measured", "avg", validation={"share": 0.25, "every": 2})
+    loop.train(job)
+    found, (_, history) = told(path), outcome(root, "measured")
+    of_the_history = {
+        "loss": "loss", "scale": "logit_scale", "lr": "learning_rate", "grad_norm": "gradient_norm",
+        "weight_entropy": "weight_entropy_ratio",
+    }  # fmt: skip
+    for name, metric in of_the_history.items():
+        assert found[f"captionless_train_{metric}"] == history[name][-1]
+    assert (
+        found["captionless_train_validation_reciprocal_rank_ratio"] == history["validation"]["mean_reciprocal_rank"][-1]
+    )
+    assert found["captionless_train_steps_total"] == 6
+    took = found["captionless_train_step_seconds_total"] + found["captionless_train_batch_wait_seconds_total"]
+    assert 0 < took < time.time() - began
+    assert 0 <= found["captionless_train_batches_ready"] <= 3
+    assert began < found["captionless_train_checkpoint_last_success_timestamp_seconds"] < time.time()
+    assert 0 < found["captionless_train_checkpoint_duration_seconds"] < time.time() - began
+    assert found["captionless_stage_read_bytes_total"] > 24 * synthetic.VIEWS * synthetic.FEATURES * 2
+    of_a_training = {metric.name for metric in metrics.told_by(metrics.Teller.training)}
+    assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
 
 
 def test_no_gpu_is_told(root: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from captionless import measures, metrics
 from captionless.errors import DataError, Interrupted
 from captionless.store.shards import Shard
 from captionless.trainer import checkpoint, loop, supervise
@@ -66,6 +67,7 @@ def test_it_is_left_out_of_its_batches_and_told(
     assert repr(key) in said
     weights, history = outcome(damaged)
     assert history["skipped"] == [key]
+    assert [m[1:] for m in measures.taken() if m[0] == metrics.STAGE_SKIPPED_OBJECTS.name] == [[["damaged"], 1]]
 
     synthetic.write(tmp_path / "whole", train=OBJECTS, shards=2)
     indices = TrainingData.indices
