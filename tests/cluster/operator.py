@@ -53,6 +53,12 @@ class Operator:
         found = self.cluster.get("pods", namespace=self.namespace, selector=selector)
         return str(next(p["metadata"]["name"] for p in found if "deletionTimestamp" not in p["metadata"]))
 
+    def scale(self, replicas: int) -> None:
+        """So many controllers from now on; returns when that is so for those that are to be there."""
+        where = ("-n", self.namespace, f"deployment/{self.release}")
+        self.cluster.kubectl("scale", *where, f"--replicas={replicas}")
+        self.cluster.kubectl("rollout", "status", *where, "--timeout=90s")
+
     def kill(self) -> None:
         """SIGKILL, with no time to tidy up."""
         self.cluster.kubectl(

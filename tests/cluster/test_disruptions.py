@@ -100,17 +100,17 @@ def test_a_training_disturbed_in_turn(cluster: Cluster, training: Alignment, ref
     undisturbed(cluster, training, reference)
 
 
-def stop_a_rank(run: Alignment, pod: str) -> None:
-    """SIGSTOP for the rank in the pod, as a hang of its GPU or network would look."""
+def stop_a_rank(run: Alignment, pod: str, name: str = "SIGSTOP") -> None:
+    """A signal for the rank in the pod: SIGSTOP, as a hang of its GPU or network would look, or SIGCONT."""
     stop = (
         "import os,signal\n"
         "for p in filter(str.isdigit, os.listdir('/proc')):\n"
         "    if b'captionless.trainer.worker' in open(f'/proc/{p}/cmdline','rb').read().split(b'\\0') "
         "and b'torch.distributed.run' not in open(f'/proc/{p}/cmdline','rb').read():\n"
-        "        os.kill(int(p), signal.SIGSTOP)\n"
-        "        print('stopped', p)\n"
+        f"        os.kill(int(p), signal.{name})\n"
+        f"        print('{name}', p)\n"
     )
-    assert run.kubectl("exec", pod, "--", "python", "-c", stop).startswith("stopped")
+    assert run.kubectl("exec", pod, "--", "python", "-c", stop).startswith(name)
 
 
 def test_a_run_under_constant_disturbance(

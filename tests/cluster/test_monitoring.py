@@ -1,0 +1,173 @@
+"""Alerts and dashboards on real runs: each alert is raised by a fault that was staged, and clears when it is mended;
+each panel has data.
+
+Three runs are begun together: one trains with a learning rate by which the loss becomes NaN, one with a damaged object
+in its data, and of one the image does not exist. Then the second one is stopped, the controller taken away, and what an
+evaluation pushed replaced by worse figures. The rules are the chart's with all times shortened (`monitoring.quicker`).
+"""
+
+from __future__ import annotations
+
+import copy as copying
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from captionless.eval.publish import publish
+from captionless.store import objects
+from captionless.store.embeddings import open_embeddings
+from captionless.store.shards import Shard
+from captionless.trainer.splits import kept_out
+from tests.cluster.alignments import SMALL, Alignment, merged
+from tests.cluster.cluster import Cluster, until
+from tests.cluster.monitoring import alerting, fires, has_data, panels
+from tests.cluster.operator import Operator
+from tests.cluster.test_disruptions import copy, stop_a_rank
+from tests.test_alerts import ALERTS
+
+TRAINING = "train-uniform-seed0"
+SHARE = 0.25
+RAISED = 60.0  # seconds that a shortened alert has, and its clearing: scrape, evaluation and a busy machine
+HOUR = 3600.0
+
+COMMON: dict[str, Any] = {"train": {"weights": ["uniform"]}, "resources": {"workers": 1}}
+RUNS: dict[str, dict[str, Any]] = {
+    "diverges": {"train": {"optim": {"lr": 1e30, "warmup": 0}}, "resources": {"nodes": 1}},
+    "damaged": {
+        "train": {
+            "steps": 100_000, "maxSkipped": 1, "collectiveTimeout": 300,
+            "validation": {"share": SHARE, "every": 20},
+        },
+    },
+    "no-image": {"pods": {"image": "localhost/no-such-image:1"}},
+}  # fmt: skip
+
+NOT_STAGED = {
+    "CaptionlessTrainingRestarts": "five rounds within a shortened hour are more than a machine can do",
+    "CaptionlessReconcileErrors": "it takes an API server that fails for minutes",
+}
+"""Alerts that only promtool raises (tests/charts/alerts.yaml)."""
+
+
+@dataclass
+class Staged:
+    """The runs by name, and what the finished one left: its results, and the same with worse accuracy."""
+
+    runs: dict[str, Alignment]
+    finished: Alignment
+    results: dict[str, Any]
+    worse: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precomputed: str) -> Iterator[Staged]:
+    """The rules are Prometheus', the runs have begun, and one evaluation after the other was pushed for `damaged`."""
+    body = cluster.s3.get_object(Bucket=cluster.bucket, Key=f"{cluster.prefix}/{precomputed}/eval/results.json")["Body"]
+    results = json.loads(body.read())
+    worse = copying.deepcopy(results)
+    worse["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"] -= 0.25
+    with cluster.namespace("watched") as namespace, alerting(cluster):
+        for name in ("diverges", "damaged"):
+            copy(cluster, precomputed, name, stages=("pack", "embed"))
+        damage(cluster, "damaged")
+        runs = {
+            name: Alignment.apply(
+                cluster, namespace, name, merged(merged(merged(SMALL, {"output": cluster.url(name)}), COMMON), changes),
+                TRAINING,
+            )
+            for name, changes in RUNS.items()
+        }  # fmt: skip
+        for document in (results, worse):
+            publish(cluster.pushgateway, "damaged", namespace, document)
+            top1 = document["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"]
+            series = f'captionless_eval_zero_shot_top1_ratio{{namespace="{namespace}"}} == {top1}'
+            until(lambda series=series: cluster.query(series), RAISED, "the pushed figures to be scraped")
+        yield Staged(runs, helm_run, results, worse)
+
+
+def damage(cluster: Cluster, folder: str) -> None:
+    """Flips a bit of the first object that trains, in the embeddings of a run."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in cluster.variables.items():
+            if name.startswith("AWS_"):
+                environment.setenv(name, value)
+        data = open_embeddings(cluster.url(folder, "embed"), "train")
+        trains = (~kept_out(data.keys, data.categories, SHARE)).nonzero()[0][0]
+        found = data.objects[trains]
+        offset, size = Shard(objects.join(data.url, found.shard)).index[found.key]["points.npy"]
+    key = f"{cluster.prefix}/{folder}/embed/{found.shard}"
+    body = bytearray(cluster.s3.get_object(Bucket=cluster.bucket, Key=key)["Body"].read())
+    body[offset + size - 1] ^= 1
+    cluster.s3.put_object(Bucket=cluster.bucket, Key=key, Body=bytes(body))
+
+
+def test_every_panel_has_data(cluster: Cluster, staged: Staged) -> None:
+    staged.runs["damaged"].wait_step(2 * 20)  # validated and stored, twice
+    missing = {panel.name: panel for panel in panels()}
+    assert len(missing) >= 40
+
+    def complete() -> bool:
+        for name, panel in list(missing.items()):
+            if has_data(cluster, panel, HOUR):
+                del missing[name]
+        return not missing
+
+    try:
+        until(complete, RAISED, "data for every panel")
+    except AssertionError:
+        pytest.fail(f"no data for {missing}")
+
+
+def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator: Operator, staged: Staged) -> None:
+    namespace, finished = staged.runs["damaged"].namespace, staged.finished
+    failed, stalled = ({"namespace": namespace, "alignment": name} for name in ("diverges", "no-image"))
+    lost = {"namespace": finished.namespace, "alignment": finished.name}
+    training = {"namespace": namespace, "stage": TRAINING}
+    seen: set[str] = set()
+
+    def raised(alert: str, **labels: str) -> None:
+        until(lambda: fires(cluster, alert, **labels), RAISED, f"{alert} to be raised")
+        seen.add(alert)
+
+    def cleared(alert: str, **labels: str) -> None:
+        until(lambda: not fires(cluster, alert, **labels), RAISED, f"{alert} to clear")
+
+    path = f"/metrics/job/captionless/namespace/{finished.namespace}/alignment/{finished.name}"
+    urllib.request.urlopen(urllib.request.Request(cluster.pushgateway + path, method="DELETE"), timeout=10).close()
+    raised("CaptionlessTrainingLossNotFinite", **failed, stage=TRAINING)
+    raised("CaptionlessAlignmentFailed", **failed)
+    raised("CaptionlessAlignmentStalled", **stalled)
+    raised("CaptionlessObjectsSkipped", **training, cause="damaged")
+    raised("CaptionlessAccuracyFell", namespace=namespace, alignment="damaged")
+    raised("CaptionlessEvaluationNotPushed", **lost)
+    assert not fires(cluster, "CaptionlessControllerAbsent")
+
+    run = staged.runs["damaged"]
+    stopped = run.running(TRAINING, 1)
+    stop_a_rank(run, stopped)
+    for name in ("diverges", "no-image"):
+        run.kubectl("delete", "alignment", name, "--wait=false")
+    publish(cluster.pushgateway, run.name, namespace, staged.results)
+    publish(cluster.pushgateway, finished.name, finished.namespace, staged.results)
+    cleared("CaptionlessTrainingLossNotFinite", **failed)
+    cleared("CaptionlessAlignmentFailed", **failed)
+    cleared("CaptionlessAlignmentStalled", **stalled)
+    cleared("CaptionlessAccuracyFell", namespace=namespace)
+    cleared("CaptionlessEvaluationNotPushed", **lost)
+
+    operator.scale(0)
+    raised("CaptionlessStageStandsStill", **training)
+    raised("CaptionlessNoCheckpoint", **training)
+    raised("CaptionlessControllerAbsent")
+    operator.scale(1)
+    stop_a_rank(run, stopped, "SIGCONT")
+    cleared("CaptionlessStageStandsStill", **training)
+    cleared("CaptionlessNoCheckpoint", **training)
+    run.kubectl("delete", "alignment", run.name, "--wait=false")
+    cleared("CaptionlessControllerAbsent")
+    cleared("CaptionlessObjectsSkipped", **training)
+    assert set(ALERTS) - seen == set(NOT_STAGED)
