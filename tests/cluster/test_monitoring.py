@@ -73,7 +73,6 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
     with cluster.namespace("watched") as namespace, alerting(cluster):
         for name in ("diverges", "damaged"):
             copy(cluster, precomputed, name, stages=("pack", "embed"))
-        damage(cluster, "damaged")
         runs = {
             name: Alignment.apply(
                 cluster, namespace, name, merged(merged(merged(SMALL, {"output": cluster.url(name)}), COMMON), changes),
@@ -81,6 +80,8 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
             )
             for name, changes in RUNS.items()
         }  # fmt: skip
+        runs["damaged"].wait_stage("embed", "Succeeded")  # which would find the damage and end; training begins now
+        damage(cluster, "damaged")
         for document in (results, worse):
             publish(cluster.pushgateway, "damaged", namespace, document)
             top1 = document["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"]
