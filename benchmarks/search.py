@@ -115,6 +115,8 @@ def scale(folder: str, objects: int = 1_000_000, width: int = 512) -> None:
     nearest = _timed("read and check the rows", lambda: Nearest(opened.indices()))
     for query in random.standard_normal((3, width)).astype(np.float32):
         _timed("search, k = 10", lambda query=query: nearest.search(query, 10))  # type: ignore[misc]
+    one = opened.categories[7]
+    _timed("the same in a category of a thousandth", lambda: nearest.search(query, 10, opened.within(one)))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 
