@@ -28,14 +28,14 @@ def _inspect(run: Finished, out: Path) -> Path:
 def _wide(run: Finished, out: Path) -> Path:
     """A report of many classes, long names, three seeds and no pictures: what is too wide shows here."""
     rng = np.random.default_rng(0)
-    classes = [f"class number {i} of a taxonomy" for i in range(40)]
-    labels = np.arange(80) % 40
-    keys = [f"{i:032x}" for i in range(80)]
-    texts = rng.normal(size=(40, 16))
-    shapes = texts[labels] + rng.normal(size=(80, 16))
-    test = results.TestSet(keys, classes, labels, shapes[:, None] + rng.normal(size=(80, 4, 16)), texts)
+    classes = [f"class number {i} of a taxonomy" for i in range(30)]
+    labels = np.arange(60) % 30
+    keys = [f"{i:032x}" for i in range(60)]
+    texts = rng.normal(size=(30, 16))
+    shapes = texts[labels] + rng.normal(size=(60, 16))
+    test = results.TestSet(keys, classes, labels, shapes[:, None] + rng.normal(size=(60, 4, 16)), texts)
     runs = [
-        results.Run(mode, seed, results.evaluate_run(shapes + rng.normal(size=(80, 16)), test))
+        results.Run(mode, seed, results.evaluate_run(shapes + rng.normal(size=(60, 16)), test))
         for mode in ("uniform", "category", "i2i", "i2l", "avg")
         for seed in range(3)
     ]
@@ -45,9 +45,9 @@ def _wide(run: Finished, out: Path) -> Path:
         categories=categories,
         histories=[report.History(r.mode, r.seed, range(500), rng.uniform(1, 5, 500), [20.0] * 500) for r in runs],
         queries=report.retrieval_queries(shapes, shapes, keys, categories),
-        neighbours=[report.neighbours_of(keys[0], rng.uniform(size=80), keys, "i2l")],
+        neighbours=[report.neighbours_of(keys[0], rng.uniform(size=60), keys, "i2l")],
         examples=[report.Example(keys[0], ["a shape that words describe"], ["another"])],
-        embedding_map=report.EmbeddingMap(shapes, keys, range(70)),
+        embedding_map=report.EmbeddingMap(shapes, keys, range(50)),
     )
     out.write_text(report.render(results.build(test, runs, {"digests": {"train": "f" * 64}}), shown))
     return out
