@@ -25,6 +25,20 @@ def _inspect(run: Finished, out: Path) -> Path:
     return out
 
 
+def _search(run: Finished, out: Path) -> Path:
+    """What a gallery of the tiny run has for words, and for one of its own shapes."""
+    checkpoint, index = str(run.folder / "out" / "train" / "avg-seed0" / "model.pt"), str(out.with_suffix(".index"))
+    dataset = str(run.folder / "out" / "embed")
+    built = call("search", "build", "--checkpoint", checkpoint, "--dataset", dataset, "--out", index, cwd=run.folder)
+    assert built.returncode == 0, built.stderr
+    done = call(
+        "search", "--checkpoint", checkpoint, "--index", index, "--out", str(out), "a chair with arms", "key:lamp-test-0000",
+        cwd=run.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 def _wide(run: Finished, out: Path) -> Path:
     """A report of many classes, long names, three seeds and no pictures: what is too wide shows here."""
     rng = np.random.default_rng(0)
@@ -53,7 +67,12 @@ def _wide(run: Finished, out: Path) -> Path:
     return out
 
 
-PAGES: dict[str, Callable[[Finished, Path], Path]] = {"report": _report, "inspect": _inspect, "wide": _wide}
+PAGES: dict[str, Callable[[Finished, Path], Path]] = {
+    "report": _report,
+    "inspect": _inspect,
+    "search": _search,
+    "wide": _wide,
+}
 
 LARGE: dict[str, list[Screen]] = {"wide": [SCREENS["phone-light"], SCREENS["desktop-dark"]]}
 """Pages of so many cells that axe takes long, and the screens that they are opened on; all others are on every one."""
