@@ -31,10 +31,8 @@ def _search(run: Finished, out: Path) -> Path:
     dataset = str(run.folder / "out" / "embed")
     built = call("search", "build", "--checkpoint", checkpoint, "--dataset", dataset, "--out", index, cwd=run.folder)
     assert built.returncode == 0, built.stderr
-    done = call(
-        "search", "--checkpoint", checkpoint, "--index", index, "--out", str(out), "a chair with arms", "key:lamp-test-0000",
-        cwd=run.folder,
-    )  # fmt: skip
+    asked = ("a chair with arms", "key:lamp-test-0000")
+    done = call("search", "--checkpoint", checkpoint, "--index", index, "--out", str(out), *asked, cwd=run.folder)
     assert done.returncode == 0, done.stderr
     return out
 
