@@ -1,4 +1,4 @@
-"""The dashboards' layout, and that a real Prometheus understands their queries; tests/cluster holds that they have data."""
+"""The dashboards' layout, and that a real Prometheus understands their queries; tests/cluster holds them to data."""
 
 from __future__ import annotations
 
