@@ -82,7 +82,7 @@ def test_help_comes_without_the_heavy_libraries(arguments: list[str]) -> None:
     script = (
         "import sys; from captionless.cli import app\n"
         f"try: app({arguments!r})\nexcept SystemExit: pass\n"
-        "print('HEAVY', [m for m in ('kubernetes', 'torch', 'kopf', 'open_clip') if m in sys.modules])"
+        "print('HEAVY', [m for m in ('numpy', 'kubernetes', 'torch', 'kopf', 'open_clip') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("HEAVY []"), done.stdout + done.stderr

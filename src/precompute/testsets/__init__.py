@@ -7,7 +7,10 @@ are to be had, which is what somebody is told who has not got them.
 
 from __future__ import annotations
 
-from captionless.precompute.testsets.base import TestSet
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from captionless.precompute.testsets.base import TestSet
 
 NAMES = (
     "modelnet40",
