@@ -23,8 +23,8 @@ FILES = CHARTS / "captionless" / "files"
 QUICKER = 180
 """What every time in the rules is divided by: half an hour becomes ten seconds."""
 
-_LEAST = 20.0
-"""Seconds of a range at least: four scrapes, or a rate has nothing to go by."""
+_LEAST = 10.0
+"""Seconds of a range at least: a few scrapes, or a rate has nothing to go by."""
 
 _RANGE = re.compile(r"\[(\d+[smhd])(?::(\d+[smhd]))?\]")
 _AGE = re.compile(r"(time\(\) - \S+ > )(\d+)")
@@ -102,13 +102,12 @@ def _filled(expression: str) -> str:
     return expression
 
 
-def has_data(cluster: Cluster, panel: Panel, seconds: float) -> bool:
-    """Whether a panel that shows the last so many seconds has a number to show."""
+def has_data(cluster: Cluster, panel: Panel, since: float) -> bool:
+    """Whether a panel that shows the time from `since` (seconds since the epoch) on has a number to show."""
     if panel.table:
         values = [found["value"] for found in cluster.query(panel.query)]
     else:
-        now = time.time()
-        asked = {"query": panel.query, "start": now - seconds, "end": now, "step": 5}
+        asked = {"query": panel.query, "start": since, "end": time.time(), "step": 2}
         url = f"{cluster.prometheus}/api/v1/query_range?{urllib.parse.urlencode(asked)}"
         with urllib.request.urlopen(url, timeout=30) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
