@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy as copying
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ from captionless.store.shards import Shard
 from captionless.trainer.splits import kept_out
 from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster, until
-from tests.cluster.monitoring import alerting, fires, has_data, panels
+from tests.cluster.monitoring import QUICKER, alerting, fires, has_data, panels
 from tests.cluster.operator import Operator
 from tests.cluster.test_disruptions import copy, stop_a_rank
 from tests.test_alerts import ALERTS
 
 TRAINING = "train-uniform-seed0"
 SHARE = 0.25
+HELD = 2 * 900 / QUICKER
+"""Seconds that an evaluation is the last one: what compares it with the next looks every quarter of an hour."""
 RAISED = 60.0  # seconds that a shortened alert has, and its clearing: scrape, evaluation and a busy machine
 
 COMMON: dict[str, Any] = {"train": {"weights": ["uniform"]}, "resources": {"workers": 1}}
@@ -87,6 +90,7 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
             top1 = document["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"]
             series = f'captionless_eval_zero_shot_top1_ratio{{namespace="{namespace}"}} == {top1}'
             until(lambda series=series: cluster.query(series), RAISED, "the pushed figures to be scraped")
+            time.sleep(HELD)
         yield Staged(runs, helm_run, results, worse)
 
 
