@@ -19,7 +19,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import socket
 import tempfile
 import time
@@ -484,14 +483,14 @@ def sweep(url: str) -> None:
 
 def _sweep(folder: str, entries: Iterable[str], name: str | None = None) -> None:
     """Removes those entries of a folder that killed writers of an object, of any without a name, left on this host."""
-    if not os.path.isdir("/proc"):
-        return
-    left = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.{re.escape(socket.gethostname())}\.(\d+)\.tmp")
+    here = f".{socket.gethostname()}."
     for entry in entries:
-        writer = left.fullmatch(entry)
-        if writer and not os.path.exists(f"/proc/{writer[1]}"):
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(folder, entry))
+        if entry.startswith(".") and entry.endswith(".tmp"):
+            written, found, writer = entry[1 : -len(".tmp")].rpartition(here)
+            ours = found and writer.isdigit() and name in (None, written)
+            if ours and not os.path.exists(f"/proc/{writer}") and os.path.isdir("/proc"):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, entry))
 
 
 @_retrying
