@@ -7,6 +7,8 @@ are to be told, and which share of the work is meant. A person sets none of them
 
 from __future__ import annotations
 
+import os
+
 PROGRESS = "CAPTIONLESS_PROGRESS"
 """File that gets the progress, a small JSON document (`progress`)."""
 
@@ -47,3 +49,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 def threads(count: int) -> dict[str, str]:
     """What keeps the libraries of a worker or rank to so many threads; they read it when they are imported."""
     return dict.fromkeys(_THREADS, str(count))
+
+
+def cores() -> int:
+    """The processor cores that this process may run on; a container's share of them may be less."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

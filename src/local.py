@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from captionless import ending, progress, specfile
-from captionless.environment import ENDING, PARENT, PROGRESS, QUIET, threads
+from captionless.environment import ENDING, PARENT, PROGRESS, QUIET, cores, threads
 from captionless.errors import KINDS, CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.live import View
 from captionless.plan import Stage, logs_folder, plan
@@ -129,7 +129,7 @@ class _Runner:
     def __init__(self, spec: AlignmentSpec, stages: Sequence[Stage], logs: Path, scratch: Path, view: View):
         self.spec, self.logs, self.scratch, self.view = spec, logs, scratch, view
         self.jobs = {s.name: Job(s, list(range(1 if s.gang else s.workers))) for s in stages}
-        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.cores = cores()
         self.stopping = False
 
     def run(self) -> None:

@@ -74,7 +74,7 @@ def here(name: str, subject: Subject) -> Finding:
     try:
         found = CHECKS[name](subject)
     except ImportError as error:
-        found = Finding(State.failed, f"{one_line(error)}", "pip install 'captionless' anew")
+        found = Finding(State.failed, one_line(error), "pip install 'captionless' anew")
     except CaptionlessError as error:
         told, _, remedy = str(error).splitlines()[0].rpartition("; ")
         found = Finding(State.failed, told or remedy, remedy if told else "", passing=isinstance(error, Retryable))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from captionless import __version__
+from captionless import __version__, environment
 from captionless.doctor.finding import Finding, State, Subject
 from captionless.store import objects
 
@@ -22,10 +22,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def packages(_: Subject) -> Finding:
     """Every package that this one asks for, in a version that it asks for."""
-    wrong = [f"{need.name} {have or 'is missing'}" for need, have in _wrong("")]
-    if wrong:
-        missing = " ".join(f"'{need.name}{need.specifier}'" for need, _ in _wrong(""))
-        return Finding(State.failed, ", ".join(wrong), f"pip install {missing}")
+    if wrong := _wrong(""):
+        found = ", ".join(f"{need.name} {have or 'is missing'}" for need, have in wrong)
+        wanted = " ".join(f"'{need.name}{need.specifier}'" for need, _ in wrong)
+        return Finding(State.failed, found, f"pip install {wanted}")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _TOLD)
     return Finding(State.ok, f"captionless {__version__}, Python {platform.python_version()}, {versions}")
 
@@ -42,8 +42,7 @@ def extras(_: Subject) -> Finding:
 
 def processor(_: Subject) -> Finding:
     """The cores that this process may use, which is what `resources` may be given."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
+    cores, quota = environment.cores(), _quota()
     if quota is not None and quota < cores:
         return Finding(
             State.warning,
@@ -97,8 +96,8 @@ def gpu(subject: Subject) -> Finding:
     ones = torch.ones(64, 64, device="cuda")
     if float((ones @ ones).sum()) != 64.0**3:
         return Finding(State.failed, "its products are wrong", "look at its driver and its temperature")
-    names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    found = ", ".join(f"{each.name} ({each.total_memory / 1024**3:.0f} GiB)" for each in names)
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = ", ".join(f"{each.name} ({each.total_memory / 1024**3:.0f} GiB)" for each in devices)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         return Finding(
             State.warning,
