@@ -28,7 +28,7 @@ from captionless.store.landmarks import open_landmarks
 from captionless.store.shards import Shard as Tar
 from captionless.store.shards import decode_array
 from captionless.store.similarity import open_similarity
-from captionless.store.views import thumbnail, view_name
+from captionless.store.views import shown_view, thumbnail, view_name
 
 _MOST_MARKS = 1000
 """Test objects in the embedding map, each with its picture; beyond that the page grows too heavy for a phone."""
@@ -121,8 +121,8 @@ def _examples(spec: AlignmentSpec, training: Embeddings, categories: Mapping[str
 
 
 def _pictures(spec: AlignmentSpec, data: Embeddings, keys: Set[str]) -> dict[str, bytes]:
-    """One stored view of each object, the camera about 36 degrees off its front."""
-    pose = round(spec.data.views / 10) % spec.data.views
+    """The stored view that stands for each object."""
+    pose = shown_view(spec.data.views)
     return {o.key: _view(spec, data, i, pose) for i, o in enumerate(data.objects) if o.key in keys}
 
 

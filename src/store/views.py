@@ -16,6 +16,15 @@ def view_name(index: int) -> str:
     return f"view{index:02d}.webp"
 
 
+AZIMUTH = 36.0
+"""Degrees off an object's front: the camera of the view that stands for the object where one is shown."""
+
+
+def shown_view(count: int) -> int:
+    """Which of `count` views that one is."""
+    return round(count * AZIMUTH / 360) % count
+
+
 def encode_view(rgba: NDArray[np.uint8]) -> bytes:
     """A view (H, W, 4) as lossless WebP; what is under a transparent pixel is kept as it is."""
     sink = io.BytesIO()

@@ -7,16 +7,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-AZIMUTH, ELEVATION = 36.0, 20.0
-"""Degrees: the pose of the pictures beside it, see `precompute.render`."""
+from captionless.store.views import AZIMUTH
 
+_ELEVATION = 20.0  # degrees: that of the pictures beside it, see `precompute.render`
 _RADIUS = 0.016  # of a point, the cloud's being 1
 
 
 def draw(cloud: NDArray[np.float16], size: int = 224) -> NDArray[np.uint8]:
     """(size, size, 4) RGBA of a stored cloud (P, 6): dots, darker the farther away they are, on nothing."""
     xyz = cloud[:, :3].astype(np.float64)
-    a, e = math.radians(AZIMUTH), math.radians(ELEVATION)
+    a, e = math.radians(AZIMUTH), math.radians(_ELEVATION)
     towards = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
     right = np.array([math.cos(a), 0.0, -math.sin(a)])
     depth = xyz @ towards

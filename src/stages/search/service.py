@@ -18,11 +18,11 @@ from captionless.demo_clip import NAME as DEMO
 from captionless.errors import DataError
 from captionless.eval.nearest import Nearest
 from captionless.precompute.mesh import Up
-from captionless.stages.search.drawing import AZIMUTH
 from captionless.stages.search.query import AS_IT_IS, Embedded, Embedder, Query, parse
 from captionless.store import objects
 from captionless.store.gallery import open_gallery
 from captionless.store.shards import Shard
+from captionless.store.views import shown_view
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ class Search:
         return Nearest(self.gallery.indices())
 
     def pictures(self, answers: Sequence[Answer], pack: str | None = None) -> Pictures:
-        """A stored view of every hit, and of the objects that were looked for, the camera about 36 degrees off their
-        front. pack: the folder that has them; None: the one that the gallery names.
+        """The stored view that stands for each hit, and for the objects that were looked for.
+
+        pack: the folder that has them; None: the one that the gallery names.
 
         DataError when `pack` is named and does not have them.
         """
@@ -112,7 +113,7 @@ class Search:
         for key, name in shard_of.items():
             poses = [member for member in shards[name].extensions(key) if member.startswith("view")]
             if poses:
-                found[key] = shards[name].read(key, poses[round(len(poses) * AZIMUTH / 360) % len(poses)])
+                found[key] = shards[name].read(key, poses[shown_view(len(poses))])
         return found
 
     def described(self) -> str:
