@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.demo_clip import NAME as DEMO
+from captionless import demo_clip
 from captionless.eval import bootstrap, classification, results, retrieval, tables, zero_shot
 from captionless.eval.outcomes import Outcomes, grouped
 from captionless.eval.resampled import Resampled
@@ -217,8 +217,8 @@ def caption(found: Mapping[str, Any]) -> list[str]:
     lines.append(
         "ties count against the method; in brackets the 95 % interval over shapes, for this encoder (bootstrap)"
     )
-    own = " (the small embedded model: its figures are its own and no paper's)" if clip["model"] == DEMO else ""
-    lines.append(f"CLIP: {' '.join(filter(None, (clip['model'], clip['pretrained'])))}{own}")
+    named = " ".join(filter(None, (clip["model"], clip["pretrained"])))
+    lines.append(f"CLIP: {named}{demo_clip.remark(clip['model'])}")
     checkpoint, points = about["checkpoint"], about["points"]
     lines.append(
         f"checkpoint {checkpoint['url']}, sha256 {checkpoint['sha256'][:16]}, training seed {about['seed']}, "

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from captionless.demo_clip import NAME as DEMO
+from captionless import demo_clip
 from captionless.eval import results
 from captionless.eval.report import context as shown
 from captionless.eval.report.report import render
@@ -73,9 +73,7 @@ def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Ma
 
 
 def _summary(spec: AlignmentSpec, training: int, unseen: int) -> str:
-    clip = spec.clip.model
-    if clip == DEMO:
-        clip += " (the small embedded model: its figures are its own and no paper's)"
+    clip = spec.clip.model + demo_clip.remark(spec.clip.model)
     return (
         f"{spec.train.encoder.name} of width {spec.train.encoder.width}, trained for {spec.train.steps} steps of "
         f"{spec.train.batch_size} clouds of {spec.train.points} points on {training} objects, against "

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from captionless.demo_clip import NAME as DEMO
+from captionless import demo_clip
 from captionless.errors import DataError
 from captionless.eval.nearest import Nearest
 from captionless.precompute.mesh import Up
@@ -121,12 +121,11 @@ class Search:
         about = self.gallery.about
         model, clip = about["model"], about["clip"]
         which = "all its objects" if about["split"] == "all" else f"its {about['split']} objects"
-        known = f"{clip['model']}{' ' + clip['pretrained'] if clip['pretrained'] else ''}"
-        own = " (the small embedded model: its figures are its own and no paper's)" if clip["model"] == DEMO else ""
+        known = " ".join(filter(None, (clip["model"], clip["pretrained"]))) + demo_clip.remark(clip["model"])
         return (
             f"{len(self.gallery):,} shapes of {about['dataset']} ({which}); encoder {model['url']} "
             f"({model['weights']}, seed {model['seed']}, {model['points']:,} points, sha256 {model['sha256'][:12]}), "
-            f'trained against {known}{own}; words as "{self.prompt}". Cosines of words, pictures and shapes have '
+            f'trained against {known}; words as "{self.prompt}". Cosines of words, pictures and shapes have '
             "scales of their own: compare them within one list."
         )
 
