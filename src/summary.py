@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from captionless import stdout
 from captionless.demo_clip import NAME as DEMO
 from captionless.eval import checkpoint, classification, compare_text, results, tables
 from captionless.spec import AlignmentSpec
@@ -17,13 +18,11 @@ from captionless.store import objects
 
 def show(spec: AlignmentSpec) -> None:
     """Prints the comparison table of a spec's results; nothing when there are none yet."""
-    url = objects.join(spec.root, "eval", "results.json")
+    url = _results(spec)
     if not objects.exists(url):
         return
     found = results.loads(objects.read_bytes(url), url)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = stdout.console()
     columns = tables.columns(found)
     table = Table(title=f"{spec.name}: unseen objects, percent", title_justify="left", box=None, header_style="dim")
     table.add_column("", no_wrap=True)
@@ -48,9 +47,13 @@ def show(spec: AlignmentSpec) -> None:
 
 def show_json(spec: AlignmentSpec) -> None:
     """Prints a spec's results.json; nothing when there is none yet."""
-    url = objects.join(spec.root, "eval", "results.json")
+    url = _results(spec)
     if objects.exists(url):
         print(objects.read_bytes(url).decode(), end="")
+
+
+def _results(spec: AlignmentSpec) -> str:
+    return objects.join(spec.root, "eval", "results.json")
 
 
 def show_classifier(found: Mapping[str, Any], title: str) -> None:
@@ -66,9 +69,7 @@ def show_classifier(found: Mapping[str, Any], title: str) -> None:
 
 def show_checkpoint(found: Mapping[str, Any]) -> None:
     """Prints the figures of one checkpoint on one data set, `eval.checkpoint`, and where they come from."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+    console = stdout.console(160)
     table = Table(
         title=f"{found['provenance']['dataset']['name']}: percent", title_justify="left", box=None, header_style="dim"
     )
@@ -84,9 +85,7 @@ def show_checkpoint(found: Mapping[str, Any]) -> None:
 
 def show_comparison(found: Mapping[str, Any]) -> None:
     """Prints a comparison of runs, `eval.compare`: its tables, what is significant, and what stands apart and why."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
+    console = stdout.console(140)
     for table in found["tables"]:
         console.print(table["heading"], style="bold", highlight=False, markup=False)
         console.print(compare_text.setting(table), style="dim", highlight=False, markup=False)

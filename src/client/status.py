@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from captionless import progress
+from captionless import progress, stdout
 from captionless.client import run as runs
 from captionless.client.access import INSTALL
 from captionless.client.cluster import Cluster, Object
@@ -56,12 +56,12 @@ def show_all(cluster: Cluster) -> None:
         words = state.message if state.reason not in ("Completed", "Running") else ""
         age = progress.duration(_since(run.created, now))
         rows.add_row(run.name, *status, state.reason or "New", age, words, style=_style(run))
-    _console().print(rows)
+    stdout.console(200).print(rows)
 
 
 def show(cluster: Cluster, name: str) -> None:
     """Prints the stages of a run, what is wrong with it, and its figures."""
-    run, console = runs.find(cluster, name), _console()
+    run, console = runs.find(cluster, name), stdout.console(200)
     now = datetime.now(UTC)
     if run.stages:
         console.print(table(Meter().rows(run, now)))
@@ -101,7 +101,7 @@ def follow(cluster: Cluster, name: str, view: View) -> None:
                     break
     except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
-    show_figures(run, _console())
+    show_figures(run, stdout.console(200))
     if not run.summary.true:
         raise runs.failure(cluster, run)
 
@@ -189,8 +189,3 @@ def _style(run: Run) -> str:
 def _tidy(found: Object) -> Object:
     metadata = {k: v for k, v in found["metadata"].items() if k != "managedFields"}
     return {"apiVersion": found.get("apiVersion"), "kind": KIND, **found, "metadata": metadata}
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=200)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from captionless import stdout
 from captionless.stages.inspect import tables
 from captionless.stages.inspect.measure import Found
 
@@ -13,9 +13,7 @@ from captionless.stages.inspect.measure import Found
 def show(found: Found, page: str | None = None) -> None:
     """Prints the object, its nearest and farthest, the distributions of its category and of every other, and where the
     page is."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = stdout.console()
     console.print(found.key, style="bold", highlight=False, markup=False)
     console.print(tables.summary(found), highlight=False, markup=False)
     for table in (_terms(found), _neighbours(found), _distributions(found)):

@@ -21,12 +21,6 @@ _SIDE = 20  # pixels, and so characters across; half as many lines
 _GAP = 2
 
 
-def console() -> Console:
-    """Where it is printed: the terminal, or lines of fixed width."""
-    found = Console()
-    return found if found.is_terminal else Console(width=120)
-
-
 def draws(console: Console) -> bool:
     """Whether pictures are drawn there."""
     return console.is_terminal and console.color_system in ("256", "truecolor")
