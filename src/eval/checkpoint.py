@@ -160,18 +160,19 @@ def merged(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def columns(found: Mapping[str, Any]) -> tuple[Column, ...]:
     """The `COLUMNS` that these results have figures for."""
-    return tuple(column for column in COLUMNS if column.spread(_row(found["figures"])) is not None)
+    row = _row(found["figures"])
+    return tuple(column for column in COLUMNS if column.spread(row) is not None)
 
 
 def rows(found: Mapping[str, Any]) -> list[list[str]]:
     """Cells under `columns`, in percent: chance, the checkpoint and, where it is less than all, what is reachable."""
     figures, chosen = found["figures"], columns(found)
     trees = {"chance": figures["chance"], "this checkpoint": figures, "reachable": figures.get("reachable")}
-    lines = {
-        name: [tables.percent(column.spread(_row(tree))) for column in chosen]
-        for name, tree in trees.items()
-        if tree is not None
-    }
+    lines = {}
+    for name, tree in trees.items():
+        if tree is not None:
+            row = _row(tree)
+            lines[name] = [tables.percent(column.spread(row)) for column in chosen]
     if "intervals" in figures:
         lines["this checkpoint"] = [tables.cell(spread(figures, column)) for column in chosen]
     return [[name, *cells] for name, cells in lines.items()]
