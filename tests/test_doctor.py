@@ -17,7 +17,7 @@ from captionless.doctor.finding import Finding, State, Subject
 from captionless.errors import CaptionlessError, Retryable, SpecError
 from captionless.store import objects
 from tests.client.api import Server, serving
-from tests.store.faulty_s3 import FaultyS3
+from tests.store.faulty_s3 import FaultyS3, reached_by_environment
 
 DEMO = Subject("captionless-demo")
 
@@ -56,14 +56,8 @@ def test_a_storage_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[FaultyS3]:
-    server = FaultyS3()
-    server.start()
-    server.client.create_bucket(Bucket="here")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
+    with reached_by_environment("here") as server:
         yield server
-    server.stop()
 
 
 def test_object_storage_is_tried_and_left_as_it_was(s3: FaultyS3) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-import s3fs
 import torch
 import trimesh
 from PIL import Image
@@ -38,7 +37,7 @@ from captionless.trainer import checkpoint, encoders
 from captionless.trainer.infer import encode_points
 from tests.embedded import everything, unit
 from tests.pages import assert_readable, assert_self_contained, parsed
-from tests.store.faulty_s3 import FaultyS3
+from tests.store.faulty_s3 import reached_by_environment
 
 OPTIONS = {"width": 4, "nsample": 4, "embed_dim": 128, "radius": 0.4}
 POINTS, SAMPLED, VIEWS = 48, 64, 10
@@ -483,16 +482,8 @@ def test_the_drawing_of_a_cloud_is_seen_as_views_are() -> None:
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    server = FaultyS3()
-    server.start()
-    server.client.create_bucket(Bucket="search")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+    with reached_by_environment("search"):
         yield "s3://search"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 def test_all_of_it_may_be_on_s3(root: Path, bucket: str, tmp_path: Path) -> None:

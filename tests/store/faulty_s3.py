@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
+import pytest
+import s3fs
 from moto.server import ThreadedMotoServer
 
 ACCESS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -130,3 +133,18 @@ class FaultyS3:
                 pass
 
         return Handler
+
+
+@contextmanager
+def reached_by_environment(bucket: str) -> Iterator[FaultyS3]:
+    """A server with an empty bucket, which this process and its children reach as a pod does: by the environment."""
+    server = FaultyS3()
+    server.start()
+    server.client.create_bucket(Bucket=bucket)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield server
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import s3fs
 
 from captionless.errors import DataError
 from captionless.store import objects
@@ -19,7 +18,7 @@ from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.members import Members
 from captionless.store.shards import Shard, encode_array
 from tests.embedded import members
-from tests.store.faulty_s3 import FaultyS3
+from tests.store.faulty_s3 import reached_by_environment
 from tests.trainer import synthetic
 
 OBJECTS, SHARDS, POINTS = 23, 4, 40
@@ -51,16 +50,8 @@ def url(request: pytest.FixtureRequest, written: Path) -> Iterator[str]:
     if request.param == "memory":
         yield copy(written, f"memory://{uuid.uuid4()}")
         return
-    server = FaultyS3()
-    server.start()
-    server.client.create_bucket(Bucket="members")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+    with reached_by_environment("members"):
         yield copy(written, "s3://members/embed")
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 def copy(folder: Path, url: str) -> str:

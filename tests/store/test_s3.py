@@ -13,7 +13,7 @@ from captionless import measures, metrics
 from captionless.errors import Retryable, SpecError
 from captionless.store import objects
 from captionless.store.shards import Shard, write_shard
-from tests.store.faulty_s3 import Fault, FaultyS3
+from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
 
 BUCKET = "captionless-tests"
 ROOT = f"s3://{BUCKET}/run"
@@ -21,17 +21,8 @@ ROOT = f"s3://{BUCKET}/run"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultyS3]:
-    """The server, reached as a pod does: by the environment alone."""
-    server = FaultyS3()
-    server.start()
-    server.client.create_bucket(Bucket=BUCKET)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+    with reached_by_environment(BUCKET) as server:
         yield server
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.fixture
