@@ -128,7 +128,8 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, 
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             ports[world] = free.getsockname()[1]
-    mp.spawn(_rank, (ports, str(folder)), nprocs=4)
+    mp.set_forkserver_preload([__name__, "torch._dynamo"])  # imported once, for all ranks
+    mp.start_processes(_rank, (ports, str(folder)), nprocs=4, start_method="forkserver")
     return {world: [torch.load(folder / f"{world}-{rank}.pt") for rank in range(world)] for world in ports}
 
 
