@@ -156,6 +156,20 @@ def caption(results: Mapping[str, Any]) -> str:
     )
 
 
+def about_differences(results: Mapping[str, Any]) -> str:
+    """What the table of differences shows, and which of them to build on, in a sentence or two."""
+    several = any(len(row["seeds"]) > 1 for row in results["figures"]["rows"])
+    if several:
+        return (
+            "Percentage points, mean ± standard deviation of the paired differences, and their 95 % interval over test "
+            "objects. A difference smaller than its deviation, or whose interval holds 0, is not one to build on."
+        )
+    return (
+        "Percentage points of one pair of trainings, and their 95 % interval over test objects. A difference whose "
+        "interval holds 0 is not one to build on; no other either, before more seeds show that it is not this seed's."
+    )
+
+
 def about_intervals(results: Mapping[str, Any]) -> str:
     """What the brackets are, in a sentence or two; empty for results that were made without."""
     rows = results["figures"]["rows"]

@@ -253,3 +253,12 @@ def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
     page = report.render(results.build(test, [run], {}), report.ReportContext())
     assert "chart-confusion" not in page
     assert '<th scope="row">class 60</th><td>1</td>' in page
+
+
+def test_differences_of_one_seed_are_not_told_as_those_of_several(built: dict, page: str) -> None:
+    assert tables.about_differences(built) in " ".join(page.split())
+    test, runs, _ = world()
+    alone = results.build(test, [run for run in runs if run.seed == 0], {})
+    assert "±" not in tables.markdown_differences(alone)
+    assert "deviation" not in tables.about_differences(alone)
+    assert "one pair of trainings" in tables.about_differences(alone)
