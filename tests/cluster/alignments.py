@@ -90,7 +90,7 @@ class Alignment:
         return self.cluster.kubectl("-n", self.namespace, *arguments, check=check)
 
     def get(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.cluster.get("alignment", self.name, self.namespace)
+        found: dict[str, Any] = self.cluster.get("alignments", self.name, self.namespace)
         return found
 
     @property
@@ -137,7 +137,7 @@ class Alignment:
         """What the training tells now; an empty one while nobody answers."""
         pod = next(iter(self._running(self.training, 0)), "")
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORT}/proxy/metrics"
-        text = self.cluster.kubectl("get", "--raw", path, check=False) if pod else ""
+        text = self.cluster.read(path, check=False) if pod else ""
         found = {
             name: int(float(value))
             for name, value in re.findall(r"^captionless_(stage_units_done|train_round)\{.*\} (\S+)$", text, re.M)

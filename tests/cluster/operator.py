@@ -68,7 +68,7 @@ class Operator:
     def memory(self) -> float:
         """Resident bytes of the controller's process."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod()}:8081/proxy/metrics"
-        found = re.search(r"^process_resident_memory_bytes (\S+)", self.cluster.kubectl("get", "--raw", path), re.M)
+        found = re.search(r"^process_resident_memory_bytes (\S+)", self.cluster.read(path), re.M)
         assert found
         return float(found[1])
 

@@ -50,7 +50,7 @@ def test_a_queue_decides_when_a_job_runs(cluster: Cluster, runs: dict[str, Align
     def release() -> bool:
         name = job()
         if name and name not in released:
-            found = cluster.get("job", name, namespace)
+            found = cluster.get("jobs", name, namespace)
             assert found["spec"]["suspend"] is True
             assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "lab"
             released.add(name)

@@ -96,7 +96,7 @@ def test_a_corrupt_shard_fails_alone(cluster: Cluster, namespace: str, operator:
     assert key.rpartition("/")[2] in found["message"]
     stage = run.stage("pack") if run.stage("pack")["state"] == "Failed" else run.stage("embed")
     assert stage["state"] == "Failed"
-    job = cluster.get("job", stage["job"], namespace)
+    job = cluster.get("jobs", stage["job"], namespace)
     assert len(job["status"]["failedIndexes"].replace("-", ",").split(",")) == 1
     assert job["status"]["succeeded"] == 3
     assert len(run.pods(stage["name"])) == 4  # 65: its index is not tried again

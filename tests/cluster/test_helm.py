@@ -83,7 +83,7 @@ def test_people_with_the_clusters_roles_may_use_alignments(cluster: Cluster, ope
     """By aggregation, which a controller of the cluster does a moment after the installation."""
 
     def may(role: str) -> set[str]:
-        found: dict[str, Any] = cluster.get("clusterrole", role)
+        found: dict[str, Any] = cluster.get("clusterroles", role)
         return {v for r in found["rules"] or () if "captionless.dev" in r.get("apiGroups", ()) for v in r["verbs"]}
 
     until(lambda: may("view") == {"get", "list", "watch"}, 20, "view to hold for Alignments")
@@ -117,9 +117,9 @@ def test_the_operator_is_upgraded_while_runs_go_on(cluster: Cluster, operator: O
         operator.install(chart=_next(cluster, "captionless", tmp_path))
         assert operator.pod() != pod
         assert run.get()["metadata"]["uid"] == before
-        lease = cluster.get("lease", "captionless-controller", operator.namespace)
+        lease = cluster.get("leases", "captionless-controller", operator.namespace)
         assert lease["spec"]["holderIdentity"] == operator.pod()
-        told = cluster.get("deployment", operator.release, operator.namespace)["metadata"]["labels"]
+        told = cluster.get("deployments", operator.release, operator.namespace)["metadata"]["labels"]
         assert told["helm.sh/chart"] == "captionless-99.0.0"
 
 
@@ -145,7 +145,7 @@ def test_an_operator_of_one_namespace_leaves_nothing(cluster: Cluster, second: O
     _tested(cluster, second.release, second.namespace)
     second.uninstall()
     until(lambda: _left(cluster, second.namespace, selector) == [], 60, "the release's objects to go")
-    assert cluster.get("crd", "alignments.captionless.dev")["metadata"]["name"]
+    assert cluster.get("customresourcedefinitions", "alignments.captionless.dev")["metadata"]["name"]
 
 
 def test_the_crd_stays_or_goes_as_told(cluster: Cluster, tmp_path: Path) -> None:
