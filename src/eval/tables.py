@@ -130,17 +130,23 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def markdown_differences(results: Mapping[str, Any], baseline: str = "uniform") -> str:
     """Each mode minus the baseline, paired by seed, in percentage points; empty where there is nothing to pair."""
-    gaps = results["figures"]["differences"]
+    gaps = differences(results)
     if not gaps:
         return ""
     chosen = columns(results)
     head = [f"minus {row_name(baseline)}", "pairs", *(f"{column.heading} {column.name}" for column in chosen)]
     lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
-    for mode, tree in gaps.items():
+    for mode, tree in gaps:
         spreads = [_spread_at(tree, column.path) for column in chosen]
         pairs = next((str(spread["n"]) for spread in spreads if spread), "")
         lines.append([row_name(mode), pairs, *(cell(spread, sign=True) for spread in spreads)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def differences(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each mode's differences to the baseline, in the order of the rows: JSON keeps them by name."""
+    gaps = results["figures"]["differences"]
+    return [(row["name"], gaps[row["name"]]) for row in results["figures"]["rows"] if row["name"] in gaps]
 
 
 def caption(results: Mapping[str, Any]) -> str:

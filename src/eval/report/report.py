@@ -46,6 +46,7 @@ def render(results: Mapping[str, Any], context: ReportContext) -> str:
         columns=columns,
         headings=_spans([column.heading for column in columns]),
         caption=" ".join(filter(None, (tables.caption(results), tables.about_intervals(results)))),
+        differences=tables.differences(results),
         about_differences=tables.about_differences(results),
         baseline=tables.row_name("uniform"),
         classes=classes,
