@@ -267,7 +267,7 @@ def test_differences_of_one_seed_are_not_told_as_those_of_several(built: dict, p
 def test_differences_stand_in_the_order_of_the_rows(built: dict) -> None:
     modes = ("uniform", "i2l", "avg", "category")
     rows = [{**built["figures"]["rows"][3], "name": mode} for mode in modes]
-    gaps = {mode: built["figures"]["differences"]["avg"] for mode in sorted(modes[1:])}
+    gaps = dict.fromkeys(sorted(modes[1:]), built["figures"]["differences"]["avg"])
     shuffled = {**built, "figures": {**built["figures"], "rows": rows, "differences": gaps}}
     assert [mode for mode, _ in tables.differences(shuffled)] == ["i2l", "avg", "category"]
     found = [line.split(" | ")[0].strip("| ") for line in tables.markdown_differences(shuffled).splitlines()[2:]]
