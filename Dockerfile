@@ -63,8 +63,8 @@ ENV PATH=/opt/captionless/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility \
     CAPTIONLESS_KERNELS=/opt/captionless/kernels
 WORKDIR /tmp
-# The stages on a few objects, and a step of the encoder, show that the image works, and compile the kernels for the
-# processor of the machine that builds. Pods on another kind compile their own.
+# The stages on a few objects, a step of the encoder and a ranking show that the image works, and compile the kernels
+# for the processor of the machine that builds. Pods on another kind compile their own.
 RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landmarks: {count: 8}' \
         'data: {source: {kind: parametric, objects: 12, testObjects: 6, categories: [chair, lamp]},' \
         '  views: 4, imageSize: 64, points: 128}' \
@@ -73,6 +73,7 @@ RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landma
     && captionless pack smoke.yaml && captionless embed smoke.yaml && captionless landmarks smoke.yaml \
     && captionless similarity --metric i2i smoke.yaml && captionless similarity --metric i2l smoke.yaml \
     && python -c "import torch; \
+        from captionless.eval import retrieval; \
         from captionless.store import embeddings, similarity; \
         from captionless.trainer import encoders, ops; \
         objects = embeddings.open_embeddings('/tmp/smoke/embed', 'train'); \
@@ -81,7 +82,8 @@ RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landma
         clouds = torch.from_numpy(objects.points(range(4))[..., :3]).float(); \
         ops.farthest_point_sample(clouds, 64); \
         encoder(clouds).sum().backward(); \
-        encoder.eval().requires_grad_(False)(clouds)" \
+        found = encoder.eval().requires_grad_(False)(clouds).numpy(); \
+        retrieval.gallery(found, found, range(len(found)))" \
     && find /tmp -mindepth 1 -delete
 USER 65532:65532
 ENTRYPOINT ["captionless"]

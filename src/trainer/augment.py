@@ -45,7 +45,7 @@ def training_clouds(
         for place, (cloud, chosen, g) in enumerate(zip(subset, sample, own, strict=True), clouds.start):
             found[place] = augment(cloud[chosen], spec, g)
 
-    in_parts(part, len(stored))
+    in_parts(part, len(stored), len(stored) * size * m)
     return found
 
 

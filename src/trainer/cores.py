@@ -21,7 +21,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _PARTS = 8  # enough that cores which are not equally fast end at about the same time
-
+_WORTH = 1 << 16  # elements that a part has at least: less is done before another core has begun
 
 _CPU = torch.device("cpu")
 
@@ -59,14 +59,18 @@ def cores(device: torch.device = _CPU) -> Iterator[Cores]:
         torch.set_num_threads(count)
 
 
-def parts(count: int) -> list[slice]:
-    """`count` things in order, cut into a few slices of about equal size."""
-    cuts = sorted({count * i // _PARTS for i in range(_PARTS + 1)})
+def parts(count: int, elements: int) -> list[slice]:
+    """`count` things in order, cut into a few slices of about equal size; the fewer, the less there is to do.
+
+    elements: of all things together, each a few operations.
+    """
+    number = max(1, min(_PARTS, elements // _WORTH))
+    cuts = sorted({count * i // number for i in range(number + 1)})
     return [slice(*cut) for cut in pairwise(cuts)]
 
 
-def in_parts(work: Callable[[slice], object], count: int, device: torch.device = _CPU) -> None:
+def in_parts(work: Callable[[slice], object], count: int, elements: int) -> None:
     """Do `work` on `parts` of so many things, as `cores` do it."""
-    with cores(device) as each:
-        for _ in each.map(work, parts(count)):
+    with cores() as each:
+        for _ in each.map(work, parts(count, elements)):
             pass

@@ -186,7 +186,8 @@ def _signs(gain: Tensor) -> Tensor:
 def _gradient_sums(grad: Tensor, normal: Tensor) -> Tensor:
     """(2, C): the sums of grad, (B, M, C), and of grad * normal."""
     with cores() as each:
-        found = each.map(lambda c: torch.stack([grad[c], grad[c] * normal[c]]).sum((1, 2)), parts(len(grad)))
+        clouds = parts(len(grad), grad.numel())
+        found = each.map(lambda c: torch.stack([grad[c], grad[c] * normal[c]]).sum((1, 2)), clouds)
         return torch.stack([*found]).sum(0)
 
 
@@ -293,8 +294,9 @@ class _Pairs:
 
     def _parts(self) -> list[tuple[int, int]]:
         """The first group of some clouds and the one after their last, for each part."""
-        m = self._b.shape[1]
-        return [(clouds.start * m, clouds.stop * m) for clouds in parts(len(self._b))]
+        count, m, channels = self._b.shape
+        elements = len(self.neighbours[0]) * channels
+        return [(clouds.start * m, clouds.stop * m) for clouds in parts(count, elements)]
 
     def _blocks(
         self, groups: tuple[int, int], outputs: int, scale: Tensor, shift: Tensor

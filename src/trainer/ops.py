@@ -64,7 +64,7 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     if xyz.device.type != "cpu":
         return farthest_point_sample_torch(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
-    in_parts(lambda c: _farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz))
+    in_parts(lambda c: _farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz), m * xyz[..., 0].numel())
     return out
 
 
@@ -104,7 +104,8 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
         return ball_query_torch(xyz, centers, radius, nsample)
     out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)
     limit = _squared(radius, xyz.dtype)
-    in_parts(lambda c: _ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz))
+    pairs = centers.shape[1] * xyz[..., 0].numel()
+    in_parts(lambda c: _ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz), pairs)
     return out
 
 
@@ -147,7 +148,8 @@ def k_nearest(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
     if xyz.device.type != "cpu":
         return k_nearest_torch(xyz, centers, k)
     out = torch.empty(*centers.shape[:2], k, dtype=torch.int64)
-    in_parts(lambda c: _k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz))
+    pairs = centers.shape[1] * xyz[..., 0].numel()
+    in_parts(lambda c: _k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz), pairs)
     return out
 
 

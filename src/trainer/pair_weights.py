@@ -18,7 +18,7 @@ from torch import Tensor
 from captionless.errors import DataError, SpecError
 from captionless.trainer import distributed
 from captionless.trainer.blocked import weight_rows
-from captionless.trainer.cores import in_parts
+from captionless.trainer.cores import cores
 
 PositiveWeight = Literal["one", "formula"]
 
@@ -83,16 +83,13 @@ class SimilarityWeights:
 
 def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
     """Mask (n, N) `sim` and set its diagonal, in place; returns the anchors' factors, (n,) float64."""
-    factors = sim.new_empty(len(sim), dtype=torch.float64)
     size = max(1, (_BLOCK if sim.device.type == "cpu" else _BLOCK_OF_GPU) // sim.shape[1])
 
-    def part(rows: slice) -> None:
-        for start in range(rows.start, rows.stop, size):
-            block = slice(start, min(start + size, rows.stop))
-            factors[block] = _weighable_rows(sim[block], codes, positive_weight, first + start)
+    def block(at: int) -> Tensor:
+        return _weighable_rows(sim[at : at + size], codes, positive_weight, first + at)
 
-    in_parts(part, len(sim), sim.device)
-    return factors
+    with cores(sim.device) as each:
+        return torch.cat([*each.map(block, range(0, len(sim), size))])
 
 
 def _weighable_rows(block: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, at: int) -> Tensor:
