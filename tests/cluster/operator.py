@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +66,20 @@ class Operator:
         self.cluster.kubectl(
             "delete", "pod", "-n", self.namespace, self.pod(), "--force", "--grace-period=0", "--wait=false"
         )
+
+    @contextmanager
+    def denied(self, resource: str) -> Iterator[None]:
+        """The API server lets the controller do nothing with a resource while the block lasts."""
+        rules = self.cluster.get("clusterroles", self.release)["rules"]
+        self._may([rule for rule in rules if resource not in rule["resources"]])
+        try:
+            yield
+        finally:
+            self._may(rules)
+
+    def _may(self, rules: list[dict[str, Any]]) -> None:
+        patch = json.dumps({"rules": rules})
+        self.cluster.kubectl("patch", "clusterrole", self.release, "--type=merge", "-p", patch)
 
     def memory(self) -> float:
         """Resident bytes of the controller's process."""

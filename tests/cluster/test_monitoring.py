@@ -2,8 +2,9 @@
 each panel has data.
 
 Three runs are begun together: one trains with a learning rate by which the loss becomes NaN, one with a damaged object
-in its data, and of one the image does not exist. Then the second one is stopped, the controller taken away, and what an
-evaluation pushed replaced by worse figures. The rules are the chart's with all times shortened (`monitoring.quicker`).
+in its data, and of one the image does not exist. Then the second one is stopped, the controller taken away, what an
+evaluation pushed replaced by worse figures, and the controller denied to write what it finds. The rules are the
+chart's with all times shortened (`monitoring.quicker`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ RUNS: dict[str, dict[str, Any]] = {
 
 NOT_STAGED = {
     "CaptionlessTrainingRestarts": "five rounds within a shortened hour are more than a machine can do",
-    "CaptionlessReconcileErrors": "it takes an API server that fails for minutes",
 }
 """Alerts that only promtool raises (tests/charts/alerts.yaml)."""
 
@@ -171,6 +171,9 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     stop_a_rank(run, stopped, "SIGCONT")
     cleared("CaptionlessStageStandsStill", **training)
     cleared("CaptionlessNoCheckpoint", **training)
+    with operator.denied("alignments/status"):
+        raised("CaptionlessReconcileErrors", error="Refused")
+    cleared("CaptionlessReconcileErrors", error="Refused")
     run.kubectl("delete", "alignment", run.name, "--wait=false")
     cleared("CaptionlessControllerAbsent")
     cleared("CaptionlessObjectsSkipped", **training)
