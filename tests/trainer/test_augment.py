@@ -5,6 +5,8 @@ from captionless.spec import AugmentSpec
 from captionless.trainer import augment
 from captionless.trainer.seeds import generator, number
 
+pytestmark = pytest.mark.usefixtures("many_parts")
+
 OFF = {
     "dropout": 0.0, "scale_low": 1.0, "scale_high": 1.0, "shift": 0.0,
     "perturb_sigma": 0.0, "rotate_up": False, "jitter_sigma": 0.0,

@@ -8,6 +8,8 @@ import torch
 from captionless.trainer import grouped, grouped_kernels
 from captionless.trainer.norm import BatchNorm
 
+pytestmark = pytest.mark.usefixtures("many_parts")
+
 
 def norm(channels: int, seed: int) -> BatchNorm:
     generator = torch.Generator().manual_seed(seed)

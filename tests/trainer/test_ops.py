@@ -8,6 +8,8 @@ import torch
 
 from captionless.trainer import ops
 
+pytestmark = pytest.mark.usefixtures("many_parts")
+
 
 def cloud(batch: int, n: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
     return torch.rand(batch, n, 3, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1

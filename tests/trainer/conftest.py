@@ -1,0 +1,13 @@
+"""What tests of the training share."""
+
+from __future__ import annotations
+
+import pytest
+
+from captionless.trainer import cores
+
+
+@pytest.fixture
+def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's few things are cut into parts as if there were much to do."""
+    monkeypatch.setattr(cores, "_WORTH", 1)
