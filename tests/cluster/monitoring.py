@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ QUICKER = 180
 _LEAST = 10.0
 """Seconds of a range at least: a few scrapes, or a rate has nothing to go by."""
 
+_ROUNDS = 90.0
+"""Seconds of a range of rounds at least: a training makes a few of them."""
+
 _RANGE = re.compile(r"\[(\d+[smhd])(?::(\d+[smhd]))?\]")
 _AGE = re.compile(r"(time\(\) - \S+ > )(\d+)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -33,19 +37,20 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def quicker(text: str) -> str:
     """The rules of a file with every time divided by `QUICKER`, and nothing else changed: how long a cause must last
-    (`for`), the ranges that are looked at (no less than `_LEAST`) with their steps, and ages in seconds."""
+    (`for`), the ranges that are looked at (`_LEAST` or `_ROUNDS` at least) with their steps, and ages in seconds."""
     rules = yaml.safe_load(text)
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
-        rule["expr"] = _RANGE.sub(_quicker_range, rule["expr"])
+        least = _ROUNDS if "captionless_train_round" in rule["expr"] else _LEAST
+        rule["expr"] = _RANGE.sub(partial(_quicker_range, least), rule["expr"])
         rule["expr"] = _AGE.sub(lambda found: f"{found[1]}{int(found[2]) / QUICKER:g}", rule["expr"])
         if "for" in rule:
             rule["for"] = f"{_divided(rule['for'])}ms"
     return str(yaml.safe_dump(rules))
 
 
-def _quicker_range(found: re.Match[str]) -> str:
+def _quicker_range(least: float, found: re.Match[str]) -> str:
     step = f":{_divided(found[2])}ms" if found[2] else ""
-    return f"[{max(_divided(found[1]), round(1000 * _LEAST))}ms{step}]"
+    return f"[{max(_divided(found[1]), round(1000 * least))}ms{step}]"
 
 
 def _divided(duration: str) -> int:
@@ -97,7 +102,7 @@ def panels() -> list[Panel]:
 
 
 def _filled(expression: str) -> str:
-    expression = _RANGE.sub(_quicker_range, expression)
+    expression = _RANGE.sub(partial(_quicker_range, _LEAST), expression)
     for name, value in {"$namespace": ".*", "$alignment": ".*", "$__rate_interval": "30s"}.items():
         expression = expression.replace(name, value)
     return expression
