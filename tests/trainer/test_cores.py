@@ -1,4 +1,4 @@
-"""Parts follow the work: as many as there are cores to use, as few as are worth it, and every thing in one of them."""
+"""Parts follow the work: eight of much, fewer of little, and every thing in one of them."""
 
 from __future__ import annotations
 
