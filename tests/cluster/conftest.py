@@ -60,13 +60,14 @@ def operator(cluster: Cluster) -> Iterator[Operator]:
 
 
 @pytest.fixture(scope="session")
-def helm_run(cluster: Cluster, operator: Operator, reference: Reference) -> Iterator[Alignment]:
+def helm_run(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> Iterator[Alignment]:
     """A finished run, installed by the chart `alignment`."""
     with cluster.namespace("run") as namespace:
         values = yaml.safe_dump(merged(SMALL, {"output": cluster.url("helm")}))
         cluster.run("helm", "install", "my-run", str(CHARTS / "alignment"), "-n", namespace, "-f", "-", input=values)
         found = Alignment(cluster, namespace, "my-run")
         found.wait_succeeded(300)
+        request.getfixturevalue("reference")  # begins now, beside the tests that mostly wait
         yield found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +14,17 @@ from tests.cluster.operator import Operator
 from tests.cluster.test_disruptions import copy
 
 MINUTE = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def going(cluster: Cluster, operator: Operator) -> Iterator[Future[str]]:
+    """The deletion, within a minute, of a namespace with a run whose image does not exist. Begun before the first test
+    here, as Kubernetes takes its time over it."""
+    with cluster.namespace("goes") as namespace, ThreadPoolExecutor(1) as beside:
+        changes = {"output": cluster.url("goes"), "pods": {"image": "localhost/no-such-image:1"}}
+        run = Alignment.apply(cluster, namespace, "goes", merged(SMALL, changes))
+        until(lambda: run.pods("pack"), 30, "pods")
+        yield beside.submit(cluster.kubectl, "delete", "namespace", namespace, f"--timeout={MINUTE}s")
 
 
 @pytest.mark.parametrize(
@@ -76,15 +89,6 @@ def test_each_cause_is_named_within_a_minute(cluster: Cluster, namespace: str, o
         assert "not-the-key" not in runs[name].story()
 
 
-def test_a_namespace_goes_with_its_runs(cluster: Cluster, operator: Operator) -> None:
-    """Pods first, says Kubernetes, and a Job keeps its failed pods until it may replace them: the operator helps."""
-    with cluster.namespace("goes") as namespace:
-        changes = {"output": cluster.url("goes"), "pods": {"image": "localhost/no-such-image:1"}}
-        run = Alignment.apply(cluster, namespace, "goes", merged(SMALL, changes))
-        until(lambda: run.pods("pack"), 30, "pods")
-        cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
-
-
 def test_a_corrupt_shard_fails_alone(cluster: Cluster, namespace: str, operator: Operator, precomputed: str) -> None:
     copy(cluster, precomputed, "corrupt", stages=("pack",))
     prefix = f"{cluster.prefix}/corrupt/pack/train/"
@@ -120,3 +124,8 @@ def test_one_bad_run_does_not_stop_another(
     other = Alignment.apply(cluster, namespace, "other", merged(SMALL, {"output": cluster.url("other")}))
     until(lambda: other.stage("pack")["state"] in ("Running", "Succeeded"), MINUTE, "the other run to begin")
     until(lambda: "clash-pack-1" in str(clash.status), MINUTE, "the clash to be told")
+
+
+def test_a_namespace_goes_with_its_runs(going: Future[str]) -> None:
+    """Pods first, says Kubernetes, and a Job keeps its failed pods until it may replace them: the operator helps."""
+    assert "deleted" in going.result()

@@ -2,8 +2,9 @@
 each panel has data.
 
 Three runs are begun together: one trains with a learning rate by which the loss becomes NaN, one with a damaged object
-in its data, and of one the image does not exist. Then a rank of the second one is killed again and again, and stopped,
-the controller taken away and denied to write what it finds, and what an evaluation pushed replaced by worse figures.
+in its data, and of one the image does not exist. What an evaluation pushed for the second one is replaced by worse
+figures, and meanwhile a rank of it is killed again and again. Then one is stopped, the controller taken away, and
+denied to write what it finds.
 The rules are the chart's with all times shortened (`monitoring.quicker`).
 """
 
@@ -14,7 +15,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.monitoring import QUICKER, alerting, fires, has_data, panels
 from tests.cluster.operator import Operator
-from tests.cluster.test_disruptions import EVERY, copy, goes_on, stop_a_rank
+from tests.cluster.test_disruptions import EVERY, copy, goes_on, in_the_middle, stop_a_rank
 from tests.test_alerts import ALERTS
 
 TRAINING = "train-uniform-seed0"
@@ -53,17 +54,25 @@ RUNS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Staged:
-    """The runs by name, and what the finished one left: its results, and the same with worse accuracy."""
+    """The runs by name, the finished one with its results, and the alerts that were raised by what was done so far."""
 
+    cluster: Cluster
     runs: dict[str, Alignment]
     finished: Alignment
     results: dict[str, Any]
-    worse: dict[str, Any]
+    seen: set[str] = field(default_factory=set)
+
+    def raised(self, alert: str, **labels: str) -> None:
+        until(lambda: fires(self.cluster, alert, **labels), RAISED, f"{alert} to be raised")
+        self.seen.add(alert)
+
+    def cleared(self, alert: str, **labels: str) -> None:
+        until(lambda: not fires(self.cluster, alert, **labels), RAISED, f"{alert} to clear")
 
 
 @pytest.fixture(scope="module")
 def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precomputed: str) -> Iterator[Staged]:
-    """The rules are Prometheus', the runs have begun, and one evaluation after the other was pushed for `damaged`."""
+    """The rules are Prometheus', the runs have begun, and `damaged` was evaluated twice and lost three ranks."""
     body = cluster.s3.get_object(Bucket=cluster.bucket, Key=f"{cluster.prefix}/{precomputed}/eval/results.json")["Body"]
     results = json.loads(body.read())
     worse = copying.deepcopy(results)
@@ -78,15 +87,29 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
             )
             for name, changes in RUNS.items()
         }  # fmt: skip
-        runs["damaged"].wait_stage("embed", "Succeeded")  # which would find the damage and end; training begins now
+        run = runs["damaged"]
+        run.wait_stage("embed", "Succeeded")  # which would find the damage and end; training begins now
         damage(cluster, "damaged")
+        found = Staged(cluster, runs, helm_run, results)
         for document in (results, worse):
             publish(cluster.pushgateway, "damaged", namespace, document)
             top1 = document["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"]
             series = f'captionless_eval_zero_shot_top1_ratio{{namespace="{namespace}"}} == {top1}'
             until(lambda series=series: cluster.query(series), RAISED, "the pushed figures to be scraped")
-            time.sleep(HELD)
-        yield Staged(runs, helm_run, results, worse)
+            held = time.monotonic() + HELD
+            lose_a_rank(run)
+            time.sleep(max(0.0, held - time.monotonic()))
+        lose_a_rank(run)
+        found.raised("CaptionlessTrainingRestarts", namespace=namespace)
+        yield found
+
+
+def lose_a_rank(run: Alignment) -> None:
+    """Kills a rank of a training, which goes on two checkpoints further: three rounds without a newer one end it."""
+    before = in_the_middle(run, 1)
+    stop_a_rank(run, run.running(TRAINING, 1), "SIGKILL")
+    goes_on(run, before, "a rank killed", RAISED)
+    run.wait_step(before.step + 2 * EVERY)
 
 
 def damage(cluster: Cluster, folder: str) -> None:
@@ -126,14 +149,7 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     failed, stalled = ({"namespace": namespace, "alignment": name} for name in ("diverges", "no-image"))
     lost = {"namespace": finished.namespace, "alignment": finished.name}
     training = {"namespace": namespace, "stage": TRAINING}
-    seen: set[str] = set()
-
-    def raised(alert: str, **labels: str) -> None:
-        until(lambda: fires(cluster, alert, **labels), RAISED, f"{alert} to be raised")
-        seen.add(alert)
-
-    def cleared(alert: str, **labels: str) -> None:
-        until(lambda: not fires(cluster, alert, **labels), RAISED, f"{alert} to clear")
+    raised, cleared = staged.raised, staged.cleared
 
     path = f"/metrics/job/captionless/namespace/{finished.namespace}/alignment/{finished.name}"
     urllib.request.urlopen(urllib.request.Request(cluster.pushgateway + path, method="DELETE"), timeout=10).close()
@@ -146,13 +162,6 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     cleared("CaptionlessControllerAbsent")  # of tests before, which take the controller away
 
     run = staged.runs["damaged"]
-    for _ in range(3):
-        before = run.wait_step(1)
-        stop_a_rank(run, run.running(TRAINING, 1), "SIGKILL")
-        goes_on(run, before, "a rank killed", RAISED)
-        run.wait_step(before.step + 2 * EVERY)  # three rounds without a newer checkpoint would end it
-    raised("CaptionlessTrainingRestarts", namespace=namespace)
-
     stopped = run.running(TRAINING, 1)
     stop_a_rank(run, stopped)
     for name in ("diverges", "no-image"):
@@ -171,13 +180,13 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     raised("CaptionlessControllerAbsent")
     operator.scale(1)
     stop_a_rank(run, stopped, "SIGCONT")
-    cleared("CaptionlessStageStandsStill", **training)
-    cleared("CaptionlessNoCheckpoint", **training)
     with operator.denied("alignments/status"):
+        cleared("CaptionlessStageStandsStill", **training)
+        cleared("CaptionlessNoCheckpoint", **training)
         raised("CaptionlessReconcileErrors", error="Refused")
     cleared("CaptionlessReconcileErrors", error="Refused")
     cleared("CaptionlessTrainingRestarts", namespace=namespace)
     run.kubectl("delete", "alignment", run.name, "--wait=false")
     cleared("CaptionlessControllerAbsent")
     cleared("CaptionlessObjectsSkipped", **training)
-    assert seen == set(ALERTS)
+    assert staged.seen == set(ALERTS)
