@@ -24,7 +24,7 @@ through plain torch, which is also the reference in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ class _NeighbourMax(torch.autograd.Function):
         inner: BatchNorm,
         outer: BatchNorm,
     ) -> Tensor:
-        a, b = before_grouping(positions, features, centres, first)
+        a, b = _before_grouping(positions, features, centres, first)
         pairs = _Pairs(a, b, *kernels.merge_copies(_array(index.flatten(0, 1))))
         sign = _signs(outer_gain)
         signed = weight * sign.unsqueeze(1)
@@ -149,8 +149,8 @@ class _NeighbourMax(torch.autograd.Function):
         signed, scale = weight * sign.unsqueeze(1), (gain.abs() * rstd).unsqueeze(1)
         slope, offset = _dense_part(outer_sums, ctx.count, scale[:, 0], mean, rstd)
         matrix = signed.t() @ (signed * -slope.unsqueeze(1))
-        a, b = before_grouping(positions, features, centres, first)
-        pairs, da, db = _Pairs(a, b, *ctx.neighbours), torch.zeros_like(a), torch.zeros_like(b)
+        a, b = _before_grouping(positions, features, centres, first)
+        pairs, da, db = _Pairs(a, b, *ctx.neighbours), _scratch(a.shape, a).zero_(), _scratch(b.shape, b).zero_()
         d_signed, gram, sums = pairs.backward(
             inner_scale, shift, inner_mean, grad, winner, signed * scale, matrix, -(offset @ signed), da, db
         )
@@ -160,6 +160,7 @@ class _NeighbourMax(torch.autograd.Function):
             inner_scale, *_dense_part(inner_sums, ctx.inner_count, inner_scale, inner_mean, inner_rstd), da, db
         )
 
+        del a, b, pairs  # room for the gradients
         da, db = da.flatten(0, 1), db.flatten(0, 1)
         of_place, of_features = first[:, :3], first[:, 3:]
         d_place = da.t() @ positions.flatten(0, 1) + db.t() @ centres.flatten(0, 1)
@@ -176,6 +177,22 @@ class _NeighbourMax(torch.autograd.Function):
         ]
         parameters = inner_sums[1], inner_sums[0], d_signed * sign.unsqueeze(1), outer_sums[1] * sign, outer_sums[0]
         return *d_points, d_first, *parameters, None, None, None
+
+
+def _before_grouping(positions: Tensor, features: Tensor, centres: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """`before_grouping` without gradients, in `_scratch`."""
+    a = _scratch((*features.shape[:2], len(weight)), features)
+    b = _scratch((*centres.shape[:2], len(weight)), centres)
+    of_place, of_features = weight[:, :3].t(), weight[:, 3:].t()
+    torch.mm(positions.flatten(0, 1), of_place, out=a.flatten(0, 1)).addmm_(features.flatten(0, 1), of_features)
+    torch.mm(centres.flatten(0, 1), of_place, out=b.flatten(0, 1))
+    return a, b
+
+
+def _scratch(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Memory for a moment, of a tensor's type. Not torch's, which is aligned: glibc puts no aligned memory into a hole
+    of just its size, so that each such tensor would leave one that the next does not fill."""
+    return torch.from_numpy(np.empty(shape, _array(like).dtype))
 
 
 def _signs(gain: Tensor) -> Tensor:
