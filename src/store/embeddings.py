@@ -30,10 +30,13 @@ NORM_TOLERANCE = 5e-3
 _REQUESTS = (8, 32)  # for the objects of a shard each: the fewest and the most
 _LOCAL = 2  # from a local disk 2 at a time are as fast as 8 and take half the processor
 _TOGETHER, _AT_ONCE = 128, 1024  # members, of a shard and of all: their bytes are held until they are decoded
+_GAP = 2048  # bytes between two members that are read rather than asked for apart
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 Given = tuple[Members, NDArray[Any], memoryview, int, Indices | None]
 """Members that are asked for, the array that they go to, its bytes, how many of an object, and which row of each."""
+Spans = tuple[NDArray[np.int64], int, list[list[memoryview]]]
+"""Where in its shard each of some objects' bytes begin, how many they are, and what they go to, in pieces."""
 
 
 @dataclass(frozen=True)
@@ -165,24 +168,35 @@ class Embeddings:
         """`read` where all is local and was verified, so that bytes go from files to where they are wanted and nothing
         else is done: whether it was so. In one thread, since a page cache answers sooner than threads get the
         interpreter's lock from one another."""
-        into = []
+        spans: list[Spans] = []
         for members, _, memory, size, rows in given:
             starts = members.starts(indices, rows)
             if starts is None:
                 return False
-            into.append((starts, memory, size))
+            pieces = [[memory[i : i + size]] for i in range(0, len(memory), size)]
+            spans = _joined(spans, (starts, size, pieces))
+        listed = [(starts.tolist(), size, pieces) for starts, size, pieces in spans]
         shards: dict[str, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             shards.setdefault(self.objects[index].shard, []).append(place)
         for shard, places in shards.items():
-            wanted = [
-                (starts[place], [memory[place * size : (place + 1) * size]])
-                for place in places
-                for starts, memory, size in into
-            ]
-            if self._views.places.shard(shard).read_into(wanted) != [size for _, _, size in into] * len(places):
+            wanted = [(starts[place], pieces[place], size) for starts, size, pieces in listed for place in places]
+            if not objects.fill(objects.join(self.url, shard), wanted):
                 return False  # the file has changed: reading it with care tells how
         return True
+
+
+def _joined(spans: list[Spans], more: Spans) -> list[Spans]:
+    """Spans of every object with those of a further member: in one, with what lies between, where that is little."""
+    if spans:
+        (starts, size, pieces), (of_more, size_of_more, further) = spans[-1], more
+        gaps = of_more - starts - size
+        gap = int(gaps[0])
+        if 0 <= gap <= _GAP and (gaps == gap).all():
+            unwanted = memoryview(bytearray(gap))
+            together = [[*before, unwanted, *after] for before, after in zip(pieces, further, strict=True)]
+            return [*spans[:-1], (starts, size + gap + size_of_more, together)]
+    return [*spans, more]
 
 
 def _check_points(array: NDArray[Any], key: str, where: str) -> None:

@@ -127,14 +127,14 @@ class Members:
                 causes.append(error)
         raise causes[0] if causes else DataError(f"{self.places.url}: it holds no objects")
 
-    def starts(self, indices: NDArray[np.int64], rows: Sequence[int] | NDArray[Any] | None) -> list[int] | None:
-        """Where in its shard each object's array begins, or that row of it; None unless all were verified."""
+    def starts(self, indices: NDArray[np.int64], rows: Sequence[int] | NDArray[Any] | None) -> NDArray[np.int64] | None:
+        """Where in its shard each object's array begins, or that row of it, (n,); None unless all were verified."""
         if not np.frombuffer(self.trusted, np.bool_)[indices].all():
             return None
         found = self.places.offsets(self.extension)[indices] + len(self.layout.header)
         if rows is not None:
             found += np.asarray(rows, np.int64) * self.layout.row_bytes
-        return [*map(int, found)]
+        return found
 
     def verified(self, index: int, raw: bytes) -> NDArray[Any]:
         """The array of a member's bytes. DataError when they are not the ones that were written, or mean nothing."""

@@ -16,8 +16,8 @@ from captionless.errors import DataError
 from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.members import Members
-from captionless.store.shards import Shard, encode_array
-from tests.embedded import members
+from captionless.store.shards import Shard, encode_array, write_shard
+from tests.embedded import members, write_embedded
 from tests.store.faulty_s3 import reached_by_environment
 from tests.trainer import synthetic
 
@@ -94,7 +94,7 @@ def test_an_object_is_verified_once_and_then_only_the_row_that_is_wanted_is_read
     written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, verified, asked = opened(written), [], []
-    verify, read_into = Members.verify, objects.read_into
+    verify, read_into, fill = Members.verify, objects.read_into, objects.fill
 
     def verifying(self: Members, index: int, array: Any, *raw: Any) -> None:
         verified.append((self.extension, index))
@@ -104,14 +104,21 @@ def test_an_object_is_verified_once_and_then_only_the_row_that_is_wanted_is_read
         asked.extend(sum(map(len, memory)) for _, memory in places)
         return read_into(url, places)
 
+    def filling(url: str, wanted: Any) -> bool:
+        asked.extend(len(piece) for _, pieces, _ in wanted for piece in pieces)
+        return fill(url, wanted)
+
     row = np.empty((1, synthetic.FEATURES), np.float16)
     whole = np.empty((1, *data.points_layout.shape), np.float16)
     data.read([5], row, whole, [2])
     monkeypatch.setattr(Members, "verify", verifying)
     monkeypatch.setattr(objects, "read_into", reading)
+    monkeypatch.setattr(objects, "fill", filling)
     data.read([5], row, whole, [3])
     assert verified == []
-    assert sorted(asked) == [2 * synthetic.FEATURES, data.points_layout.nbytes]
+    of_row, between, of_points = asked
+    assert [of_row, of_points] == [2 * synthetic.FEATURES, data.points_layout.nbytes]
+    assert between <= 2048  # cheaper to read than to leave out
     asked.clear()
     data.read([6], row, whole, [3])
     assert sorted(verified) == [("points.npy", 6), ("views.npy", 6)]
@@ -178,6 +185,26 @@ def test_damage_is_named_and_what_is_whole_is_read(folder: Path, arrays: dict[st
         whole = np.delete(np.arange(OBJECTS), list(damaged))
         for array, extension in zip(read, ("views.npy", "points.npy"), strict=True):
             np.testing.assert_array_equal(array[whole], stacked(arrays, data, indices[whole], extension))
+
+
+@pytest.mark.parametrize("size", [0, 700, 5000])
+def test_what_lies_between_members_need_not_be_alike(tmp_path: Path, size: int) -> None:
+    """Members that follow one another at the same small distance are read at once, others are not."""
+    written = write_embedded(str(tmp_path), {"a": 6}, shards=2, points=POINTS)
+    tar = tmp_path / "train" / "00001.tar"
+    held = {key: dict(sample) for key, sample in Shard(str(tar)).samples()}
+    last = max(held)
+    more = encode_array(np.zeros(size, np.uint8))
+    held[last] = {"views.npy": held[last]["views.npy"], "more.npy": more, "points.npy": held[last]["points.npy"]}
+    write_shard(str(tar), held.items())
+    data = open_embeddings(str(tmp_path), "train")
+    order = np.random.default_rng(size).permutation(6)
+    expected = members(tmp_path / "train")
+    for _ in range(3):  # the first time they are verified
+        views, points = buffers(data, 6)
+        data.read(order, views, points)
+        np.testing.assert_array_equal(views, np.stack([written[data.keys[i]] for i in order]))
+        np.testing.assert_array_equal(points, stacked(expected, data, order, "points.npy"))
 
 
 def buffers(data: Embeddings, n: int) -> tuple[np.ndarray, np.ndarray]:
