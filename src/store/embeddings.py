@@ -30,7 +30,6 @@ NORM_TOLERANCE = 5e-3
 _REQUESTS = (8, 32)  # for the objects of a shard each: the fewest and the most
 _LOCAL = 2  # from a local disk 2 at a time are as fast as 8 and take half the processor
 _TOGETHER, _AT_ONCE = 128, 1024  # members, of a shard and of all: their bytes are held until they are decoded
-_GAP = 2048  # bytes between two members that are read rather than asked for apart
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 Given = tuple[Members, NDArray[Any], memoryview, int, Indices | None]
@@ -192,7 +191,7 @@ def _joined(spans: list[Spans], more: Spans) -> list[Spans]:
         (starts, size, pieces), (of_more, size_of_more, further) = spans[-1], more
         gaps = of_more - starts - size
         gap = int(gaps[0])
-        if 0 <= gap <= _GAP and (gaps == gap).all():
+        if 0 <= gap <= objects.LOCAL_GAP and (gaps == gap).all():
             unwanted = memoryview(bytearray(gap))
             together = [[*before, unwanted, *after] for before, after in zip(pieces, further, strict=True)]
             return [*spans[:-1], (starts, size + gap + size_of_more, together)]

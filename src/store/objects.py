@@ -54,8 +54,9 @@ _MERGE_GAP = 256 << 10
 _MERGE_MOST = 8 << 20
 """Bytes: a request takes about as long as reading `_MERGE_GAP`; `_MERGE_MOST` bounds what is held at once."""
 
-# Of a file: bytes, and places; the system takes 1024 pieces of memory at a time.
-_LOCAL_GAP, _LOCAL_TOGETHER = 2048, 64
+LOCAL_GAP = 2048
+"""Bytes between two places of a file that are rather read than left out by another call."""
+_LOCAL_TOGETHER = 64  # places of a file in a call, which may have 1024 pieces of memory
 
 _BEYOND_THE_END = 416
 """HTTP's answer to a range that begins where the object has ended already."""
@@ -312,25 +313,23 @@ def fill(url: str, wanted: Sequence[tuple[int, Sequence[memoryview], int]]) -> b
 
     Whether they were all there, in as little time as it can be done: `read_into` tells what was missing.
     """
-    try:
-        file = os.open(_path(url), os.O_RDONLY)
-    except OSError:
-        return False
     preadv = os.preadv
     try:
-        for start, memory, size in wanted:
-            if preadv(file, memory, start) != size:
-                return False
-    finally:
-        os.close(file)
-    measures.add(metrics.STAGE_READ_BYTES, sum(size for _, _, size in wanted))
-    return True
+        file = os.open(_path(url), os.O_RDONLY)
+        try:
+            whole = all(preadv(file, memory, start) == size for start, memory, size in wanted)
+        finally:
+            os.close(file)
+    except OSError:
+        return False
+    measures.add(metrics.STAGE_READ_BYTES, sum(size for _, _, size in wanted) if whole else 0)
+    return whole
 
 
 def _read_together(file: int, places: Sequence[tuple[int, Sequence[memoryview]]]) -> list[int]:
     """`read_into` of an open file; places that follow one another closely are one call, with what lies between."""
     counts: list[int] = []
-    unwanted = memoryview(bytearray(_LOCAL_GAP))
+    unwanted = memoryview(bytearray(LOCAL_GAP))
     together: list[memoryview] = []
     lengths: list[int] = []
     ends: list[int] = []
@@ -346,7 +345,7 @@ def _read_together(file: int, places: Sequence[tuple[int, Sequence[memoryview]]]
 
     for start, memory in places:
         gap = start - end
-        if lengths and (gap < 0 or gap > _LOCAL_GAP or len(lengths) == _LOCAL_TOGETHER):
+        if lengths and (gap < 0 or gap > LOCAL_GAP or len(lengths) == _LOCAL_TOGETHER):
             read()
             together, lengths, ends = [], [], []
         if not lengths:
