@@ -330,35 +330,23 @@ def _read_together(file: int, places: Sequence[tuple[int, Sequence[memoryview]]]
     """`read_into` of an open file; places that follow one another closely are one call, with what lies between."""
     counts: list[int] = []
     unwanted = memoryview(bytearray(LOCAL_GAP))
-    together: list[memoryview] = []
-    lengths: list[int] = []
-    ends: list[int] = []
-    begin = end = 0
-
-    def read() -> None:
-        missing = end - begin - _fill(file, together, begin, end - begin)
-        if missing:  # the object ends within or before what was asked for
-            there = end - missing
-            counts.extend(max(0, min(n, n - (e - there))) for n, e in zip(lengths, ends, strict=True))
-        else:
-            counts.extend(lengths)
-
-    for start, memory in places:
-        gap = start - end
-        if lengths and (gap < 0 or gap > LOCAL_GAP or len(lengths) == _LOCAL_TOGETHER):
-            read()
-            together, lengths, ends = [], [], []
-        if not lengths:
-            begin = start
-        elif gap:
+    lengths = [sum(map(len, memory)) for _, memory in places]
+    at, count = 0, len(places)
+    while at < count:
+        start, memory = places[at]
+        together, end, last = [*memory], start + lengths[at], at + 1
+        while last < count and 0 <= (gap := places[last][0] - end) <= LOCAL_GAP and last - at < _LOCAL_TOGETHER:
             together.append(unwanted[:gap])
-        together += memory
-        length = len(memory[0]) if len(memory) == 1 else sum(map(len, memory))
-        end = start + length
-        lengths.append(length)
-        ends.append(end)
-    if lengths:
-        read()
+            together += places[last][1]
+            end += gap + lengths[last]
+            last += 1
+        missing = end - start - _fill(file, together, start, end - start)
+        if missing:  # the object ends within or before what was asked for
+            ends = [places[i][0] + lengths[i] for i in range(at, last)]
+            counts += [max(0, min(n, n - (e - (end - missing)))) for n, e in zip(lengths[at:last], ends, strict=True)]
+        else:
+            counts += lengths[at:last]
+        at = last
     return counts
 
 
