@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from captionless import clip
+from captionless.clip import openclip
 from captionless.eval.nearest import Nearest
 from captionless.stages.search import Search
 from captionless.stages.search.build import build
@@ -74,7 +74,7 @@ def demo(run: str) -> None:
 
 
 def _words(search: Search, known: dict[str, dict[str, Any]], run: str) -> None:
-    data, model = open_embeddings(f"{run}/embed", "test"), clip.load("captionless-demo")
+    data, model = open_embeddings(f"{run}/embed", "test"), openclip.load("captionless-demo")
     views = data.views(range(len(data))).mean(axis=1, dtype=np.float64)
     views /= np.linalg.norm(views, axis=1, keepdims=True)
     print("| words | of the category, of ten | so it is, within the category | by chance | CLIP's views |")
@@ -103,7 +103,9 @@ def scale(folder: str, objects: int = 1_000_000, width: int = 512) -> None:
             rows = random.standard_normal((min(4096, objects - start), width), dtype=np.float32)
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             file, sha256 = gallery.write_rows(url, start, rows)
-            parts.append(gallery.Part((start, start + len(rows)), file, os.path.getsize(f"{url}/{file}"), sha256))
+            parts.append(
+                gallery.GalleryPart((start, start + len(rows)), file, os.path.getsize(f"{url}/{file}"), sha256)
+            )
         listed = [
             EmbeddedObject(f"{i % 1000:04d}/{i:032x}", f"category-{i % 1000:04d}", f"train/{i % 4096:05d}.tar", "", "")
             for i in range(objects)

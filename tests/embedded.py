@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from captionless.store import objects
-from captionless.store.landmarks import write_landmarks
+from captionless.store.landmark_store import write_landmarks
 from captionless.store.ledger import Ledger
 from captionless.store.shards import Shard, encode_array, index_url, write_shard
 

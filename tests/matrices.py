@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captionless.store.similarity import CROSS_CATEGORY_SIM, Category, blocks, publish
+from captionless.store.similarity_store import CROSS_CATEGORY_SIM, Category, blocks, publish
 from captionless.store.tiles import Metric, write_tile
 
 

@@ -18,7 +18,7 @@ import webdataset
 from benchmarks.measure import Timing, alternately, table
 from benchmarks.reader.s3 import BUCKET, link, s3, upload
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.trainer.samples import Samples
+from captionless.trainer.data.samples import Samples
 from tests.embedded import write_embedded
 
 VIEWS, FEATURES, POINTS = 30, 512, 10_000

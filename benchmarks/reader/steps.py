@@ -11,12 +11,13 @@ import torch
 from benchmarks.measure import Timing, table
 from benchmarks.reader.s3 import s3, upload
 from benchmarks.reader.samples import FEATURES, POINTS, VIEWS
-from captionless.spec import TrainSpec, Weights
-from captionless.trainer.feed import Feed
-from captionless.trainer.heartbeat import Heartbeat
+from captionless.spec.train import TrainSpec
+from captionless.spec.weights import Weights
+from captionless.trainer.data.feed import Feed
+from captionless.trainer.data.read_ahead import AHEAD
+from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.job import MEMORY, Job
-from captionless.trainer.loop import Run
-from captionless.trainer.read_ahead import AHEAD
+from captionless.trainer.loop import TrainingRun
 from tests.embedded import write_embedded
 
 OBJECTS, SHARDS, BATCH, SAMPLED, THREADS = 256, 8, 32, 1024, 2
@@ -30,7 +31,7 @@ def times(folder: Path, url: str, memory: int, ahead: int = AHEAD) -> tuple[Timi
         run=str(folder / "run"), data=url, weights=Weights.uniform, seed=0, train=spec, clip={}, threads=THREADS,
         memory=memory,
     )  # fmt: skip
-    run = Run(job)
+    run = TrainingRun(job)
     run.feed = Feed(run.data, job.title, Heartbeat(), ahead)
     whole, waited = [], []
     with run.feed:

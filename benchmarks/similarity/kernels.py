@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import alternately, duration, table
-from captionless.precompute.similarity import i2i, i2l
+from captionless.precompute.pair_similarity import i2i, i2l
 
 VIEWS, WIDTH, LANDMARKS = 30, 512, 128
 _SLOW_ROWS = 64  # of the peers that would take minutes, the first rows; the table says what that makes for all

@@ -24,13 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 
 from benchmarks.similarity.distances import chamfer, earth_movers
-from captionless import clip, demo_clip
-from captionless.precompute import world
-from captionless.precompute.landmarks import from_grammar
+from captionless import demo_world
+from captionless.clip import demo, openclip
+from captionless.demo_world import WorldObject
+from captionless.precompute.landmark_texts import from_grammar
+from captionless.precompute.pair_similarity import i2i, i2l
 from captionless.precompute.pointcloud import cloud
 from captionless.precompute.render import Renderer
-from captionless.precompute.similarity import i2i, i2l
-from captionless.precompute.world import WorldObject
 from captionless.store.views import on_white
 
 METRICS = ("I2I", "(I2L)²", "mean of both", "Chamfer", "EMD")
@@ -69,14 +69,14 @@ class Cast:
 
 def cast(category: str, seed: int, count: int) -> Cast:
     """`count` objects, an even number, and triplets of every second of them, one of each pair of siblings."""
-    structures = [world.draw(category, i, seed, held_out=True) for i in range(count)]
-    items = [world.build(f"{category}-{i}", category, s, seed) for i, s in enumerate(structures)]
+    structures = [demo_world.draw(category, i, seed, held_out=True) for i in range(count)]
+    items = [demo_world.build(f"{category}-{i}", category, s, seed) for i, s in enumerate(structures)]
     triplets = []
     for i in range(0, count, 2):
         triplets.append((i, len(items), len(items) + 1, len(items) + 2))
         key, near, far = items[i].key, structures[i + 1], structures[(i + 2) % count]
-        items.append(world.build(key, category, structures[i], seed, appearance=1))
-        items += [world.build(key, category, structure, seed) for structure in (near, far)]
+        items.append(demo_world.build(key, category, structures[i], seed, appearance=1))
+        items += [demo_world.build(key, category, structure, seed) for structure in (near, far)]
     return Cast(tuple(items), count, np.array(triplets))
 
 
@@ -110,7 +110,7 @@ def answers(category: str, seed: int) -> NDArray[np.float64]:
     views = np.stack([model.images(on_white(renderer.render(item.mesh))) for item in actors.items])
     landmarks = model.texts(from_grammar(category, LANDMARKS).texts)
     every = np.array(list(itertools.combinations(range(actors.ranked), 2)))
-    apart = [world.attribute_distance(actors.items[i].attributes, actors.items[j].attributes) for i, j in every]
+    apart = [demo_world.attribute_distance(actors.items[i].attributes, actors.items[j].attributes) for i, j in every]
     compared = [every, *(actors.triplets[:, [0, other]] for other in (1, 2, 3))]
     found = scores(views, landmarks, clouds(actors, seed), np.concatenate(compared))
     ranked, positive, near, far = np.split(found, np.cumsum([len(pairs) for pairs in compared])[:-1], axis=1)
@@ -119,7 +119,7 @@ def answers(category: str, seed: int) -> NDArray[np.float64]:
 
 
 @cache
-def _eye() -> tuple[clip.Clip, Renderer]:
+def _eye() -> tuple[openclip.Clip, Renderer]:
     """This process's model and renderer, whose pictures have the model's size."""
-    model = clip.load(demo_clip.NAME, device="cpu")
+    model = openclip.load(demo.NAME, device="cpu")
     return model, Renderer(views=VIEWS, size=model.image_size)

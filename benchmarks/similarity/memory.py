@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import most_beside, table
-from captionless.precompute.similarity import i2i, i2l
+from captionless.precompute.pair_similarity import i2i, i2l
 
 BUDGET = 1 << 30
 """Bytes beside input and result, whatever the number of objects."""

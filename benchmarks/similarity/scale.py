@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from benchmarks.measure import table
 from benchmarks.similarity.kernels import landmarks
 from benchmarks.similarity.shapenet import SHAPENET
-from captionless.precompute.dealing import COST_OF_AN_OBJECT, deal
-from captionless.precompute.similarity import i2i, i2l
+from captionless.precompute.pair_similarity import i2i, i2l
+from captionless.precompute.partition import COST_OF_AN_OBJECT, deal
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.store.tiles import Block, Metric, write_tile
+from captionless.store.tiles import Metric, TileBlock, write_tile
 
 WORKERS = (1, 8, 64)
 
@@ -62,7 +62,7 @@ def tile_seconds(data: Embeddings, metric: Metric, height: int, width: int, fold
     columns = data.views(range(height, height + width)) if width else None
     sim: NDArray[np.float32] = i2i(rows, columns) if metric == "i2i" else i2l(rows, texts, columns)
     beside = (height, height + width) if width else (0, height)
-    write_tile(str(folder), Block("x", (0, height), beside), sim, metric, "")
+    write_tile(str(folder), TileBlock("x", (0, height), beside), sim, metric, "")
     return time.process_time() - began
 
 

@@ -14,9 +14,9 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.measure import alternately, table
 from benchmarks.similarity.shapenet import SHAPENET
-from captionless.precompute.dealing import deal
+from captionless.precompute.partition import deal
 from captionless.store import objects
-from captionless.store.similarity import Category, blocks, open_similarity, publish
+from captionless.store.similarity_store import Category, blocks, open_similarity, publish
 from captionless.store.tiles import write_tile
 
 BATCH = 512

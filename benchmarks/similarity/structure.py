@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.similarity.likeness import CHAMFER_POINTS, EMD_POINTS, LANDMARKS, METRICS, OBJECTS, VIEWS, answers
-from captionless import demo_clip
+from captionless import demo_world
+from captionless.clip import demo
 from captionless.errors import CaptionlessError
-from captionless.precompute import world
-from captionless.progress import Progress
 from captionless.store import objects
+from captionless.telemetry.progress import Progress
 
 SEEDS = (0, 1, 2)
 _TRIPLETS = OBJECTS // 2
@@ -32,10 +32,10 @@ _EACH = OBJECTS + 3 * _TRIPLETS
 """Objects of a category and seed."""
 _TARGET = Path(__file__).with_suffix(".md")
 _SETTING = (
-    f"""Objects: the demo world (version {world.VERSION}), its {len(world.CLASSES)} categories, attribute combinations
-    that are held out of training. Object seeds {", ".join(map(str, SEEDS))}; {OBJECTS} objects a category and seed, in
+    f"""Objects: the demo world (version {demo_world.VERSION}), its {len(demo_world.CLASSES)} categories, attribute
+    combinations that are held out of training. Object seeds {", ".join(map(str, SEEDS))}; {OBJECTS} objects a category and seed, in
     siblings, which differ in one attribute. All figures are mean ± standard deviation over the seeds.""",
-    f"""CLIP: the embedded demo model, `{demo_clip.NAME}`. Its figures are its own and never stand beside the
+    f"""CLIP: the embedded demo model, `{demo.NAME}`. Its figures are its own and never stand beside the
     papers'.""",
     f"""I2I and (I2L)²: by the similarity stage's own functions, of {VIEWS} views, rendered at the model's size, and
     {LANDMARKS} landmarks of the world's grammar. "Mean of both" is of the two similarities, where the loss's AVG is of
@@ -58,7 +58,7 @@ _QUESTIONS = (
         structure with the anchor's colours, textures and draws of proportions; here it differs in one attribute.
         (Parts that only the negative has bring their own colours.) For Chamfer and EMD geometry alone decides: to them
         the positive is the anchor's surface, sampled anew. {_TRIPLETS} triplets a category and seed,
-        {_TRIPLETS * len(SEEDS)} a category, {_TRIPLETS * len(SEEDS) * len(world.CLASSES)} in all.""",
+        {_TRIPLETS * len(SEEDS)} a category, {_TRIPLETS * len(SEEDS) * len(demo_world.CLASSES)} in all.""",
     ),
     (
         "Triplets, far",
@@ -113,7 +113,7 @@ def report(figures: NDArray[np.float64]) -> str:
     blocks = ["# Does similarity rank structural likeness?", "    python -m benchmarks.similarity.structure"]
     blocks.append("\n".join(_wrapped(f"- {item}", "  ") for item in _SETTING))
     for question, (title, caption) in enumerate(_QUESTIONS):
-        blocks += [f"## {title}", _wrapped(caption), table(figures[:, :, question], world.CLASSES)]
+        blocks += [f"## {title}", _wrapped(caption), table(figures[:, :, question], demo_world.CLASSES)]
     blocks += ["## Reading", _wrapped(findings(figures)), _wrapped(_LIMITS)]
     return "\n\n".join(blocks) + "\n"
 
@@ -125,7 +125,7 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 def measure(workers: int) -> NDArray[np.float64]:
     """(seeds, categories, 3, metrics): `answers` of every seed and category, by as many processes."""
-    seeds, categories = zip(*itertools.product(SEEDS, world.CLASSES), strict=True)
+    seeds, categories = zip(*itertools.product(SEEDS, demo_world.CLASSES), strict=True)
     found = []
     with (
         # spawned, since OpenGL and torch survive no fork; one thread each
@@ -135,7 +135,7 @@ def measure(workers: int) -> NDArray[np.float64]:
         for figures in pool.map(answers, categories, seeds):
             found.append(figures)
             progress.advance(_EACH)
-    return np.stack(found).reshape(len(SEEDS), len(world.CLASSES), *found[0].shape)
+    return np.stack(found).reshape(len(SEEDS), len(demo_world.CLASSES), *found[0].shape)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measure import Timing, resident, table
-from captionless.store.similarity import open_similarity
+from captionless.store.similarity_store import open_similarity
 from captionless.store.tiles import Metric
 from tests.embedded import write_embedded, write_texts
 

@@ -23,12 +23,13 @@ from torch.nn import functional
 
 from benchmarks.measure import Section, Timing, table, write_page
 from benchmarks.training.openpoints import OpenPoints
-from captionless.trainer import encoders, loop, ops
-from captionless.trainer.blocked import blocked_share
+from captionless.trainer import encoders, loop
 from captionless.trainer.encoders.pointnext import PointNext
+from captionless.trainer.grad_cache import PRECISIONS, backward
 from captionless.trainer.job import Job
-from captionless.trainer.pair_weights import SimilarityWeights
-from captionless.trainer.step import PRECISIONS, backward
+from captionless.trainer.losses.pair_weights import SimilarityWeights
+from captionless.trainer.losses.tiled import blocked_share
+from captionless.trainer.ops import point_sets
 from tests.trainer import synthetic
 
 _WARM = 2  # steps before the clock of the loop is looked at
@@ -65,16 +66,16 @@ def operators(device: torch.device, batch: int, points: int, rounds: int) -> str
     """Ours as they are chosen for the device, in plain torch, and those of the package pointnext where it is."""
     xyz = torch.rand(batch, points, 3, generator=torch.Generator().manual_seed(0)).to(device)
     m, radius, nsample = points // 2, 0.15, 32
-    sample = ops.farthest_point_sample(xyz, m)
+    sample = point_sets.farthest_point_sample(xyz, m)
     centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3)).contiguous()
     candidates: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
         "**captionless**": (
-            lambda: ops.farthest_point_sample(xyz, m),
-            lambda: ops.ball_query(xyz, centers, radius, nsample),
+            lambda: point_sets.farthest_point_sample(xyz, m),
+            lambda: point_sets.ball_query(xyz, centers, radius, nsample),
         ),
         "plain torch": (
-            lambda: ops.farthest_point_sample_torch(xyz, m),
-            lambda: ops.ball_query_torch(xyz, centers, radius, nsample),
+            lambda: point_sets.farthest_point_sample_torch(xyz, m),
+            lambda: point_sets.ball_query_torch(xyz, centers, radius, nsample),
         ),
     }
     if device.type == "cuda" and importlib.util.find_spec("pointnext"):

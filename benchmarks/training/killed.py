@@ -16,7 +16,7 @@ from captionless.store import objects
 from captionless.trainer import checkpoint, loop
 from captionless.trainer.job import Job
 from tests.trainer import synthetic
-from tests.trainer.processes import ranks, start
+from tests.trainer.elastic.processes import ranks, start
 
 _STEPS, _EVERY = 200, 10
 

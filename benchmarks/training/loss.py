@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measure import Timing, alternately, most_beside, table
-from captionless.trainer.blocked import KEPT, PairWeights, blocked_share
-from captionless.trainer.pair_weights import SimilarityWeights
+from captionless.trainer.losses.pair_weights import SimilarityWeights
+from captionless.trainer.losses.tiled import KEPT, PairWeights, blocked_share
 
 N, WIDTH = 8192, 512
 THREADS = 2

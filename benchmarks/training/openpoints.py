@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captionless.trainer import ops
 from captionless.trainer.encoders.openpoints import to_openpoints
 from captionless.trainer.encoders.pointnext import PointNext, SetAbstraction
+from captionless.trainer.ops import point_sets
 
 
 class Grouped(nn.Module):
@@ -33,10 +33,10 @@ class Grouped(nn.Module):
             centers, own = xyz[:, :1] * 0, None
             relative, neighbours = xyz.transpose(1, 2).unsqueeze(2), features.unsqueeze(2)
         else:
-            sample = ops.farthest_point_sample(xyz, xyz.shape[1] // self.stride)
+            sample = point_sets.farthest_point_sample(xyz, xyz.shape[1] // self.stride)
             centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3))
             own = features.gather(2, sample.unsqueeze(1).expand(-1, features.shape[1], -1))
-            index = ops.ball_query(xyz, centers, self.radius, self.nsample)
+            index = point_sets.ball_query(xyz, centers, self.radius, self.nsample)
             relative = _gather(xyz.transpose(1, 2), index) - centers.transpose(1, 2).unsqueeze(-1)
             relative, neighbours = relative / self.radius, _gather(features, index)
         x = torch.cat([relative, neighbours], dim=1)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from benchmarks.measure import alternately, most_beside, table
 from benchmarks.training.openpoints import OpenPoints
-from captionless.trainer import encoders, ops
+from captionless.trainer import encoders
 from captionless.trainer.encoders.openpoints import to_openpoints
 from captionless.trainer.encoders.pointnext import PointNext
+from captionless.trainer.ops import point_sets
 
 BATCH, POINTS, THREADS = 32, 1024, 2
 ENCODED = 4  # clouds of a step of every encoder: the largest has 30 times PointNeXt-S's parameters
@@ -136,19 +137,19 @@ def step_table(rounds: int) -> str:
         ]
         for which, timing in times.items()
     ]
-    sample = ops.farthest_point_sample(points, POINTS // 2)
+    sample = point_sets.farthest_point_sample(points, POINTS // 2)
     centers = points.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3)).contiguous()
     operators: dict[str, dict[str, Callable[[], object]]] = {
         "farthest point sampling, 512 of 1024": {
-            "ours": lambda: ops.farthest_point_sample(points, POINTS // 2),
+            "ours": lambda: point_sets.farthest_point_sample(points, POINTS // 2),
             "a loop of torch": lambda: plain_farthest(points, POINTS // 2),
         },
         "ball query, radius 0.15, 32 of 1024": {
-            "ours": lambda: ops.ball_query(points, centers, 0.15, 32),
+            "ours": lambda: point_sets.ball_query(points, centers, 0.15, 32),
             "distances and topk": lambda: plain_ball(points, centers, 0.15, 32),
         },
         "nearest 32 of 1024": {
-            "ours": lambda: ops.k_nearest(points, centers, 32),
+            "ours": lambda: point_sets.k_nearest(points, centers, 32),
             "distances and topk": lambda: plain_nearest(points, centers, 32),
         },
     }

@@ -17,7 +17,7 @@ import json
 import sys
 from pathlib import Path
 
-from captionless.precompute import world
+from captionless import demo_world
 
 COUNT = 128
 CLASSES = Path(__file__).with_name("classes.csv")
@@ -91,8 +91,8 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 def texts(category: str) -> list[str]:
     """COUNT different texts of a class."""
-    if category in world.CLASSES:
-        return world.sentences(category, COUNT)
+    if category in demo_world.CLASSES:
+        return demo_world.sentences(category, COUNT)
     made = [" ".join(phrases) for phrases in itertools.product(*SLOTS[category])]
     made.sort(key=lambda text: hashlib.sha256(text.encode()).digest())
     if len(made) < COUNT:
@@ -104,7 +104,7 @@ def categories() -> list[str]:
     """Every class that the noun table can give, the ones without texts left out."""
     with CLASSES.open() as file:
         found = {row["category"] for row in csv.DictReader(file)} - {""}
-    return sorted(c for c in found if c in world.CLASSES or c in SLOTS)
+    return sorted(c for c in found if c in demo_world.CLASSES or c in SLOTS)
 
 
 def main() -> None:

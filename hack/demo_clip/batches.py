@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from captionless.precompute import world
-from captionless.precompute.world.airplane import AIRPLANE
-from captionless.precompute.world.door import DOOR
-from captionless.precompute.world.furniture import FURNITURE
-from captionless.precompute.world.grammar import Category
-from captionless.precompute.world.lamp import LAMP
-from captionless.precompute.world.seating import SEATING
-from captionless.precompute.world.vessels import VESSELS
+from captionless import demo_world
+from captionless.demo_world.airplane import AIRPLANE
+from captionless.demo_world.door import DOOR
+from captionless.demo_world.furniture import FURNITURE
+from captionless.demo_world.grammar import Category
+from captionless.demo_world.lamp import LAMP
+from captionless.demo_world.seating import SEATING
+from captionless.demo_world.vessels import VESSELS
 
 PROMPTS = (
     "a point cloud of {}",
@@ -115,7 +115,7 @@ class Pictures:
         self._world = np.flatnonzero(known)
         self._furniture = [np.flatnonzero(~known & (labels == k)) for k in range(len(self.classes))]
         self._furniture = [f for f in self._furniture if len(f)]
-        self._by_class = [np.flatnonzero(labels == self.classes.index(c)) for c in world.CLASSES]
+        self._by_class = [np.flatnonzero(labels == self.classes.index(c)) for c in demo_world.CLASSES]
 
     def __len__(self) -> int:
         return len(self._where)

@@ -3,9 +3,9 @@
     python hack/demo_clip/card.py [--furniture MANIFEST] [--write]
 
 Objects of the parametric world whose attribute combinations training never shows, and the
-test half of a furniture manifest, from fixed cameras, through `captionless.clip` as every
+test half of a furniture manifest, from fixed cameras, through `captionless.clip.openclip` as every
 user loads it. Prints Markdown; --write replaces what stands between the figure marks of
-src/demo_clip/README.md.
+src/clip/demo/README.md.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 from batches import article
 from numpy.typing import NDArray
 
-from captionless import clip
-from captionless.precompute import world
-from captionless.precompute.mesh import Mesh
+from captionless import demo_world
+from captionless.clip import openclip
+from captionless.mesh import Mesh
 from captionless.precompute.meshfile import load_mesh
 from captionless.precompute.render import Renderer
 from captionless.store.views import on_white
 
-CARD = Path(__file__).parents[2] / "src" / "demo_clip" / "README.md"
+CARD = Path(__file__).parents[2] / "src" / "clip" / "demo" / "README.md"
 PROMPT = "a point cloud of {}"
 SEED = 90001  # of no object that training draws
 _MARKS = ("<!-- figures: hack/demo_clip/card.py -->", "<!-- end of figures -->")
@@ -36,7 +36,7 @@ _MARKS = ("<!-- figures: hack/demo_clip/card.py -->", "<!-- end of figures -->")
 class Camera:
     """Meshes to view embeddings: equally spaced views as `captionless pack` renders them."""
 
-    def __init__(self, model: clip.Clip, views: int) -> None:
+    def __init__(self, model: openclip.Clip, views: int) -> None:
         self._model = model
         self._renderer = Renderer(views=views, size=model.image_size)
 
@@ -54,7 +54,7 @@ def pooled(views: NDArray[np.float32]) -> NDArray[np.float32]:
 class Zeroshot:
     """Counts how often views and objects are nearest to their class's prompt."""
 
-    def __init__(self, model: clip.Clip, classes: Iterable[str]) -> None:
+    def __init__(self, model: openclip.Clip, classes: Iterable[str]) -> None:
         self.classes = list(classes)
         self._texts = model.texts([PROMPT.format(article(c)) for c in self.classes])
         self.hits: dict[str, list[tuple[float, bool]]] = defaultdict(list)
@@ -76,35 +76,35 @@ def attribute_questions(category: str, attributes: dict[str, str]) -> Iterable[t
     The choices are the object's full description with that attribute's values in turn, so
     that they differ in one attribute (and, by the grammar's varied wording, in some words).
     """
-    valid = world.combinations(category)
-    for name, values in world.attributes(category).items():
+    valid = demo_world.combinations(category)
+    for name, values in demo_world.attributes(category).items():
         choices = [v for v in values if {**attributes, name: v} in valid]
         if len(choices) > 1:
-            texts = [world.describe(category, {**attributes, name: v}, 2) for v in choices]
+            texts = [demo_world.describe(category, {**attributes, name: v}, 2) for v in choices]
             yield name, texts, choices.index(attributes[name])
 
 
-def of_world(model: clip.Clip, camera: Camera, per_class: int) -> list[str]:
+def of_world(model: openclip.Clip, camera: Camera, per_class: int) -> list[str]:
     """Held-out combinations: zero-shot, attributes in words, and what appearance does."""
-    zeroshot = Zeroshot(model, world.CLASSES)
+    zeroshot = Zeroshot(model, demo_world.CLASSES)
     lines = ["| class | views | objects | attributes | chance |", "|---|---|---|---|---|"]
     all_right: list[float] = []
     all_chance: list[float] = []
     repainted, sibling = [], []
-    for category in world.CLASSES:
+    for category in demo_world.CLASSES:
         right: list[float] = []
         chance: list[float] = []
         previous: NDArray[np.float32] | None = None
         for n in range(per_class):
-            attributes = world.draw(category, n, SEED, held_out=True)
+            attributes = demo_world.draw(category, n, SEED, held_out=True)
             key = f"{category}-card-{n}"
-            views = camera(world.build(key, category, attributes, SEED).mesh)
+            views = camera(demo_world.build(key, category, attributes, SEED).mesh)
             zeroshot.add(category, views)
             for _, texts, answer in attribute_questions(category, attributes):
                 right.append(float((model.texts(texts) @ pooled(views)).argmax() == answer))
                 chance.append(1 / len(texts))
             if n % 2 and previous is not None:
-                other = camera(world.build(key, category, attributes, SEED, appearance=1).mesh)
+                other = camera(demo_world.build(key, category, attributes, SEED, appearance=1).mesh)
                 repainted.append(float((views * other).sum(1).mean()))
                 sibling.append(float((views * previous).sum(1).mean()))
             previous = views
@@ -117,7 +117,7 @@ def of_world(model: clip.Clip, camera: Camera, per_class: int) -> list[str]:
     lines.append(f"| **all** | {by_view:.3f} | {by_object:.3f} | {np.mean(right):.3f} | {np.mean(chance):.3f} |")
     return [
         f"Parametric objects, {per_class} of each class, attribute combinations that training never shows. "
-        f'Views and objects: zero-shot top-1 among {len(world.CLASSES)} classes by "{PROMPT.format("a ...")}", of '
+        f'Views and objects: zero-shot top-1 among {len(demo_world.CLASSES)} classes by "{PROMPT.format("a ...")}", of '
         "single views and of the mean over an object's views. Attributes: how often, among the full descriptions that "
         "differ in one attribute, the right one is nearest to the object.",
         "",
@@ -129,7 +129,7 @@ def of_world(model: clip.Clip, camera: Camera, per_class: int) -> list[str]:
     ]
 
 
-def of_furniture(model: clip.Clip, camera: Camera, manifest: Path) -> list[str]:
+def of_furniture(model: openclip.Clip, camera: Camera, manifest: Path) -> list[str]:
     """Zero-shot classification of the furniture, by the half it belongs to."""
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     classes = sorted({row["category"] for row in rows})
@@ -152,13 +152,13 @@ def of_furniture(model: clip.Clip, camera: Camera, manifest: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the demo CLIP model.")
-    parser.add_argument("--model", default=clip.DEMO)
+    parser.add_argument("--model", default=openclip.DEMO)
     parser.add_argument("--per-class", type=int, default=24)
     parser.add_argument("--views", type=int, default=10)
     parser.add_argument("--furniture", type=Path, help="manifest written by examples/furniture/make_manifest.py")
     parser.add_argument("--write", action="store_true", help="put the figures into the card")
     arguments = parser.parse_args()
-    model = clip.load(arguments.model)
+    model = openclip.load(arguments.model)
     camera = Camera(model, arguments.views)
     report = of_world(model, camera, arguments.per_class)
     if arguments.furniture:

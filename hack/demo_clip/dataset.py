@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from captionless import demo_world
+from captionless.demo_world.grammar import stable_hash
 from captionless.errors import DataError
-from captionless.precompute import world
-from captionless.precompute.mesh import Mesh
+from captionless.mesh import Mesh
 from captionless.precompute.meshfile import load_mesh
 from captionless.precompute.render import STUDIO, Light, Renderer
-from captionless.precompute.world.grammar import stable_hash
 
 _CHUNK = 40  # objects
 
@@ -49,14 +49,14 @@ class Subject:
 def parametric(count: int, seed: int) -> Iterator[Subject]:
     """`count` objects of training combinations, dealt evenly over the classes."""
     for n in range(count):
-        category = world.CLASSES[n % len(world.CLASSES)]
+        category = demo_world.CLASSES[n % len(demo_world.CLASSES)]
         key = f"{category}-{n:05d}"
-        attributes = world.draw(category, n // len(world.CLASSES), seed, held_out=False)
+        attributes = demo_world.draw(category, n // len(demo_world.CLASSES), seed, held_out=False)
         yield Subject(key, category, attributes, partial(_built, key, category, attributes, seed))
 
 
 def _built(key: str, category: str, attributes: dict[str, str], seed: int) -> Mesh:
-    return world.build(key, category, attributes, seed).mesh
+    return demo_world.build(key, category, attributes, seed).mesh
 
 
 def furniture(manifest: Path) -> Iterator[Subject]:

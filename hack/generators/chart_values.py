@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from captionless.spec import ObjectName
+from captionless.spec.quantities import ObjectName
 
 
 class Values(BaseModel):

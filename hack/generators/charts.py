@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from captionless.controller import schema
-from captionless.spec import AlignmentSpec
+from captionless.kube import schema
+from captionless.spec.alignment import AlignmentSpec
 from generators.chart_values import OperatorValues, RunValues, Values
 
 _ROOT = Path(__file__).parents[2]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captionless import specfile
-from captionless.controller.jobs import Operator
-from captionless.controller.render import IMAGE, tree
+from captionless.kube.jobs import Operator
+from captionless.kube.render import IMAGE, tree
+from captionless.spec import load
 
 _SPEC = Path(__file__).parents[2] / "examples" / "kubernetes.yaml"
 
 
 def files() -> dict[str, str]:
-    spec = specfile.load(str(_SPEC))
+    spec = load.load_spec(str(_SPEC))
     return {f"k8s/{path}": text for path, text in tree(spec, Operator(IMAGE, wait_inputs="30m")).items()}

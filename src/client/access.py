@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionless.controller.jobs.names import GROUP
 from captionless.errors import CaptionlessError, Retryable, SpecError, did_you_mean
+from captionless.kube.jobs.names import GROUP
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration

@@ -11,17 +11,17 @@ from captionless.client import run as runs
 from captionless.client.access import NotFound
 from captionless.client.cluster import Cluster, Object
 from captionless.client.feed import Feed
-from captionless.client.run import Run
-from captionless.controller.jobs.operator import KIND
+from captionless.client.run import AlignmentView
 from captionless.errors import Interrupted
-from captionless.lifeline import Stopped
-from captionless.live import View
+from captionless.kube.jobs.operator import KIND
+from captionless.runtime.signals import Stopped
+from captionless.terminal.live_view import LiveView
 
 _OVERDUE = 60.0
 """Seconds beyond a pod's grace period after which its node is suspected."""
 
 
-def cancel(cluster: Cluster, run: Run, view: View) -> None:
+def cancel(cluster: Cluster, run: AlignmentView, view: LiveView) -> None:
     """Deletes the Alignment and waits until nothing of it runs any more."""
     try:
         cluster.delete(KIND, run.name, run.found["metadata"]["uid"])
@@ -33,7 +33,7 @@ def cancel(cluster: Cluster, run: Run, view: View) -> None:
         raise Interrupted(f"no longer waiting; {run.name} is being removed all the same") from None
 
 
-def _wait(cluster: Cluster, run: Run, view: View) -> None:
+def _wait(cluster: Cluster, run: AlignmentView, view: LiveView) -> None:
     """Until the run has neither Jobs, which could make pods, nor pods, which could still write."""
     labels = runs.selector(run.name)
     seen: dict[str, dict[str, Object]] = {}

@@ -20,8 +20,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from captionless.client.access import Unreachable, failed, told
-from captionless.controller.crd import PLURAL
-from captionless.controller.jobs.operator import VERSION
+from captionless.kube.crd import PLURAL
+from captionless.kube.jobs.operator import VERSION
 
 Object = dict[str, Any]
 

@@ -21,14 +21,13 @@ from captionless.client import run as runs
 from captionless.client.access import NoSuchKind, NotFound, Unreachable
 from captionless.client.cluster import Cluster, Object
 from captionless.client.feed import Feed
-from captionless.client.run import Run
-from captionless.controller.causes import newest
-from captionless.controller.jobs.failure import WORKER
-from captionless.controller.jobs.operator import KIND
-from captionless.controller.observe import Pod, pod, time_of, workload
-from captionless.controller.record import State
+from captionless.client.run import AlignmentView
 from captionless.errors import CaptionlessError, Interrupted, SpecError, did_you_mean
-from captionless.lifeline import Stopped
+from captionless.kube.jobs.failure import WORKER
+from captionless.kube.jobs.operator import KIND
+from captionless.kube.observed_state import Pod, newest_pods, pod, time_of, workload
+from captionless.kube.stage_record import StageState
+from captionless.runtime.signals import Stopped
 
 _AGAIN = 1.0
 """Seconds before a log that broke off is asked for again."""
@@ -55,7 +54,7 @@ class Choice:
         last = {s: max(p.attempt for p in mine if p.stage == s) for s in {p.stage for p in mine}}
         kept: list[Pod] = []
         for stage, attempt in last.items():
-            kept += newest(p for p in mine if p.stage == stage and p.attempt == attempt).values()
+            kept += newest_pods(p for p in mine if p.stage == stage and p.attempt == attempt).values()
         return [p for p in mine if p in kept]
 
 
@@ -126,7 +125,7 @@ class Printer:
             print(f"{self._prefix}{text}", flush=True)
 
 
-def _look(cluster: Cluster, name: str) -> tuple[Run | None, list[Pod]]:
+def _look(cluster: Cluster, name: str) -> tuple[AlignmentView | None, list[Pod]]:
     """The Alignment and the pods of its name. Jobs that were rendered have pods without an Alignment."""
     found = runs.pods(cluster.list("Pod", runs.selector(name)))
     try:
@@ -137,10 +136,10 @@ def _look(cluster: Cluster, name: str) -> tuple[Run | None, list[Pod]]:
         return None, found
 
 
-def _stages(run: Run | None, found: Sequence[Pod]) -> list[str]:
+def _stages(run: AlignmentView | None, found: Sequence[Pod]) -> list[str]:
     """The stages that a person wants to see: those that failed, or that are at work, or the last that was."""
     if run is not None:
-        for state in (State.failed, State.running, State.suspended):
+        for state in (StageState.failed, StageState.running, StageState.suspended):
             if chosen := run.in_state(state):
                 return [s.name for s in chosen]
     else:
@@ -213,11 +212,11 @@ def _ended(found: dict[str, Object], name: str, stage: str, operated: bool) -> b
         return bool(found) and all(workload(o).finished for o in found.values())
     if name not in found:
         return True
-    run = Run(found[name])
+    run = AlignmentView(found[name])
     return run.ended or (run.seen and any(s.name == stage and s.completion_time for s in run.stages))
 
 
-def _without_pods(run: Run | None, stages: Sequence[str], choice: Choice) -> None:
+def _without_pods(run: AlignmentView | None, stages: Sequence[str], choice: Choice) -> None:
     """What is known where no pod is left, or none came yet."""
     records = [s for s in run.stages if s.name in stages] if run is not None else []
     if choice.index is not None and records:
@@ -231,7 +230,7 @@ def _without_pods(run: Run | None, stages: Sequence[str], choice: Choice) -> Non
         _note("no stage has begun yet, so there are no logs")
 
 
-def _check_stage(stage: str, run: Run | None, found: Sequence[Pod]) -> None:
+def _check_stage(stage: str, run: AlignmentView | None, found: Sequence[Pod]) -> None:
     known = [s.name for s in run.stages] if run is not None else []
     known = list(dict.fromkeys([*known, *(p.stage for p in found)]))
     if stage and stage not in known:

@@ -12,16 +12,15 @@ from typing import Any
 
 from captionless.client.access import Denied, NotFound
 from captionless.client.cluster import Cluster, Object
-from captionless.controller import record
-from captionless.controller.causes import newest
-from captionless.controller.conditions import STALLED, SUCCEEDED, SUSPENDED
-from captionless.controller.jobs import names
-from captionless.controller.jobs.operator import KIND
-from captionless.controller.observe import RETRY, Pod, pod
-from captionless.controller.record import Record, State
 from captionless.errors import CaptionlessError, DataError, SpecError, did_you_mean
+from captionless.kube import stage_record
+from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
+from captionless.kube.jobs import names
+from captionless.kube.jobs.operator import KIND
+from captionless.kube.observed_state import RETRY, Pod, newest_pods, pod
+from captionless.kube.stage_record import StageRecord, StageState
 
-__all__ = ["Condition", "Run", "find", "pods", "selector"]
+__all__ = ["AlignmentView", "Condition", "find", "pods", "selector"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Run:
+class AlignmentView:
     """An Alignment's object."""
 
     found: Object
@@ -69,12 +68,12 @@ class Run:
         return current and asked == self.status.get("retry", "")
 
     @property
-    def stages(self) -> list[Record]:
+    def stages(self) -> list[StageRecord]:
         """In the plan's order."""
         listed = [str(s.get("name")) for s in self.status.get("stages") or ()]
-        return list(record.read(self.status, listed).values())
+        return list(stage_record.read(self.status, listed).values())
 
-    def in_state(self, state: State) -> list[Record]:
+    def in_state(self, state: StageState) -> list[StageRecord]:
         return [s for s in self.stages if s.state is state]
 
     def condition(self, kind: str) -> Condition:
@@ -107,10 +106,10 @@ class Run:
         }
 
 
-def find(cluster: Cluster, name: str) -> Run:
+def find(cluster: Cluster, name: str) -> AlignmentView:
     """The Alignment of that name. NotFound names the nearest one there is."""
     try:
-        return Run(cluster.get(KIND, name))
+        return AlignmentView(cluster.get(KIND, name))
     except NotFound:
         known: list[str] = []
         with suppress(Denied):  # who may look at this one may not see the others
@@ -132,14 +131,14 @@ def pods(objects: Any) -> list[Pod]:
     return sorted(map(pod, objects), key=lambda p: (p.created.timestamp() if p.created else 0.0, p.name))
 
 
-def failure(cluster: Cluster, run: Run) -> CaptionlessError:
+def failure(cluster: Cluster, run: AlignmentView) -> CaptionlessError:
     """Why a run failed, as an error whose exit code is that of the pods that did."""
     told = f"{run.name} failed: {run.summary.message or run.summary.reason}"
     if run.summary.reason == "SpecInvalid":
         return SpecError(told)
     codes: set[int] = set()
-    for stage in run.in_state(State.failed):
+    for stage in run.in_state(StageState.failed):
         found = [p for p in pods(cluster.list("Pod", selector(run.name, stage.name))) if p.attempt == stage.attempt]
-        codes |= {p.end.exit_code for p in newest(found).values() if p.end is not None and p.phase == "Failed"}
+        codes |= {p.end.exit_code for p in newest_pods(found).values() if p.end is not None and p.phase == "Failed"}
     kind = SpecError if codes & {2, 64} else DataError if 65 in codes else CaptionlessError
     return kind(told)

@@ -14,33 +14,34 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from captionless import progress, stdout
 from captionless.client import run as runs
 from captionless.client.access import INSTALL
 from captionless.client.cluster import Cluster, Object
 from captionless.client.feed import Feed
-from captionless.client.run import Run
-from captionless.controller.jobs.operator import KIND
-from captionless.controller.observe import time_of
-from captionless.controller.record import Record, State
+from captionless.client.run import AlignmentView
 from captionless.errors import CaptionlessError, Interrupted
-from captionless.lifeline import Stopped
-from captionless.live import Row, View, table
+from captionless.kube.jobs.operator import KIND
+from captionless.kube.observed_state import time_of
+from captionless.kube.stage_record import StageRecord, StageState
+from captionless.runtime.signals import Stopped
+from captionless.telemetry import progress
+from captionless.terminal import console as terminal_console
+from captionless.terminal.live_view import LiveView, Row, table
 
 _UNSEEN = 30.0
 """Seconds after which an Alignment without a status is one that no operator looks after."""
 _WORDS = {
-    State.waiting: "waiting",
-    State.running: "running",
-    State.suspended: "suspended",
-    State.succeeded: "done",
-    State.failed: "failed",
+    StageState.waiting: "waiting",
+    StageState.running: "running",
+    StageState.suspended: "suspended",
+    StageState.succeeded: "done",
+    StageState.failed: "failed",
 }
 
 
 def show_all(cluster: Cluster) -> None:
     """Prints a table of the namespace's runs."""
-    found = [Run(o) for o in cluster.list(KIND)]
+    found = [AlignmentView(o) for o in cluster.list(KIND)]
     if not found:
         print(f"no alignments in namespace {cluster.namespace}; captionless k8s submit SPEC makes one")
         return
@@ -56,12 +57,12 @@ def show_all(cluster: Cluster) -> None:
         words = state.message if state.reason not in ("Completed", "Running") else ""
         age = progress.duration(_since(run.created, now))
         rows.add_row(run.name, *status, state.reason or "New", age, words, style=_style(run))
-    stdout.console(200).print(rows)
+    terminal_console.results_console(200).print(rows)
 
 
 def show(cluster: Cluster, name: str) -> None:
     """Prints the stages of a run, what is wrong with it, and its figures."""
-    run, console = runs.find(cluster, name), stdout.console(200)
+    run, console = runs.find(cluster, name), terminal_console.results_console(200)
     now = datetime.now(UTC)
     if run.stages:
         console.print(table(Meter().rows(run, now)))
@@ -79,7 +80,7 @@ def show_json(cluster: Cluster, name: str | None) -> None:
     print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1))
 
 
-def follow(cluster: Cluster, name: str, view: View) -> None:
+def follow(cluster: Cluster, name: str, view: LiveView) -> None:
     """Shows a run until it ends; ends as it did: a CaptionlessError with the exit code of what failed."""
     run, meter, told = runs.find(cluster, name), Meter(), list[str]()
     uid = run.found["metadata"]["uid"]
@@ -90,7 +91,7 @@ def follow(cluster: Cluster, name: str, view: View) -> None:
                     objects = event[1]
                     if name not in objects or objects[name]["metadata"]["uid"] != uid:
                         raise CaptionlessError(f"alignment {name} was deleted")
-                    run = Run(objects[name])
+                    run = AlignmentView(objects[name])
                 now = datetime.now(UTC)
                 before, told = told, notes(run, now)
                 for line in told:
@@ -101,12 +102,12 @@ def follow(cluster: Cluster, name: str, view: View) -> None:
                     break
     except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
-    show_figures(run, stdout.console(200))
+    show_figures(run, terminal_console.results_console(200))
     if not run.summary.true:
         raise runs.failure(cluster, run)
 
 
-def notes(run: Run, now: datetime) -> list[str]:
+def notes(run: AlignmentView, now: datetime) -> list[str]:
     """What a person should know beside the table, a line each."""
     if not run.status:
         old = (_since(run.created, now) or 0.0) > _UNSEEN
@@ -127,7 +128,7 @@ def notes(run: Run, now: datetime) -> list[str]:
     return found
 
 
-def show_figures(run: Run, console: Console) -> None:
+def show_figures(run: AlignmentView, console: Console) -> None:
     """Prints the evaluation's figures, a training a row."""
     figures = run.figures()
     if not figures:
@@ -150,21 +151,21 @@ class Meter:
     """By stage and attempt: how far it was when it was first seen to get on, and when."""
     last: dict[tuple[str, int], tuple[int, datetime]] = field(default_factory=dict)
 
-    def rows(self, run: Run, now: datetime) -> list[Row]:
+    def rows(self, run: AlignmentView, now: datetime) -> list[Row]:
         return [self._row(s, now) for s in run.stages]
 
-    def _row(self, stage: Record, now: datetime) -> Row:
+    def _row(self, stage: StageRecord, now: datetime) -> Row:
         ended = time_of(stage.completion_time) or now
         seconds = _since(stage.start_time, ended) or 0.0
         counts = {"attempt": stage.attempt, "failures": stage.failures, "disruptions": stage.disruptions}
         info = {k: v for k, v in counts.items() if v > (k == "attempt")}
         state = None
-        if stage.total and stage.state is not State.waiting:
+        if stage.total and stage.state is not StageState.waiting:
             rate = self._rate(stage, seconds, now)
-            state = progress.State(stage.name, stage.unit or "unit", stage.total, stage.done, rate, info=info)
+            state = progress.ProgressState(stage.name, stage.unit or "unit", stage.total, stage.done, rate, info=info)
         return stage.name, _WORDS[stage.state], state, seconds
 
-    def _rate(self, stage: Record, seconds: float, now: datetime) -> float:
+    def _rate(self, stage: StageRecord, seconds: float, now: datetime) -> float:
         key = (stage.name, stage.attempt)
         first = self.first.setdefault(key, (stage.done, now))
         if self.last.get(key, (-1, now))[0] != stage.done:
@@ -180,7 +181,7 @@ def _since(time: str, now: datetime) -> float | None:
     return max(0.0, (now - begun).total_seconds()) if begun is not None else None
 
 
-def _style(run: Run) -> str:
+def _style(run: AlignmentView) -> str:
     if run.summary.status == "False":
         return "bold red"
     return "green" if run.summary.true else "yellow" if run.stalled.true else ""

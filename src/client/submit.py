@@ -11,16 +11,18 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from captionless import clip, specfile
 from captionless.client.access import Changed, NotFound
 from captionless.client.cluster import Cluster, Object
-from captionless.controller.jobs.operator import KIND, VERSION
-from captionless.controller.outputs import check_shared
-from captionless.controller.rules import MUTABLE
+from captionless.clip import openclip
 from captionless.errors import SpecError
 from captionless.eval import prompts
-from captionless.redaction import redacted
-from captionless.spec import AlignmentSpec, LandmarkOrigin
+from captionless.kube.cel_validation import MUTABLE
+from captionless.kube.jobs.operator import KIND, VERSION
+from captionless.kube.shared_output import check_shared
+from captionless.runtime.redaction import redacted
+from captionless.spec import load
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.landmarks import LandmarkOrigin
 from captionless.store import objects
 
 _NOT_SHOWN = ("pods.env",)
@@ -65,7 +67,7 @@ def check(spec: AlignmentSpec) -> None:
     check_shared(spec)
     prompts.templates(spec.eval.prompt)
     if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
-        clip.check(spec.clip.model, spec.clip.pretrained or None)
+        openclip.check(spec.clip.model, spec.clip.pretrained or None)
     _check_input("data.source.url", spec.data.source.url, spec)
     if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
         _check_input("landmarks.file", spec.landmarks.file, spec)
@@ -112,7 +114,7 @@ def differences(before: Object, after: Object, name: str) -> list[Difference]:
 def _whole(body: Object, name: str) -> Object:
     """A spec with its defaults; as it stands where it is none that this version knows."""
     try:
-        return specfile.build({**body, "name": name}).model_dump(by_alias=True, mode="json")
+        return load.build_spec({**body, "name": name}).model_dump(by_alias=True, mode="json")
     except SpecError:
         return {**body, "name": name}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from captionless.controller.observe import Workload
-from captionless.plan import Stage
+from captionless.kube.observed_state import Workload
+from captionless.spec.plan import Stage
 
 
 @dataclass(frozen=True)

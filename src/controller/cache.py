@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from captionless.controller import observe
-from captionless.controller.observe import Alignment, Key, Observed, Pod, Problem, Reading, Workload
+from captionless.kube import observed_state
+from captionless.kube.observed_state import Alignment, Key, ObservedState, Pod, Problem, Reading, Workload
 
 _REMEMBERED = 600.0
 
 Value = Alignment | Workload | Pod
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], Value]] = {
-    "Alignment": observe.alignment,
-    "Job": observe.workload,
-    "JobSet": observe.workload,
-    "Pod": observe.pod,
+    "Alignment": observed_state.alignment,
+    "Job": observed_state.workload,
+    "JobSet": observed_state.workload,
+    "Pod": observed_state.pod,
 }
 
 
@@ -48,7 +48,7 @@ class Cache:
 
     def put(self, found: Mapping[str, Any]) -> Key | None:
         """Takes in an object; the Alignment that it concerns when that changed anything."""
-        kind, key = str(found.get("kind")), observe.key_of(found)
+        kind, key = str(found.get("kind")), observed_state.key_of(found)
         metadata = found.get("metadata") or {}
         uid, version = str(metadata.get("uid", "")), _version(metadata.get("resourceVersion"))
         if kind not in _PARSERS or key is None or not uid:
@@ -130,7 +130,7 @@ class Cache:
         with self._lock:
             return [e.key for e in self._entries.values() if e.kind == "Alignment"]
 
-    def observed(self, key: Key) -> Observed | None:
+    def observed(self, key: Key) -> ObservedState | None:
         """An Alignment and all that belongs to it; None when there is none."""
         with self._lock:
             values = [self._entries[u].value for u in self._by_key.get(key, ())]
@@ -143,7 +143,7 @@ class Cache:
             readings = {p.uid: self._readings[p.uid] for p in pods if p.uid in self._readings}
             workloads = tuple(v for v in values if isinstance(v, Workload))
             ending = alignment.uid in self._ending
-            return Observed(alignment, workloads, pods, readings, self._problems.get(key), ending)
+            return ObservedState(alignment, workloads, pods, readings, self._problems.get(key), ending)
 
 
 def _version(text: Any) -> int:

@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from captionless.controller.causes import Cause
-from captionless.controller.observe import written
-from captionless.controller.record import State
-from captionless.controller.standing import Run, Standing
+from captionless.controller.diagnosis import Cause
+from captionless.controller.stage_status import RunStatus, StageStatus
+from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
+from captionless.kube.observed_state import written
+from captionless.kube.stage_record import StageState
 
-SUCCEEDED, SUSPENDED, STALLED = "Succeeded", "Suspended", "Stalled"
 
-
-def conditions(run: Run) -> list[dict[str, Any]]:
+def conditions(run: RunStatus) -> list[dict[str, Any]]:
     """The three conditions; what has not changed keeps its time."""
     before = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
     found = []
@@ -44,11 +43,11 @@ def conditions(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def summary(run: Run) -> tuple[str, Cause]:
+def summary(run: RunStatus) -> tuple[str, Cause]:
     """Succeeded: status and cause."""
     if run.invalid:
         return "False", Cause("SpecInvalid", run.invalid)
-    failed = [s for s in run.standings if s.state is State.failed]
+    failed = [s for s in run.standings if s.state is StageState.failed]
     if failed:
         return "False", Cause("StageFailed", "; ".join(f"{s.stage.name}: {s.message}" for s in failed))
     if run.succeeded:
@@ -56,40 +55,40 @@ def summary(run: Run) -> tuple[str, Cause]:
     held = run.spec is not None and run.spec.suspend
     if held:
         return "Unknown", Cause("Suspended", "spec.suspend is true")
-    running = [s for s in run.standings if s.state is State.running]
+    running = [s for s in run.standings if s.state is StageState.running]
     if running:
         return "Unknown", Cause("Running", f"{names(running)} at work")
-    queued = [s for s in run.standings if s.state is State.suspended]
+    queued = [s for s in run.standings if s.state is StageState.suspended]
     if queued:
         return "Unknown", Cause("Queued", _queue(run, queued))
     return "Unknown", Cause("Waiting", "no stage is at work yet")
 
 
-def _suspended(run: Run) -> tuple[str, Cause]:
+def _suspended(run: RunStatus) -> tuple[str, Cause]:
     if run.spec is not None and run.spec.suspend and not run.finished:
         return "True", Cause("Suspended", "spec.suspend is true; set it to false to go on")
-    queued = [s for s in run.standings if s.state is State.suspended]
-    if queued and not any(s.state is State.running for s in run.standings):
+    queued = [s for s in run.standings if s.state is StageState.suspended]
+    if queued and not any(s.state is StageState.running for s in run.standings):
         return "True", Cause("Queued", _queue(run, queued))
     return "False", Cause("NotSuspended", "")
 
 
-def _queue(run: Run, queued: list[Standing]) -> str:
+def _queue(run: RunStatus, queued: list[StageStatus]) -> str:
     where = f"in queue {run.spec.queue}" if run.spec is not None and run.spec.queue else "suspended by somebody else"
     return f"{names(queued)} waits, {where}"
 
 
-def _stalled(run: Run) -> tuple[str, Cause]:
+def _stalled(run: RunStatus) -> tuple[str, Cause]:
     if run.problem is not None:
         return "True", Cause(run.problem.reason, run.problem.message)
     for s in run.standings:
-        if s.hindrance is not None:
-            return "True", Cause(s.hindrance.reason, f"{s.stage.name}: {s.hindrance.message}")
-    working = any(s.state is State.running for s in run.standings)
+        if s.stall_reason is not None:
+            return "True", Cause(s.stall_reason.reason, f"{s.stage.name}: {s.stall_reason.message}")
+    working = any(s.state is StageState.running for s in run.standings)
     return "False", Cause("Progressing" if working else "NotRunning", "")
 
 
-def names(standings: list[Standing]) -> str:
+def names(standings: list[StageStatus]) -> str:
     """The first stage's name and how many more there are."""
     more = f" +{len(standings) - 1}" if len(standings) > 1 else ""
     return f"{standings[0].stage.name}{more}"

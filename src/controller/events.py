@@ -15,12 +15,12 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
-from captionless.controller.causes import cut, failed, newest, told
-from captionless.controller.conditions import STALLED, SUCCEEDED, SUSPENDED
-from captionless.controller.jobs.operator import KIND, VERSION
-from captionless.controller.observe import Alignment
-from captionless.controller.record import State
-from captionless.controller.standing import Run, Standing
+from captionless.controller.diagnosis import cut, failed, told
+from captionless.controller.stage_status import RunStatus, StageStatus
+from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
+from captionless.kube.jobs.operator import KIND, VERSION
+from captionless.kube.observed_state import Alignment, newest_pods
+from captionless.kube.stage_record import StageState
 
 FRESH = timedelta(minutes=10)
 """A pod's end that is older was told before, even where nobody remembers it."""
@@ -86,14 +86,14 @@ class Event:
         }
 
 
-def events(run: Run, after: Mapping[str, Any]) -> list[Event]:
+def events(run: RunStatus, after: Mapping[str, Any]) -> list[Event]:
     """What happened between the status that the run began with and the one that it has now."""
     found = [e for i, s in enumerate(run.standings) for e in _stage(i, s, run)]
     found += _whole(run, after)
     return found
 
 
-def _stage(number: int, s: Standing, run: Run) -> Iterator[Event]:
+def _stage(number: int, s: StageStatus, run: RunStatus) -> Iterator[Event]:
     name, before = s.stage.name, s.record
 
     def at(moment: Moment) -> tuple[int, int, Moment]:
@@ -106,18 +106,18 @@ def _stage(number: int, s: Standing, run: Run) -> Iterator[Event]:
         queue = " (suspended, for the queue)" if s.workload.suspended else ""
         note = f"{name}: made {s.workload.kind} {s.workload.name} of {pods}{again}{queue}"
         yield Event("StageStarted", note, "CreateJob", at(Moment.begun), key)
-    if s.state is State.succeeded and before.state is not State.succeeded:
+    if s.state is StageState.succeeded and before.state is not StageState.succeeded:
         yield Event("StageSucceeded", f"{name}: done", "ObserveJob", at(Moment.ended), key)
-    if s.state is State.failed and before.state is not State.failed:
+    if s.state is StageState.failed and before.state is not StageState.failed:
         yield Event("StageFailed", f"{name}: {s.message}", "ObserveJob", at(Moment.ended), key, warning=True)
-    if s.state is State.waiting and before.state is State.running:
+    if s.state is StageState.waiting and before.state is StageState.running:
         yield Event("StageRenewed", f"{name}: its Job is made anew", "DeleteJob", at(Moment.ended), key)
-    if s.state is State.waiting and before.state is State.failed:
+    if s.state is StageState.waiting and before.state is StageState.failed:
         yield Event(
             "StageRetried", f"{name}: begins anew, as asked", "RetryStage", at(Moment.over), (*key, run.alignment.retry)
         )
     if s.count.disruptions > before.disruptions:
-        lost = next((p for p in newest(s.current).values() if p.disrupted), None)
+        lost = next((p for p in newest_pods(s.current).values() if p.disrupted), None)
         why = f" ({lost.disruption})" if lost is not None and lost.disruption else ""
         note = f"{name}: a pod was disrupted{why}; it is replaced and the work goes on"
         yield Event("PodDisrupted", note, "ObservePod", at(Moment.disturbed), (name,), count=s.count.disruptions)
@@ -128,7 +128,7 @@ def _stage(number: int, s: Standing, run: Run) -> Iterator[Event]:
             yield Event("PodFailed", note, "ObservePod", at(Moment.disturbed), (pod.uid,), warning=True)
 
 
-def _whole(run: Run, after: Mapping[str, Any]) -> Iterator[Event]:
+def _whole(run: RunStatus, after: Mapping[str, Any]) -> Iterator[Event]:
     """What the conditions tell. Their times are of no use in a name: a second try has another time."""
     old = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
     key = (str(run.alignment.generation), *(str(s.attempt) for s in run.standings))

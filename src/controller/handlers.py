@@ -15,11 +15,11 @@ from typing import Any
 import kopf
 
 from captionless.controller.cache import Cache
-from captionless.controller.cluster import MANAGED
-from captionless.controller.jobs.jobset import API_VERSION as JOBSET_VERSION
-from captionless.controller.jobs.operator import VERSION
-from captionless.controller.observe import Key
 from captionless.controller.workqueue import WorkQueue
+from captionless.kube.api import MANAGED
+from captionless.kube.jobs.jobset import API_VERSION as JOBSET_VERSION
+from captionless.kube.jobs.operator import VERSION
+from captionless.kube.observed_state import Key
 
 _GROUP, _VERSION = VERSION.split("/")
 _JOBSET_GROUP, _JOBSET_VERSION = JOBSET_VERSION.split("/")

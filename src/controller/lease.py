@@ -20,8 +20,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from captionless.controller.observe import written_exactly
 from captionless.errors import CaptionlessError
+from captionless.kube.observed_state import written_exactly
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from captionless import metrics
 from captionless.controller.cache import Cache
-from captionless.controller.record import State
+from captionless.kube.stage_record import StageState
+from captionless.telemetry import catalog
 
 PORT = 8081
 
@@ -25,8 +25,8 @@ class Metrics:
     """What the controller counts of its own work."""
 
     def __init__(self, registry: CollectorRegistry):
-        seconds, errors = metrics.RECONCILE_SECONDS, metrics.RECONCILE_ERRORS
-        queue, leading = metrics.WORK_QUEUE_LENGTH, metrics.CONTROLLER_LEADING
+        seconds, errors = catalog.RECONCILE_SECONDS, catalog.RECONCILE_ERRORS
+        queue, leading = catalog.WORK_QUEUE_LENGTH, catalog.CONTROLLER_LEADING
         self.seconds = Histogram(seconds.name, seconds.text, registry=registry)
         self.errors = Counter(errors.name, errors.text, errors.labels, registry=registry)
         self.queue = Gauge(queue.name, queue.text, registry=registry)
@@ -42,12 +42,12 @@ class AlignmentCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families, made from the cache as it is now."""
-        total = _family(metrics.ALIGNMENTS)
-        condition = _family(metrics.ALIGNMENT_CONDITION)
-        state = _family(metrics.ALIGNMENT_STAGE_STATE)
-        failed = _family(metrics.ALIGNMENT_STAGE_FAILED)
-        progress = _family(metrics.ALIGNMENT_STAGE_PROGRESS)
-        disruptions = _family(metrics.ALIGNMENT_STAGE_DISRUPTIONS)
+        total = _family(catalog.ALIGNMENTS)
+        condition = _family(catalog.ALIGNMENT_CONDITION)
+        state = _family(catalog.ALIGNMENT_STAGE_STATE)
+        failed = _family(catalog.ALIGNMENT_STAGE_FAILED)
+        progress = _family(catalog.ALIGNMENT_STAGE_PROGRESS)
+        disruptions = _family(catalog.ALIGNMENT_STAGE_DISRUPTIONS)
         counted: Tally[tuple[str, str]] = Tally()
         for key in self.cache.alignments():
             seen = self.cache.observed(key)
@@ -59,9 +59,9 @@ class AlignmentCollector(Collector):
                 labels = [str(c.get(k, "")) for k in ("type", "status", "reason")]
                 condition.add_metric([*name, *labels], 1)
             for s in status.get("stages") or ():
-                stage, now = str(s.get("name")), str(s.get("state") or State.waiting)
+                stage, now = str(s.get("name")), str(s.get("state") or StageState.waiting)
                 state.add_metric([*name, stage, now], 1)
-                if now == State.failed:
+                if now == StageState.failed:
                     failed.add_metric([*name, stage, str(s.get("reason") or "Failed")], 1)
                 disruptions.add_metric([*name, stage], s.get("disruptions", 0))
                 if s.get("total"):
@@ -71,5 +71,5 @@ class AlignmentCollector(Collector):
         yield from (total, condition, state, failed, progress, disruptions)
 
 
-def _family(metric: metrics.Metric) -> GaugeMetricFamily:
+def _family(metric: catalog.Metric) -> GaugeMetricFamily:
     return GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import urllib3
 
-from captionless.controller.observe import Key
 from captionless.eval.publish import JOB, address
+from captionless.kube.observed_state import Key
 
 log = logging.getLogger(__name__)
 

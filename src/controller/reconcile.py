@@ -18,14 +18,15 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from captionless.controller import events, observe, status
+from captionless.controller import events, status
 from captionless.controller.actions import Action, Create, Delete, Remove
 from captionless.controller.cache import Cache
-from captionless.controller.cluster import Cluster, Conflict, Refused
 from captionless.controller.decide import decide
-from captionless.controller.jobs import Operator, Owner, job_name, stage_objects
-from captionless.controller.observe import Key, Problem, written_exactly
-from captionless.controller.standing import Run, stand
+from captionless.controller.stage_status import RunStatus, stand
+from captionless.kube import observed_state
+from captionless.kube.api import Api, Conflict, Refused
+from captionless.kube.jobs import Operator, Owner, job_name, stage_objects
+from captionless.kube.observed_state import Key, Problem, written_exactly
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Reconciler:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Api,
         cache: Cache,
         operator: Operator,
         reporter: str = "captionless-controller",
@@ -78,7 +79,7 @@ class Reconciler:
             raise
         self._write(key)
 
-    def _look(self, key: Key) -> Run | None:
+    def _look(self, key: Key) -> RunStatus | None:
         seen = self.cache.observed(key)
         return stand(seen, self.clock()) if seen is not None else None
 
@@ -99,7 +100,7 @@ class Reconciler:
 
     # -- actions
 
-    def _do(self, run: Run, action: Action) -> None:
+    def _do(self, run: RunStatus, action: Action) -> None:
         where = f"{run.alignment.namespace}/{run.alignment.name}"
         if isinstance(action, Create):
             log.info("%s: %s: begin attempt %d", where, action.stage.name, action.attempt)
@@ -111,7 +112,7 @@ class Reconciler:
             log.info("%s: remove the Alignment: %s", where, action.why)
             self.cluster.delete("Alignment", run.alignment.namespace, run.alignment.name, run.alignment.uid)
 
-    def _create(self, run: Run, action: Create) -> None:
+    def _create(self, run: RunStatus, action: Create) -> None:
         alignment, spec = run.alignment, run.spec
         assert spec is not None, "a stage comes from a spec"
         if action.attempt > 1 and self._still_there(run, action):
@@ -119,7 +120,7 @@ class Reconciler:
         owner = Owner(alignment.name, alignment.namespace, alignment.uid)
         made = stage_objects(owner, spec, action.stage, action.attempt, self.operator)
         if action.disruptions:
-            made[-1]["metadata"].setdefault("annotations", {})[observe.DISRUPTIONS] = str(action.disruptions)
+            made[-1]["metadata"].setdefault("annotations", {})[observed_state.DISRUPTIONS] = str(action.disruptions)
         if made[-1]["kind"] not in self.kinds:
             raise Refused(
                 "JobSetMissing",
@@ -131,7 +132,7 @@ class Reconciler:
             if manifest is made[-1]:
                 self.cache.put(found)
 
-    def _still_there(self, run: Run, action: Create) -> bool:
+    def _still_there(self, run: RunStatus, action: Create) -> bool:
         """Whether the attempt before lives after all: the one thing that must not be got wrong is asked for anew.
 
         Where its Job is gone, so is the use of what was made with it.
@@ -144,7 +145,7 @@ class Reconciler:
             for other in ("ConfigMap", "Service") if gang else ("ConfigMap",):
                 self.cluster.delete(other, namespace, name)
             return False
-        if observe.workload(found).finished:
+        if observed_state.workload(found).finished:
             return False
         self.cache.put(found)
         return True
@@ -186,7 +187,7 @@ class Reconciler:
 
     # -- events
 
-    def _tell(self, run: Run, event: events.Event) -> None:
+    def _tell(self, run: RunStatus, event: events.Event) -> None:
         name = event.name(run.alignment)
         if (name, event.count) in self._told:
             return

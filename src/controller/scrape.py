@@ -13,17 +13,17 @@ from datetime import UTC, datetime
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
-from captionless import metrics
-from captionless.controller.jobs.pod import METRICS_PORT
-from captionless.controller.observe import Observed, Pod, Reading
+from captionless.kube.jobs.pod import METRICS_PORT
+from captionless.kube.observed_state import ObservedState, Pod, Reading
+from captionless.telemetry import catalog
 
 _TIMEOUT = urllib3.Timeout(connect=1.0, read=2.0)
 _LONGEST = 1 << 20
-_UNITS, _DONE = metrics.STAGE_UNITS.name, metrics.STAGE_UNITS_DONE.name
-_ADVANCED = metrics.STAGE_LAST_ADVANCE.name
+_UNITS, _DONE = catalog.STAGE_UNITS.name, catalog.STAGE_UNITS_DONE.name
+_ADVANCED = catalog.STAGE_LAST_ADVANCE.name
 
 
-def tellers(seen: Observed) -> list[Pod]:
+def tellers(seen: ObservedState) -> list[Pod]:
     """The pods at work that tell their stage's progress."""
     live = {(w.stage, w.attempt) for w in seen.workloads if not w.finished and not w.suspended}
     return [

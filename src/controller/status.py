@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from captionless.controller.causes import newest
 from captionless.controller.conditions import conditions, names
-from captionless.controller.observe import written
-from captionless.controller.record import Record, State
-from captionless.controller.standing import Run, Standing
-from captionless.plan import runs
+from captionless.controller.stage_status import RunStatus, StageStatus
+from captionless.kube.observed_state import newest_pods, written
+from captionless.kube.stage_record import StageRecord, StageState
+from captionless.spec.plan import runs
 
 TOP1 = "zero_shot/top1"
 
 
-def status(run: Run) -> dict[str, Any]:
+def status(run: RunStatus) -> dict[str, Any]:
     """The whole status."""
     before = run.alignment.status
     found: dict[str, Any] = {"observedGeneration": run.alignment.generation, "conditions": conditions(run)}
@@ -45,35 +44,35 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     return patch | {k: None for k in before if k not in after}
 
 
-def fraction(s: Standing) -> float | None:
+def fraction(s: StageStatus) -> float | None:
     """How much of a stage is done, 0 to 1; None while nobody told."""
-    if s.state is State.succeeded:
+    if s.state is StageState.succeeded:
         return 1.0
     done, total, _ = _progress(s)
     return done / total if total else None
 
 
-def _record(s: Standing, run: Run) -> Record:
+def _record(s: StageStatus, run: RunStatus) -> StageRecord:
     before, workload = s.record, s.workload
     done, total, unit = _progress(s)
-    over = s.state in (State.succeeded, State.failed)
+    over = s.state in (StageState.succeeded, StageState.failed)
     message = s.message
-    if not over and s.hindrance is not None:
-        message = s.hindrance.message
+    if not over and s.stall_reason is not None:
+        message = s.stall_reason.message
     began = workload.created if workload is not None else None
     start = before.start_time if before.attempt == s.attempt else ""
     ended = workload.ended if workload is not None and workload.ended is not None else run.now
-    return Record(
+    return StageRecord(
         name=s.stage.name,
         state=s.state,
         attempt=s.attempt,
         job=workload.name if workload is not None else before.job,
-        done=total if s.state is State.succeeded else done,
+        done=total if s.state is StageState.succeeded else done,
         total=total,
         unit=unit,
         failures=workload.failures if workload is not None else before.failures,
         disruptions=s.count.disruptions,
-        fruitless=s.count.fruitless,
+        disruptions_without_progress=s.count.disruptions_without_progress,
         reached=s.count.reached,
         start_time=start or (written(began) if began is not None else before.start_time),
         completion_time=(before.completion_time or written(ended)) if over else "",
@@ -82,16 +81,16 @@ def _record(s: Standing, run: Run) -> Record:
     )
 
 
-def _progress(s: Standing) -> tuple[int, int, str]:
+def _progress(s: StageStatus) -> tuple[int, int, str]:
     """Units done and in all. A training is told by node 0; shards are summed up.
 
     A shard whose figures were not seen (it ended while the controller was away) counts as the others' mean.
     """
     before = s.record
     if s.stage.gang:
-        told = [s.readings[p.uid] for p in newest(s.current).values() if p.index == 0 and p.uid in s.readings]
+        told = [s.readings[p.uid] for p in newest_pods(s.current).values() if p.index == 0 and p.uid in s.readings]
         return (told[0].done, told[0].total, told[0].unit) if told else (before.done, before.total, before.unit)
-    known = {p.index: s.readings[p.uid] for p in newest(s.current).values() if p.uid in s.readings}
+    known = {p.index: s.readings[p.uid] for p in newest_pods(s.current).values() if p.uid in s.readings}
     if not known:
         return before.done, before.total, before.unit
     finished = s.workload.completed if s.workload is not None else frozenset()
@@ -103,13 +102,13 @@ def _progress(s: Standing) -> tuple[int, int, str]:
     return done, total, next(iter(known.values())).unit
 
 
-def _columns(run: Run, results: Any) -> dict[str, str]:
+def _columns(run: RunStatus, results: Any) -> dict[str, str]:
     """What `kubectl get` shows: the stage at work or that failed, its progress, the first run's accuracy."""
     found = {"stage": "", "progress": "", "top1": ""}
     shown = (
-        [s for s in run.standings if s.state is State.failed]
-        or [s for s in run.standings if s.state is State.running]
-        or [s for s in run.standings if s.state is State.suspended]
+        [s for s in run.standings if s.state is StageState.failed]
+        or [s for s in run.standings if s.state is StageState.running]
+        or [s for s in run.standings if s.state is StageState.suspended]
     )
     if shown:
         known = [f for f in map(fraction, shown) if f is not None]
@@ -124,7 +123,7 @@ def _columns(run: Run, results: Any) -> dict[str, str]:
     return found
 
 
-def _results(run: Run) -> list[dict[str, Any]]:
+def _results(run: RunStatus) -> list[dict[str, Any]]:
     """The figures that the evaluation left in its pod's termination message, by run."""
     ends = [p.end for s in run.standings if s.stage.name == "eval" for p in s.current if p.end is not None]
     told = [e.ending.figures for e in ends if e.ending is not None and e.ending.figures]

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from captionless.doctor import machine, reach, work
-from captionless.doctor.finding import Finding, State, Subject
+from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.errors import CaptionlessError, Retryable, one_line
-from captionless.redaction import redacted
+from captionless.runtime.redaction import redacted
 
 CHECKS: dict[str, Callable[[Subject], Finding]] = {
     "packages": machine.packages,
@@ -60,13 +60,13 @@ def apart(name: str, subject: Subject, seconds: float) -> Finding:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
         remedy = "try again with a larger --patience, or see what it waits for"
-        return Finding(State.failed, f"took longer than {seconds:g} s", remedy, passing=True)
+        return Finding(Verdict.failed, f"took longer than {seconds:g} s", remedy, passing=True)
     if child.returncode:
         last = (err.strip().splitlines() or ["it said nothing"])[-1]
         how = f"signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
-        return Finding(State.failed, f"the check ended with {how}: {redacted(last)}", "report this line")
+        return Finding(Verdict.failed, f"the check ended with {how}: {redacted(last)}", "report this line")
     found = json.loads(out.splitlines()[-1])
-    return Finding(**{**found, "state": State(found["state"])})
+    return Finding(**{**found, "state": Verdict(found["state"])})
 
 
 def here(name: str, subject: Subject) -> Finding:
@@ -74,8 +74,8 @@ def here(name: str, subject: Subject) -> Finding:
     try:
         found = CHECKS[name](subject)
     except ImportError as error:
-        found = Finding(State.failed, one_line(error), "pip install 'captionless' anew")
+        found = Finding(Verdict.failed, one_line(error), "pip install 'captionless' anew")
     except CaptionlessError as error:
         told, _, remedy = str(error).splitlines()[0].rpartition("; ")
-        found = Finding(State.failed, told or remedy, remedy if told else "", passing=isinstance(error, Retryable))
+        found = Finding(Verdict.failed, told or remedy, remedy if told else "", passing=isinstance(error, Retryable))
     return Finding(found.state, redacted(found.found), redacted(found.remedy), found.passing)

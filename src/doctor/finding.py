@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class Verdict(StrEnum):
     """How it stands with a thing."""
 
     ok = "ok"
@@ -20,7 +20,7 @@ class State(StrEnum):
 class Finding:
     """What a check found, in a line, and what to do about it. `passing`: a failure that may be gone the next time."""
 
-    state: State
+    state: Verdict
     found: str
     remedy: str = ""
     passing: bool = False

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from captionless import __version__, environment
-from captionless.doctor.finding import Finding, State, Subject
+from captionless import __version__
+from captionless.doctor.finding import Finding, Subject, Verdict
+from captionless.runtime import env
 from captionless.store import objects
 
 _TOLD = ("torch", "open_clip_torch", "vtk", "numpy")
@@ -25,9 +26,9 @@ def packages(_: Subject) -> Finding:
     if wrong := _wrong(""):
         found = ", ".join(f"{need.name} {have or 'is missing'}" for need, have in wrong)
         wanted = " ".join(f"'{need.name}{need.specifier}'" for need, _ in wrong)
-        return Finding(State.failed, found, f"pip install {wanted}")
+        return Finding(Verdict.failed, found, f"pip install {wanted}")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _TOLD)
-    return Finding(State.ok, f"captionless {__version__}, Python {platform.python_version()}, {versions}")
+    return Finding(Verdict.ok, f"captionless {__version__}, Python {platform.python_version()}, {versions}")
 
 
 def extras(_: Subject) -> Finding:
@@ -37,19 +38,19 @@ def extras(_: Subject) -> Finding:
     there = [name for name in names if name not in missing]
     found = ", ".join([*there, *(f"{name} is not installed" for name in missing)]) or "there are none"
     remedy = f"where wanted: pip install 'captionless[{','.join(missing)}]'" if missing else ""
-    return Finding(State.absent if missing else State.ok, found, remedy)
+    return Finding(Verdict.absent if missing else Verdict.ok, found, remedy)
 
 
 def processor(_: Subject) -> Finding:
     """The cores that this process may use, which is what `resources` may be given."""
-    cores, quota = environment.cores(), _quota()
+    cores, quota = env.cores(), _quota()
     if quota is not None and quota < cores:
         return Finding(
-            State.warning,
+            Verdict.warning,
             f"{cores} cores are seen, but the container may use {quota:g}",
             f"set resources.threads x resources.workers to at most {max(1, int(quota))}",
         )
-    return Finding(State.ok, f"{cores} core{'s' if cores != 1 else ''}, {platform.machine()}")
+    return Finding(Verdict.ok, f"{cores} core{'s' if cores != 1 else ''}, {platform.machine()}")
 
 
 def memory(_: Subject) -> Finding:
@@ -58,13 +59,13 @@ def memory(_: Subject) -> Finding:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) / 1024**2
     except (OSError, KeyError, ValueError):
-        return Finding(State.absent, "this system does not tell")
+        return Finding(Verdict.absent, "this system does not tell")
     limit = _number("memory.max")
     if limit is not None:
         free = min(free, (limit - (_number("memory.current") or 0)) / 1024**3)
     enough = free >= _LEAST_MEMORY
     remedy = "" if enough else "close other programs; lower resources.workers and train.batchSize"
-    return Finding(State.ok if enough else State.warning, f"{free:.1f} GiB free", remedy)
+    return Finding(Verdict.ok if enough else Verdict.warning, f"{free:.1f} GiB free", remedy)
 
 
 def disk(subject: Subject) -> Finding:
@@ -75,36 +76,36 @@ def disk(subject: Subject) -> Finding:
     rooms = {folder: shutil.disk_usage(folder).free / 1024**3 for folder in dict.fromkeys(folders)}
     found = ", ".join(f"{room:.1f} GiB free in {folder}" for folder, room in rooms.items())
     if min(rooms.values()) >= _LEAST_ROOM:
-        return Finding(State.ok, found)
-    return Finding(State.warning, found, "make room, or set TMPDIR and `output` to where there is more")
+        return Finding(Verdict.ok, found)
+    return Finding(Verdict.warning, found, "make room, or set TMPDIR and `output` to where there is more")
 
 
 def gpu(subject: Subject) -> Finding:
     """Multiplies on the GPU, and says what of it training would use."""
     import torch
 
-    needed = State.failed if subject.device == "cuda" else State.absent
+    needed = Verdict.failed if subject.device == "cuda" else Verdict.absent
     if not torch.cuda.is_available():
         if torch.version.cuda is None and shutil.which("nvidia-smi"):
             return Finding(
-                State.failed if subject.device == "cuda" else State.warning,
+                Verdict.failed if subject.device == "cuda" else Verdict.warning,
                 f"there is a driver, but torch {torch.__version__} is built for CPUs",
                 "install torch for CUDA: https://pytorch.org/get-started/locally/",
             )
-        remedy = "set resources.device to auto or cpu" if needed is State.failed else ""
+        remedy = "set resources.device to auto or cpu" if needed is Verdict.failed else ""
         return Finding(needed, "none; CLIP and training run on the processor", remedy)
     ones = torch.ones(64, 64, device="cuda")
     if float((ones @ ones).sum()) != 64.0**3:
-        return Finding(State.failed, "its products are wrong", "look at its driver and its temperature")
+        return Finding(Verdict.failed, "its products are wrong", "look at its driver and its temperature")
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     found = ", ".join(f"{each.name} ({each.total_memory / 1024**3:.0f} GiB)" for each in devices)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         return Finding(
-            State.warning,
+            Verdict.warning,
             f"{found}; no C compiler, so farthest point sampling runs in plain torch, many times slower",
             "apt-get install gcc",
         )
-    return Finding(State.ok, found)
+    return Finding(Verdict.ok, found)
 
 
 def _wrong(extra: str) -> list[tuple[Requirement, str]]:

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 
-from captionless.doctor.finding import Finding, State, Subject
+from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.errors import CaptionlessError
 from captionless.store import objects
 
@@ -16,7 +16,7 @@ _NAME = "captionless-doctor"
 def storage(subject: Subject) -> Finding:
     """Writes a small object, reads the middle of it, and removes it."""
     if not subject.storage:
-        return Finding(State.absent, "none was named", "name one by --storage URL, or a SPEC with an output")
+        return Finding(Verdict.absent, "none was named", "name one by --storage URL, or a SPEC with an output")
     objects.check(subject.storage)
     url = objects.join(subject.storage, f"{_NAME}-{uuid.uuid4().hex}")
     data = os.urandom(1 << 16)
@@ -29,23 +29,23 @@ def storage(subject: Subject) -> Finding:
         objects.remove(url)
     if read != [data[100:200], data[40_000:60_000]] or url.rpartition("/")[2] not in names:
         return Finding(
-            State.failed, f"{subject.storage} gives back other bytes than it was given", "use another storage"
+            Verdict.failed, f"{subject.storage} gives back other bytes than it was given", "use another storage"
         )
     milliseconds = (time.monotonic() - began) * 1000
-    return Finding(State.ok, f"{subject.storage}: written, read in part, listed, removed in {milliseconds:.0f} ms")
+    return Finding(Verdict.ok, f"{subject.storage}: written, read in part, listed, removed in {milliseconds:.0f} ms")
 
 
 def cluster(subject: Subject) -> Finding:
     """Whether the operator is there and would take an Alignment of this person's; nothing is made."""
     from captionless.client.access import NoSuchKind, connect, no_operator
-    from captionless.controller.jobs.operator import KIND, VERSION
+    from captionless.kube.jobs.operator import KIND, VERSION
 
     try:
         reached = connect(subject.context or None, subject.namespace or None)
     except CaptionlessError as error:
         if subject.context or os.environ.get("KUBECONFIG"):
             raise
-        return Finding(State.absent, str(error), "for runs on this machine none is needed")
+        return Finding(Verdict.absent, str(error), "for runs on this machine none is needed")
     manifest = {
         "apiVersion": VERSION, "kind": KIND, "metadata": {"name": _NAME},
         "spec": {"output": "s3://bucket/folder", "data": {"source": {"kind": "parametric"}}},
@@ -55,8 +55,8 @@ def cluster(subject: Subject) -> Finding:
         reached.list(KIND)
         reached.create(KIND, manifest, dry_run=True)
     except NoSuchKind:
-        return Finding(State.warning, f"{where}: no operator", no_operator().splitlines()[0].partition("; ")[2])
-    return Finding(State.ok, f"{where}: would take an Alignment")
+        return Finding(Verdict.warning, f"{where}: no operator", no_operator().splitlines()[0].partition("; ")[2])
+    return Finding(Verdict.ok, f"{where}: would take an Alignment")
 
 
 def pushgateway(subject: Subject) -> Finding:
@@ -67,13 +67,13 @@ def pushgateway(subject: Subject) -> Finding:
     from captionless.eval.publish import address
 
     if not subject.pushgateway:
-        return Finding(State.absent, "none was named", "for figures in Prometheus, set eval.pushgateway")
+        return Finding(Verdict.absent, "none was named", "for figures in Prometheus, set eval.pushgateway")
     try:
         where, _ = address(subject.pushgateway)
         with urllib.request.urlopen(f"{where.rstrip('/')}/-/ready", timeout=10) as answer:
-            return Finding(State.ok, f"{where}: answers {answer.status}")
+            return Finding(Verdict.ok, f"{where}: answers {answer.status}")
     except ValueError as error:
-        return Finding(State.failed, f"eval.pushgateway: {error}", "expected http://HOST:PORT")
+        return Finding(Verdict.failed, f"eval.pushgateway: {error}", "expected http://HOST:PORT")
     except (OSError, http.client.HTTPException) as error:
         found = f"{where}: {getattr(error, 'reason', None) or error}"
-        return Finding(State.failed, found, "figures stay in results.json; see whether it runs", passing=True)
+        return Finding(Verdict.failed, found, "figures stay in results.json; see whether it runs", passing=True)

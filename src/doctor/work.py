@@ -5,34 +5,34 @@ from __future__ import annotations
 import os
 import time
 
-from captionless.doctor.finding import Finding, State, Subject
+from captionless.doctor.finding import Finding, Subject, Verdict
 
 
 def rendering(_: Subject) -> Finding:
     """A view of a tetrahedron, as `pack` renders it."""
     import numpy as np
 
-    from captionless.precompute.mesh import Mesh, Part
+    from captionless.mesh import Mesh, MeshPart
     from captionless.precompute.render import Renderer
 
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
     faces = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
-    renderer, mesh = Renderer(views=2, size=64), Mesh((Part(corners, faces),))
+    renderer, mesh = Renderer(views=2, size=64), Mesh((MeshPart(corners, faces),))
     renderer.render(mesh)  # compiles
     began = time.monotonic()
     views = renderer.render(mesh)
     milliseconds = (time.monotonic() - began) * 1000 / len(views)
     covered = (views[..., 3] > 0).mean()
     if not 0.1 < covered < 0.9:
-        return Finding(State.failed, f"a tetrahedron covers {covered:.0%} of its view", "look at the OpenGL driver")
-    return Finding(State.ok, f"OpenGL without a display; a small view in {milliseconds:.0f} ms")
+        return Finding(Verdict.failed, f"a tetrahedron covers {covered:.0%} of its view", "look at the OpenGL driver")
+    return Finding(Verdict.ok, f"OpenGL without a display; a small view in {milliseconds:.0f} ms")
 
 
 def kernels(_: Subject) -> Finding:
     """A compiled operator, and whether what was compiled is kept."""
     import torch
 
-    from captionless.trainer.ops import farthest_point_sample
+    from captionless.trainer.ops.point_sets import farthest_point_sample
 
     line = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [9, 0, 0], [5, 0, 0]]])
     began = time.monotonic()
@@ -40,23 +40,23 @@ def kernels(_: Subject) -> Finding:
     seconds = time.monotonic() - began
     if chosen != [0, 2, 3]:
         return Finding(
-            State.failed, f"farthest points are {chosen}, expected [0, 2, 3]", "reinstall numba and llvmlite"
+            Verdict.failed, f"farthest points are {chosen}, expected [0, 2, 3]", "reinstall numba and llvmlite"
         )
     folder = os.environ.get("NUMBA_CACHE_DIR") or os.path.dirname(os.path.abspath(__file__))
     if not os.access(folder, os.W_OK):
         return Finding(
-            State.warning,
+            Verdict.warning,
             f"compiled in {seconds:.1f} s, and again in every process: {folder} cannot be written to",
             "set NUMBA_CACHE_DIR to a folder that can",
         )
-    return Finding(State.ok, f"compiled or read in {seconds:.1f} s")
+    return Finding(Verdict.ok, f"compiled or read in {seconds:.1f} s")
 
 
 def clip(subject: Subject) -> Finding:
     """The CLIP model, loaded (downloaded, where it must be), and a text and a picture embedded by it."""
     import numpy as np
 
-    from captionless import clip as models
+    from captionless.clip import openclip as models
 
     began = time.monotonic()
     model = models.load(subject.model, subject.pretrained or None)
@@ -67,4 +67,4 @@ def clip(subject: Subject) -> Finding:
         f"{name}, loaded in {time.monotonic() - began:.1f} s, embeds texts and pictures of {model.image_size} pixels "
         f"into {model.embed_dim} dimensions"
     )
-    return Finding(State.ok, found)
+    return Finding(Verdict.ok, found)

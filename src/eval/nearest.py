@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.eval.cosine import unit_rows
-from captionless.lifeline import threads
+from captionless.runtime.thread_pools import thread_pool
 
 if TYPE_CHECKING:
     from faiss import IndexFlatIP
@@ -87,7 +87,7 @@ class Nearest:
             real = rows[0] >= 0  # fewer than asked for are allowed here
             return scores[0, real], rows[0, real] + start
 
-        with threads(os.cpu_count() or 1) as pool:
+        with thread_pool(os.cpu_count() or 1) as pool:
             found = list(pool.map(search, range(len(self._indices))))
         scores, rows = (np.concatenate(each) for each in zip(*found, strict=True))
         order = np.argsort(-scores, kind="stable")[:asked]

@@ -20,10 +20,10 @@ from urllib.parse import unquote, urlsplit
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 from prometheus_client.exposition import basic_auth_handler, default_handler
 
-from captionless import metrics
 from captionless.errors import Retryable, SpecError, one_line
 from captionless.eval import tables
-from captionless.redaction import redacted
+from captionless.runtime.redaction import redacted
+from captionless.telemetry import catalog
 
 JOB = "captionless"
 _GROUP = ("namespace", "alignment")
@@ -65,20 +65,20 @@ def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
             continue
         path = figure.column.path
         if path not in gauges:
-            name = metrics.EVAL_FIGURE.name.format(figure="_".join(path).replace("@", "_at_"))
+            name = catalog.EVAL_FIGURE.name.format(figure="_".join(path).replace("@", "_at_"))
             text = f"{figure.column.heading.replace('→', 'to')} {figure.column.name} on the test objects."
-            gauges[path] = Gauge(name, text, _own(metrics.EVAL_FIGURE), registry=registry)
+            gauges[path] = Gauge(name, text, _own(catalog.EVAL_FIGURE), registry=registry)
         labels = (figure.run, figure.mode, figure.seed, dataset, about["prompt"]["name"],
                   about["protocol"]["gallery"]["views"])  # fmt: skip
         gauges[path].labels(*labels).set(figure.value)
-    count, when = metrics.EVAL_OBJECTS, metrics.EVAL_LAST_SUCCESS
+    count, when = catalog.EVAL_OBJECTS, catalog.EVAL_LAST_SUCCESS
     objects = Gauge(count.name, count.text, _own(count), registry=registry)
     objects.labels(dataset).set(results["figures"]["objects"])
     Gauge(when.name, when.text, registry=registry).set_to_current_time()
     return registry
 
 
-def _own(metric: metrics.Metric) -> tuple[str, ...]:
+def _own(metric: catalog.Metric) -> tuple[str, ...]:
     """The labels that are not the group's."""
     return tuple(label for label in metric.labels if label not in _GROUP)
 

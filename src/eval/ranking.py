@@ -15,8 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.blas import one_core_each
 from captionless.eval.cosine import TIE, check_lengths, row_lengths
+from captionless.runtime.thread_pools import one_core_each
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -124,7 +124,7 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluatedRun:
     """One trained encoder: its figures and outcomes on the test set."""
 
     mode: str
@@ -192,7 +192,7 @@ def summarise(trees: Sequence[Tree]) -> Tree:
     return summary
 
 
-def differences(runs: Sequence[Run], baseline: str = BASELINE) -> dict[str, Tree]:
+def differences(runs: Sequence[EvaluatedRun], baseline: str = BASELINE) -> dict[str, Tree]:
     """Each mode minus `baseline`, paired by seed: the spread over seeds that both share cancels out."""
     found = {}
     for mode, pairs in _pairs(runs, baseline).items():
@@ -200,7 +200,7 @@ def differences(runs: Sequence[Run], baseline: str = BASELINE) -> dict[str, Tree
     return found
 
 
-def figures(test: TestSet, runs: Sequence[Run]) -> Tree:
+def figures(test: TestSet, runs: Sequence[EvaluatedRun]) -> Tree:
     """The `figures` of `results.json` for `runs` on `test`."""
     if len({(run.mode, run.seed) for run in runs}) != len(runs):
         raise DataError("runs: a weights mode and seed may appear only once")
@@ -231,7 +231,7 @@ def figures(test: TestSet, runs: Sequence[Run]) -> Tree:
 
 def build(
     test: TestSet,
-    runs: Sequence[Run],
+    runs: Sequence[EvaluatedRun],
     provenance: Mapping[str, Any],
     timing: Mapping[str, Any] | None = None,
     host: Mapping[str, Any] | None = None,
@@ -310,20 +310,22 @@ def _mean(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([figures[name] for figures in found])) for name in found[0]}
 
 
-def _modes(runs: Iterable[Run]) -> list[str]:
+def _modes(runs: Iterable[EvaluatedRun]) -> list[str]:
     """The modes of `runs`: the known ones in table order, then others as they come."""
     present = list(dict.fromkeys(run.mode for run in runs))
     return sorted(present, key=lambda mode: MODES.index(mode) if mode in MODES else len(MODES))
 
 
-def _pairs(runs: Sequence[Run], baseline: str) -> dict[str, list[tuple[Run, Run]]]:
+def _pairs(runs: Sequence[EvaluatedRun], baseline: str) -> dict[str, list[tuple[EvaluatedRun, EvaluatedRun]]]:
     """For every other mode its runs with the baseline's of the same seed; modes that share none are left out."""
     base = {run.seed: run for run in runs if run.mode == baseline}
     found = {mode: [(r, base[r.seed]) for r in runs if r.mode == mode and r.seed in base] for mode in _modes(runs)}
     return {mode: pairs for mode, pairs in found.items() if pairs and mode != baseline}
 
 
-def _gap(resampled: Resampled[tuple[str, int]], pairs: Sequence[tuple[Run, Run]], path: Path) -> Floats | None:
+def _gap(
+    resampled: Resampled[tuple[str, int]], pairs: Sequence[tuple[EvaluatedRun, EvaluatedRun]], path: Path
+) -> Floats | None:
     mine, theirs = (resampled.mean([(run.mode, run.seed) for run in side], path) for side in zip(*pairs, strict=True))
     return None if mine is None or theirs is None else mine - theirs
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from captionless.errors import DataError, SpecError
 from captionless.precompute.landmark_filter import named_words
-from captionless.precompute.landmarks import LandmarkSet, flags, same_text
+from captionless.precompute.landmark_texts import LandmarkSet, flags, same_text
 from captionless.precompute.llm import Chat
 from captionless.store import objects
 

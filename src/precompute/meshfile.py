@@ -24,7 +24,7 @@ from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from captionless.errors import DataError, Retryable, SpecError
-from captionless.precompute.mesh import Mesh, Part, Up
+from captionless.mesh import Mesh, MeshPart, Up
 from captionless.precompute.references import references
 from captionless.precompute.surface import areas, triangles
 from captionless.store import objects
@@ -144,7 +144,7 @@ def _convert(scene: trimesh.Scene, linear: bool) -> Mesh:
     return Mesh(tuple(_part(g, matrix, linear) for matrix, g in shown if len(g.faces)))
 
 
-def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) -> Part:
+def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) -> MeshPart:
     with np.errstate(invalid="ignore"):  # what is not finite is told by `triangles`
         vertices = np.asarray(geometry.vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
     faces = np.asarray(geometry.faces, np.int32)
@@ -164,7 +164,7 @@ def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) 
         colors = np.asarray(visual.vertex_colors)[:, :3]
         mean = np.asarray(_srgb(colors) if linear else colors, np.float64)[faces].mean(axis=1)
         look["face_colors"] = np.rint(mean).astype(np.uint8)
-    return Part(vertices.astype(np.float32), faces, **look)
+    return MeshPart(vertices.astype(np.float32), faces, **look)
 
 
 def _material(material: Any, linear: bool) -> tuple[tuple[int, int, int], Image.Image | None]:

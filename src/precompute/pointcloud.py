@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.mesh import Mesh, Part
+from captionless.mesh import Mesh, MeshPart
 from captionless.precompute.surface import areas, face_colors, triangles
 
 
@@ -95,7 +95,7 @@ def _barycentric(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([1.0 - folded.sum(axis=1, keepdims=True), folded], axis=1)
 
 
-def _colors(part: Part, face: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _colors(part: MeshPart, face: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(m, 3) uint8 colours of `part` at barycentric `weights` (m, 3) of its faces `face` (m,)."""
     if part.texture is None or part.uv is None:
         return face_colors(part)[face]

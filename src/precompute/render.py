@@ -46,7 +46,7 @@ from vtkmodules.vtkRenderingCore import (
 from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow, vtkOSOpenGLRenderWindow
 
 from captionless.errors import SpecError
-from captionless.precompute.mesh import Mesh, Part
+from captionless.mesh import Mesh, MeshPart
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import bounds, face_colors, triangles
 
@@ -190,7 +190,7 @@ def _actors(mesh: Mesh) -> list[vtkActor]:
     centre, radius = bounds(corners)
     corners = (corners - centre) / radius
     normals = corner_normals(corners)
-    plain: list[tuple[slice, Part]] = []
+    plain: list[tuple[slice, MeshPart]] = []
     actors = []
     start = 0
     for part in mesh.parts:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.store import halves
+from captionless.store import float16
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +111,7 @@ def _float32(values: Any, into: NDArray[np.float32] | None = None) -> NDArray[np
     if not isinstance(values, np.ndarray):
         values = values.to("cpu").float().numpy()
     if values.dtype == np.float16:
-        return halves.single(values, into)
+        return float16.to_float32(values, into)
     if values.dtype == np.float32 and values.flags.c_contiguous:
         return np.asarray(values)
     if into is None:
@@ -123,7 +123,7 @@ def _float32(values: Any, into: NDArray[np.float32] | None = None) -> NDArray[np
 def _float64(values: Any) -> NDArray[np.float64]:
     if not isinstance(values, np.ndarray):
         values = values.to("cpu").double().numpy()
-    return np.ascontiguousarray(halves.single(values) if values.dtype == np.float16 else values, np.float64)
+    return np.ascontiguousarray(float16.to_float32(values) if values.dtype == np.float16 else values, np.float64)
 
 
 def _not_unit(block: NDArray[np.floating]) -> tuple[tuple[int, ...], str] | None:

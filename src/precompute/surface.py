@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.mesh import Mesh, Part
+from captionless.mesh import Mesh, MeshPart
 
 
 def triangles(mesh: Mesh) -> NDArray[np.float64]:
@@ -65,7 +65,7 @@ def bounds(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     return centre, radius
 
 
-def face_colors(part: Part) -> NDArray[np.uint8]:
+def face_colors(part: MeshPart) -> NDArray[np.uint8]:
     """(F, 3) uint8 colours of a part's faces, its texture apart."""
     if part.face_colors is not None:
         return part.face_colors

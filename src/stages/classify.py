@@ -15,23 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from captionless import lifeline
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.eval import classification, results
 from captionless.precompute.sources import ObjectRef, Source, open_source
-from captionless.progress import Progress
-from captionless.spec import ClassificationSpec, DataSpec, SourceKind, SourceSpec
+from captionless.runtime import signals
+from captionless.spec.classification import ClassificationSpec
+from captionless.spec.data import DataSpec, SourceKind, SourceSpec
 from captionless.stages import broken
-from captionless.stages.given import CLOUD_FILES, Split, load_data
-from captionless.stages.labelled import Cloud, LabelledClouds, of_split
+from captionless.stages.eval_dataset import CLOUD_FILES, Split, load_data
+from captionless.stages.labelled_clouds import Cloud, LabelledClouds, of_split
 from captionless.stages.provenance import host, versions
 from captionless.store import objects
 from captionless.store.ledger import Ledger
+from captionless.telemetry.progress import Progress
 from captionless.trainer.modelfile import MODEL, model_digest
 from captionless.trainer.task import Task
 
 if TYPE_CHECKING:
-    from captionless.trainer.labelled import Labelled
+    from captionless.trainer.data.labelled_clouds import Labelled
 
 VERSION = 1
 PART = "model"
@@ -131,14 +132,14 @@ def _content(source: Source, refs: Sequence[ObjectRef], split: str) -> list[list
 
 
 def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[ObjectRef]) -> None:
-    from captionless.trainer.classify import train  # heavy, and needed only where there is work
+    from captionless.trainer.classifier_training import train  # heavy, and needed only where there is work
     from captionless.trainer.determinism import compute_reproducibly
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
     wanted, data = spec.classify.points, spec.data
     found = LabelledClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
     splits = _splits(found, task)
-    with lifeline.signals_noted() as stop:
+    with signals.signals_noted() as stop:
         train(task, splits["training"], splits["validation"], stop)
     document = _measured(spec, task, splits, found.skipped)
     objects.write_bytes(objects.join(spec.root, RESULTS), results.dumps(document))
@@ -147,8 +148,8 @@ def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[O
 
 def _splits(found: LabelledClouds, task: Task) -> dict[str, Labelled]:
     """The objects: training, validation and, where the source has one, test."""
-    from captionless.trainer.labelled import Labelled
-    from captionless.trainer.splits import kept_out
+    from captionless.trainer.data.labelled_clouds import Labelled
+    from captionless.trainer.data.splits import kept_out
 
     members: dict[str, list[tuple[ObjectRef, Cloud]]] = {"train": [], "test": []}
     for ref, cloud in found:

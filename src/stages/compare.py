@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from captionless.errors import DataError
-from captionless.eval import checkpoint, compare, outcomes, results, tables
-from captionless.eval.compare import COLUMNS, Row, Setting
+from captionless.eval import checkpoint_figures, comparison, outcomes, results, tables
+from captionless.eval.comparison import COLUMNS, Row, Setting
 from captionless.eval.outcomes import Outcomes
-from captionless.redaction import redacted
+from captionless.runtime.redaction import redacted
 from captionless.stages.eval import RESULTS
 from captionless.store import objects
 
@@ -29,7 +29,7 @@ def run(
 
     SpecError for a figure or baseline that there is not, DataError for an input that is no evaluation.
     """
-    columns = compare.chosen(figures)
+    columns = comparison.chosen(figures)
     found = {where: _document(where) for where in dict.fromkeys(inputs)}
     names = _names([url for url, _ in found.values()])
     rows, read = [], []
@@ -40,7 +40,7 @@ def run(
         rows += mine
         about = {"rows": [row.name for row in mine if row.kind == "run"]}
         read.append({"url": redacted(url), **about, "provenance": _origin(document["provenance"])})
-    return {"schema": SCHEMA, **compare.compare(rows, columns, baseline, papers), "inputs": read}
+    return {"schema": SCHEMA, **comparison.compare(rows, columns, baseline, papers), "inputs": read}
 
 
 def _document(where: str) -> tuple[str, dict[str, Any]]:
@@ -127,7 +127,7 @@ def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[Row
         Row(
             row,
             setting,
-            {column.path: s for column in COLUMNS if (s := checkpoint.spread(tree, column)) is not None},
+            {column.path: s for column in COLUMNS if (s := checkpoint_figures.spread(tree, column)) is not None},
             [about["seed"]] if row == name else [],
             [kept] if row == name else [],
             "run" if row == name else "reference",

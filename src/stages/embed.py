@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from captionless import clip
+from captionless.clip import openclip
 from captionless.errors import DataError
-from captionless.lifeline import threads
-from captionless.spec import AlignmentSpec, ClipSpec
-from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.runtime.thread_pools import thread_pool
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.clip import ClipSpec
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.embeddings import check_views
 from captionless.store.ledger import Ledger
@@ -30,14 +31,14 @@ VERSION = 1
 _OBJECTS_AT_ONCE = 32
 
 
-def load_clip(spec: ClipSpec) -> clip.Clip:
+def load_clip(spec: ClipSpec) -> openclip.Clip:
     """The frozen CLIP model of a spec."""
-    return clip.load(spec.model, spec.pretrained or None, spec.device, spec.precision)
+    return openclip.load(spec.model, spec.pretrained or None, spec.device, spec.precision)
 
 
 def clip_identity(spec: ClipSpec) -> str:
     """What stored embeddings depend on, known without loading the model."""
-    return objects.digest(clip.identity(spec.model, spec.pretrained or None), spec.precision)
+    return objects.digest(openclip.identity(spec.model, spec.pretrained or None), spec.precision)
 
 
 def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
@@ -56,12 +57,12 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
 class _Embedder:
     def __init__(self, source: str, url: str, spec: ClipSpec, views: int):
         self.source, self.url, self.spec, self.views = source, url, spec, views
-        self._clip: clip.Clip | None = None
+        self._clip: openclip.Clip | None = None
 
-    def part(self, name: str, packed: Mapping[str, Any], fingerprint: str) -> Part:
+    def part(self, name: str, packed: Mapping[str, Any], fingerprint: str) -> WorkItem:
         categories = {o["key"]: o["category"] for o in packed["objects"]}
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             if self._clip is None:
                 self._clip = load_clip(self.spec)
             digests: dict[str, dict[str, str]] = {}
@@ -73,9 +74,9 @@ class _Embedder:
                 "clip": self._clip.digest,
                 "objects": [{"key": k, "category": categories[k], **d} for k, d in digests.items()],
             }
-            return Made({tar: info.sha256, index_url(tar): ""}, facts)
+            return WorkOutput({tar: info.sha256, index_url(tar): ""}, facts)
 
-        return Part(name, fingerprint, len(categories), make)
+        return WorkItem(name, fingerprint, len(categories), make)
 
     def _samples(
         self, tar: str, digests: dict[str, dict[str, str]], tell: Callable[[int], None]
@@ -91,7 +92,7 @@ class _Embedder:
                 raise DataError(f"{where}: object {key!r} lacks {missing[0]}, expected {self.views} views")
             return key, members, on_white(np.stack([decode_view(members[n], f"{where}: {key}.{n}") for n in names]))
 
-        with threads(2) as pool:
+        with thread_pool(2) as pool:
             batch: list[Any] = []
             for decoded in _ahead(pool, decode, Tar(where).samples(), _OBJECTS_AT_ONCE):
                 batch.append(decoded)

@@ -20,16 +20,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless import clip, environment
+from captionless.clip import openclip
 from captionless.errors import DataError, Retryable
 from captionless.eval import outcomes, prompts, results, tables
-from captionless.plan import Run, runs
-from captionless.redaction import redacted
-from captionless.spec import AlignmentSpec, EvalSpec, SourceKind
+from captionless.runtime import env
+from captionless.runtime.redaction import redacted
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.data import SourceKind
+from captionless.spec.evaluation import EvalSpec
+from captionless.spec.plan import TrainingVariant, runs
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
-from captionless.stages.parts import Made, Part, work
 from captionless.stages.provenance import host, versions
+from captionless.stages.work_items import WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
@@ -47,12 +50,12 @@ def run(spec: AlignmentSpec) -> None:
     told on stderr and fails nothing: the results are stored, and a run must not depend on who watches it.
     """
     _Evaluation(spec).run()
-    gateway = spec.eval.pushgateway or os.environ.get(environment.PUSHGATEWAY, "")
+    gateway = spec.eval.pushgateway or os.environ.get(env.PUSHGATEWAY, "")
     if gateway:
         from captionless.eval import publish
 
         try:
-            publish.publish(gateway, spec.name, os.environ.get(environment.NAMESPACE, ""), _stored(spec))
+            publish.publish(gateway, spec.name, os.environ.get(env.NAMESPACE, ""), _stored(spec))
         except Retryable as error:
             print(f"captionless: {redacted(str(error))}", file=sys.stderr, flush=True)
 
@@ -82,23 +85,23 @@ class _Evaluation:
         work("eval", "run", Ledger(objects.join(self.url, "runs")), parts)
         whole = objects.digest(same, self.spec.described(), [p.fingerprint for p in parts])
         size = len(self.runs)
-        work("report", "run", Ledger(self.url), [Part("results", whole, size, self._make_results)])
+        work("report", "run", Ledger(self.url), [WorkItem("results", whole, size, self._make_results)])
 
     # -- a run's figures
 
-    def _run_part(self, run: Run, fingerprint: str) -> Part:
-        def make(tell: Callable[[int], None]) -> Made:
+    def _run_part(self, run: TrainingVariant, fingerprint: str) -> WorkItem:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             shapes = self._encode(run)
             found = results.evaluate_run(shapes, self.test)
             folder, outcomes_name = objects.join(self.url, "runs"), outcomes.file_of(run.name)
             objects.write_bytes(objects.join(folder, f"{run.name}.npy"), encode_array(shapes))
             objects.write_json(objects.join(folder, f"{run.name}.json"), found.figures)
             objects.write_bytes(objects.join(folder, outcomes_name), outcomes.dumps(found.outcomes))
-            return Made({f"{run.name}.npy": "", f"{run.name}.json": "", outcomes_name: ""}, {})
+            return WorkOutput({f"{run.name}.npy": "", f"{run.name}.json": "", outcomes_name: ""}, {})
 
-        return Part(run.name, fingerprint, 1, make)
+        return WorkItem(run.name, fingerprint, 1, make)
 
-    def _encode(self, run: Run) -> NDArray[np.float32]:
+    def _encode(self, run: TrainingVariant) -> NDArray[np.float32]:
         import torch  # heavy, and needed only where there is work
 
         from captionless.trainer.checkpoint import load_model
@@ -117,7 +120,7 @@ class _Evaluation:
         return self.data.points(range(len(self.data)))
 
     @cached_property
-    def clip(self) -> clip.Clip:
+    def clip(self) -> openclip.Clip:
         return load_clip(self.spec.clip)
 
     @cached_property
@@ -144,8 +147,8 @@ class _Evaluation:
 
     # -- results and report
 
-    def _make_results(self, tell: Callable[[int], None]) -> Made:
-        from captionless.stages import report  # heavy, as above
+    def _make_results(self, tell: Callable[[int], None]) -> WorkOutput:
+        from captionless.stages import report_context  # heavy, as above
 
         evaluated = [self._evaluated(r) for r in self.runs]
         found = results.build(self.test, evaluated, self._provenance(), self._timing(), host())
@@ -153,16 +156,16 @@ class _Evaluation:
         table = tables.markdown(found) + "\n" + tables.markdown_differences(found)
         objects.write_bytes(objects.join(self.url, TABLE), table.encode())
         objects.write_bytes(
-            objects.join(self.url, REPORT), report.html(self.spec, self.data, self.test, found).encode()
+            objects.join(self.url, REPORT), report_context.html(self.spec, self.data, self.test, found).encode()
         )
-        return Made({RESULTS: "", TABLE: "", REPORT: ""}, {})
+        return WorkOutput({RESULTS: "", TABLE: "", REPORT: ""}, {})
 
-    def _evaluated(self, run: Run) -> results.Run:
+    def _evaluated(self, run: TrainingVariant) -> results.EvaluatedRun:
         folder = objects.join(self.url, "runs")
         ranks = objects.join(folder, outcomes.file_of(run.name))
         found = outcomes.loads(objects.read_bytes(ranks), ranks)
         tree = objects.read_json(objects.join(folder, f"{run.name}.json"))
-        return results.Run(run.weights.value, run.seed, tree, found)
+        return results.EvaluatedRun(run.weights.value, run.seed, tree, found)
 
     def _provenance(self) -> dict[str, Any]:
         source = self.spec.data.source

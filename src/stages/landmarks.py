@@ -13,15 +13,17 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from captionless import clip
-from captionless.precompute import landmarks, world
-from captionless.precompute.landmarks import LandmarkSet
+from captionless import demo_world
+from captionless.clip import openclip
+from captionless.precompute import landmark_texts
+from captionless.precompute.landmark_texts import LandmarkSet
 from captionless.precompute.sources import open_source
-from captionless.spec import AlignmentSpec, LandmarkOrigin
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.landmarks import LandmarkOrigin
 from captionless.stages.embed import clip_identity, load_clip
-from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
-from captionless.store.landmarks import file_stem, write_landmarks
+from captionless.store.landmark_store import file_stem, write_landmarks
 from captionless.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -44,28 +46,28 @@ class _Landmarks:
     def __init__(self, spec: AlignmentSpec, url: str, categories: list[str]):
         self.spec, self.own, self.url, self.categories = spec, spec.landmarks, url, categories
 
-    def part(self, category: str) -> Part:
+    def part(self, category: str) -> WorkItem:
         name = file_stem(category)
         fingerprint = objects.digest(
             VERSION, category, self.own.count, clip_identity(self.spec.clip), self._origin(category)
         )
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             texts = self._texts(category, tell)
             files, digest = write_landmarks(self.url, category, texts.texts, self.clip.texts(texts.texts))
             facts = {
                 "category": category, "digest": digest, "count": len(texts.texts),
                 "flagged": dict(texts.flagged), "cost": texts.cost,
             }  # fmt: skip
-            return Made(dict.fromkeys(files, ""), facts)
+            return WorkOutput(dict.fromkeys(files, ""), facts)
 
-        return Part(name, fingerprint, self.own.count, make)
+        return WorkItem(name, fingerprint, self.own.count, make)
 
     def _origin(self, category: str) -> list[Any]:
         """What a category's texts depend on."""
         match self.own.origin:
             case LandmarkOrigin.grammar:
-                return ["grammar", world.VERSION]
+                return ["grammar", demo_world.VERSION]
             case LandmarkOrigin.file:
                 return ["file", self._of_file[category].texts]
             case LandmarkOrigin.llm:
@@ -74,7 +76,7 @@ class _Landmarks:
     def _texts(self, category: str, tell: Callable[[int], None]) -> LandmarkSet:
         match self.own.origin:
             case LandmarkOrigin.grammar:
-                return landmarks.from_grammar(category, self.own.count)
+                return landmark_texts.from_grammar(category, self.own.count)
             case LandmarkOrigin.file:
                 return self._of_file[category]
             case LandmarkOrigin.llm:
@@ -92,12 +94,12 @@ class _Landmarks:
                 return from_llm(self._chat, category, self.own.count, draft, hint, self.own.texts_per_request, advance)
 
     @cached_property
-    def clip(self) -> clip.Clip:
+    def clip(self) -> openclip.Clip:
         return load_clip(self.spec.clip)
 
     @cached_property
     def _of_file(self) -> dict[str, LandmarkSet]:
-        return landmarks.from_file(self.own.file, self.categories, self.own.count, self.own.filter == "drop")
+        return landmark_texts.from_file(self.own.file, self.categories, self.own.count, self.own.filter == "drop")
 
     @cached_property
     def _chat(self) -> Chat:

@@ -20,11 +20,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.lifeline import threads
-from captionless.precompute.row_dealing import Rows, deal
-from captionless.stages.parts import Made, Outcome, Part, Shard, tell_share, work
+from captionless.precompute.row_partition import RowBlock, deal
+from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.vectors import Vectors, vectors
-from captionless.store import neighbours as store
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, tell_share, work
+from captionless.store import neighbour_store as store
 from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.ledger import Ledger, Record
@@ -47,7 +47,7 @@ def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard
     groups = data.members() if within == "category" else {WHOLE: list(range(len(data)))}
     rows = vectors(of, data, groups, out)
     rows.prepare(shard)
-    with threads(1) as pool:
+    with thread_pool(1) as pool:
         return _Neighbours(data, groups, rows, _Pieces(rows, pool), out, of, within, k).work(shard)
 
 
@@ -90,21 +90,21 @@ class _Neighbours:
         found = store.KIND.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
         return found and {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
 
-    def _part(self, block: Rows) -> Part:
+    def _part(self, block: RowBlock) -> WorkItem:
         name = store.block_name(block.group, block.start)
         fingerprint = objects.digest(self.sources[block.group], block.start, block.stop)
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             made = self._block(block, tell)
-            return Made({file.file: file.sha256 for file in made.files}, {"group": block.group, **made.entry()})
+            return WorkOutput({file.file: file.sha256 for file in made.files}, {"group": block.group, **made.entry()})
 
         def ahead() -> None:
             self.pieces.ahead(_cut(block, self.rows.most_rows)[0])
 
-        return Part(name, fingerprint, block.pairs, make, ahead)
+        return WorkItem(name, fingerprint, block.pairs, make, ahead)
 
-    def _block(self, block: Rows, tell: Callable[[int], None]) -> store.Block:
-        from captionless.precompute.neighbours import Nearest  # heavy, and needed only where there is work
+    def _block(self, block: RowBlock, tell: Callable[[int], None]) -> store.NeighbourBlock:
+        from captionless.precompute.nearest_neighbours import Nearest  # heavy, and needed only where there is work
 
         first, *others = _cut(block, self.rows.most_rows)
         rows = self.pieces.take(first)
@@ -118,20 +118,20 @@ class _Neighbours:
                 rows = self.pieces.take(following)
         return store.write_block(self.out, block.group, block.start, *nearest.result())
 
-    def _publish(self, records: Mapping[Rows, Record]) -> None:
-        blocks: dict[str, list[store.Block]] = {group: [] for group in self.keys}
+    def _publish(self, records: Mapping[RowBlock, Record]) -> None:
+        blocks: dict[str, list[store.NeighbourBlock]] = {group: [] for group in self.keys}
         for block, record in records.items():  # by row
-            blocks[block.group].append(store.Block.of_entry(record.facts))
+            blocks[block.group].append(store.NeighbourBlock.of_entry(record.facts))
         groups = [store.Group(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
         store.publish(self.out, self.of, self.within, self.k, groups)
 
 
-def _cut(block: Rows, most: int) -> list[Rows]:
+def _cut(block: RowBlock, most: int) -> list[RowBlock]:
     """The pieces of a group that are read for a block of at most `most` rows: its own rows, then all others."""
     size = -(-most // _PIECES)
     ends = ((0, block.start), (block.stop, block.of))
     others = [(at, min(at + size, stop)) for start, stop in ends for at in range(start, stop, size)]
-    return [block, *(Rows(block.group, start, stop, block.of) for start, stop in others)]
+    return [block, *(RowBlock(block.group, start, stop, block.of) for start, stop in others)]
 
 
 class _Pieces:
@@ -139,14 +139,14 @@ class _Pieces:
 
     def __init__(self, rows: Vectors, pool: ThreadPoolExecutor) -> None:
         self._rows, self._pool = rows, pool
-        self._read: dict[Rows, Future[NDArray[Any]]] = {}
+        self._read: dict[RowBlock, Future[NDArray[Any]]] = {}
 
-    def ahead(self, piece: Rows) -> None:
+    def ahead(self, piece: RowBlock) -> None:
         """Begin to read a piece."""
         if piece not in self._read:
             self._read[piece] = self._pool.submit(self._rows.read, piece.group, piece.start, piece.stop)
 
-    def take(self, piece: Rows) -> NDArray[Any]:
+    def take(self, piece: RowBlock) -> NDArray[Any]:
         """(rows, D), which are then forgotten."""
         self.ahead(piece)
         return self._read.pop(piece).result()

@@ -15,16 +15,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from captionless import measures, metrics
 from captionless.errors import DataError
 from captionless.precompute.sources import ObjectRef, Source, open_source
-from captionless.spec import AlignmentSpec, DataSpec
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.data import DataSpec
 from captionless.stages import broken
-from captionless.stages.parts import Made, Outcome, Part, Shard, work
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.ledger import Ledger, Record
 from captionless.store.shards import encode_array, index_url, write_shard
 from captionless.store.views import encode_view, view_name
+from captionless.telemetry import catalog, registry
 
 if TYPE_CHECKING:
     from captionless.precompute.render import Renderer
@@ -46,7 +47,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     """Renders and samples this worker's shards."""
     url = objects.join(spec.root, "pack")
     objects.check(url)
-    measures.add(metrics.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
+    registry.add(catalog.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
     source = open_source(spec.data)
     packer = _Packer(url, spec.data, source)
     parts = list(packer.parts())
@@ -62,7 +63,7 @@ class _Packer:
         self.url, self.data, self.source = url, data, source
         self._renderer: Renderer | None = None
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[WorkItem]:
         refs = self.source.refs()
         if not refs:
             raise DataError(f"data.source: {self.data.source.url or self.data.source.kind}: holds no objects")
@@ -76,7 +77,7 @@ class _Packer:
             for number, held in sorted(buckets.items()):
                 yield self._part(split, number, held)
 
-    def _part(self, split: str, number: int, refs: Sequence[ObjectRef]) -> Part:
+    def _part(self, split: str, number: int, refs: Sequence[ObjectRef]) -> WorkItem:
         d = self.data
         known: list[list[object]] = []
         for ref in refs:
@@ -85,16 +86,16 @@ class _Packer:
         fingerprint = objects.digest(VERSION, d.views, d.image_size, d.elevation, d.points, known)
         tar = f"{split}/{number:05d}.tar"
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             skipped: list[dict[str, str]] = []
             info = write_shard(objects.join(self.url, tar), self._samples(refs, skipped, tell))
             facts = {
                 "split": split, "shard": tar, "sha256": info.sha256, "skipped": skipped,
                 "objects": [{"key": r.key, "category": r.category} for r in refs if r.key in set(info.keys)],
             }  # fmt: skip
-            return Made({tar: info.sha256, index_url(tar): ""}, facts)
+            return WorkOutput({tar: info.sha256, index_url(tar): ""}, facts)
 
-        return Part(f"{split}-{number:05d}", fingerprint, len(refs), make)
+        return WorkItem(f"{split}-{number:05d}", fingerprint, len(refs), make)
 
     def _samples(
         self, refs: Sequence[ObjectRef], skipped: list[dict[str, str]], tell: Callable[[int], None]
@@ -104,7 +105,7 @@ class _Packer:
                 sample = self._sample(ref)
             except DataError as error:
                 skipped.append({"key": ref.key, "reason": str(error)})
-                measures.add(metrics.STAGE_SKIPPED_OBJECTS, cause="broken")
+                registry.add(catalog.STAGE_SKIPPED_OBJECTS, cause="broken")
             else:
                 yield ref.key, sample
             tell(1)

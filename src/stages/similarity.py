@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, did_you_mean
-from captionless.lifeline import threads
-from captionless.precompute.dealing import Deal, deal
-from captionless.spec import AlignmentSpec
-from captionless.stages.parts import Made, Outcome, Part, Shard, tell_share, work
+from captionless.precompute.partition import WorkPlan, deal
+from captionless.runtime.thread_pools import thread_pool
+from captionless.spec.alignment import AlignmentSpec
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, tell_share, work
 from captionless.store import objects
-from captionless.store import similarity as store
+from captionless.store import similarity_store as store
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.store.landmarks import LandmarkTexts, open_landmarks
+from captionless.store.landmark_store import LandmarkTexts, open_landmarks
 from captionless.store.ledger import Ledger, Record
-from captionless.store.tiles import KIND, Block, Metric, Tile, write_tile
+from captionless.store.tiles import KIND, Metric, Tile, TileBlock, write_tile
 
 if TYPE_CHECKING:
-    from captionless.precompute.similarity import ByLandmarks
+    from captionless.precompute.pair_similarity import ByLandmarks
 
 VERSION = 2
 
@@ -62,7 +62,7 @@ def compute(
     texts: Mapping[str, LandmarkTexts] = {}
     if metric == "i2l":
         texts = open_landmarks(landmarks or objects.join(dataset.rstrip("/").rsplit("/", 1)[0], "landmarks"))
-    with threads(1) as pool:
+    with thread_pool(1) as pool:
         stage = _Similarity(data, texts, out, metric, cross_category_sim, _Views(data, pool))
         return stage.work(shard)
 
@@ -121,27 +121,29 @@ class _Similarity:
         held = [self.data.objects[i] for i in self.members[category][start:stop]]
         return objects.digest(VERSION, self.metric, [[o.key, o.views_digest] for o in held], self.landmarks[category])
 
-    def _part(self, block: Block) -> Part:
+    def _part(self, block: TileBlock) -> WorkItem:
         fingerprint = objects.digest(*(self._part_of(block.category, *side) for side in (block.rows, block.columns)))
         names = self.keys[block.category]
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             tile = write_tile(self.out, block, self._similarity(block), self.metric, fingerprint, names)
-            return Made({block.file: tile.sha256}, {"category": block.category, **tile.entry()})
+            return WorkOutput({block.file: tile.sha256}, {"category": block.category, **tile.entry()})
 
-        return Part(block.file.removesuffix(".sim"), fingerprint, block.pairs, make, lambda: self.views.ahead(block))
+        return WorkItem(
+            block.file.removesuffix(".sim"), fingerprint, block.pairs, make, lambda: self.views.ahead(block)
+        )
 
-    def _similarity(self, block: Block) -> NDArray[np.float32]:
-        from captionless.precompute import similarity  # heavy, and needed only where there is work
+    def _similarity(self, block: TileBlock) -> NDArray[np.float32]:
+        from captionless.precompute import pair_similarity  # heavy, and needed only where there is work
 
         rows, columns = self.views.take(block)
         if self.metric == "i2i":
-            return similarity.i2i(rows, columns)
+            return pair_similarity.i2i(rows, columns)
         if self._row is None or self._row[0] is not rows:  # a row of tiles shares its views, and what describes them
-            self._row = rows, similarity.ByLandmarks(rows, self._landmarks_of(block.category))
+            self._row = rows, pair_similarity.ByLandmarks(rows, self._landmarks_of(block.category))
         return self._row[1].similarity(columns)
 
-    def _publish(self, dealt: Deal, records: Mapping[Block, Record]) -> None:
+    def _publish(self, dealt: WorkPlan, records: Mapping[TileBlock, Record]) -> None:
         tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
         for block in sorted(records, key=lambda b: (b.rows, b.columns)):
             tiles[block.category].append(Tile.of_entry(block.category, records[block].facts))
@@ -157,10 +159,10 @@ class _Views:
 
     def __init__(self, data: Embeddings, pool: ThreadPoolExecutor) -> None:
         self._data, self._pool, self._members = data, pool, data.members()
-        self._wanted: list[Block] = []
+        self._wanted: list[TileBlock] = []
         self._held: dict[tuple[str, tuple[int, int]], Future[NDArray[Any]]] = {}
 
-    def ahead(self, block: Block) -> None:
+    def ahead(self, block: TileBlock) -> None:
         """Begin to read a tile's views."""
         if block not in self._wanted:
             self._wanted.append(block)
@@ -169,7 +171,7 @@ class _Views:
                 own = self._members[block.category][side[0] : side[1]]
                 self._held[block.category, side] = self._pool.submit(self._data.views, own)
 
-    def take(self, block: Block) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    def take(self, block: TileBlock) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """(rows, R, F) and (columns, R, F) as they are stored, None for the columns of a tile on the diagonal.
 
         Forgets the tiles before.

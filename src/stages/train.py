@@ -12,16 +12,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from captionless import clip
+from captionless.clip import openclip
 from captionless.errors import DataError, Retryable
-from captionless.plan import Run, logs_folder, runs
-from captionless.progress import Progress
-from captionless.spec import AlignmentSpec, Weights
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import TrainingVariant, logs_folder, runs
+from captionless.spec.weights import Weights
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
-from captionless.trainer import supervise
-from captionless.trainer.gang import Gang, this_node
+from captionless.telemetry.progress import Progress
+from captionless.trainer.elastic import supervisor
+from captionless.trainer.elastic.gang import Gang, this_node
 from captionless.trainer.job import Job
 
 _POLL = 0.5
@@ -35,7 +36,7 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
     objects were left out, if any."""
     chosen = [r for r in runs(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
-        chosen = [Run(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
+        chosen = [TrainingVariant(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
     data = open_embeddings(objects.join(spec.root, "embed"), "train").digest
     for each in chosen:
         _train(spec, each, data)
@@ -46,22 +47,22 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
     return told | ({"skipped": skipped} if skipped else {})
 
 
-def url_of(spec: AlignmentSpec, run: Run) -> str:
+def url_of(spec: AlignmentSpec, run: TrainingVariant) -> str:
     """The folder of a run."""
     return objects.join(spec.root, "train", run.name)
 
 
-def model_url(spec: AlignmentSpec, run: Run) -> str:
+def model_url(spec: AlignmentSpec, run: TrainingVariant) -> str:
     """The trained encoder of a run."""
     return objects.join(url_of(spec, run), MODEL)
 
 
-def history(spec: AlignmentSpec, run: Run) -> dict[str, Any]:
+def history(spec: AlignmentSpec, run: TrainingVariant) -> dict[str, Any]:
     """The finished run's `seconds`, and its curves: lists `step`, `loss`, `scale` and more."""
     return dict(objects.read_json(objects.join(url_of(spec, run), HISTORY)))
 
 
-def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
+def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
     url = url_of(spec, run)
     job = Job(
         run=url,
@@ -73,7 +74,7 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
         clip={
             "model": spec.clip.model,
             "pretrained": spec.clip.pretrained,
-            "identity": clip.identity(spec.clip.model, spec.clip.pretrained or None),
+            "identity": openclip.identity(spec.clip.model, spec.clip.pretrained or None),
         },
         threads=spec.resources.threads,
         memory=spec.resources.rank_memory,
@@ -88,7 +89,7 @@ def _train(spec: AlignmentSpec, run: Run, data_digest: str) -> None:
     elif not _is_finished(url, fingerprint):
         log = logs_folder(spec) / f"train-{run.name}.ranks.log"
         ranks = spec.resources.processes * (1 if gang else spec.resources.nodes)
-        supervise.run(job, ranks, log, gang)
+        supervisor.run(job, ranks, log, gang)
     if gang is None or gang.index == 0:
         if ledger.whole(PART, fingerprint) is None:
             ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError, did_you_mean
-from captionless.lifeline import threads
-from captionless.stages.parts import Made, Part, Shard, work
+from captionless.runtime.thread_pools import thread_pool
+from captionless.stages.work_items import Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.embeddings import EmbeddedObject, Embeddings
 from captionless.store.ledger import Ledger, Record
-from captionless.store.neighbours import KIND, block_name
+from captionless.store.neighbour_store import KIND, block_name
 from captionless.store.shards import decode_array, encode_array
 from captionless.trainer.modelfile import model_digest
 
@@ -168,26 +168,26 @@ class _Stored:
 
     def read(self, group: str, start: int, stop: int) -> NDArray[np.float32]:
         first = start - start % _ROWS
-        with threads(_REQUESTS) as pool:
+        with thread_pool(_REQUESTS) as pool:
             names = [block_name(group, row) for row in range(first, stop, _ROWS)]
             rows = np.concatenate(list(pool.map(self._file, names)))
         return rows[start - first : stop - first]
 
-    def _part(self, group: str, row: int, indices: Sequence[int]) -> Part:
+    def _part(self, group: str, row: int, indices: Sequence[int]) -> WorkItem:
         name = block_name(group, row)
         held = [self._data.objects[i] for i in indices]
         fingerprint = objects.digest([[item.key, self._model.source(item)] for item in held])
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             rows = []
             for start in range(0, len(indices), _AT_ONCE):
                 rows.append(self._model.embed(indices[start : start + _AT_ONCE]))
                 tell(len(rows[-1]))
             data, file = encode_array(np.concatenate(rows)), f"{name}.npy"
             objects.write_bytes(objects.join(self._ledger.url, file), data)
-            return Made({file: hashlib.sha256(data).hexdigest()}, {})
+            return WorkOutput({file: hashlib.sha256(data).hexdigest()}, {})
 
-        return Part(name, fingerprint, len(indices), make)
+        return WorkItem(name, fingerprint, len(indices), make)
 
     def _file(self, name: str) -> NDArray[np.float32]:
         file = f"{name}.npy"

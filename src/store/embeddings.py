@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.lifeline import threads
-from captionless.store import halves, objects
+from captionless.runtime.thread_pools import thread_pool
+from captionless.store import float16, objects
 from captionless.store.ledger import Ledger
 from captionless.store.members import Layout, Members, Places, Want, memory_of
 
@@ -160,7 +160,7 @@ class Embeddings:
             return
         fewest, most = _REQUESTS
         requests = max(fewest, min(most, _AT_ONCE // max(len(own) for _, own in parts)))
-        with threads(_LOCAL if local else requests) as pool:
+        with thread_pool(_LOCAL if local else requests) as pool:
             list(pool.map(lambda part: read(*part), parts))
 
     def _read_known(self, indices: NDArray[np.int64], given: Sequence[Given]) -> bool:
@@ -210,7 +210,7 @@ def check_views(array: NDArray[Any], key: str, where: str) -> None:
         raise DataError(
             f"{where}: object {key!r}: view embeddings have shape {array.shape}, expected (views, features)"
         )
-    rows = halves.single(array) if array.dtype == np.float16 else array.astype(np.float32)
+    rows = float16.to_float32(array) if array.dtype == np.float16 else array.astype(np.float32)
     norms = np.sqrt(np.einsum("rf,rf->r", rows, rows))
     wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
     if len(wrong):

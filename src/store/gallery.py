@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError, did_you_mean
-from captionless.lifeline import threads
+from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
 from captionless.store.embeddings import EmbeddedObject
 from captionless.store.published import REQUESTS, Kind, check_unique
@@ -46,7 +46,7 @@ OBJECTS = "objects.json"
 
 
 @dataclass(frozen=True)
-class Part:
+class GalleryPart:
     """A file of the embeddings of the objects [rows[0], rows[1])."""
 
     rows: tuple[int, int]
@@ -74,7 +74,12 @@ def write_rows(url: str, row: int, rows: NDArray[np.float32]) -> tuple[str, str]
 
 
 def publish(
-    url: str, digest: str, dim: int, about: Mapping[str, Any], listed: Sequence[EmbeddedObject], parts: Sequence[Part]
+    url: str,
+    digest: str,
+    dim: int,
+    about: Mapping[str, Any],
+    listed: Sequence[EmbeddedObject],
+    parts: Sequence[GalleryPart],
 ) -> None:
     """Write the objects and the manifest beside the stored rows; from then on `open_gallery` opens `url`.
 
@@ -113,7 +118,7 @@ def open_gallery(url: str) -> Gallery:
     """
 
     def read(manifest: Any) -> tuple[Gallery, list[tuple[str, int]]]:
-        listed, parts = manifest["objects"], [Part(**{**p, "rows": tuple(p["rows"])}) for p in manifest["parts"]]
+        listed, parts = manifest["objects"], [GalleryPart(**{**p, "rows": tuple(p["rows"])}) for p in manifest["parts"]]
         target = objects.join(url, listed["file"])
         found = json.loads(KIND.read_file(target, listed["sha256"]))
         gallery = Gallery(url, int(manifest["dim"]), dict(manifest["about"]), found, parts)
@@ -140,7 +145,7 @@ class Gallery:
     """
 
     def __init__(
-        self, url: str, dim: int, about: dict[str, Any], listed: Mapping[str, Any], parts: Sequence[Part]
+        self, url: str, dim: int, about: dict[str, Any], listed: Mapping[str, Any], parts: Sequence[GalleryPart]
     ) -> None:
         self.url, self.dim, self.about = url, dim, about
         self.keys: list[str] = listed["keys"]
@@ -186,7 +191,7 @@ class Gallery:
         """
         library = faiss()
 
-        def read(part: Part) -> IndexFlatIP:
+        def read(part: GalleryPart) -> IndexFlatIP:
             target = objects.join(self.url, part.file)
             data = KIND.read_file(target, part.sha256)
             index: IndexFlatIP = library.deserialize_index(np.frombuffer(data, np.uint8))
@@ -194,7 +199,7 @@ class Gallery:
                 raise KIND.damaged(target, f"{index.ntotal} rows of {index.d}, expected {part.rows} of {self.dim}")
             return index
 
-        with threads(REQUESTS) as pool:
+        with thread_pool(REQUESTS) as pool:
             return list(pool.map(read, self._parts))
 
     def verify(self) -> None:

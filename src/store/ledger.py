@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from captionless.errors import DataError
-from captionless.lifeline import threads
+from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
 
 MANIFEST = "manifest.json"
@@ -118,7 +118,7 @@ class Ledger:
 
     def finished(self, fingerprints: Mapping[str, str]) -> dict[str, Record] | None:
         """The records of all parts by name, None unless every one has its fingerprint."""
-        with threads(16) as pool:
+        with thread_pool(16) as pool:
             records = dict(zip(fingerprints, pool.map(self.record, fingerprints), strict=True))
         done = {name: r for name, r in records.items() if r is not None and r.fingerprint == fingerprints[name]}
         return done if len(done) == len(fingerprints) else None
@@ -152,7 +152,7 @@ class Ledger:
             digest = str(document["digest"])
         except (KeyError, TypeError) as error:
             raise DataError(f"{url}: not a stage's manifest (no {error}); delete it and run again") from error
-        with threads(16) as pool:
+        with thread_pool(16) as pool:
             records = dict(zip(parts, pool.map(self.record, parts), strict=True))
         missing = [name for name, record in records.items() if record is None]
         if missing:

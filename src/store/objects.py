@@ -28,8 +28,8 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 import fsspec
 
-from captionless import measures, metrics
 from captionless.errors import CaptionlessError, DataError, Retryable, SpecError, one_line
+from captionless.telemetry import catalog, registry
 
 RETRY_SECONDS = float(os.environ.get("CAPTIONLESS_STORE_RETRY_SECONDS", "120"))
 
@@ -196,7 +196,7 @@ def _retrying(function: Callable[_P, _R]) -> Callable[_P, _R]:
                         f"{url}: storage did not answer for {RETRY_SECONDS:.0f} s "
                         f"({type(error).__name__}: {one_line(error)})"
                     ) from error
-                measures.add(metrics.STAGE_STORAGE_RETRIES)
+                registry.add(catalog.STAGE_STORAGE_RETRIES)
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
 
@@ -262,7 +262,7 @@ def read_bytes(url: str, start: int | None = None, end: int | None = None) -> by
     """The object's bytes, or those of [start, end). FileNotFoundError when there is none."""
     fs, path = filesystem(url)
     data = bytes(fs.cat_file(path, start=start, end=end))
-    measures.add(metrics.STAGE_READ_BYTES, len(data))
+    registry.add(catalog.STAGE_READ_BYTES, len(data))
     return data
 
 
@@ -278,7 +278,7 @@ def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
             found = [os.pread(file.fileno(), stop - start, start) for start, stop in spans]
     else:
         found = _ranges(url, spans)
-    measures.add(metrics.STAGE_READ_BYTES, sum(map(len, found)))
+    registry.add(catalog.STAGE_READ_BYTES, sum(map(len, found)))
     return found
 
 
@@ -295,7 +295,7 @@ def read_into(url: str, places: Sequence[tuple[int, Sequence[memoryview]]]) -> l
             counts = _read_together(file, places)
         finally:
             os.close(file)
-        measures.add(metrics.STAGE_READ_BYTES, sum(counts))
+        registry.add(catalog.STAGE_READ_BYTES, sum(counts))
         return counts
     found = _ranges(url, [(start, start + sum(map(len, memory))) for start, memory in places])
     for data, (_, memory) in zip(found, places, strict=True):
@@ -304,7 +304,7 @@ def read_into(url: str, places: Sequence[tuple[int, Sequence[memoryview]]]) -> l
             part = data[done : done + len(piece)]
             piece[: len(part)] = part
             done += len(part)
-    measures.add(metrics.STAGE_READ_BYTES, sum(map(len, found)))
+    registry.add(catalog.STAGE_READ_BYTES, sum(map(len, found)))
     return [len(data) for data in found]
 
 
@@ -322,7 +322,7 @@ def fill(url: str, wanted: Sequence[tuple[int, Sequence[memoryview], int]]) -> b
             os.close(file)
     except OSError:
         return False
-    measures.add(metrics.STAGE_READ_BYTES, sum(size for _, _, size in wanted) if whole else 0)
+    registry.add(catalog.STAGE_READ_BYTES, sum(size for _, _, size in wanted) if whole else 0)
     return whole
 
 

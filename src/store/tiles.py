@@ -51,7 +51,7 @@ _ROWS_AT_ONCE = 256  # quantised and written together
 
 
 @dataclass(frozen=True)
-class Block:
+class TileBlock:
     """Which pairs of a category a tile holds: the objects `rows` against the objects `columns`, both half-open ranges.
 
     Equal ranges are a tile on the diagonal, which holds its own upper triangle.
@@ -86,7 +86,7 @@ class Block:
 class Tile:
     """A stored tile: its block, the values that the steps 0 and 65535 stand for, and its file's size and checksum."""
 
-    block: Block
+    block: TileBlock
     low: float
     high: float
     bytes: int
@@ -114,7 +114,7 @@ class Tile:
     def of_entry(cls, category: str, entry: Mapping[str, Any]) -> Tile:
         """The tile that `entry` describes; KeyError or TypeError when it is none."""
         (top, bottom), (left, right) = entry["rows"], entry["columns"]
-        block = Block(category, (int(top), int(bottom)), (int(left), int(right)))
+        block = TileBlock(category, (int(top), int(bottom)), (int(left), int(right)))
         low, high = float(entry["min"]), float(entry["max"])
         return cls(block, low, high, int(entry["bytes"]), str(entry["sha256"]), str(entry["source"]))
 
@@ -125,7 +125,7 @@ def category_stem(category: str) -> str:
 
 
 def write_tile(
-    url: str, block: Block, sim: ArrayLike, metric: Metric, source: str, names: Sequence[str] | None = None
+    url: str, block: TileBlock, sim: ArrayLike, metric: Metric, source: str, names: Sequence[str] | None = None
 ) -> Tile:
     """Store a tile under the folder `url`; a reader sees the whole file or none.
 
@@ -170,7 +170,7 @@ def write_tile(
     return Tile(block, low, high, size, whole.hexdigest(), source)
 
 
-def _values(block: Block, matrix: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _values(block: TileBlock, matrix: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """The pairs' values row by row, several rows at once where they are whole."""
     if block.diagonal:
         for i in range(len(matrix) - 1):
@@ -180,7 +180,7 @@ def _values(block: Block, matrix: NDArray[Any]) -> Iterator[NDArray[Any]]:
             yield matrix[i : i + _ROWS_AT_ONCE]
 
 
-def _span(block: Block, matrix: NDArray[Any], where: str, names: Sequence[str] | None) -> tuple[float, float]:
+def _span(block: TileBlock, matrix: NDArray[Any], where: str, names: Sequence[str] | None) -> tuple[float, float]:
     """Least and greatest value; (1, 1) where there are no pairs."""
     low, high = math.inf, -math.inf
     for values in _values(block, matrix):
@@ -191,14 +191,14 @@ def _span(block: Block, matrix: NDArray[Any], where: str, names: Sequence[str] |
     return (low, high) if block.pairs else (1.0, 1.0)
 
 
-def _first_wrong(block: Block, matrix: NDArray[Any], names: Sequence[str] | None) -> str:
+def _first_wrong(block: TileBlock, matrix: NDArray[Any], names: Sequence[str] | None) -> str:
     wrong = ~np.isfinite(matrix)
     i, j = np.argwhere(np.triu(wrong, 1) if block.diagonal else wrong)[0]
     first, second = block.rows[0] + int(i), block.columns[0] + int(j)
     return f'"{names[first]}" and "{names[second]}"' if names else f"objects {first} and {second}"
 
 
-def _parts(header: bytes, block: Block, matrix: NDArray[Any], low: float, scale: float) -> Iterator[bytes]:
+def _parts(header: bytes, block: TileBlock, matrix: NDArray[Any], low: float, scale: float) -> Iterator[bytes]:
     yield _MAGIC + len(header).to_bytes(8, "little") + header
     for values in _values(block, matrix):
         steps = (values.astype(np.float64) - low) * scale

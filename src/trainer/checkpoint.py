@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from captionless import measures, metrics
 from captionless.errors import CaptionlessError, DataError, SpecError, one_line
 from captionless.store import objects
+from captionless.telemetry import catalog, registry
 from captionless.trainer import encoders, modelfile
 from captionless.trainer.encoders.encoder import Encoder
 
@@ -64,8 +64,8 @@ class Writer:
 def _store(run: str, step: int, data: bytes, keep: int, began: float) -> None:
     folder = objects.join(run, _FOLDER)
     objects.write_bytes(objects.join(folder, f"step-{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"), data)
-    measures.put(metrics.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())
-    measures.put(metrics.TRAIN_CHECKPOINT_DURATION, time.monotonic() - began)
+    registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())
+    registry.set_value(catalog.TRAIN_CHECKPOINT_DURATION, time.monotonic() - began)
     for name in _names(folder)[:-keep]:
         objects.remove(objects.join(folder, name))
 

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captionless.trainer.heartbeat import PATIENCE_SECONDS
+from captionless.trainer.elastic.heartbeat import PATIENCE_SECONDS
 
 _steps: dist.ProcessGroup | None = None  # None is torch's name for the default group
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captionless.trainer.data import TrainingData
+from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.distributed import by_blocks
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.infer import encode_all

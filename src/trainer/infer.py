@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from captionless.trainer.augment import evaluation_clouds, with_channels
-from captionless.trainer.data import TrainingData
+from captionless.trainer.data.augment import evaluation_clouds, with_channels
+from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.distributed import by_blocks
 from captionless.trainer.encoders.encoder import Encoder
 

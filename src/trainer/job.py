@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from captionless.spec import TrainSpec, Weights
+from captionless.spec.train import TrainSpec
+from captionless.spec.weights import Weights
 from captionless.store import objects
-from captionless.store.similarity import MANIFEST
+from captionless.store.similarity_store import MANIFEST
 from captionless.trainer.modelfile import model_digest
 
 FORMAT = 5

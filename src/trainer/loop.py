@@ -19,33 +19,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionless import __version__, measures, metrics
+from captionless import __version__
 from captionless.errors import Interrupted, LossNotFinite, SpecError
-from captionless.progress import Progress, say
-from captionless.spec import EncoderSpec
+from captionless.spec.encoder import EncoderSpec
 from captionless.store import objects
-from captionless.trainer import checkpoint, distributed, encoders, pointnext_ops
-from captionless.trainer.blocked import PairWeights, blocked_share
-from captionless.trainer.data import Batch, TrainingData
-from captionless.trainer.feed import Feed
+from captionless.telemetry import catalog, registry
+from captionless.telemetry.progress import Progress, say
+from captionless.trainer import checkpoint, distributed, encoders
+from captionless.trainer.data.feed import Feed
+from captionless.trainer.data.training_data import Batch, TrainingData
+from captionless.trainer.elastic.heartbeat import Heartbeat
+from captionless.trainer.grad_cache import PRECISIONS, backward
 from captionless.trainer.hard_negatives import HardNegatives
-from captionless.trainer.heartbeat import Heartbeat
 from captionless.trainer.job import Job
-from captionless.trainer.loss import hcl_share
+from captionless.trainer.losses.contrastive import hcl_share
+from captionless.trainer.losses.tiled import PairWeights, blocked_share
+from captionless.trainer.losses.weight_source import WeightSource
+from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
 from captionless.trainer.seeds import number
-from captionless.trainer.step import PRECISIONS, backward
 from captionless.trainer.validation import Validation
-from captionless.trainer.weights import WeightSource
 
 HISTORY = "history.json"
 _MAX_SCALE = 100.0
 _MEASURED = {
-    "loss": metrics.TRAIN_LOSS,
-    "scale": metrics.TRAIN_LOGIT_SCALE,
-    "lr": metrics.TRAIN_LEARNING_RATE,
-    "grad_norm": metrics.TRAIN_GRADIENT_NORM,
-    "weight_entropy": metrics.TRAIN_WEIGHT_ENTROPY,
+    "loss": catalog.TRAIN_LOSS,
+    "scale": catalog.TRAIN_LOGIT_SCALE,
+    "lr": catalog.TRAIN_LEARNING_RATE,
+    "grad_norm": catalog.TRAIN_GRADIENT_NORM,
+    "weight_entropy": catalog.TRAIN_WEIGHT_ENTROPY,
 }
 """What the history has of a step, and the metric that tells it."""
 
@@ -57,7 +59,7 @@ def encoder_options(spec: EncoderSpec, embed_dim: int) -> dict[str, Any]:
     return {**spec.model_dump(exclude={"name", "operators"}), "embed_dim": embed_dim}
 
 
-class Run:
+class TrainingRun:
     """A training run on this rank: its state, one step of it, and what is stored of it."""
 
     def __init__(self, job: Job, beat: Heartbeat | None = None) -> None:
@@ -69,7 +71,7 @@ class Run:
                 raise SpecError(f"train.precision: {self.spec.precision} needs a GPU; use float32 on a CPU")
             if self.spec.compile:
                 raise SpecError("train.compile: true needs a GPU; a CPU has compiled kernels already")
-        pointnext_ops.choose(self.spec.encoder.operators, self.device)
+        cuda_ops.choose(self.spec.encoder.operators, self.device)
         self.data = TrainingData(job.data, self.spec, job.seed, job.memory)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
@@ -130,7 +132,7 @@ class Run:
         scale = float(self.log_scale.detach().exp())
         found = dict(zip(_MEASURED, (loss, scale, rate, norm, entropy), strict=True))
         for name, value in found.items():
-            measures.put(_MEASURED[name], value)
+            registry.set_value(_MEASURED[name], value)
         # float16's gradients overflow now and then: the scaler leaves such a step out and goes on with a smaller scale
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
             raise LossNotFinite(
@@ -144,8 +146,8 @@ class Run:
         for name, value in found.items():
             self.history[name].append(value if math.isfinite(value) else None)
         self.done += 1
-        measures.add(metrics.TRAIN_STEPS)
-        measures.add(metrics.TRAIN_STEP_SECONDS, time.monotonic() - taken)
+        registry.add(catalog.TRAIN_STEPS)
+        registry.add(catalog.TRAIN_STEP_SECONDS, time.monotonic() - taken)
         self.seconds += time.monotonic() - began
 
     def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
@@ -184,7 +186,9 @@ class Run:
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of this run; one of other settings or data is discarded."""
-        measures.put(metrics.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())  # from now on there is work that may be lost
+        registry.set_value(
+            catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time()
+        )  # from now on there is work that may be lost
         state = checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None
         if self.rank == 0 and state is None:
             checkpoint.discard(self.job.run)
@@ -252,7 +256,7 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     storage.
     """
     beat = beat or Heartbeat()
-    run = Run(job, beat)
+    run = TrainingRun(job, beat)
     if distributed.from_first(run.rank == 0 and checkpoint.is_finished(job.run, run.fingerprint)):
         return
     run.resume()
@@ -290,7 +294,7 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     _store(run, run.finish, beat)
 
 
-def _store(run: Run, store: Callable[[], None], beat: Heartbeat) -> None:
+def _store(run: TrainingRun, store: Callable[[], None], beat: Heartbeat) -> None:
     """Rank 0 stores something and the others wait until it has; only who waits for storage may be late."""
     if run.rank == 0:
         with beat.storage():

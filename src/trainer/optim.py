@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from captionless.spec import OptimSpec
+from captionless.spec.train import OptimSpec
 
 
 class Adam:

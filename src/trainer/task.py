@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from captionless.spec import ClassifySpec
+from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.trainer.modelfile import model_digest
 

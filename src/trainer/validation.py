@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captionless import measures, metrics
-from captionless.trainer.data import TrainingData
+from captionless.telemetry import catalog, registry
+from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.infer import encode_all
 
@@ -42,7 +42,7 @@ class Validation:
         objects = self._data.validation
         image = self._data.images(objects)
         score = mean_reciprocal_rank(image, encode_all(encoder, self._data, objects))
-        measures.put(metrics.TRAIN_VALIDATION, score)
+        registry.set_value(catalog.TRAIN_VALIDATION, score)
         self.curve["step"].append(done)
         self.curve["mean_reciprocal_rank"].append(score)
         if not self.best or score > self.best["score"]:

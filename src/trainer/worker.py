@@ -17,12 +17,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from captionless import measures, metrics
 from captionless.errors import CaptionlessError
-from captionless.lifeline import end_with_parent
-from captionless.redaction import redacted
-from captionless.trainer import heartbeat
-from captionless.trainer.heartbeat import Heartbeat
+from captionless.runtime.parent_death import end_with_parent
+from captionless.runtime.redaction import redacted
+from captionless.telemetry import catalog, registry
+from captionless.trainer.elastic import heartbeat
+from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.job import Job
 
 
@@ -72,7 +72,7 @@ def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int | None) -> Non
     if number is None:
         train(job, lambda: stop[0], beat)
     else:
-        measures.put(metrics.TRAIN_ROUND, number)
+        registry.set_value(catalog.TRAIN_ROUND, number)
         train(job, lambda: stop[0], beat, round=number)
 
 

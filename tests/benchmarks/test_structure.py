@@ -14,9 +14,9 @@ import pytest
 from benchmarks.similarity import structure
 from benchmarks.similarity.distances import chamfer, earth_movers
 from benchmarks.similarity.likeness import METRICS, cast, clouds, rank_correlation, scores, triplet_accuracy
+from captionless import demo_world
+from captionless.demo_world import WorldObject
 from captionless.errors import DataError
-from captionless.precompute import world
-from captionless.precompute.world import WorldObject
 from tests.embedded import unit
 
 
@@ -86,7 +86,7 @@ def test_triplets_change_appearance_or_structure_and_not_both(category: str) -> 
         assert anchor.attributes == positive.attributes
         assert anchor.mesh.vertices.tobytes() == positive.mesh.vertices.tobytes()
         assert not looks(anchor) & looks(positive)
-        assert world.attribute_distance(anchor.attributes, near.attributes) == 1
+        assert demo_world.attribute_distance(anchor.attributes, near.attributes) == 1
         assert far.attributes not in (anchor.attributes, near.attributes)
         for negative in (near, far):
             shared = looks(anchor) & looks(negative)
@@ -134,12 +134,14 @@ def test_real_objects_are_answered_for() -> None:
 
 
 def test_the_report_shows_means_and_deviations_and_who_is_ahead() -> None:
-    figures = np.zeros((3, len(world.CLASSES), 3, len(METRICS)))
+    figures = np.zeros((3, len(demo_world.CLASSES), 3, len(METRICS)))
     figures[:, 0, 0, METRICS.index("I2I")] = 0.3, 0.5, 0.7
     figures[:, 1, 0, METRICS.index("(I2L)²")] = 0.2
     figures[:, 1, 0, METRICS.index("EMD")] = 0.3  # so (I2L)² is ahead of Chamfer alone
     text = structure.report(figures)
-    assert f"| {world.CLASSES[0]} | 0.50 ± 0.20 | 0.00 ± 0.00 | 0.00 ± 0.00 | 0.00 ± 0.00 | 0.00 ± 0.00 |\n" in text
+    assert (
+        f"| {demo_world.CLASSES[0]} | 0.50 ± 0.20 | 0.00 ± 0.00 | 0.00 ± 0.00 | 0.00 ± 0.00 | 0.00 ± 0.00 |\n" in text
+    )
     assert "| **mean** | 0.03 ± 0.01 | 0.01 ± 0.00 | 0.00 ± 0.00 | 0.00 ± 0.00 | 0.02 ± 0.00 |\n" in text
     assert "I2I in 1, (I2L)² in 0, mean of both in 0" in " ".join(text.split())
     assert max(len(line) for line in text.splitlines()) <= 120

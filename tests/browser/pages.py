@@ -47,7 +47,7 @@ def _wide(run: Finished, out: Path) -> Path:
     shapes = texts[labels] + rng.normal(size=(60, 16))
     test = results.TestSet(keys, classes, labels, shapes[:, None] + rng.normal(size=(60, 4, 16)), texts)
     runs = [
-        results.Run(mode, seed, *results.evaluate_run(shapes + rng.normal(size=(60, 16)), test))
+        results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes + rng.normal(size=(60, 16)), test))
         for mode in ("uniform", "category", "i2i", "i2l", "avg")
         for seed in range(3)
     ]

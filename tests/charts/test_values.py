@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from captionless import specfile
-from captionless.controller.jobs import Operator
-from captionless.controller.render import manifests as rendered
+from captionless.kube.jobs import Operator
+from captionless.kube.render import manifests as rendered
+from captionless.spec import load
 from tests.charts.conftest import Render
 from tests.charts.values import CHARTS, RUN
 from tests.cluster.cluster import Cluster
@@ -47,7 +47,7 @@ def test_refused_by_name(cluster: Cluster, chart: str, values: dict[str, Any], n
 @pytest.mark.parametrize("values", RUN.values(), ids=RUN)
 def test_a_run_is_one_that_the_controller_takes(render: Render, values: dict[str, Any]) -> None:
     [alignment] = [o for o in render("alignment", values) if o["kind"] == "Alignment"]
-    rendered(specfile.build(alignment), Operator("image"))
+    rendered(load.build_spec(alignment), Operator("image"))
 
 
 def test_the_demo_is_the_example(render: Render) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from typer.testing import CliRunner
 
-from captionless.cli import app
+from captionless.cli.app import app
 from captionless.errors import CaptionlessError
 
 

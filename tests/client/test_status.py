@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from captionless.client.run import Run
+from captionless.client.run import AlignmentView
 from captionless.client.status import Meter, notes
 from tests.client.api import Server
 from tests.client.command import in_background, k8s
@@ -78,31 +78,31 @@ def test_json_is_the_object_without_what_nobody_reads(server: Server) -> None:
 def test_a_run_that_no_operator_sees_says_so_after_a_while() -> None:
     found = alignment()
     created = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
-    assert notes(Run(found), created + timedelta(seconds=5)) == []
-    assert "no operator" in notes(Run(found), created + timedelta(seconds=60))[0]
+    assert notes(AlignmentView(found), created + timedelta(seconds=5)) == []
+    assert "no operator" in notes(AlignmentView(found), created + timedelta(seconds=60))[0]
 
 
 def test_an_end_counts_only_for_the_newest_spec_and_retry() -> None:
     found = alignment(conditions=[condition("Succeeded", "False", "StageFailed", "embed: broken")])
-    assert Run(found).ended
+    assert AlignmentView(found).ended
     found["metadata"]["annotations"] = {"captionless.dev/retry": "2"}
-    assert not Run(found).ended
-    assert "the operator has not acted upon the last change yet" in notes(Run(found), NOW)
+    assert not AlignmentView(found).ended
+    assert "the operator has not acted upon the last change yet" in notes(AlignmentView(found), NOW)
     found["status"]["retry"] = "2"
-    assert Run(found).ended
+    assert AlignmentView(found).ended
     found["metadata"]["generation"] = 2
-    assert not Run(found).ended
+    assert not AlignmentView(found).ended
 
 
 def test_rates_are_what_was_seen_since_the_first_look() -> None:
     meter, record = Meter(), WORKING[1]
-    rows = meter.rows(Run(alignment(stages=[record])), NOW)
+    rows = meter.rows(AlignmentView(alignment(stages=[record])), NOW)
     assert rows[0][2] is not None
     assert rows[0][2].rate == pytest.approx(0.5)  # 30 in the minute since it began
     assert rows[0][3] == 60
     later = {**record, "done": 50}
     for seconds in (5, 10):  # what was done at 5 s was done by then, however long nothing is heard
-        (row,) = meter.rows(Run(alignment(stages=[later])), NOW + timedelta(seconds=seconds))
+        (row,) = meter.rows(AlignmentView(alignment(stages=[later])), NOW + timedelta(seconds=seconds))
         assert row[2] is not None
         assert row[2].rate == pytest.approx(4)
         assert row[2].eta == pytest.approx(2.5)

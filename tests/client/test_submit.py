@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from captionless import specfile
 from captionless.client.submit import check, differences
 from captionless.errors import SpecError
+from captionless.spec import load
 from tests.client.api import Server, status
 from tests.client.command import k8s
 from tests.client.objects import SPEC, alignment, condition, pod, stage
@@ -154,7 +154,7 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
 )
 def test_what_pods_would_miss_is_told_before_they_run(overrides: list[str], told: str) -> None:
     with pytest.raises(SpecError) as caught:
-        check(specfile.build(yaml.safe_load(TEXT), overrides))
+        check(load.build_spec(yaml.safe_load(TEXT), overrides))
     assert told in str(caught.value)
 
 
@@ -167,7 +167,7 @@ def test_what_pods_would_miss_is_told_before_they_run(overrides: list[str], told
     ],
 )
 def test_places_within_pods_are_not_looked_for_here(overrides: list[str]) -> None:
-    check(specfile.build(yaml.safe_load(TEXT), overrides))
+    check(load.build_spec(yaml.safe_load(TEXT), overrides))
 
 
 def test_waiting_ends_as_the_run_does(server: Server, spec: str) -> None:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from captionless.controller.jobs.pod import METRICS_PORT
+from captionless.kube.jobs.pod import METRICS_PORT
 from tests.cluster.cluster import Cluster, until
 
 # Small enough for minutes on two cores, long enough in training to be disturbed in the middle of it.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
-from captionless.controller.crd import crd
+from captionless.kube.crd import crd
 from tests.cluster.cluster import Cluster
 from tests.controller.documents import RIGHT, WRONG, document
 

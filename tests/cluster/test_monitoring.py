@@ -25,13 +25,13 @@ from captionless.eval.publish import publish
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.shards import Shard
-from captionless.trainer.splits import kept_out
+from captionless.trainer.data.splits import kept_out
+from tests.charts.test_alerts import ALERTS
 from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.monitoring import QUICKER, alerting, fires, has_data, panels
 from tests.cluster.operator import Operator
 from tests.cluster.test_disruptions import EVERY, copy, goes_on, in_the_middle, stop_a_rank
-from tests.test_alerts import ALERTS
 
 TRAINING = "train-uniform-seed0"
 SHARE = 0.25

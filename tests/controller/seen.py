@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from captionless import specfile
-from captionless.controller.observe import Alignment, End, Observed, Pod, Reading, Workload
-from captionless.controller.standing import Run, stand
-from captionless.ending import Ending
-from captionless.plan import Stage, plan
-from captionless.spec import AlignmentSpec
+from captionless.controller.stage_status import RunStatus, stand
+from captionless.kube.observed_state import Alignment, End, ObservedState, Pod, Reading, Workload
+from captionless.runtime.termination_message import TerminationMessage
+from captionless.spec import load
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import Stage, plan
 from tests.controller.world import SPEC
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ def ago(seconds: float) -> datetime:
 
 
 def spec(**changed: Any) -> AlignmentSpec:
-    return specfile.build({"name": "shapes", **SPEC, **changed})
+    return load.build_spec({"name": "shapes", **SPEC, **changed})
 
 
 def stage(name: str) -> Stage:
@@ -56,7 +56,7 @@ def pod(name: str = "pack", index: int = 0, **changed: Any) -> Pod:
 
 def ended(code: int, message: str = "", reason: str = "", kind: str = "", **figures: float) -> dict[str, Any]:
     """A pod's fields when its container ended."""
-    ending = Ending(code, kind, message, figures, {})
+    ending = TerminationMessage(code, kind, message, figures, {})
     return {"phase": "Failed" if code else "Succeeded", "started": None, "end": End(code, reason, ago(5), ending)}
 
 
@@ -72,8 +72,8 @@ def run(
     status: Mapping[str, Any] | None = None,
     retry: str = "",
     **changed: Any,
-) -> Run:
-    seen = Observed(alignment(status, retry, **changed), workloads, tuple(pods), readings or {})
+) -> RunStatus:
+    seen = ObservedState(alignment(status, retry, **changed), workloads, tuple(pods), readings or {})
     return stand(seen, NOW)
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from captionless.controller.cache import Cache
-from captionless.controller.observe import Problem, Reading
+from captionless.kube.observed_state import Problem, Reading
 from tests.controller.seen import NOW
 from tests.controller.world import KEY, World
 

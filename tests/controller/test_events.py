@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from captionless.controller.events import Event, Moment, events
-from captionless.controller.observe import Failed
-from captionless.controller.standing import Run
+from captionless.controller.stage_status import RunStatus
 from captionless.controller.status import status
+from captionless.kube.observed_state import Failed
 from tests.controller.seen import NOW, ago, alignment, done, ended, pod, record, run, workload
 
 
-def told(found: Run) -> list[tuple[str, str]]:
+def told(found: RunStatus) -> list[tuple[str, str]]:
     return [(e.reason, e.note) for e in events(found, status(found))]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from captionless.controller import lease as leases
-from captionless.controller.cluster import Conflict, Unavailable
 from captionless.controller.lease import DURATION, NAME, Lease
+from captionless.kube.api import Conflict, Unavailable
 
 
 class Server:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from captionless.controller.cluster import Refused
-from captionless.controller.observe import RETRY
 from captionless.controller.reconcile import NameTaken
+from captionless.kube.api import Refused
+from captionless.kube.observed_state import RETRY
 from tests.controller.world import KEY, NAMESPACE, Controller, Killed, World
 
 STAGES = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")

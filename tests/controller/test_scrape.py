@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from captionless import exposition
 from captionless.controller import scrape as scraping
-from captionless.controller.observe import Observed, Pod
 from captionless.controller.scrape import parse, scrape, tellers
+from captionless.kube.observed_state import ObservedState, Pod
+from captionless.telemetry import server as metrics_server
 from tests.controller.seen import NOW, alignment, pod, workload
 
 TRAIN = "train-avg-seed0"
@@ -30,7 +30,7 @@ def text(tmp_path: Path) -> str:
     path = tmp_path / "progress.json"
     path.write_text(json.dumps(state))
     registry = CollectorRegistry()
-    registry.register(exposition._Progress("train-avg-seed0", str(path)))
+    registry.register(metrics_server._Progress("train-avg-seed0", str(path)))
     return generate_latest(registry).decode()
 
 
@@ -78,8 +78,8 @@ def test_pods_are_asked_and_those_that_do_not_answer_left_out(served: list[str])
         assert scrape([here], pool) == {}
 
 
-def observed(*pods: Pod) -> Observed:
-    return Observed(alignment(), (workload(), workload(TRAIN)), pods)
+def observed(*pods: Pod) -> ObservedState:
+    return ObservedState(alignment(), (workload(), workload(TRAIN)), pods)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from captionless.controller.conditions import conditions
-from captionless.controller.crd import crd
-from captionless.controller.observe import Failed, Problem, Workload, written
-from captionless.controller.standing import Run
+from captionless.controller.stage_status import RunStatus
 from captionless.controller.status import changes, status
+from captionless.kube.crd import crd
+from captionless.kube.observed_state import Failed, Problem, Workload, written
 from tests.controller.seen import NOW, ago, done, ended, pod, reading, record, run, workload
 
 ALL = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
 
 
-def condition(found: Run, kind: str) -> dict[str, Any]:
+def condition(found: RunStatus, kind: str) -> dict[str, Any]:
     return next(c for c in conditions(found) if c["type"] == kind)
 
 
@@ -33,7 +33,7 @@ def condition(found: Run, kind: str) -> dict[str, Any]:
         (run(status=done(*ALL)), "True", "Completed"),
     ],
 )
-def test_the_summary(found: Run, value: str, reason: str) -> None:
+def test_the_summary(found: RunStatus, value: str, reason: str) -> None:
     assert (condition(found, "Succeeded")["status"], condition(found, "Succeeded")["reason"]) == (value, reason)
 
 
@@ -46,7 +46,7 @@ def test_the_summary(found: Run, value: str, reason: str) -> None:
         (run(status=done(*ALL), suspend=True), "False", "NotSuspended"),
     ],
 )
-def test_suspended(found: Run, value: str, reason: str) -> None:
+def test_suspended(found: RunStatus, value: str, reason: str) -> None:
     assert (condition(found, "Suspended")["status"], condition(found, "Suspended")["reason"]) == (value, reason)
 
 
@@ -60,7 +60,7 @@ def test_stalled_names_stage_and_cause() -> None:
 
 def test_a_refusal_of_the_api_server_comes_first() -> None:
     seen = run()
-    refused = Run(seen.alignment, seen.spec, "", seen.standings, Problem("Forbidden", "quota"), NOW)
+    refused = RunStatus(seen.alignment, seen.spec, "", seen.standings, Problem("Forbidden", "quota"), NOW)
     assert condition(refused, "Stalled")["message"] == "quota"
 
 

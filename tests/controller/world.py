@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from captionless.controller.cache import Cache
-from captionless.controller.cluster import Conflict
-from captionless.controller.jobs import Operator
-from captionless.controller.observe import time_of, written
 from captionless.controller.reconcile import Reconciler
+from captionless.kube.api import Conflict
+from captionless.kube.jobs import Operator
+from captionless.kube.observed_state import time_of, written
 
 Object = dict[str, Any]
 NAMESPACE = "lab"

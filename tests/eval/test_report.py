@@ -17,7 +17,7 @@ from tests.pages import assert_readable, assert_self_contained, chart, parsed
 CLASSES = ["chair", "mug", "lamp"]
 
 
-def world() -> tuple[results.TestSet, list[results.Run], np.ndarray]:
+def world() -> tuple[results.TestSet, list[results.EvaluatedRun], np.ndarray]:
     rng = np.random.default_rng(0)
     n = 18
     labels = np.arange(n) % 3
@@ -26,7 +26,7 @@ def world() -> tuple[results.TestSet, list[results.Run], np.ndarray]:
     views = objects[:, None] + rng.normal(size=(n, 4, 8))
     test = results.TestSet([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
     runs = [
-        results.Run(mode, seed, *results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
+        results.EvaluatedRun(mode, seed, *results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
         for mode in ("uniform", "avg")
         for seed in (0, 1)
     ]
@@ -249,7 +249,7 @@ def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
     rng = np.random.default_rng(6)
     classes = [f"class {i}" for i in range(61)]
     test = results.TestSet(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
-    run = results.Run("uniform", 0, *results.evaluate_run(rng.normal(size=(61, 4)), test))
+    run = results.EvaluatedRun("uniform", 0, *results.evaluate_run(rng.normal(size=(61, 4)), test))
     page = report.render(results.build(test, [run], {}), report.ReportContext())
     assert "chart-confusion" not in page
     assert '<th scope="row">class 60</th><td>1</td>' in page

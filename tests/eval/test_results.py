@@ -34,10 +34,10 @@ def test() -> results.TestSet:
 
 
 @pytest.fixture(scope="module")
-def runs(test: results.TestSet) -> list[results.Run]:
+def runs(test: results.TestSet) -> list[results.EvaluatedRun]:
     noise = {"avg": 0.5, "uniform": 0.6}
     return [
-        results.Run(mode, seed, *results.evaluate_run(shapes(test, seed, noise[mode]), test))
+        results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes(test, seed, noise[mode]), test))
         for mode in noise
         for seed in (2, 0, 1)
     ]
@@ -113,7 +113,7 @@ def test_chance_is_that_of_the_parts(test: results.TestSet) -> None:
     assert found["in_batch"]["image_to_shape"]["top1"] == round(1 / 36, 6)
 
 
-def test_rows_and_differences(test: results.TestSet, runs: list[results.Run]) -> None:
+def test_rows_and_differences(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
     found = results.figures(test, runs)
     assert [row["name"] for row in found["rows"]] == ["chance", "clip_mean", "clip_single", "uniform", "avg"]
     by_seed = {
@@ -136,7 +136,7 @@ def test_rows_and_differences(test: results.TestSet, runs: list[results.Run]) ->
 
 
 def test_intervals_are_of_means_over_runs_on_the_same_resampled_objects(
-    test: results.TestSet, runs: list[results.Run]
+    test: results.TestSet, runs: list[results.EvaluatedRun]
 ) -> None:
     found = results.figures(test, runs)
     path = ("gallery", "image_to_shape", "map")
@@ -159,7 +159,7 @@ def test_intervals_are_of_means_over_runs_on_the_same_resampled_objects(
     assert "low" not in found["rows"][3]["figures"]["zero_shot"]["per_class"]["mug"]
 
 
-def test_differences_pair_only_shared_seeds(runs: list[results.Run]) -> None:
+def test_differences_pair_only_shared_seeds(runs: list[results.EvaluatedRun]) -> None:
     some = [run for run in runs if run.mode == "uniform" or run.seed == 1]
     assert results.differences(some)["avg"]["zero_shot"]["top1"] == {
         "mean": pytest.approx(runs[2].figures["zero_shot"]["top1"] - runs[5].figures["zero_shot"]["top1"]),
@@ -169,14 +169,16 @@ def test_differences_pair_only_shared_seeds(runs: list[results.Run]) -> None:
     assert results.differences([run for run in runs if run.mode == "avg"]) == {}
 
 
-def test_bytes_are_the_same_whatever_the_order_and_the_clock(test: results.TestSet, runs: list[results.Run]) -> None:
+def test_bytes_are_the_same_whatever_the_order_and_the_clock(
+    test: results.TestSet, runs: list[results.EvaluatedRun]
+) -> None:
     one = results.build(test, runs, {"clip": "demo"}, timing={"eval_s": 1.0}, host={"cpus": 2})
     two = results.build(test, runs[::-1], {"clip": "demo"}, timing={"eval_s": 2.0})
     del one["timing"], two["timing"], one["host"], two["host"]
     assert results.dumps(one) == results.dumps(two)
 
 
-def test_what_is_written_reads_back(test: results.TestSet, runs: list[results.Run]) -> None:
+def test_what_is_written_reads_back(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
     built = results.build(test, runs, {"digest": "abc", "prompt": "paper"})
     assert results.loads(results.dumps(built)) == built
     assert built["schema"] == 1
@@ -200,7 +202,7 @@ def test_other_files_are_refused(data: bytes) -> None:
         results.loads(data)
 
 
-def test_bad_test_sets_and_runs_are_told(test: results.TestSet, runs: list[results.Run]) -> None:
+def test_bad_test_sets_and_runs_are_told(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
     with pytest.raises(DataError, match="labels: expected one for each of 36 objects, found 35"):
         results.TestSet(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
     with pytest.raises(DataError, match="class_texts: expected 3 classes, found 4"):
@@ -211,7 +213,7 @@ def test_bad_test_sets_and_runs_are_told(test: results.TestSet, runs: list[resul
         results.figures(test, [runs[0], runs[0]])
 
 
-def test_markdown_table(test: results.TestSet, runs: list[results.Run]) -> None:
+def test_markdown_table(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
     built = results.build(test, runs, {})
     lines = tables.markdown(built).splitlines()
     assert lines[0].startswith("| row | seeds | zero-shot top-1 | zero-shot top-5 | image → shape R@1 |")
@@ -228,7 +230,9 @@ def test_markdown_table(test: results.TestSet, runs: list[results.Run]) -> None:
     assert gaps[2].startswith("| AVG | 3 | ")
 
 
-def test_results_without_intervals_make_the_table_of_before(test: results.TestSet, runs: list[results.Run]) -> None:
+def test_results_without_intervals_make_the_table_of_before(
+    test: results.TestSet, runs: list[results.EvaluatedRun]
+) -> None:
     def stripped(tree: object) -> object:
         if isinstance(tree, list):
             return [stripped(item) for item in tree]
@@ -251,7 +255,7 @@ def test_percent() -> None:
 
 def test_one_view_has_no_ceiling_in_retrieval_and_the_table_says_so() -> None:
     test = world(views=1)
-    built = results.build(test, [results.Run("i2i", 0, *results.evaluate_run(shapes(test, 0, 0.5), test))], {})
+    built = results.build(test, [results.EvaluatedRun("i2i", 0, *results.evaluate_run(shapes(test, 0, 0.5), test))], {})
     line = tables.markdown(built).splitlines()[3]
     assert line.startswith("| CLIP, all views |")
     assert line.endswith("| – | – | – | – | – | – |")

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from captionless import ending
-from captionless.environment import ENDING, METRICS_PORT
+from captionless.runtime import termination_message
+from captionless.runtime.env import ENDING, METRICS_PORT
 from tests.flow.conftest import Finished, call, command, environment, write_spec
 from tests.flow.kill import descendants
-from tests.test_exposition import scrape
+from tests.telemetry.test_server import scrape
 
 pytestmark = pytest.mark.flow
 
@@ -102,7 +102,7 @@ def _stopped(
     assert process.returncode == 75, error
     assert "Traceback" not in error
     assert f"captionless: stopped by {signal.Signals(number).name}; run again" in error
-    found = ending.read(str(end))
+    found = termination_message.read(str(end))
     assert found is not None
     assert (found.exit_code, found.kind) == (75, "Interrupted")
     print(f"ended after {took:.2f} s")
@@ -200,7 +200,7 @@ def test_while_runs_are_evaluated(finished: Finished, tmp_path: Path) -> None:
     assert not (out / "eval" / "results.json").exists()
     again = call("eval", spec, cwd=tmp_path, **{ENDING: str(tmp_path / "end")})
     assert again.returncode == 0, again.stderr
-    found = ending.read(str(tmp_path / "end"))
+    found = termination_message.read(str(tmp_path / "end"))
     assert found is not None
     assert list(found.figures)[:2] == ["avg-seed0/zero_shot/top1", "uniform-seed0/zero_shot/top1"]
     figures = finished.results["figures"]["runs"]
@@ -259,7 +259,7 @@ def test_a_training_tells_its_steps(finished: Finished, tmp_path: Path) -> None:
         "train", str(finished.spec), "--weights", "avg", "--seed", "0", cwd=tmp_path, **{ENDING: str(tmp_path / "end")}
     )
     assert done.returncode == 0, done.stderr
-    found = ending.read(str(tmp_path / "end"))
+    found = termination_message.read(str(tmp_path / "end"))
     assert found is not None
     assert found.facts["steps"] == 8
     assert found.facts["seconds"] > 0
@@ -268,9 +268,9 @@ def test_a_training_tells_its_steps(finished: Finished, tmp_path: Path) -> None:
 def test_every_failure_is_told(tmp_path: Path) -> None:
     end = tmp_path / "end"
 
-    def told(*arguments: str) -> ending.Ending:
+    def told(*arguments: str) -> termination_message.TerminationMessage:
         done = call(*arguments, cwd=tmp_path, **{ENDING: str(end)})
-        found = ending.read(str(end))
+        found = termination_message.read(str(end))
         assert found is not None
         assert found.exit_code == done.returncode
         assert found.message.partition("\n")[0] in done.stderr
@@ -282,7 +282,7 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
     wrong = told("pack", spec, "--shard", "2")
     assert (wrong.kind, wrong.exit_code) == ("UsageError", 2)
     assert "expected I/N" in wrong.message
-    assert told("--version") == ending.Ending(0)
+    assert told("--version") == termination_message.TerminationMessage(0)
 
 
 def test_a_bug_keeps_its_traceback_and_is_told_in_a_line(tmp_path: Path) -> None:
@@ -301,7 +301,9 @@ def test_a_bug_keeps_its_traceback_and_is_told_in_a_line(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "pa55word" not in done.stderr
-    assert ending.read(str(end)) == ending.Ending(1, "crash", "ZeroDivisionError: by https://***@host/")
+    assert termination_message.read(str(end)) == termination_message.TerminationMessage(
+        1, "crash", "ZeroDivisionError: by https://***@host/"
+    )
 
 
 @pytest.mark.parametrize(
@@ -323,6 +325,6 @@ def test_no_secret_is_told(endpoint: str, told: str, broken: _Server, tmp_path: 
         written = [p.read_text() for p in tmp_path.rglob("*") if p.is_file()]
         for secret in (SECRET, "AKIDEXAMPLE", "pa55word", "feedbeef"):
             assert not any(secret in text for text in (done.stdout, done.stderr, *written)), secret
-        assert (found := ending.read(str(tmp_path / "end"))) is not None
+        assert (found := termination_message.read(str(tmp_path / "end"))) is not None
         assert told in found.message
         assert found.exit_code == done.returncode

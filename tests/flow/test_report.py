@@ -8,8 +8,8 @@ import re
 import pytest
 import torch
 
-from captionless.store.similarity import open_similarity
-from captionless.trainer.loss import log_weights
+from captionless.store.similarity_store import open_similarity
+from captionless.trainer.losses.contrastive import log_weights
 from tests.flow.conftest import Finished
 from tests.pages import chart
 

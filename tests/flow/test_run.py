@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import webdataset
 
-from captionless.precompute import world
+from captionless import demo_world
 from captionless.precompute.pointcloud import sample_surface
 from tests.flow.conftest import Finished, call, comparable
 
@@ -114,7 +114,7 @@ def test_a_checkpoint_is_measured_on_labelled_clouds(finished: Finished, tmp_pat
     for label, category in enumerate(classes):
         for index in range(4):
             key = f"{category}-{index}"
-            built = world.build(key, category, world.draw(category, index, 5, held_out=True), seed=5)
+            built = demo_world.build(key, category, demo_world.draw(category, index, 5, held_out=True), seed=5)
             points, _ = sample_surface(built.mesh, 128, index)
             clouds.append(points[:, [0, 2, 1]] * [1, -1, 1])  # as a z-up file has them
             labels.append(label)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from captionless.precompute import world
+from captionless import demo_world
 
 SCRIPTS = Path(__file__).parents[2] / "hack" / "demo_clip"
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     """Chunks of 4 mugs and 4 lamps with 2 views each, and a furniture lamp: pictures of noise."""
     random = np.random.default_rng(0)
     rows = [
-        {"key": f"{c}-{n}", "category": c, "attributes": world.draw(c, n, 0, held_out=False), "views": 2}
+        {"key": f"{c}-{n}", "category": c, "attributes": demo_world.draw(c, n, 0, held_out=False), "views": 2}
         for c in ("mug", "lamp")
         for n in range(4)
     ]
@@ -75,14 +75,14 @@ def test_truth_is_what_captions_say(scripts: tuple[ModuleType, ModuleType]) -> N
     assert false.tolist() == [[True, False, True], [True, False, True], [True, True, False]]
 
 
-@pytest.mark.parametrize("category", world.CLASSES)
+@pytest.mark.parametrize("category", demo_world.CLASSES)
 def test_a_caption_tells_what_its_words_say(scripts: tuple[ModuleType, ModuleType], category: str) -> None:
     batches = scripts[0]
     kind = batches.CATEGORIES[category]
-    for combination in world.combinations(category)[::17]:
+    for combination in demo_world.combinations(category)[::17]:
         for level in (1, 2):
             text, told = batches._caption(category, tuple(combination.items()), level, 0)
-            assert text == world.describe(category, combination, level)
+            assert text == demo_world.describe(category, combination, level)
             named = [a for a, value in zip(kind.attributes, told, strict=False) if value >= 0]
             assert len(named) >= (2 if level == 1 else len(kind.free(combination))) or len(kind.free(combination)) < 2
             for a, value in zip(kind.attributes, told, strict=False):
@@ -124,7 +124,7 @@ def test_augmentation_is_seeded_and_keeps_to_its_range(scripts: tuple[ModuleType
 def test_compact_text_encoder_is_open_clips(scripts: tuple[ModuleType, ModuleType], tmp_path: Path) -> None:
     """Trained on few tokens, stored with all: the stored model reads as the trained one did."""
     train = scripts[1]
-    source = Path(__file__).parents[2] / "src" / "demo_clip" / "open_clip_config.json"
+    source = Path(__file__).parents[2] / "src" / "clip" / "demo" / "open_clip_config.json"
     (tmp_path / source.name).write_text(source.read_text())
     name = f"local-dir:{tmp_path}"
     torch.manual_seed(0)

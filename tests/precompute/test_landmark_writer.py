@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from captionless.errors import DataError, Retryable, SpecError
+from captionless.precompute.landmark_texts import LandmarkSet, count_flags
 from captionless.precompute.landmark_writer import MAX_BARREN_ROUNDS, from_llm, parse_reply, prompt
-from captionless.precompute.landmarks import LandmarkSet, count_flags
 from captionless.precompute.llm import Budget, Chat, Endpoint
 from captionless.store import objects
 

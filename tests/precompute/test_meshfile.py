@@ -14,8 +14,8 @@ import trimesh
 from PIL import Image
 
 from captionless.errors import DataError, SpecError
+from captionless.mesh import Mesh
 from captionless.precompute import meshfile
-from captionless.precompute.mesh import Mesh
 from captionless.precompute.meshfile import digest, load_mesh
 
 OBJ = """mtllib box.mtl

@@ -10,17 +10,17 @@ import trimesh
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.mesh import Mesh, Part
+from captionless.mesh import Mesh, MeshPart
 from captionless.precompute.pointcloud import cloud, farthest_point_order, normalise, ordered, sample_surface
 
 
-def part(shape: trimesh.Trimesh, **look: object) -> Part:
-    return Part(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32), **look)  # type: ignore[arg-type]
+def part(shape: trimesh.Trimesh, **look: object) -> MeshPart:
+    return MeshPart(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32), **look)  # type: ignore[arg-type]
 
 
-def quad(size: float, z: float, **look: object) -> Part:
+def quad(size: float, z: float, **look: object) -> MeshPart:
     corners = np.array([[0, 0, z], [size, 0, z], [size, size, z], [0, size, z]], np.float32)
-    return Part(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), **look)  # type: ignore[arg-type]
+    return MeshPart(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), **look)  # type: ignore[arg-type]
 
 
 def reference_order(points: NDArray[np.float64]) -> list[int]:
@@ -54,7 +54,7 @@ def test_samples_lie_on_the_surface() -> None:
 
 
 def test_faces_of_no_area_get_no_sample() -> None:
-    flat = Part(np.ones((3, 3), np.float32), np.array([[0, 1, 2]], np.int32), color=(9, 9, 9))
+    flat = MeshPart(np.ones((3, 3), np.float32), np.array([[0, 1, 2]], np.int32), color=(9, 9, 9))
     for parts in ((flat, quad(1.0, 0.0)), (quad(1.0, 0.0), flat)):
         assert (sample_surface(Mesh(parts), 1000, seed=0)[1] != 9).all()
 
@@ -136,6 +136,6 @@ def test_units_do_not_matter(scale: float) -> None:
 )
 def test_degenerate_meshes_are_told(corners: list[list[float]], told: str) -> None:
     faces = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
-    mesh = Mesh((Part(np.array(corners, np.float32).reshape(-1, 3), faces),))
+    mesh = Mesh((MeshPart(np.array(corners, np.float32).reshape(-1, 3), faces),))
     with pytest.raises(DataError, match=told):
         cloud(mesh, 16, "k")

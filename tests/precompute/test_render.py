@@ -14,8 +14,8 @@ import trimesh
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError
+from captionless.mesh import Mesh, MeshPart
 from captionless.precompute import render
-from captionless.precompute.mesh import Mesh, Part
 from captionless.precompute.render import Light, Renderer
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import triangles
@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 RED, GREEN, BLUE, YELLOW, GREY = (220, 30, 30), (30, 200, 30), (30, 30, 220), (220, 220, 30), (128, 128, 128)
 
 
-def part(shape: trimesh.Trimesh, **look: object) -> Part:
-    return Part(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32), **look)  # type: ignore[arg-type]
+def part(shape: trimesh.Trimesh, **look: object) -> MeshPart:
+    return MeshPart(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32), **look)  # type: ignore[arg-type]
 
 
 def cube() -> Mesh:
@@ -129,7 +129,7 @@ def test_on_white_is_the_composite() -> None:
 def test_units_and_place_do_not_matter(renderer: Renderer) -> None:
     def moved(scale: float, shift: float) -> Mesh:
         vertices = [(p.vertices.astype(np.float64) * scale + shift).astype(np.float32) for p in lamp().parts]
-        return Mesh(tuple(Part(v, p.faces, p.color, p.face_colors, p.uv, p.texture)
+        return Mesh(tuple(MeshPart(v, p.faces, p.color, p.face_colors, p.uv, p.texture)
                           for v, p in zip(vertices, lamp().parts, strict=True)))  # fmt: skip
 
     reference = renderer.render(lamp())
@@ -140,13 +140,13 @@ def test_units_and_place_do_not_matter(renderer: Renderer) -> None:
 
 def test_winding_does_not_matter(renderer: Renderer) -> None:
     flipped = Mesh(tuple(
-        Part(p.vertices, p.faces[:, ::-1].copy(), p.color, p.face_colors, p.uv, p.texture) for p in cube().parts
+        MeshPart(p.vertices, p.faces[:, ::-1].copy(), p.color, p.face_colors, p.uv, p.texture) for p in cube().parts
     ))  # fmt: skip
     assert np.abs(renderer.render(flipped).astype(int) - renderer.render(cube())).max() <= 1
 
 
 def test_texture_is_upright(renderer: Renderer) -> None:
-    quad = Part(
+    quad = MeshPart(
         np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32),
         np.array([[0, 1, 2], [0, 2, 3]], np.int32),
         uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32),
@@ -193,7 +193,7 @@ def test_a_million_faces(renderer: Renderer) -> None:
         np.stack([corner, corner + 708, corner + 1], 1),
         np.stack([corner + 1, corner + 708, corner + 709], 1),
     ]).astype(np.int32)  # fmt: skip
-    view = renderer.render_at(Mesh((Part(vertices, faces),)), [0.0], [45.0])
+    view = renderer.render_at(Mesh((MeshPart(vertices, faces),)), [0.0], [45.0])
     assert 0.2 < (view[..., 3] > 0).mean() < 0.9
 
 
@@ -210,7 +210,7 @@ def test_a_million_faces(renderer: Renderer) -> None:
 def test_what_cannot_be_rendered_is_told(renderer: Renderer, vertices: NDArray[np.float64], told: str) -> None:
     faces = np.array([[0, 1, 2]] if len(vertices) else np.zeros((0, 3)), np.int32)
     with pytest.raises(DataError, match=told):
-        renderer.render(Mesh((Part(vertices.astype(np.float32), faces),)))
+        renderer.render(Mesh((MeshPart(vertices.astype(np.float32), faces),)))
 
 
 def test_without_opengl_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

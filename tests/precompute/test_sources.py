@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import trimesh
 
+from captionless import demo_world
 from captionless.errors import DataError, SpecError
-from captionless.precompute import world
 from captionless.precompute.sources import open_source, split_of
 from captionless.precompute.sources.base import Source, clean_key
-from captionless.spec import DataSpec
+from captionless.spec.data import DataSpec
 
 
 def source(kind: str, url: Path | str = "", data: dict[str, Any] | None = None, **spec: Any) -> Source:
@@ -48,16 +48,16 @@ def test_parametric_deals_evenly_and_holds_combinations_out() -> None:
     refs = source("parametric", objects=100, testObjects=40).refs()
     counts = Counter((r.split, r.category) for r in refs)
     for split, total in (("train", 100), ("test", 40)):
-        dealt = [counts[split, c] for c in world.CLASSES]
+        dealt = [counts[split, c] for c in demo_world.CLASSES]
         assert sum(dealt) == total
         assert max(dealt) - min(dealt) <= 1
     assert [r.key for r in refs] == sorted({r.key for r in refs})
     for ref in refs:
         assert ref.attributes is not None
-        assert world.is_held_out(ref.category, ref.attributes) == (ref.split == "test")
+        assert demo_world.is_held_out(ref.category, ref.attributes) == (ref.split == "test")
     chair = next(r for r in refs if r.key == "chair-train-0003")
     assert chair.text
-    assert chair.text == world.build(chair.key, "chair", dict(chair.attributes or {}), 0).text
+    assert chair.text == demo_world.build(chair.key, "chair", dict(chair.attributes or {}), 0).text
 
 
 def test_parametric_loads_and_digests_by_what_an_object_is_made_from() -> None:

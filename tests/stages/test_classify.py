@@ -13,12 +13,13 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from captionless import specfile
-from captionless.cli import app
+from captionless.cli.app import app
 from captionless.errors import CaptionlessError, DataError, SpecError
-from captionless.spec import AlignmentSpec, ClassificationSpec
+from captionless.spec import load as spec_load
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.classification import ClassificationSpec
 from captionless.stages import classify as stage
-from captionless.trainer import classify as trainer
+from captionless.trainer import classifier_training as trainer
 from tests import clouds
 
 SETTINGS: dict[str, Any] = {
@@ -38,11 +39,11 @@ def _torch_as_before() -> Iterator[None]:
 
 def write_spec(folder: Path, source: dict[str, Any] | None = None, classify: dict[str, Any] | None = None) -> Path:
     """A spec of the clouds train.npz in `folder`; `source` and `classify` add to its sections."""
-    given = {"kind": "points", "url": str(folder / "train.npz"), "up": "z", **(source or {})}
+    eval_dataset = {"kind": "points", "url": str(folder / "train.npz"), "up": "z", **(source or {})}
     document = {
         "name": "boxes",
         "output": str(folder / "run"),
-        "data": {"source": given, "testFraction": 0},
+        "data": {"source": eval_dataset, "testFraction": 0},
         "classify": {**SETTINGS, **(classify or {})},
     }
     (folder / "boxes.yaml").write_text(yaml.safe_dump(document))
@@ -50,7 +51,7 @@ def write_spec(folder: Path, source: dict[str, Any] | None = None, classify: dic
 
 
 def load(path: Path, *overrides: str) -> ClassificationSpec:
-    return specfile.validated(ClassificationSpec, specfile.document(str(path)), overrides, str(path))
+    return spec_load.validated(ClassificationSpec, spec_load.read_document(str(path)), overrides, str(path))
 
 
 def call(*arguments: object) -> str:
@@ -112,8 +113,8 @@ def test_the_test_split_has_no_say_in_the_model(tmp_path: Path) -> None:
     assert set(stage.run(spec)["figures"]["splits"]) == {"validation"}
     model = (tmp_path / "run" / "model.pt").read_bytes()
     for seed in (1, 2):
-        given = clouds.fields(per_class=8, points=80, seed=seed)
-        clouds.write(tmp_path / "test.npz", **given, names=[f"b{i:02d}" for i in range(24)])
+        eval_dataset = clouds.fields(per_class=8, points=80, seed=seed)
+        clouds.write(tmp_path / "test.npz", **eval_dataset, names=[f"b{i:02d}" for i in range(24)])
         found = stage.run(load(tmp_path / "boxes.yaml", f"data.source.testUrl={tmp_path}/test.npz"))
         assert found["figures"]["objects"]["test"] == 24
         assert (tmp_path / "run" / "model.pt").read_bytes() == model  # not trained again
@@ -121,11 +122,11 @@ def test_the_test_split_has_no_say_in_the_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", ["numbered", "numbers", "names"])
 def test_a_model_is_measured_on_other_clouds(done: Path, tmp_path: Path, labels: str) -> None:
-    given = clouds.fields(per_class=8, points=80, seed=1)
+    eval_dataset = clouds.fields(per_class=8, points=80, seed=1)
     changes: dict[str, Any] = {"numbered": {}, "numbers": {"classes": None}}.get(
-        labels, {"classes": None, "labels": np.array(clouds.CLASSES)[given["labels"]]}
+        labels, {"classes": None, "labels": np.array(clouds.CLASSES)[eval_dataset["labels"]]}
     )
-    path = clouds.write(tmp_path / "unseen.npz", **{**given, **changes})
+    path = clouds.write(tmp_path / "unseen.npz", **{**eval_dataset, **changes})
     call("evaluate", done / "run", path, "--out", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     tree = json.loads((done / "run" / "results.json").read_text())["figures"]["splits"]["test"]
@@ -135,9 +136,14 @@ def test_a_model_is_measured_on_other_clouds(done: Path, tmp_path: Path, labels:
 
 
 def test_a_yaml_file_and_some_of_the_classes_do_as_well(done: Path, tmp_path: Path) -> None:
-    given = clouds.fields(per_class=8, points=80, seed=1)
-    few = given["labels"] != 1
-    clouds.write(tmp_path / "few.npz", points=given["points"][few], labels=given["labels"][few], classes=clouds.CLASSES)
+    eval_dataset = clouds.fields(per_class=8, points=80, seed=1)
+    few = eval_dataset["labels"] != 1
+    clouds.write(
+        tmp_path / "few.npz",
+        points=eval_dataset["points"][few],
+        labels=eval_dataset["labels"][few],
+        classes=clouds.CLASSES,
+    )
     found = stage.evaluate(str(done / "run" / "model.pt"), str(tmp_path / "few.npz"))
     assert found["figures"]["splits"]["all"]["per_class"]["plate"] is None
     assert found["figures"]["objects"] == {"all": 16}
@@ -230,14 +236,14 @@ def test_wrong_calls_are_refused(done: Path) -> None:
 
 
 def test_an_encoder_trained_on_labels_knows_no_texts(done: Path) -> None:
-    from captionless.stages import checkpoint, given
+    from captionless.stages import eval_checkpoint, eval_dataset
 
-    data = given.open_given(str(done / "test.npz"), given.Options(up="z"))
+    data = eval_dataset.open_eval_dataset(str(done / "test.npz"), eval_dataset.Options(up="z"))
     with pytest.raises(DataError, match="trained on labels, it knows no texts"):
-        checkpoint.evaluate(str(done / "run" / "model.pt"), data)
+        eval_checkpoint.evaluate(str(done / "run" / "model.pt"), data)
 
 
 def test_an_alignment_of_clouds_is_led_here() -> None:
     source = {"kind": "points", "url": "x.npz", "up": "z"}
     with pytest.raises(SpecError, match="captionless classify"):
-        specfile.validated(AlignmentSpec, {"data": {"source": source}, "train": {"weights": ["uniform"]}})
+        spec_load.validated(AlignmentSpec, {"data": {"source": source}, "train": {"weights": ["uniform"]}})

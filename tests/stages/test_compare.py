@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from captionless.cli import app
+from captionless.cli.app import app
 from captionless.errors import CaptionlessError, DataError, SpecError
-from captionless.eval import checkpoint as figures
+from captionless.eval import checkpoint_figures as figures
 from captionless.eval import classification, outcomes, results
 from captionless.eval.outcomes import Outcomes
 from captionless.store import objects
@@ -32,7 +32,7 @@ def write_run(folder: str, noise: dict[str, float], seeds: tuple[int, ...] = (0,
     for mode, size in noise.items():
         for seed in seeds:
             shapes = views.mean(axis=1) + size * np.random.default_rng(seed).normal(size=(N, 16))
-            runs.append(results.Run(mode, seed, *results.evaluate_run(shapes, test)))
+            runs.append(results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes, test)))
             where = objects.join(folder, "eval", "runs", outcomes.file_of(f"{mode}-seed{seed}"))
             objects.write_bytes(where, outcomes.dumps(runs[-1].outcomes))
     about = {

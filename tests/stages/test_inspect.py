@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from captionless.cli import app
+from captionless.cli.app import app
 from captionless.errors import DataError
 from captionless.stages.inspect import measure as measuring
 from captionless.stages.inspect import page, tables
@@ -19,9 +19,9 @@ from captionless.stages.inspect.measure import ALONE, MIXED, OTHER, RATIO, SIMIL
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.shards import write_shard
-from captionless.store.similarity import SimilarityStore, open_similarity
+from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.store.views import encode_view, view_name
-from captionless.trainer import loss
+from captionless.trainer.losses import contrastive
 from tests.matrices import store_all
 from tests.pages import assert_readable, assert_self_contained, chart, parsed
 
@@ -49,8 +49,8 @@ def found_in(url: str, key: str = KEY, sharpen: float = 1.0) -> Found:
 def expected_weights(store: SimilarityStore, keys: list[str], sharpen: float) -> dict[str, dict[str, float]]:
     """What training gives each of `keys` in a batch of all of them."""
     categories = [key.rsplit("-", 1)[0] for key in keys]
-    sim = loss.sharpened_similarity(store.lookup(keys), categories, store.category_mean(), sharpen)
-    weights = loss.log_weights(torch.from_numpy(sim).double(), keys).exp().numpy()
+    sim = contrastive.sharpened_similarity(store.lookup(keys), categories, store.category_mean(), sharpen)
+    weights = contrastive.log_weights(torch.from_numpy(sim).double(), keys).exp().numpy()
     return {a: dict(zip(keys, row, strict=True)) for a, row in zip(keys, weights, strict=True)}
 
 

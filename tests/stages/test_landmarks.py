@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captionless import specfile
 from captionless.errors import SpecError
-from captionless.spec import AlignmentSpec
+from captionless.spec import load
+from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import landmarks
-from captionless.store.landmarks import open_landmarks
+from captionless.store.landmark_store import open_landmarks
 from tests.precompute.chat_server import Answer, ChatServer, failure, texts
 
 
 def _spec(folder: Path, **own: object) -> AlignmentSpec:
-    return specfile.build(
+    return load.build_spec(
         {
             "output": str(folder / "out"),
             "data": {"source": {"kind": "parametric", "categories": ["chair", "lamp"]}},

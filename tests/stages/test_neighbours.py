@@ -14,17 +14,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from captionless.cli import app
+from captionless.cli.app import app
 from captionless.errors import DataError, SpecError
 from captionless.stages import neighbours as stage
 from captionless.stages import vectors
-from captionless.stages.parts import Shard
+from captionless.stages.work_items import Shard
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.store.neighbours import Within, open_neighbours
+from captionless.store.neighbour_store import Within, open_neighbours
 from captionless.trainer import checkpoint, encoders
 from captionless.trainer.infer import encode_points
 from tests.embedded import damage_views, everything, write_embedded
-from tests.precompute.test_neighbours import reference
+from tests.precompute.test_nearest_neighbours import reference
 from tests.trainer import synthetic
 
 SIZES = {"big": 70, "middle": 30, "one": 1, "two": 2}
@@ -77,7 +77,7 @@ def test_the_store_is_the_nearest_of_every_object(
 
 
 def test_views_rank_as_i2i_does(tmp_path: Path, data: dict[str, np.ndarray]) -> None:
-    from captionless.precompute.similarity import i2i
+    from captionless.precompute.pair_similarity import i2i
 
     compute(tmp_path, "near")
     keys = grouped(data, "category")["big"]

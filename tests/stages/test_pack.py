@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import trimesh
 
-from captionless import measures, metrics, specfile
 from captionless.errors import DataError
-from captionless.spec import AlignmentSpec
+from captionless.spec import load
+from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import pack
 from captionless.stages.pack import shard_count
 from captionless.store import objects
 from captionless.store.ledger import Ledger
+from captionless.telemetry import catalog, registry
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def _folder(folder: Path, count: int) -> None:
 
 
 def _spec(folder: Path, **data: object) -> AlignmentSpec:
-    return specfile.build(
+    return load.build_spec(
         {
             "output": str(folder / "out"),
             "data": {
@@ -64,10 +65,10 @@ def test_broken_objects_are_named_counted_and_left_out_up_to_the_limit(tmp_path:
         pack.run(_spec(tmp_path))
     assert "box/broken" in str(caught.value)
     assert "box/flat" in str(caught.value)
-    measures.forget()
+    registry.reset()
     pack.run(_spec(tmp_path, maxSkipped=2))
     facts = Ledger(objects.join(str(tmp_path), "out", "pack")).manifest().facts()
     assert sorted(s["key"] for f in facts for s in f["skipped"]) == ["box/broken", "box/flat"]
     # One series, however many objects are left out.
-    assert [m[1:] for m in measures.taken() if m[0] == metrics.STAGE_SKIPPED_OBJECTS.name] == [[["broken"], 2]]
+    assert [m[1:] for m in registry.snapshot() if m[0] == catalog.STAGE_SKIPPED_OBJECTS.name] == [[["broken"], 2]]
     assert sum(len(f["objects"]) for f in facts) == 6

@@ -20,9 +20,9 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from captionless import clip
-from captionless.cli import app
-from captionless.demo_clip import NAME as DEMO
+from captionless.cli.app import app
+from captionless.clip import openclip
+from captionless.clip.demo import NAME as DEMO
 from captionless.errors import DataError, SpecError
 from captionless.precompute.meshfile import load_mesh
 from captionless.precompute.pointcloud import cloud
@@ -99,7 +99,7 @@ def _sha(array: np.ndarray) -> str:
 
 def save_encoder(root: Path, seed: int = 0, **meta: Any) -> None:
     torch.manual_seed(seed)
-    about = {"model": DEMO, "pretrained": "", "identity": clip.identity(DEMO, None), "embed_dim": 128}
+    about = {"model": DEMO, "pretrained": "", "identity": openclip.identity(DEMO, None), "embed_dim": 128}
     known = {"clip": about, "points": POINTS, "weights": "avg", "seed": seed, **meta}
     model = encoders.build("pointnext-s", **OPTIONS)
     checkpoint.save_model(str(root / "model.pt"), model, "pointnext-s", OPTIONS, known)
@@ -154,7 +154,7 @@ def check(search: Search, text: str, expected: list[tuple[str, float]], atol: fl
 
 
 def test_words_are_compared_as_clip_sees_them(root: Path, rows: dict[str, np.ndarray]) -> None:
-    model = clip.load(DEMO)
+    model = openclip.load(DEMO)
     check(Search(str(root / "gallery")), "a round thing", ranked(rows, model.texts(["a round thing"])[0]))
     check(Search(str(root / "gallery")), "text:key:x", ranked(rows, model.texts(["key:x"])[0]))
     texts = model.texts(["a point cloud of a stool"])[0]
@@ -169,7 +169,7 @@ def test_words_are_compared_as_clip_sees_them(root: Path, rows: dict[str, np.nda
 def test_a_picture_goes_through_clip_as_views_do(root: Path, rows: dict[str, np.ndarray], tmp_path: Path) -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (90, 140, 4), dtype=np.uint8)
     Image.fromarray(rgba).save(tmp_path / "seen.png")
-    expected = ranked(rows, clip.load(DEMO).images([on_white(rgba)])[0])
+    expected = ranked(rows, openclip.load(DEMO).images([on_white(rgba)])[0])
     search = Search(str(root / "gallery"))
     check(search, str(tmp_path / "seen.png"), expected)
     turned = Image.Exif()

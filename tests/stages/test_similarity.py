@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.precompute.similarity import i2i, i2l
+from captionless.precompute.pair_similarity import i2i, i2l
 from captionless.stages import similarity as stage
-from captionless.stages.parts import Shard
+from captionless.stages.work_items import Shard
 from captionless.store import shards
 from captionless.store.embeddings import Embeddings
-from captionless.store.similarity import open_similarity
+from captionless.store.similarity_store import open_similarity
 from captionless.store.tiles import Metric
 from tests.embedded import damage_views, everything, write_embedded, write_texts
 
@@ -102,9 +102,9 @@ def test_other_embeddings_or_landmarks_make_only_their_tiles_anew(tmp_path: Path
 def test_views_are_read_by_ranges_once_for_a_row_of_tiles(
     tmp_path: Path, data: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from captionless.precompute import dealing
+    from captionless.precompute import partition
 
-    monkeypatch.setattr(dealing, "MAX_SIDE", 16)  # 5 x 5 blocks of `big`, 15 tiles
+    monkeypatch.setattr(partition, "MAX_SIDE", 16)  # 5 x 5 blocks of `big`, 15 tiles
     read: Counter[str] = Counter()
     real = Embeddings.read
 

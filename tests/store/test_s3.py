@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import s3fs
 
-from captionless import measures, metrics
 from captionless.errors import Retryable, SpecError
 from captionless.store import objects
 from captionless.store.shards import Shard, write_shard
+from captionless.telemetry import catalog, registry
 from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
 
 BUCKET = "captionless-tests"
@@ -80,11 +80,11 @@ def _does(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_answer_that_tells_of_a_passing_failure_is_waited_out(s3: FaultyS3, name: str) -> None:
-    measures.forget()
+    registry.reset()
     s3.faults.append(Fault(500, "InternalError"))
     _does(name)
     assert s3.faults[0].times == 0
-    assert [m[2] for m in measures.taken() if m[0] == metrics.STAGE_STORAGE_RETRIES.name] == [1]
+    assert [m[2] for m in registry.snapshot() if m[0] == catalog.STAGE_STORAGE_RETRIES.name] == [1]
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,17 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.store import objects
-from captionless.store.tiles import Block, Tile, check_tile, read_steps, write_tile
+from captionless.store.tiles import Tile, TileBlock, check_tile, read_steps, write_tile
 
-DIAGONAL = Block("arm chair/with %", (40, 70), (40, 70))
-BESIDE = Block("arm chair/with %", (40, 70), (70, 1200))
+DIAGONAL = TileBlock("arm chair/with %", (40, 70), (40, 70))
+BESIDE = TileBlock("arm chair/with %", (40, 70), (70, 1200))
 
 
-def values(block: Block, seed: int = 0) -> np.ndarray:
+def values(block: TileBlock, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.55, 0.93, block.shape).astype(np.float32)
 
 
-def pairs(block: Block, sim: np.ndarray) -> np.ndarray:
+def pairs(block: TileBlock, sim: np.ndarray) -> np.ndarray:
     return sim[np.triu_indices(len(sim), 1)] if block.diagonal else sim.ravel()
 
 
@@ -30,8 +30,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.param}://{tmp_path}/store"
 
 
-@pytest.mark.parametrize("block", [DIAGONAL, BESIDE, Block("a", (0, 1), (1, 2)), Block("a", (3, 5), (3, 5))])
-def test_half_a_step_is_all_that_storing_costs(url: str, block: Block) -> None:
+@pytest.mark.parametrize("block", [DIAGONAL, BESIDE, TileBlock("a", (0, 1), (1, 2)), TileBlock("a", (3, 5), (3, 5))])
+def test_half_a_step_is_all_that_storing_costs(url: str, block: TileBlock) -> None:
     sim = values(block)
     tile = write_tile(url, block, sim, "i2l", "abc")
     steps = read_steps(url, tile)
@@ -119,6 +119,6 @@ def test_damage_is_told(url: str) -> None:
 
 
 def test_a_header_longer_than_the_first_read(url: str) -> None:
-    block = Block("short", (0, 3), (0, 3))
+    block = TileBlock("short", (0, 3), (0, 3))
     tile = write_tile(url, block, values(block), "i2i", "abc" * 2000)
     assert len(read_steps(url, tile)) == 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from captionless.trainer import cores
+from captionless.runtime import torch_threads
 
 
 @pytest.fixture
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test's few things are cut into parts as if there were much to do."""
-    monkeypatch.setattr(cores, "_WORTH", 1)
+    monkeypatch.setattr(torch_threads, "_WORTH", 1)

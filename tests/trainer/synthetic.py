@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from captionless.spec import TrainSpec, Weights
+from captionless.spec.train import TrainSpec
+from captionless.spec.weights import Weights
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array, index_url, write_shard
 from captionless.store.tiles import Metric
 from captionless.trainer.job import Job
-from captionless.trainer.ops import farthest_point_sample
+from captionless.trainer.ops.point_sets import farthest_point_sample
 from tests.matrices import store_all
 
 VIEWS, FEATURES = 4, 16

@@ -14,11 +14,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional
 
-from captionless.trainer import batches, distributed, encoders
-from captionless.trainer.blocked import blocked_share
-from captionless.trainer.loss import hcl_share
-from captionless.trainer.pair_weights import SimilarityWeights
-from captionless.trainer.step import backward
+from captionless.trainer import distributed, encoders
+from captionless.trainer.data import batches
+from captionless.trainer.grad_cache import backward
+from captionless.trainer.losses.contrastive import hcl_share
+from captionless.trainer.losses.pair_weights import SimilarityWeights
+from captionless.trainer.losses.tiled import blocked_share
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
 IDS = ["a", *"abcdefgh"]

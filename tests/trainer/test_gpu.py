@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from captionless.errors import Interrupted
-from captionless.precompute.similarity import i2i, i2l
-from captionless.trainer import checkpoint, encoders, loop, ops
-from captionless.trainer.loss import contrastive_loss, hcl_loss
-from captionless.trainer.pair_weights import SimilarityWeights
+from captionless.precompute.pair_similarity import i2i, i2l
+from captionless.trainer import checkpoint, encoders, loop
+from captionless.trainer.losses.contrastive import contrastive_loss, hcl_loss
+from captionless.trainer.losses.pair_weights import SimilarityWeights
+from captionless.trainer.ops import point_sets
 from tests.trainer import synthetic
+from tests.trainer.losses.test_contrastive import pairs, similarity
+from tests.trainer.ops.test_point_sets import cloud, hard_clouds
 from tests.trainer.test_loop import after
-from tests.trainer.test_loss import pairs, similarity
-from tests.trainer.test_ops import cloud, hard_clouds
 
 pytestmark = pytest.mark.gpu
 
@@ -35,29 +36,31 @@ def _gpu() -> None:
 def test_operators_find_the_same_to_the_index(dtype: torch.dtype) -> None:
     for xyz in (*hard_clouds(dtype), cloud(3, 5000, dtype), cloud(2, 16384, dtype), cloud(1, 16500, dtype)):
         m = min(xyz.shape[1] // 2, 700)
-        sample = ops.farthest_point_sample(xyz, m)
-        assert torch.equal(ops.farthest_point_sample(xyz.cuda(), m).cpu(), sample)
+        sample = point_sets.farthest_point_sample(xyz, m)
+        assert torch.equal(point_sets.farthest_point_sample(xyz.cuda(), m).cpu(), sample)
         centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3))
         centers[:, -1] = 9.0  # hits nothing
         for radius, nsample in ((0.25, 8), (0.5, 32), (2.0, 200)):
-            got = ops.ball_query(xyz.cuda(), centers.cuda(), radius, nsample).cpu()
-            assert torch.equal(got, ops.ball_query(xyz, centers, radius, nsample))
+            got = point_sets.ball_query(xyz.cuda(), centers.cuda(), radius, nsample).cpu()
+            assert torch.equal(got, point_sets.ball_query(xyz, centers, radius, nsample))
         k = min(m, 32)
-        assert torch.equal(ops.k_nearest(xyz.cuda(), centers.cuda(), k).cpu(), ops.k_nearest(xyz, centers, k))
+        assert torch.equal(
+            point_sets.k_nearest(xyz.cuda(), centers.cuda(), k).cpu(), point_sets.k_nearest(xyz, centers, k)
+        )
 
 
 def test_without_a_c_compiler_plain_torch_serves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ops, "_COMPILER", None)
+    monkeypatch.setattr(point_sets, "_COMPILER", None)
     xyz = cloud(2, 100)
     with pytest.warns(UserWarning, match="no C compiler"):
-        got = ops.farthest_point_sample(xyz.cuda(), 50).cpu()
-    assert torch.equal(got, ops.farthest_point_sample(xyz, 50))
+        got = point_sets.farthest_point_sample(xyz.cuda(), 50).cpu()
+    assert torch.equal(got, point_sets.farthest_point_sample(xyz, 50))
 
 
 def test_points_that_are_no_numbers_do_no_harm() -> None:
     xyz = cloud(2, 100)
     xyz[0, 7], xyz[1, 3:5] = torch.nan, torch.inf
-    got = ops.farthest_point_sample(xyz.cuda(), 50)
+    got = point_sets.farthest_point_sample(xyz.cuda(), 50)
     assert got.min() >= 0
     assert got.max() < 100
 

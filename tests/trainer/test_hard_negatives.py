@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from captionless.trainer import encoders, hard_negatives
-from captionless.trainer.data import TrainingData
+from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.hard_negatives import HardNegatives, nearest
 from captionless.trainer.infer import encode_points
 from tests.trainer import synthetic

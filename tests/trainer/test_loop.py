@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from captionless import environment, measures, metrics, progress
 from captionless.errors import Interrupted, LossNotFinite, SpecError
+from captionless.runtime import env
 from captionless.store.embeddings import open_embeddings
+from captionless.telemetry import catalog, progress, registry
 from captionless.trainer import checkpoint, loop
 from captionless.trainer.infer import encode_points
 from tests.trainer import synthetic
@@ -82,7 +83,7 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     loop.train(synthetic.job(root, "first", steps=2))
     model, _ = checkpoint.load_model(str(root / "first"))
     job = synthetic.job(root, "second", init=str(root / "first"))
-    run = loop.Run(job)
+    run = loop.TrainingRun(job)
     assert all(torch.equal(a, b) for a, b in zip(run.encoder.parameters(), model.parameters(), strict=True))
     before = job.fingerprint("data")
     loop.train(synthetic.job(root, "first", steps=3))  # another model under the same URL
@@ -91,7 +92,7 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
 
 def test_a_batch_that_is_too_small_for_its_micro_batches_is_told(root: Path) -> None:
     with pytest.raises(SpecError, match=r"batch of 8 cannot be cut over 1 processes in 9 micro-batches"):
-        loop.Run(synthetic.job(root, "x", accumulate=9))
+        loop.TrainingRun(synthetic.job(root, "x", accumulate=9))
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(root: Path) -> None:
@@ -129,7 +130,7 @@ def test_seeds_and_weights_matter_and_data_order_is_paired(root: Path) -> None:
         loop.train(synthetic.job(root, f"{weights}{seed}", weights, seed, steps=2))
         losses[weights, seed] = outcome(root, f"{weights}{seed}")[1]["loss"]
     assert losses["i2i", 0] != losses["i2i", 1] != losses["uniform", 0]
-    uniform, weighted = (loop.Run(synthetic.job(root, "x", w)) for w in ("uniform", "i2i"))
+    uniform, weighted = (loop.TrainingRun(synthetic.job(root, "x", w)) for w in ("uniform", "i2i"))
     np.testing.assert_array_equal(uniform.data.batch(1).points, weighted.data.batch(1).points)
     assert all(torch.equal(a, b) for a, b in zip(uniform.parameters, weighted.parameters, strict=True))
 
@@ -178,7 +179,7 @@ def told(path: Path) -> dict[str, float]:
 
 def test_a_diverging_run_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loss as well, for Prometheus, before it ends."""
-    monkeypatch.setenv(environment.PROGRESS, str(tmp_path / "progress"))
+    monkeypatch.setenv(env.PROGRESS, str(tmp_path / "progress"))
     with pytest.raises(LossNotFinite, match=r"lower train\.optim\.lr"):
         loop.train(synthetic.job(root, "nan", optim={"lr": 1e30, "warmup": 0.0}))
     found = told(tmp_path / "progress")
@@ -190,8 +191,8 @@ def test_a_diverging_run_is_told(root: Path, tmp_path: Path, monkeypatch: pytest
 def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every metric of a training, of the values that the history has."""
     path = tmp_path / "progress"
-    monkeypatch.setenv(environment.PROGRESS, str(path))
-    measures.forget()
+    monkeypatch.setenv(env.PROGRESS, str(path))
+    registry.reset()
     began = time.time()
     job = synthetic.job(root, "measured", "avg", validation={"share": 0.25, "every": 2})
     loop.train(job)
@@ -212,7 +213,7 @@ def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytes
     assert began < found["captionless_train_checkpoint_last_success_timestamp_seconds"] < time.time()
     assert 0 < found["captionless_train_checkpoint_duration_seconds"] < time.time() - began
     assert found["captionless_stage_read_bytes_total"] > 24 * synthetic.VIEWS * synthetic.FEATURES * 2
-    of_a_training = {metric.name for metric in metrics.told_by(metrics.Teller.training)}
+    of_a_training = {metric.name for metric in catalog.told_by(catalog.Teller.training)}
     assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
 
 

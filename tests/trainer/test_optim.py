@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from captionless.spec import OptimSpec
+from captionless.spec.train import OptimSpec
 from captionless.trainer.optim import Adam, learning_rate
 
 

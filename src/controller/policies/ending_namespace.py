@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from captionless.controller.actions import Delete
-from captionless.controller.observe import Observed
-from captionless.controller.standing import SETTLING, Run
+from captionless.controller.stage_status import SETTLING, RunStatus
+from captionless.kube.observed_state import ObservedState
 
 
-def ending_namespace(run: Run) -> Iterator[Delete]:
+def ending_namespace(run: RunStatus) -> Iterator[Delete]:
     """All Jobs at work, when the namespace is being deleted."""
     if run.namespace_ends:
         yield from (Delete(w, "the namespace is being deleted") for w in run.at_work)
 
 
-def suspected(seen: Observed, now: datetime) -> bool:
+def suspected(seen: ObservedState, now: datetime) -> bool:
     """Whether the namespace is worth asking for: a pod should have gone, and its Job is not being deleted."""
     staying = {w.uid for w in seen.workloads if not w.deleting and not w.finished}
     return any(p.owner in staying and p.deleting is not None and now > p.deleting + SETTLING for p in seen.pods)

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from captionless.controller.actions import Create
-from captionless.controller.record import State
-from captionless.controller.standing import Run
+from captionless.controller.stage_status import RunStatus
+from captionless.kube.stage_record import StageState
 
 
-def next_stages(run: Run) -> Iterator[Create]:
+def next_stages(run: RunStatus) -> Iterator[Create]:
     """The next attempt of every stage that can begin."""
     if run.spec is None or run.spec.suspend or run.failed:
         return
-    done = {s.stage.name for s in run.standings if s.state is State.succeeded}
+    done = {s.stage.name for s in run.standings if s.state is StageState.succeeded}
     for s in run.standings:
-        idle = s.state in (State.waiting, State.suspended) and not s.occupied
+        idle = s.state in (StageState.waiting, StageState.suspended) and not s.occupied
         if idle and done.issuperset(s.stage.after):
             yield Create(s.stage, s.attempt + 1, s.count.disruptions)

@@ -8,7 +8,7 @@ attempt. What is whole is kept, as ever.
 
 from __future__ import annotations
 
-from captionless.controller.observe import Alignment
+from captionless.kube.observed_state import Alignment
 
 
 def wanted(alignment: Alignment) -> bool:

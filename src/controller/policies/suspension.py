@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from captionless.controller.actions import Delete
-from captionless.controller.standing import Run
+from captionless.controller.stage_status import RunStatus
 
 
-def suspension(run: Run) -> Iterator[Delete]:
+def suspension(run: RunStatus) -> Iterator[Delete]:
     """The Jobs at work, when the run is to be held."""
     if run.spec is not None and run.spec.suspend:
         yield from (Delete(w, "the run is suspended") for w in run.at_work)

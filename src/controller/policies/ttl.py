@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from captionless.controller.actions import Remove
-from captionless.controller.observe import Alignment, time_of
-from captionless.controller.standing import Run
+from captionless.controller.stage_status import RunStatus
+from captionless.kube.observed_state import Alignment, time_of
 
 
 def due(alignment: Alignment) -> datetime | None:
@@ -18,7 +18,7 @@ def due(alignment: Alignment) -> datetime | None:
     return ended + timedelta(seconds=seconds)
 
 
-def ttl(run: Run) -> Iterator[Remove]:
+def ttl(run: RunStatus) -> Iterator[Remove]:
     """The removal, once it is due."""
     at = due(run.alignment)
     if run.finished and at is not None and run.now >= at:

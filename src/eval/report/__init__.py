@@ -12,7 +12,7 @@ from captionless.eval.report.context import (
     neighbours_of,
     retrieval_queries,
 )
-from captionless.eval.report.report import render
+from captionless.eval.report.html import render
 
 __all__ = [
     "EmbeddingMap",

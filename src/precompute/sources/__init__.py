@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from captionless.precompute.sources.base import Loaded, ObjectRef, Source, Split, split_of
-from captionless.spec import DataSpec, SourceKind
+from captionless.spec.data import DataSpec, SourceKind
 
 __all__ = ["Loaded", "ObjectRef", "Source", "Split", "open_source", "split_of"]
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import SpecError, did_you_mean
-from captionless.precompute.mesh import Mesh
+from captionless.mesh import Mesh
 
 Split = Literal["train", "test"]
 

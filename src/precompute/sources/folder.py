@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from captionless.errors import SpecError
 from captionless.precompute.meshfile import DEFAULT_UP, digest, file_type, load_mesh
 from captionless.precompute.sources.base import Loaded, ObjectRef, by_key, chosen, clean_key, split_of
-from captionless.spec import DataSpec
+from captionless.spec.data import DataSpec
 from captionless.store import objects
 
 _log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from captionless.errors import DataError, SpecError, did_you_mean
-from captionless.precompute.mesh import Up
+from captionless.mesh import Up
 from captionless.precompute.meshfile import digest, load_mesh
 from captionless.precompute.references import beside
 from captionless.precompute.sources.base import Loaded, ObjectRef, by_key, chosen, split_of
-from captionless.spec import DataSpec
+from captionless.spec.data import DataSpec
 from captionless.store import objects
 from captionless.store.shards import check_key
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captionless.precompute import world
+from captionless import demo_world
 from captionless.precompute.sources.base import Loaded, ObjectRef, Split, by_key, chosen
-from captionless.spec import DataSpec
+from captionless.spec.data import DataSpec
 from captionless.store import objects
 
 
@@ -19,8 +19,8 @@ class ParametricSource:
         self._spec = data.source
 
     def refs(self) -> list[ObjectRef]:
-        taken = chosen(self._spec.categories, world.CLASSES)
-        categories = [c for c in world.CLASSES if c in taken]
+        taken = chosen(self._spec.categories, demo_world.CLASSES)
+        categories = [c for c in demo_world.CLASSES if c in taken]
         totals: tuple[tuple[Split, int], ...] = (("train", self._spec.objects), ("test", self._spec.test_objects))
         return by_key(
             self._ref(category, split, index)
@@ -30,19 +30,19 @@ class ParametricSource:
         )
 
     def digest(self, ref: ObjectRef) -> str:
-        return objects.digest(world.VERSION, ref.key, ref.category, ref.attributes, self._spec.seed)
+        return objects.digest(demo_world.VERSION, ref.key, ref.category, ref.attributes, self._spec.seed)
 
     def load(self, ref: ObjectRef) -> Loaded:
-        return Loaded(mesh=world.build(ref.key, ref.category, dict(ref.attributes or {}), self._spec.seed).mesh)
+        return Loaded(mesh=demo_world.build(ref.key, ref.category, dict(ref.attributes or {}), self._spec.seed).mesh)
 
     def _ref(self, category: str, split: Split, index: int) -> ObjectRef:
-        attributes = world.draw(category, index, self._spec.seed, held_out=split == "test")
+        attributes = demo_world.draw(category, index, self._spec.seed, held_out=split == "test")
         return ObjectRef(
             key=f"{category}-{split}-{index:04d}",
             category=category,
             split=split,
             source="captionless demo world",
             licence="Apache-2.0",
-            text=world.describe(category, attributes, 2),
+            text=demo_world.describe(category, attributes, 2),
             attributes=attributes,
         )

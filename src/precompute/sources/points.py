@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError
-from captionless.precompute.mesh import Up, points_y_up
+from captionless.mesh import Up, points_y_up
 from captionless.precompute.references import beside
 from captionless.precompute.sources.base import Loaded, ObjectRef, Split, by_key, chosen, clean_key, split_of
-from captionless.spec import DataSpec
+from captionless.spec.data import DataSpec
 from captionless.store import objects
 
 _CLASS_FILES = ("shape_names.txt", "classes.txt")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError
-from captionless.precompute.mesh import Up, points_y_up
+from captionless.mesh import Up, points_y_up
 from captionless.precompute.sources.base import Loaded, ObjectRef
 from captionless.store import objects
 

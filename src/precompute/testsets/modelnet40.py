@@ -31,7 +31,7 @@ from captionless.precompute.sources.base import ObjectRef
 from captionless.precompute.sources.points import Clouds, read_clouds
 from captionless.precompute.testsets import pickles
 from captionless.precompute.testsets.base import About, CloudSet, object_ref
-from captionless.precompute.testsets.held import held
+from captionless.precompute.testsets.in_memory import in_memory
 from captionless.store import objects
 
 ABOUT = About(
@@ -68,7 +68,9 @@ def _hdf5(index: str) -> CloudSet:
     for file in files:
         if not objects.exists(file):
             raise ABOUT.missing(f"{index} names {file}, which is not there")
-    return held(ABOUT, [(file, read_clouds(file, classes)) for file in files], up="y", files=[index, names, *files])
+    return in_memory(
+        ABOUT, [(file, read_clouds(file, classes)) for file in files], up="y", files=[index, names, *files]
+    )
 
 
 def _resampled(index: str) -> CloudSet:
@@ -78,7 +80,7 @@ def _resampled(index: str) -> CloudSet:
     if unknown is not None:
         raise DataError(f'{index}: "{unknown}" is of no class of {names}; expected lines as night_stand_0201')
     if objects.exists(dat):
-        return held(ABOUT, [(dat, _pickled(dat, models, classes))], up="y", files=[index, names, dat])
+        return in_memory(ABOUT, [(dat, _pickled(dat, models, classes))], up="y", files=[index, names, dat])
     refs = [object_ref(ABOUT, m, _class_of(m), beside(index, f"{_class_of(m)}/{m}.txt")) for m in models]
     if not objects.exists(str(refs[0].url)):
         raise ABOUT.missing(f"neither {dat} nor {refs[0].url} is there")

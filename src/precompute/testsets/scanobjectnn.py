@@ -14,7 +14,7 @@ import posixpath
 
 from captionless.precompute.sources.points import read_clouds
 from captionless.precompute.testsets.base import About, CloudSet
-from captionless.precompute.testsets.held import held
+from captionless.precompute.testsets.in_memory import in_memory
 
 CLASSES = (
     "bag", "bin", "box", "cabinet", "chair", "desk", "display", "door", "shelf", "table", "bed", "pillow", "sink",
@@ -40,4 +40,4 @@ def read(variant: str, url: str | None) -> CloudSet:
         layout=(path,),
     )
     file = about.find(url, path, posixpath.join("h5_files", path))
-    return held(about, [(file, read_clouds(file, CLASSES))], up="y", files=[file])
+    return in_memory(about, [(file, read_clouds(file, CLASSES))], up="y", files=[file])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from captionless.stages.inspect import measure, page, terminal
 from captionless.store import objects
-from captionless.store.similarity import open_similarity
+from captionless.store.similarity_store import open_similarity
 
 
 def run(url: str, key: str, sharpen: float = 1.0, out: str | None = None, pack: str | None = None) -> None:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from captionless import lifeline
 from captionless.errors import DataError
-from captionless.progress import Progress
-from captionless.store.similarity import SimilarityStore
+from captionless.runtime import signals
+from captionless.store.similarity_store import SimilarityStore
+from captionless.telemetry.progress import Progress
 
 MOST_ANCHORS = 100
 SEED = 0
@@ -82,7 +82,7 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SimilarityRows:
     """Similarities of anchors to all other objects of their category.
 
     similarity: (anchors, n - 1) float32; anchors are some of the category's `objects` or all. mean: over all its
@@ -102,7 +102,7 @@ class Rows:
         """The similarity with `train.sharpen` = exponent; 1 leaves it."""
         if exponent == 1:
             return self.similarity
-        from captionless.trainer.loss import sharpened  # heavy, and needed only here
+        from captionless.trainer.losses.contrastive import sharpened  # heavy, and needed only here
 
         return sharpened(self.similarity, self.mean, exponent)
 
@@ -117,8 +117,8 @@ class Found:
     sharpen: float
     key: str
     mates: Sequence[str]
-    own: Rows
-    categories: Sequence[Rows]
+    own: SimilarityRows
+    categories: Sequence[SimilarityRows]
 
     @property
     def objects(self) -> int:
@@ -134,7 +134,7 @@ class Found:
         """What is shown side by side: 1, and the sharpening where there is one."""
         return (1.0,) if self.sharpen == 1 else (1.0, self.sharpen)
 
-    def negatives(self, rows: Rows, exponent: float) -> dict[str, NDArray[np.float64]]:
+    def negatives(self, rows: SimilarityRows, exponent: float) -> dict[str, NDArray[np.float64]]:
         """`negatives` of some rows, sharpened unless the exponent is 1."""
         return negatives(rows.sharpened(exponent), self.objects - rows.objects, self.alpha)
 
@@ -156,9 +156,9 @@ def measure(store: SimilarityStore, key: str, sharpen: float) -> Found:
     found = []
     with Progress("inspect", sum(map(len, keys.values()))) as progress:
         for name, own in keys.items():
-            found.append(Rows(name, len(own), _rows(store, _anchors(own), own), means.get(name, 1.0)))
+            found.append(SimilarityRows(name, len(own), _rows(store, _anchors(own), own), means.get(name, 1.0)))
             progress.advance(len(own))
-            lifeline.check()
+            signals.check()
     category = next(name for name, own in keys.items() if key in own)
     row, mates = row_of(store, key, category, means)
     return Found(store.url, store.metric, store.cross_category_sim, sharpen, key, mates, row, found)
@@ -166,7 +166,7 @@ def measure(store: SimilarityStore, key: str, sharpen: float) -> Found:
 
 def row_of(
     store: SimilarityStore, key: str, category: str, means: Mapping[str, float] | None = None
-) -> tuple[Rows, list[str]]:
+) -> tuple[SimilarityRows, list[str]]:
     """One object's similarities to the others of its category, (1, n - 1), and these objects in their order.
 
     means: of `store.category_mean`, where it is to be sharpened.
@@ -175,7 +175,7 @@ def row_of(
         DataError: a similarity that is not positive.
     """
     keys = store.keys(category)
-    row = Rows(category, len(keys), _rows(store, [key], keys), (means or {}).get(category, 1.0))
+    row = SimilarityRows(category, len(keys), _rows(store, [key], keys), (means or {}).get(category, 1.0))
     return row, [k for k in keys if k != key]
 
 

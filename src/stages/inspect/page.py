@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.eval.report import charts
-from captionless.eval.report.report import data_uri, page
+from captionless.eval.report.html import data_uri, page
 from captionless.stages.inspect import tables
 from captionless.stages.inspect.measure import ALONE, MIXED, OTHER, SIMILARITY, Found
 from captionless.store import objects

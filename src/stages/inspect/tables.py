@@ -15,7 +15,7 @@ from captionless.stages.inspect.measure import (
     SIMILARITY,
     Distribution,
     Found,
-    Rows,
+    SimilarityRows,
 )
 
 QUANTILES = ("min", "5 %", "median", "95 %", "max")
@@ -105,7 +105,7 @@ def neighbours(found: Found) -> list[Neighbour]:
     return listed
 
 
-def distributions(found: Found) -> Iterator[tuple[Rows, list[tuple[str, list[str]]]]]:
+def distributions(found: Found) -> Iterator[tuple[SimilarityRows, list[tuple[str, list[str]]]]]:
     """The object's category and then the others by name: of each its quantities with QUANTILES and BARS as text."""
     for rows in sorted(found.categories, key=lambda r: (r.category != found.category, r.category)):
         sets = [(exponent, found.negatives(rows, exponent)) for exponent in found.exponents]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from captionless import stdout
 from captionless.stages.inspect import tables
 from captionless.stages.inspect.measure import Found
+from captionless.terminal import console as terminal_console
 
 
 def show(found: Found, page: str | None = None) -> None:
     """Prints the object, its nearest and farthest, the distributions of its category and of every other, and where the
     page is."""
-    console = stdout.console()
+    console = terminal_console.results_console()
     console.print(found.key, style="bold", highlight=False, markup=False)
     console.print(tables.summary(found), highlight=False, markup=False)
     for table in (_terms(found), _neighbours(found), _distributions(found)):

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from captionless import stdout
-from captionless.precompute.mesh import Up
+from captionless.mesh import Up
 from captionless.stages.search import terminal
 from captionless.stages.search.query import AS_IT_IS, parse
 from captionless.stages.search.service import Answer, Hit, Pictures, Search
 from captionless.store import objects
+from captionless.terminal import console as terminal_console
 
 __all__ = ["Answer", "Hit", "Pictures", "Search", "run"]
 
@@ -37,7 +37,7 @@ def run(
     asked = [parse(text) for text in queries]
     search = Search(index, checkpoint, up, prompt)
     answers = [search.find(query, k, within) for query in asked]
-    console = stdout.console()
+    console = terminal_console.results_console()
     pictures = Pictures()
     if out is not None or (terminal.draws(console) and not as_json):
         pictures = search.pictures(answers, pack)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.stages.parts import Made, Outcome, Part, work
 from captionless.stages.provenance import versions
 from captionless.stages.vectors import EncodedClouds
+from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
 from captionless.store import gallery, objects
 from captionless.store.embeddings import NORM_TOLERANCE, Embeddings, open_embeddings
 from captionless.store.ledger import Ledger, Record
@@ -65,11 +65,11 @@ class _Build:
 
         return work("search: embed", "object", Ledger(self.out), parts, check=check)
 
-    def _part(self, start: int, stop: int) -> Part:
+    def _part(self, start: int, stop: int) -> WorkItem:
         held = self.data.objects[start:stop]
         fingerprint = objects.digest(VERSION, [[item.key, self.encoded.source(item)] for item in held])
 
-        def make(tell: Callable[[int], None]) -> Made:
+        def make(tell: Callable[[int], None]) -> WorkOutput:
             about = self._about()
             rows = []
             for at in range(start, stop, _AT_ONCE):
@@ -77,9 +77,9 @@ class _Build:
                 rows.append(self._embed(indices))
                 tell(len(indices))
             file, sha256 = gallery.write_rows(self.out, start, np.concatenate(rows))
-            return Made({file: sha256}, {"rows": [start, stop], **about})
+            return WorkOutput({file: sha256}, {"rows": [start, stop], **about})
 
-        return Part(f"{start:09d}", fingerprint, stop - start, make)
+        return WorkItem(f"{start:09d}", fingerprint, stop - start, make)
 
     def _embed(self, indices: range) -> NDArray[np.float32]:
         rows = self.encoded.embed(indices)
@@ -118,7 +118,7 @@ class _Build:
         for record in records:
             ((file, stored),) = record.files.items()
             start, stop = record.facts["rows"]
-            parts.append(gallery.Part((start, stop), file, stored["size"], stored["sha256"]))
+            parts.append(gallery.GalleryPart((start, stop), file, stored["size"], stored["sha256"]))
         gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captionless.eval.report.report import data_uri, page
+from captionless.eval.report.html import data_uri, page
 from captionless.stages.search.service import Answer, Pictures
 
 KINDS = {

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from captionless import clip
+from captionless.clip import openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
-from captionless.precompute.mesh import Up
-from captionless.stages.labelled import Cloud, stored_cloud
+from captionless.mesh import Up
+from captionless.stages.labelled_clouds import Cloud, stored_cloud
 from captionless.stages.search import drawing
 from captionless.store import objects
 from captionless.store.gallery import Gallery
@@ -136,15 +136,15 @@ class Embedder:
         return vector, encode_view(drawing.draw(cloud))
 
     @cached_property
-    def _clip(self) -> clip.Clip:
+    def _clip(self) -> openclip.Clip:
         about = self._gallery.about["clip"]
         model, pretrained = about["model"], about["pretrained"] or None
-        if clip.identity(model, pretrained) != about["identity"]:
+        if openclip.identity(model, pretrained) != about["identity"]:
             raise SpecError(
                 f"{self._gallery.url}: its encoder was trained against other weights of the CLIP model {model} than "
                 "those that are here now"
             )
-        return clip.load(model, pretrained)
+        return openclip.load(model, pretrained)
 
     @cached_property
     def _encoder(self) -> Any:
@@ -187,7 +187,7 @@ _WANTS = "the encoder"
 
 def _points(url: str, up: Up, most: int, name: str) -> NDArray[np.float32]:
     """(P, 3): the points of a .npy, y up; `most` of them drawn where there are more, as many as stored clouds have."""
-    from captionless.precompute.mesh import points_y_up
+    from captionless.mesh import points_y_up
 
     points = decode_array(objects.read_bytes(url), url)
     if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":

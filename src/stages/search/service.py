@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from captionless import demo_clip
+from captionless.clip import demo
 from captionless.errors import DataError
 from captionless.eval.nearest import Nearest
-from captionless.precompute.mesh import Up
+from captionless.mesh import Up
 from captionless.stages.search.query import AS_IT_IS, Embedded, Embedder, Query, parse
 from captionless.store import objects
 from captionless.store.gallery import open_gallery
@@ -121,7 +121,7 @@ class Search:
         about = self.gallery.about
         model, clip = about["model"], about["clip"]
         which = "all its objects" if about["split"] == "all" else f"its {about['split']} objects"
-        known = " ".join(filter(None, (clip["model"], clip["pretrained"]))) + demo_clip.remark(clip["model"])
+        known = " ".join(filter(None, (clip["model"], clip["pretrained"]))) + demo.remark(clip["model"])
         return (
             f"{len(self.gallery):,} shapes of {about['dataset']} ({which}); encoder {model['url']} "
             f"({model['weights']}, seed {model['seed']}, {model['points']:,} points, sha256 {model['sha256'][:12]}), "

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captionless.trainer import ops
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.grouped import gather_norm_relu
-from captionless.trainer.norm import BatchNorm
+from captionless.trainer.ops import point_sets
+from captionless.trainer.ops.batch_norm import BatchNorm
+from captionless.trainer.ops.neighbour_max import gather_norm_relu
 
 _POINT, _GROUP, _TOKEN, _POSITION = 128, 256, 256, 128
 _MLP_RATIO = 4
@@ -125,9 +125,9 @@ class PointBert(Encoder):
         if points.shape[1] < least:
             raise ValueError(f"clouds of {points.shape[1]} points have no {self.groups} groups of {self.nsample}")
         xyz = points[..., :3]
-        sample = ops.farthest_point_sample(xyz, self.groups).unsqueeze(-1)
+        sample = point_sets.farthest_point_sample(xyz, self.groups).unsqueeze(-1)
         centers = xyz.gather(1, sample.expand(-1, -1, 3))
-        tokens = self.tokens(points, centers, ops.k_nearest(xyz, centers, self.nsample))
+        tokens = self.tokens(points, centers, point_sets.k_nearest(xyz, centers, self.nsample))
         x = _after(self.class_token, tokens)
         position = _after(self.class_position, self.position(centers))
         for block in self.blocks:

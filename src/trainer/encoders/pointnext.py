@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captionless.trainer import ops
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.grouped import before_grouping, gather_norm_relu, linear_norm_max, neighbour_max
-from captionless.trainer.norm import BatchNorm
+from captionless.trainer.ops import point_sets
+from captionless.trainer.ops.batch_norm import BatchNorm
+from captionless.trainer.ops.neighbour_max import before_grouping, gather_norm_relu, linear_norm_max, neighbour_max
 
 _RADIUS_SCALING = 1.5
 
@@ -69,10 +69,10 @@ class SetAbstraction(nn.Module):
         m = max(1, xyz.shape[1] // self.stride)
         centers, own = xyz[:, :m], features[:, :m]
         if not ordered:
-            sample = ops.farthest_point_sample(xyz, m).unsqueeze(-1)
+            sample = point_sets.farthest_point_sample(xyz, m).unsqueeze(-1)
             centers = xyz.gather(1, sample.expand(-1, -1, 3))
             own = features.gather(1, sample.expand(-1, -1, features.shape[-1]))
-        index = ops.ball_query(xyz, centers, self.radius, self.nsample)
+        index = point_sets.ball_query(xyz, centers, self.radius, self.nsample)
         return centers, self.skip(own).add_(self._grouped(xyz, centers, features, index, self.radius)).relu_()
 
     def _grouped(self, xyz: Tensor, centers: Tensor, features: Tensor, index: Tensor, radius: float) -> Tensor:

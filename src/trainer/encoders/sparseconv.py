@@ -25,8 +25,8 @@ from torch.nn import functional
 
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.encoders.pointnext import LinearNorm
-from captionless.trainer.norm import BatchNorm
-from captionless.trainer.voxels import Rules, convolve, rules, voxelise
+from captionless.trainer.ops.batch_norm import BatchNorm
+from captionless.trainer.ops.voxels import Rules, convolve, rules, voxelise
 
 _LAYERS = {11: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Residual blocks of each stage, by depth."""

@@ -9,12 +9,12 @@ import pytest
 
 from captionless.controller.actions import Delete
 from captionless.controller.decide import decide
-from captionless.controller.observe import Failed, Observed, Workload, written
 from captionless.controller.policies.ending_namespace import suspected
-from captionless.controller.policies.leftovers import leftovers
+from captionless.controller.policies.garbage_collection import garbage_collection
 from captionless.controller.policies.suspension import suspension
 from captionless.controller.policies.ttl import due, ttl
-from captionless.controller.record import State
+from captionless.kube.observed_state import Failed, ObservedState, Workload, written
+from captionless.kube.stage_record import StageState
 from tests.controller.seen import NOW, ago, alignment, done, pod, record, run, workload
 
 FAILED = Failed("PodFailurePolicy", "words")
@@ -36,21 +36,21 @@ def test_suspension_removes_what_is_at_work_and_keeps_what_has_ended(found: Work
 
 
 def test_a_failed_stages_job_goes_only_after_the_failure_was_written_down() -> None:
-    unwritten = {"stages": [record("pack", "Running", fruitless=20)]}
-    assert run(workload(), status=unwritten).standings[0].state is State.failed
-    assert not list(leftovers(run(workload(), status=unwritten)))
-    assert list(leftovers(run(workload(), status={"stages": [record("pack", "Failed")]})))
+    unwritten = {"stages": [record("pack", "Running", disruptions_without_progress=20)]}
+    assert run(workload(), status=unwritten).standings[0].state is StageState.failed
+    assert not list(garbage_collection(run(workload(), status=unwritten)))
+    assert list(garbage_collection(run(workload(), status={"stages": [record("pack", "Failed")]})))
 
 
 def test_a_queued_job_of_a_failed_run_goes_and_one_at_work_ends_its_work() -> None:
     status = {"stages": [record("pack", "Failed")]}
-    assert list(leftovers(run(workload("landmarks", suspended=True), status=status)))
-    assert not list(leftovers(run(workload("landmarks"), status=status)))
+    assert list(garbage_collection(run(workload("landmarks", suspended=True), status=status)))
+    assert not list(garbage_collection(run(workload("landmarks"), status=status)))
 
 
 def test_only_the_newest_attempt_of_a_stage_stays() -> None:
     old, new = workload(), workload(attempt=2)
-    assert [d.workload for d in leftovers(run(old, new))] == [old]
+    assert [d.workload for d in garbage_collection(run(old, new))] == [old]
 
 
 @pytest.mark.parametrize(("after", "job_goes", "asked"), [(9, False, False), (11, False, True), (11, True, False)])
@@ -58,7 +58,7 @@ def test_a_namespace_is_suspected_to_end_when_a_pod_stays_that_should_have_gone(
     after: float, job_goes: bool, asked: bool
 ) -> None:
     found = pod(deleting=ago(after), owner=workload().uid)
-    seen = Observed(alignment(), (workload(deleting=job_goes),), (found,))
+    seen = ObservedState(alignment(), (workload(deleting=job_goes),), (found,))
     assert suspected(seen, NOW) is asked
 
 
@@ -89,19 +89,19 @@ def test_a_run_that_goes_on_has_no_time_to_live() -> None:
 
 def test_retry_begins_a_failed_stage_anew_and_no_other() -> None:
     status = {"stages": [record("pack", "Failed", message="why"), record("landmarks", "Succeeded")], "retry": "1"}
-    for asked, state in (("", State.failed), ("1", State.failed), ("2", State.waiting)):
+    for asked, state in (("", StageState.failed), ("1", StageState.failed), ("2", StageState.waiting)):
         standings = run(workload(failed=FAILED), status=status, retry=asked).standings
         assert standings[0].state is state
-        assert standings[2].state is State.succeeded
+        assert standings[2].state is StageState.succeeded
 
 
 def test_a_retry_that_must_wait_is_not_forgotten_once_it_is_written_down() -> None:
     """The failed Job is still there, the annotation was taken note of, and the attempt has not begun."""
     status = {"stages": [record("pack", "Waiting")], "retry": "2"}
-    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").standings[0].state is State.waiting
+    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").standings[0].state is StageState.waiting
 
 
 def test_a_retry_whose_attempt_failed_before_it_was_written_down_is_over() -> None:
     status = {"stages": [record("pack", "Failed")]}
     second = workload(attempt=2, failed=FAILED, ended=ago(60))
-    assert run(workload(failed=FAILED), second, status=status, retry="2").standings[0].state is State.failed
+    assert run(workload(failed=FAILED), second, status=status, retry="2").standings[0].state is StageState.failed

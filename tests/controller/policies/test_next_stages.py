@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from captionless.controller.observe import Failed, Workload
 from captionless.controller.policies.next_stages import next_stages
+from captionless.kube.observed_state import Failed, Workload
 from tests.controller.seen import ago, done, pod, record, run, workload
 
 PRECOMPUTE = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l")

@@ -1,0 +1,236 @@
+"""The commands for clusters: `captionless render` and `captionless k8s ...`.
+
+`render` needs no cluster: it prints what the operator would make. The others speak to the API server that
+the kubeconfig names, with the permissions of whoever calls them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from captionless.cli.options import Set, Where, patience
+from captionless.errors import CaptionlessError
+from captionless.spec import load
+
+if TYPE_CHECKING:
+    from captionless.client.cluster import Cluster
+
+k8s = typer.Typer(
+    name="k8s",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Submit, watch and cancel runs on a cluster where the operator is installed.",
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The Alignment.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NS", help="Default: the namespace of the context.")
+]
+Context = Annotated[
+    str | None, typer.Option("--context", metavar="CONTEXT", help="Of the kubeconfig. Default: its current one.")
+]
+Image = Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="The pods' image; sets pods.image.")]
+
+
+def render(
+    spec: Where,
+    set_: Set = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help="A stage, or precompute, train, eval. May be repeated."),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NS", help="Written into the objects. Default: kubectl's.")
+    ] = "",
+    image: Image = None,
+    wait_inputs: Annotated[
+        str, typer.Option("--wait-inputs", metavar="TIME", help="How long a stage waits for those before it.")
+    ] = "30m",
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="DIR", help="Write kustomizations there instead.")
+    ] = None,
+) -> None:
+    """Print a spec's stages as Jobs, for a cluster without the operator.
+
+    Examples: `captionless render run.yaml | kubectl apply -f -`, `captionless render run.yaml --stage precompute`,
+    `captionless render run.yaml --out k8s && kubectl apply -k k8s/precompute`
+    """
+    loaded = load.load_spec(spec, [*(set_ or ()), *_image(image)])
+    from captionless.kube import render as rendering
+    from captionless.kube.jobs import Operator
+
+    patience(wait_inputs)  # passed on as it is written
+    operator = Operator(rendering.IMAGE, wait_inputs=wait_inputs)
+    if out is None:
+        found = rendering.manifests(loaded, operator, namespace, stage or ())
+        print(rendering.documents(o for objects in found.values() for o in objects), end="")
+        return
+    files = rendering.tree(loaded, operator, namespace, stage or ())
+    try:
+        for path, text in files.items():
+            target = Path(out, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+    except OSError as error:
+        raise CaptionlessError(f"--out {out}: cannot write {error.filename}: {error.strerror}") from None
+    for folder in dict.fromkeys(p.partition("/")[0] for p in files):
+        print(f"kubectl apply -k {Path(out, folder)}")
+
+
+def controller() -> None:
+    """Keep the Alignments of a cluster: what the operator's Deployment runs. Its settings are in the environment.
+
+    CAPTIONLESS_IMAGE (of the stages; required), CAPTIONLESS_IMAGE_PULL_POLICY, CAPTIONLESS_PUSHGATEWAY,
+    CAPTIONLESS_WATCH_NAMESPACES (a comma list; empty: all), CAPTIONLESS_LOG_LEVEL, POD_NAMESPACE, POD_NAME.
+    """
+    from captionless.controller.manager import Settings, run_manager
+
+    run_manager(Settings.read())
+
+
+@k8s.command()
+def submit(
+    spec: Where,
+    set_: Set = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    image: Image = None,
+    dry_run: Annotated[
+        Literal["client", "server"] | None,
+        typer.Option(help="`client`: print the Alignment. `server`: let the API server check it. Neither makes it."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the run until it ends, and end as it does.")] = False,
+) -> None:
+    """Hand a spec to the operator as an Alignment; again, to change what may be changed.
+
+    Examples: `captionless k8s submit run.yaml -n lab --wait`, `captionless k8s submit run.yaml --set suspend=true`
+    """
+    document = load.read_document(spec)
+    loaded = load.build_spec(document, [*(set_ or ()), *_image(image)], spec)
+    from captionless.client import submit as submitting
+
+    submitting.check(loaded)
+    wanted = submitting.manifest(document, loaded)
+    if dry_run == "client":
+        from captionless.kube.render import documents
+
+        print(documents([wanted]), end="")
+        return
+    cluster = _connect(context, namespace or submitting.namespace(document))
+    print(submitting.submit(cluster, wanted, dry_run == "server"))
+    if dry_run is not None:
+        return
+    if wait:
+        _follow(cluster, loaded.name)
+    else:
+        print(f"next: captionless k8s status {loaded.name}{_flags(context, namespace)} --watch")
+
+
+@k8s.command()
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An Alignment; without it, all of them.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Live until it ends, and end as it does.")] = False,
+    output: Annotated[Literal["json"] | None, typer.Option("--output", "-o", help="Print the objects instead.")] = None,
+) -> None:
+    """Show how runs go: a table of all, or the stages of one.
+
+    Examples: `captionless k8s status`, `captionless k8s status demo --watch`
+    """
+    if watch and (name is None or output):
+        raise typer.BadParameter("needs a NAME, and no --output", param_hint="--watch")
+    cluster = _connect(context, namespace)
+    if watch and name:
+        _follow(cluster, name)
+        return
+    from captionless.client import status as showing
+
+    if output:
+        showing.show_json(cluster, name)
+    elif name:
+        showing.show(cluster, name)
+    else:
+        showing.show_all(cluster)
+
+
+@k8s.command()
+def logs(
+    name: Name,
+    namespace: Namespace = None,
+    context: Context = None,
+    stage: Annotated[
+        str, typer.Option("--stage", metavar="STAGE", help="Default: the one that failed, or those at work.")
+    ] = "",
+    index: Annotated[
+        int | None, typer.Option("--index", min=0, metavar="I", help="Only this shard, or node of a training.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, with new pods too, until the end.")] = False,
+    previous_attempts: Annotated[
+        bool, typer.Option("--previous-attempts", help="Those of pods that were replaced, too.")
+    ] = False,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, metavar="N", help="Only each pod's last N lines.")
+    ] = None,
+) -> None:
+    """Print the logs of the pods that matter: of the stage that failed, or those at work.
+
+    Examples: `captionless k8s logs demo`, `captionless k8s logs demo --stage embed --index 2 --follow`
+    """
+    from captionless.client import logs as logging
+
+    choice = logging.Choice(stage, index, previous_attempts, tail)
+    (logging.follow if follow else logging.show)(_connect(context, namespace), name, choice)
+
+
+@k8s.command()
+def cancel(
+    name: Name,
+    namespace: Namespace = None,
+    context: Context = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run with its Jobs and pods, and wait until they are gone. What it stored stays.
+
+    To hold a run and go on later: `captionless k8s submit SPEC --set suspend=true`, then without.
+    """
+    cluster = _connect(context, namespace)
+    from captionless.client import cancel as cancelling
+    from captionless.client.run import find
+    from captionless.terminal.live_view import LiveView
+
+    run = find(cluster, name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("needed where nobody can be asked", param_hint="--yes")
+        if not typer.confirm(f"Delete alignment {name} in namespace {cluster.namespace}, with its pods?"):
+            print("nothing was done")
+            return
+    cancelling.cancel(cluster, run, LiveView())
+    print(f"alignment {name} is gone; what it stored is in {run.output}; submitted again, it goes on from there")
+
+
+def _connect(context: str | None, namespace: str | None) -> Cluster:
+    from captionless.client.access import connect
+
+    return connect(context, namespace)
+
+
+def _follow(cluster: Cluster, name: str) -> None:
+    from captionless.client import status as showing
+    from captionless.terminal.live_view import LiveView
+
+    showing.follow(cluster, name, LiveView())
+
+
+def _flags(context: str | None, namespace: str | None) -> str:
+    return (f" -n {namespace}" if namespace else "") + (f" --context {context}" if context else "")
+
+
+def _image(image: str | None) -> Sequence[str]:
+    return [f"pods.image={image}"] if image else []

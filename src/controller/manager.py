@@ -1,0 +1,244 @@
+"""`captionless controller`: the process that keeps the Alignments of a cluster.
+
+    main thread     waits for SIGTERM
+    watcher         kopf's event loop: watches -> cache, work queue
+    workers         reconcile Alignments from the work queue
+    rounds          progress, stand-still, listings, by the clock
+    lease           renews the Lease; without it none of the others begins
+    listener        the watch that must echo the Lease
+    servers         /healthz and /readyz, /metrics
+
+All state is in the cluster, so the process may be killed at any time. Told to stop, it waits only for
+the workers' calls under way, gives the Lease back and goes: kopf's own way of ending, which may take minutes, is
+not waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kubernetes import client, config
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
+
+from captionless import __version__
+from captionless.controller import handlers, health, metrics
+from captionless.controller.cache import Cache
+from captionless.controller.lease import Lease
+from captionless.controller.reconcile import NameTaken, Reconciler
+from captionless.controller.resync import Resync
+from captionless.controller.workqueue import WorkQueue
+from captionless.errors import Retryable, SpecError, one_line
+from captionless.kube.api import Api, Conflict, KubernetesApi, NotFound, Refused, Unavailable
+from captionless.kube.jobs import Operator
+from captionless.kube.observed_state import Key
+from captionless.runtime import signals
+
+log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+Server = TypeVar("Server")
+
+WORKERS = 4
+STOPPING = 10.0
+"""Seconds that calls under way are waited for."""
+KINDS = ("Job", "Pod", "Alignment")
+"""Listed in this order, so that an Alignment is known only when its Jobs are."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """From the environment, as the chart sets it."""
+
+    image: str
+    image_pull_policy: str = "IfNotPresent"
+    pushgateway: str = ""
+    namespaces: tuple[str, ...] = ()
+    namespace: str = "default"
+    identity: str = ""
+    log_level: str = "INFO"
+    health_port: int = health.PORT
+    metrics_port: int = metrics.PORT
+
+    @classmethod
+    def read(cls) -> Settings:
+        """SpecError when something needed is missing or wrong."""
+        get = os.environ.get
+        image = get("CAPTIONLESS_IMAGE", "")
+        if not image:
+            raise SpecError("CAPTIONLESS_IMAGE is not set; expected the image that the stages run in")
+        level = get("CAPTIONLESS_LOG_LEVEL", "INFO").upper()
+        if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise SpecError(f"CAPTIONLESS_LOG_LEVEL: {level!r} is not one of DEBUG, INFO, WARNING, ERROR")
+        names = get("CAPTIONLESS_WATCH_NAMESPACES", "").split(",")
+        return cls(
+            image=image,
+            image_pull_policy=get("CAPTIONLESS_IMAGE_PULL_POLICY") or "IfNotPresent",
+            pushgateway=get("CAPTIONLESS_PUSHGATEWAY", ""),
+            namespaces=tuple(n.strip() for n in names if n.strip()),
+            namespace=get("POD_NAMESPACE") or "default",
+            identity=get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
+            log_level=level,
+            health_port=_port("CAPTIONLESS_HEALTH_PORT", health.PORT),
+            metrics_port=_port("CAPTIONLESS_CONTROLLER_METRICS_PORT", metrics.PORT),
+        )
+
+
+def _port(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdigit() or int(text) > 65535:
+        raise SpecError(f"{name}: {text!r} is not a port")
+    return int(text)
+
+
+def run_manager(settings: Settings) -> None:
+    """Runs until SIGTERM. SpecError without access to a cluster, Retryable without the CRD."""
+    logging.getLogger("captionless").setLevel(settings.log_level)
+    logging.getLogger("kopf").setLevel("WARNING" if settings.log_level == "INFO" else settings.log_level)
+    logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # that it is not in the main thread is meant
+    api = _connect()
+    quick = KubernetesApi(api, timeout=(2.0, 3.0), tries=1)
+    lease = Lease(quick, settings.namespace, settings.identity)
+    controller = _Controller(settings, KubernetesApi(api, settings.namespaces, lease.check), lease)
+    try:
+        _served(health.serve, controller.health, settings.health_port)
+        lease.acquire()
+        controller.start(client.CoordinationV1Api(api))
+        controller.wait()
+    except signals.Stopped:
+        log.info("stopping")
+    finally:
+        if controller.stop():
+            lease.release()
+
+
+class _Controller:
+    """The threads, and what they share. All are daemons: the process does not wait for any of them to end."""
+
+    def __init__(self, settings: Settings, cluster: Api, lease: Lease):
+        self.settings, self.cluster, self.lease = settings, cluster, lease
+        self.health = health.Health(lease)
+        self.cache, self.queue = Cache(), WorkQueue[Key]()
+        self.ended, self.error = threading.Event(), ""
+        self.acting: list[threading.Thread] = []
+
+    def start(self, coordination: client.CoordinationV1Api) -> None:
+        """Reads the cluster, then begins to act."""
+        settings, lease = self.settings, self.lease
+        counted = self._metrics()
+        kinds = _kinds(self.cluster)
+        operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
+        reconciler = Reconciler(self.cluster, self.cache, operator, settings.identity, kinds)
+        rounds = Resync(self.cluster, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
+        rounds.list_all()
+        for key in self.cache.alignments():
+            self.queue.add(key)
+        self.health.synced = True
+        where = ", ".join(settings.namespaces) or "all namespaces"
+        log.info("watching %s; %d Alignments", where, len(self.cache.alignments()))
+        self.acting = [_thread(_worker, reconciler, self.queue, counted) for _ in range(WORKERS)]
+        _thread(rounds.run, self.ended.wait)
+        _thread(health.listen, self.health, coordination, lease.namespace, self.ended)
+        _thread(self._watch, kinds)
+
+    def wait(self) -> None:
+        """Returns never, but raises: Stopped on SIGTERM, Retryable when the watches have come to an end."""
+        self.ended.wait()
+        raise Retryable(f"the watches have ended: {self.error or 'no reason told'}")
+
+    def stop(self) -> bool:
+        """Lets nothing new begin; whether nobody acts any more, so that another controller may."""
+        self.ended.set()
+        self.queue.stop()
+        deadline = time.monotonic() + STOPPING
+        for thread in self.acting:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        return not any(t.is_alive() for t in self.acting)
+
+    def _watch(self, kinds: tuple[str, ...]) -> None:
+        try:
+            asyncio.run(handlers.watch(self.cache, self.queue, kinds, self.settings.namespaces, self.health.beat))
+        except Exception as error:
+            log.exception("watching failed")
+            self.error = one_line(error)
+        finally:
+            self.ended.set()
+
+    def _metrics(self) -> metrics.Metrics:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        counted = metrics.Metrics(registry)
+        counted.queue.set_function(lambda: len(self.queue))
+        counted.leading.set_function(lambda: float(self.lease.held))
+        registry.register(metrics.AlignmentCollector(self.cache))
+        _served(lambda r, port: start_http_server(port, registry=r), registry, self.settings.metrics_port)
+        return counted
+
+
+def _thread(target: Callable[..., object], *given: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=given, daemon=True)
+    thread.start()
+    return thread
+
+
+def _worker(reconciler: Reconciler, queue: WorkQueue[Key], counted: metrics.Metrics) -> None:
+    while (key := queue.get()) is not None:
+        began = time.monotonic()
+        error: Exception | None = None
+        try:
+            reconciler.reconcile(key)
+        except (Conflict, Unavailable, Refused, NameTaken) as found:
+            error = found
+            log.log(logging.DEBUG if isinstance(found, Conflict) else logging.WARNING, "%s/%s: %s", *key, found)
+        except Exception as found:
+            error = found
+            log.exception("%s/%s: reconciling it failed; the others go on", *key)
+        counted.seconds.observe(time.monotonic() - began)
+        if error is not None:
+            counted.errors.labels(type(error).__name__).inc()
+        queue.done(key, failed=error is not None)
+
+
+def _served(serve: Callable[[Given, int], Server], given: Given, port: int) -> Server:
+    """Starts a server; Retryable when it cannot listen."""
+    try:
+        return serve(given, port)
+    except OSError as error:
+        raise Retryable(f"port {port}: {error.strerror or error}") from None
+
+
+def _kinds(cluster: Api) -> tuple[str, ...]:
+    """What there is to watch. JobSets only where they are installed and may be read."""
+    try:
+        next(cluster.list("Alignment"), None)
+    except NotFound:
+        raise Retryable("there is no kind Alignment; expected the CRD alignments.captionless.dev") from None
+    try:
+        next(cluster.list("JobSet"), None)
+    except (NotFound, Refused):
+        return KINDS
+    return ("JobSet", *KINDS)
+
+
+def _connect() -> client.ApiClient:
+    """The cluster that the process is in, or the one of KUBECONFIG."""
+    try:
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            config.load_kube_config()
+    except (config.ConfigException, OSError) as error:
+        raise SpecError(f"no cluster: {error}; expected to run in a pod, or KUBECONFIG") from None
+    given = client.Configuration.get_default_copy()
+    given.connection_pool_maxsize = 2 * WORKERS
+    given.retries = False
+    api = client.ApiClient(given)
+    api.user_agent = f"captionless-controller/{__version__}"
+    return api

@@ -1,0 +1,38 @@
+"""Matrix products shared out over the cores, a core each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from captionless.runtime.signals import Stopped
+
+
+@contextlib.contextmanager
+def one_core_each() -> Iterator[ThreadPoolExecutor]:
+    """A pool with a thread for every core that BLAS would use, in each of which BLAS uses that core only.
+
+    Cores that share one product wait for one another at its end; cores that have a tile each never do. Every task
+    writes its own part of the result, or what it returns is put together in order, so that the result does not depend
+    on their number.
+    """
+    cores = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
+    with threadpool_limits(1, user_api="blas"), thread_pool(cores) as pool:
+        yield pool
+
+
+@contextlib.contextmanager
+def thread_pool(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool that is waited for, but not by a process that was told to stop: a thread may be at a storage that is
+    away, and is left to the end of the process."""
+    pool, wait = ThreadPoolExecutor(count), True
+    try:
+        yield pool
+    except Stopped:
+        wait = False
+        raise
+    finally:
+        pool.shutdown(wait, cancel_futures=not wait)

@@ -1,0 +1,142 @@
+"""Reading a description: YAML from a path, URL or stdin, `--set a.b=c` on top, and errors a person can act on.
+
+Every problem is told on one line by field path, the value found and what is allowed,
+with the nearest right name where a name is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from captionless.errors import Retryable, SpecError, did_you_mean
+from captionless.spec.alignment import AlignmentSpec
+from captionless.store import objects
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_spec(where: str, overrides: Sequence[str] = ()) -> AlignmentSpec:
+    """The spec at `where` (path, URL, or `-` for stdin) with `a.b=c` overrides. SpecError tells what is wrong."""
+    return build_spec(read_document(where), overrides, where)
+
+
+def build_spec(document: dict[str, Any], overrides: Sequence[str] = (), where: str = "spec") -> AlignmentSpec:
+    """The spec of a parsed document. An `Alignment` object (with `kind` and `spec`) is taken by its spec."""
+    if document.get("kind") == "Alignment" and isinstance(document.get("spec"), dict):
+        name = (document.get("metadata") or {}).get("name")
+        document = {**({"name": name} if name else {}), **document["spec"]}
+    return validated(AlignmentSpec, document, overrides, where)
+
+
+def validated(model: type[_Model], document: Any, overrides: Sequence[str] = (), where: str = "spec") -> _Model:
+    """A parsed document with its overrides as another description than a run's, or as a section of one."""
+    for override in overrides:
+        document = _override(document, override)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise spec_error(error, where, model) from None
+
+
+def spec_error(error: ValidationError, where: str, model: type[BaseModel] = AlignmentSpec) -> SpecError:
+    """pydantic's findings about a document as one line each."""
+    problems = error.errors()
+    wrong = {e["loc"] for e in problems}
+    # A list whose items are wrong also counts as too short: the item's line says it all.
+    kept = [e for e in problems if not (e["type"] == "too_short" and any(w[:-1] == e["loc"] for w in wrong if w))]
+    return SpecError("\n".join(f"{where}: {_tell(e, model)}" for e in kept))
+
+
+def dump_spec(spec: AlignmentSpec) -> str:
+    """The whole spec as YAML, defaults included; `load` of it gives the same spec."""
+    text: str = yaml.safe_dump(spec.model_dump(by_alias=True, mode="json"), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def read_document(where: str) -> dict[str, Any]:
+    """The parsed YAML mapping at a path, a URL or stdin; SpecError when it is none."""
+    try:
+        text = sys.stdin.read() if where == "-" else objects.read_bytes(where).decode()
+    except FileNotFoundError:
+        raise SpecError(f"{where}: no such file; `captionless init` writes one to start from") from None
+    except Retryable as error:
+        if not isinstance(error.__cause__, IsADirectoryError):
+            raise
+        raise SpecError(f"{where}: is a folder, expected a YAML file") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{where}: not UTF-8 text, expected YAML") from None
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise SpecError(f"{where}: expected a mapping with `data:` and so on, found {type(document).__name__}")
+    return document
+
+
+def _override(document: dict[str, Any], override: str) -> dict[str, Any]:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise SpecError(f"--set {override}: expected field.path=value, as in --set train.steps=500")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        value = text
+    names = [to_camel(n) if "_" in n else n for n in path.split(".")]
+    result = node = dict(document)
+    for depth, name in enumerate(names[:-1]):
+        snake = _snake(name)
+        found = node.pop(snake, None) if snake != name and snake in node else node.get(name)
+        if found is not None and not isinstance(found, dict):
+            raise SpecError(f"--set {override}: {'.'.join(names[: depth + 1])} is a value, not a section")
+        node[name] = dict(found or {})
+        node = node[name]
+    node.pop(_snake(names[-1]), None)
+    node[names[-1]] = value
+    return result
+
+
+def _snake(camel: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in camel)
+
+
+def _tell(error: ErrorDetails, model: type[BaseModel]) -> str:
+    path = ".".join(str(p) for p in error["loc"]) or "the spec"
+    kind, context, value = error["type"], error.get("ctx") or {}, error.get("input")
+    if kind == "extra_forbidden":
+        siblings = _fields_at(error["loc"][:-1], model)
+        return (
+            f"{path}: unknown field{did_you_mean(str(error['loc'][-1]), siblings)} (known here: {', '.join(siblings)})"
+        )
+    if kind == "missing":
+        return f"{path}: required field is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{path}: expected a section with fields, found {value!r}"
+    if kind == "too_short":
+        return f"{path}: expected at least {context.get('min_length')} item, found {value!r}"
+    if kind == "enum" or kind == "literal_error":
+        expected = str(context.get("expected", ""))
+        choices = [c.strip().strip("'\"") for c in expected.replace(" or ", ", ").split(",")]
+        return f"{path}: {value!r} is not one of {', '.join(choices)}{did_you_mean(str(value), choices)}"
+    if kind == "value_error":
+        message = error["msg"].removeprefix("Value error, ")
+        return message if not error["loc"] else f"{path}: {message}"
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{path}: {message}, found {value!r}"
+
+
+def _fields_at(location: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """The field names of the section at a path."""
+    for step in location:
+        for name, field in model.model_fields.items():
+            if step in (name, field.alias):
+                candidates = [field.annotation, *get_args(field.annotation)]
+                model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return [field.alias or name for name, field in model.model_fields.items()]

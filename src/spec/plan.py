@@ -1,0 +1,90 @@
+"""ONE PLAN: the stages that a spec asks for, and what must be done before each.
+
+A stage is a command that anybody can run by hand, by `workers` equal callers of it that
+either share its parts (`--shard I/N`) or, as a gang, train one model together. The local
+runner starts them as processes, the controller as pods of an Indexed Job; neither knows
+more about a stage than this.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.weights import Weights
+from captionless.store import objects
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the plan.
+
+    command: the sub-command and its own options; the runner adds the spec and `--shard`.
+    workers: how many callers share the work. cpus, gpus: what each of them keeps busy.
+    gang: they are nodes of one training, which begin and end together.
+    after: names of the stages whose outputs it reads. output: its folder below the root.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    output: str
+    after: tuple[str, ...] = ()
+    workers: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    gang: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingVariant:
+    """One training: a source of weights and a seed."""
+
+    weights: Weights
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.weights.value}-seed{self.seed}"
+
+
+def logs_folder(spec: AlignmentSpec) -> Path:
+    """Where the stages' logs are on this machine: with the outputs when these are on it too."""
+    root = objects.local_path(spec.root) if objects.is_local(spec.root) else os.path.abspath(f"runs/{spec.name}")
+    return Path(root) / "logs"
+
+
+def runs(spec: AlignmentSpec) -> tuple[TrainingVariant, ...]:
+    """The trainings a spec asks for: every source of weights with every seed, seeds outermost."""
+    return tuple(
+        TrainingVariant(w, s) for s in dict.fromkeys(spec.train.seeds) for w in dict.fromkeys(spec.train.weights)
+    )
+
+
+def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:
+    """The stages of a spec, in an order in which every stage follows what it reads."""
+    has = spec.resources
+    workers, threads = has.workers, has.threads
+    clip_gpus = 1 if spec.clip.device == "cuda" else 0
+    train_gpus = has.processes if has.device == "cuda" else 0
+    stages = [
+        Stage("pack", ("pack",), "pack", workers=workers),
+        Stage("embed", ("embed",), "embed", ("pack",), workers, threads, clip_gpus),
+    ]
+    if "i2l" in spec.metrics:
+        stages.append(Stage("landmarks", ("landmarks",), "landmarks", cpus=threads, gpus=clip_gpus))
+    for metric in spec.metrics:
+        reads: tuple[str, ...] = ("embed", "landmarks") if metric == "i2l" else ("embed",)
+        command = ("similarity", "--metric", metric)
+        stages.append(Stage(f"similarity-{metric}", command, f"similarity/{metric}", reads, workers, threads))
+    for run in runs(spec):
+        reads = ("embed", *(f"similarity-{m}" for m in run.weights.metrics))
+        options = ("--weights", run.weights.value, "--seed", str(run.seed))
+        output, cpus = f"train/{run.name}", threads * has.processes
+        stages.append(
+            Stage(f"train-{run.name}", ("train", *options), output, reads, has.nodes, cpus, train_gpus, gang=True)
+        )
+    trained = tuple(f"train-{r.name}" for r in runs(spec))
+    stages.append(Stage("eval", ("eval",), "eval", trained, cpus=threads, gpus=clip_gpus))
+    return tuple(stages)

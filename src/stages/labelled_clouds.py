@@ -1,0 +1,105 @@
+"""The clouds of any source's objects, in the form in which packed ones are stored, without packing them.
+
+What measures or trains on labelled objects alone (zero-shot classification of clouds, classifiers) needs no views and
+no run: it reads the source, normalises each cloud and puts it in farthest-point order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.errors import DataError
+from captionless.precompute.sources import Loaded, ObjectRef
+from captionless.stages import broken
+from captionless.telemetry.progress import Progress
+
+_AT_ONCE = 256
+
+Cloud = NDArray[np.float16]
+"""(P, 6): see `precompute.pointcloud.cloud`."""
+
+
+class Loader(Protocol):
+    """Whatever reads objects: a source, a test set."""
+
+    def load(self, ref: ObjectRef) -> Loaded:
+        """The object. DataError, without the key, when it is missing or broken."""
+
+
+class LabelledClouds:
+    """The clouds of a source's objects, each with at least `count` points; `wants` says who asks for so many.
+
+    Meshes are sampled with `points` points, or `count` where those are more. Broken objects are left out and noted in
+    `skipped`, `key` and `reason`. When the last has been read, DataError if they are more than `limit` allows, or if no
+    object is whole.
+    """
+
+    def __init__(
+        self, source: Loader, refs: Sequence[ObjectRef], count: int, wants: str, points: int, limit: int | broken.Limit
+    ) -> None:
+        self.skipped: list[dict[str, str]] = []
+        self._source, self._refs, self._count, self._wants = source, refs, count, wants
+        self._points, self._limit = max(points, count), limit
+
+    def __iter__(self) -> Iterator[tuple[ObjectRef, Cloud]]:
+        return self._clouds(None)
+
+    def blocks(self) -> Iterator[tuple[list[ObjectRef], NDArray[np.float16]]]:
+        """Some hundred objects at a time with the first `count` points of each, (n, count, 6)."""
+        refs: list[ObjectRef] = []
+        clouds: list[Cloud] = []
+        for ref, cloud in self._clouds(self._count):
+            refs.append(ref)
+            clouds.append(cloud)
+            if len(refs) == _AT_ONCE:
+                yield refs, np.stack(clouds)
+                refs, clouds = [], []
+        if refs:
+            yield refs, np.stack(clouds)
+
+    def _clouds(self, first: int | None) -> Iterator[tuple[ObjectRef, Cloud]]:
+        """Each object with the `first` points of its cloud, all of them by default."""
+        with Progress("clouds", len(self._refs)) as progress:
+            for ref in self._refs:
+                try:
+                    cloud = self._cloud(ref, first)
+                except DataError as error:
+                    self.skipped.append({"key": ref.key, "reason": str(error)})
+                else:
+                    yield ref, cloud
+                progress.advance()
+        broken.refuse(self.skipped, self._limit)
+        if len(self.skipped) == len(self._refs):
+            raise DataError(f"the data: none of its {len(self._refs)} objects here is whole")
+
+    def _cloud(self, ref: ObjectRef, first: int | None) -> Cloud:
+        return stored_cloud(self._source.load(ref), ref.key, self._count, self._points, self._wants, first)
+
+
+def stored_cloud(loaded: Loaded, key: str, count: int, sampled: int, wants: str, first: int | None = None) -> Cloud:
+    """The first points, all by default, of a loaded object's cloud in the form of packed ones; a mesh is `sampled`.
+
+    key: the name by which a mesh's points are drawn. wants: who asks for at least `count` points. DataError when there
+    are fewer.
+    """
+    from captionless.precompute.pointcloud import cloud, ordered  # compiled: only where there is work
+
+    if loaded.points is None:
+        assert loaded.mesh is not None
+        return cloud(loaded.mesh, sampled, key, first)
+    if len(loaded.points) < count:
+        raise DataError(f"has {len(loaded.points)} points, {wants} wants {count}")
+    xyz = loaded.points[:, :3]
+    return ordered(xyz, np.zeros((len(xyz), 3), np.uint8), first)
+
+
+def of_split(refs: Sequence[ObjectRef], split: str) -> list[ObjectRef]:
+    """Those of the split "train" or "test", or of "all"; DataError when there are none."""
+    found = [r for r in refs if split in ("all", r.split)]
+    if not found:
+        raise DataError(f"data.source: no objects in its {split} split; try --split all")
+    return found

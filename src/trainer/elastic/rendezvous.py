@@ -1,0 +1,195 @@
+"""How the nodes of a training agree when a round begins, who is in it, and that it is over.
+
+torchrun brings ranks together, but forgets everything with the process in which it ran: a survivor that starts it
+again may meet the round that is just dying, and ranks follow from addresses and process ids. The supervisors outlive
+the rounds, so they agree first. Each keeps one connection to the supervisor of node 0, whose `Host` sees at once, or
+by TCP keep-alive within 30 s, that a node is gone.
+
+    node -> host   ready                     begin a round with me
+                   ended  [error, line]      my part of the round is over
+    host -> node   here   nodes              who is connected
+                   begin  round, rank, nodes, port
+                   over   line               the round is lost, end your part of it
+                   fail   error, line        a cause that no round mends: end
+                   regroup                   (to node 0) a missing node is back: stop at a checkpoint
+
+A round begins when all nodes are ready; in an elastic training, when the fewest that may go on have been for a while.
+torchrun then gets what it would else have to find out: the number of nodes, this one's rank (nodes are in order of
+their index, so a rank is the same in every round and equals that of one machine with as many processes), the address
+of node 0, which is the one that this node is connected to, and a port that no earlier round used. Node 0 finds itself
+at the loopback address, never by a name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from captionless.errors import FINAL, Interrupted, Retryable
+from captionless.trainer.elastic.gang import Gang
+from captionless.trainer.elastic.rendezvous_host import Host
+from captionless.trainer.elastic.rendezvous_wire import Message, encode, keep_alive
+
+_LOOPBACK = "127.0.0.1"
+_CONNECT_SECONDS = 3.0
+_AGAIN_SECONDS = 0.5
+_TELL_SECONDS = 30.0
+_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class NodeAssignment:
+    """This node's place in a round: its rank among so many nodes, and where torchrun's store is."""
+
+    round: int = 1
+    rank: int = 0
+    nodes: int = 1
+    address: str = _LOOPBACK
+    port: int = 0
+
+
+@dataclass
+class News:
+    """What the other nodes say during a round. over: why it is lost; regroup: stop at a checkpoint, a node is back."""
+
+    over: str = ""
+    regroup: bool = False
+
+
+class Rendezvous:
+    """This node's place in the gang, as a context manager; node 0 hosts it.
+
+    training: a digest of what is trained, the same on all nodes. tell: gets a line now and then while others are
+    missing. Methods raise SpecError or DataError when another node has found something that no round mends.
+    """
+
+    def __init__(self, gang: Gang, training: str, tell: Callable[[str], None]) -> None:
+        self._gang, self._training, self._tell = gang, training, tell
+        self._here: list[int] = []
+        self._address = _LOOPBACK
+
+    def __enter__(self) -> Self:
+        self._host = Host(self._gang, self._training) if self._gang.index == 0 else None
+        self._member = Member(self._gang, self._training)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._member.close()
+        if self._host is not None:
+            self._host.close()
+
+    def place(self, stopping: Callable[[], bool]) -> NodeAssignment:
+        """Wait for a round; Interrupted when `stopping`, Retryable at the end of the gang's patience."""
+        self._member.say(say="ready")
+        began = told = time.monotonic()
+        while not stopping():
+            now = time.monotonic()
+            if now - began > self._gang.patience:
+                raise Retryable(f"waited {self._gang.patience:.0f} s for the training's nodes: {self._missing()}")
+            if now - told > _TELL_SECONDS:
+                told = now
+                self._tell(f"waiting: {self._missing()}")
+            with contextlib.suppress(queue.Empty):
+                message = self._member.messages.get(timeout=_POLL)
+                if message["say"] == "begin":
+                    at = {name: int(message[name]) for name in ("round", "rank", "nodes", "port")}
+                    return NodeAssignment(address=self._address, **at)
+                if message["say"] == "connected":
+                    self._member.say(say="ready")
+                self._note(message)
+        raise Interrupted("stopped while waiting for the training's nodes; run again to go on")
+
+    def news(self) -> News:
+        """What came since the last call; does not wait."""
+        found = News()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                message = self._member.messages.get_nowait()
+                if message["say"] == "over":
+                    found.over = str(message["line"])
+                elif message["say"] == "lost":
+                    found.over = "the connection to node 0 was lost"
+                elif message["say"] == "regroup":
+                    found.regroup = True
+                self._note(message)
+        return found
+
+    def ended(self, error: str | None, line: str = "") -> None:
+        """This node's part of the round has ended: with the class and the line of an error, or well."""
+        self._member.say(say="ended", error=error, line=line)
+
+    def _note(self, message: Message) -> None:
+        if message["say"] == "connected":
+            self._address = str(message["address"])
+        elif message["say"] == "here":
+            self._here = list(message["nodes"])
+        elif message["say"] == "lost":
+            self._here = []
+        elif message["say"] == "fail":
+            raise FINAL[message["error"]](message["line"])
+
+    def _missing(self) -> str:
+        wanted = self._gang.least
+        if not self._here:
+            return f"node 0 does not answer at {self._gang.host}:{self._gang.port}, {wanted} nodes are needed"
+        missing = ", ".join(str(i) for i in range(self._gang.nodes) if i not in self._here)
+        return f"{len(self._here)} of {wanted} nodes are here" + (f", missing: {missing}" if missing else "")
+
+
+class Member:
+    """A node's connection to the host, held and renewed by a thread; what comes is in `messages`.
+
+    Two messages are its own: `connected`, with the address of node 0, and `lost`.
+    """
+
+    def __init__(self, gang: Gang, training: str) -> None:
+        self._where = (_LOOPBACK if gang.index == 0 else gang.host, gang.port)
+        self._hello = {"index": gang.index, "training": training}
+        self._socket: socket.socket | None = None
+        self._closing = threading.Event()
+        self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        threading.Thread(target=self._stay, daemon=True).start()
+
+    def say(self, **message: Any) -> None:
+        """Send a message, or drop it where there is no connection: a `connected` will follow."""
+        held = self._socket
+        if held is not None:
+            with contextlib.suppress(OSError):
+                held.sendall(encode(message))
+
+    def close(self) -> None:
+        """Leave; what was said before still arrives."""
+        self._closing.set()
+        held = self._socket
+        if held is not None:
+            with contextlib.suppress(OSError):
+                held.shutdown(socket.SHUT_WR)
+
+    def _stay(self) -> None:
+        while not self._closing.is_set():
+            with contextlib.suppress(OSError, ValueError):  # not there yet, or garbage: try again
+                self._talk()
+            self._closing.wait(_AGAIN_SECONDS)
+
+    def _talk(self) -> None:
+        # The name is looked up for every attempt, because node 0's address changes with its pod.
+        with socket.create_connection(self._where, timeout=_CONNECT_SECONDS) as held:
+            held.settimeout(None)
+            keep_alive(held)
+            held.sendall(encode(self._hello))
+            self._socket = held
+            self.messages.put({"say": "connected", "address": held.getpeername()[0]})
+            try:
+                for line in held.makefile("rb"):
+                    self.messages.put(dict(json.loads(line)))
+            finally:
+                self._socket = None
+                self.messages.put({"say": "lost"})

@@ -1,0 +1,159 @@
+"""Runs a training job through torchrun, on one node or as one node of several, and tells how it ended.
+
+The calling process stays the parent: it forwards SIGTERM and SIGINT, shows the progress that rank 0 reports, and turns
+the causes that the ranks left into one exception of `captionless.errors`. torchrun and the ranks die with it.
+
+On one node there is one round. In a gang this process also outlives the rounds: when a node was lost, a rank failed or
+stood still, or another node was told to stop, it waits a little, meets the other nodes again (`rendezvous`), and starts
+torchrun anew from the newest checkpoint. It gives up after three rounds in a row that stored no newer checkpoint.
+Waiting for nodes is no part of a round and costs nothing until `train.peerTimeout`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from captionless.errors import DataError, Retryable, SpecError
+from captionless.runtime import env
+from captionless.store import objects
+from captionless.telemetry import progress
+from captionless.trainer.elastic.gang import Gang
+from captionless.trainer.elastic.rendezvous import NodeAssignment, Rendezvous
+from captionless.trainer.elastic.round import Round
+from captionless.trainer.job import Job
+
+_ROUNDS = 3
+_GRACE_SECONDS = 300  # a step and a checkpoint must fit; torchrun's default of 30 is too short for large steps
+_POLL = 0.1
+
+
+def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
+    """Train `job` in `ranks` ranks on this node; returns when its model file is stored.
+
+    Without a gang all output of torchrun and the ranks is appended to the file `log`, with one it goes to stdout and
+    stderr. SpecError or DataError as a rank of any node reports them, Interrupted when this process was told to stop
+    (after a checkpoint), Retryable when ranks ended otherwise, too often in a gang, or nodes were missing too long.
+    """
+    with _Signals() as signals:
+        if gang is not None:
+            _rounds(job, ranks, gang, signals)
+            return
+        with _View() as view, Round(job, ranks, NodeAssignment(), 0, log, _GRACE_SECONDS, view.file) as alone:
+            _await(alone, signals, view.show)
+            error = alone.error(signals.came, "")
+        if error is not None:
+            raise error
+
+
+def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals) -> None:
+    training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
+    number = without_progress = 0
+    with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
+        while True:
+            place = rendezvous.place(lambda: signals.came)
+            number += 1
+            _say(job, f"round {number} as node {place.rank} of {place.nodes}")
+            with Round(job, ranks, place, number, None, gang.grace) as current:
+                lost = _await(current, signals, rendezvous=rendezvous)
+                error, saved, shared = current.error(signals.came, lost), current.saved, current.stopped_together
+            if error is None:
+                rendezvous.ended(None)
+                return
+            rendezvous.ended("Interrupted" if shared else type(error).__name__, str(error))
+            if isinstance(error, SpecError | DataError) or signals.came:
+                raise error
+            without_progress = 0 if saved else without_progress + 1
+            if without_progress == _ROUNDS:
+                raise Retryable(f"{error}; {_ROUNDS} rounds in a row brought no newer checkpoint")
+            pause = 2**without_progress
+            _say(job, f"round {number} ended: {error}; the next in {pause} s")
+            signals.pause(pause)
+
+
+def _await(
+    current: Round, signals: _Signals, show: Callable[[], None] | None = None, rendezvous: Rendezvous | None = None
+) -> str:
+    """Until the round has ended, by itself or by us; returns what another node said of its end."""
+    stopping, regroup, lost = False, False, ""
+    while current.running:
+        if rendezvous is not None:
+            news = rendezvous.news()
+            regroup, lost = regroup or news.regroup, lost or news.over
+            if lost:
+                current.over()
+        if not stopping and (signals.came or (regroup and current.stepping)):
+            stopping = True
+            current.stop()
+        current.check()
+        if show is not None:
+            show()
+        time.sleep(_POLL)
+    return lost
+
+
+def _say(job: Job, line: str) -> None:
+    print(f"{job.title}: {line}", file=sys.stderr, flush=True)
+
+
+class _Signals:
+    """SIGTERM and SIGINT while the block lasts, noted and not acted upon. Outside the main thread none come."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not longer than until a signal comes."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.came:
+            time.sleep(_POLL)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.came = True
+
+
+class _View:
+    """Rank 0's progress, shown here unless the environment names a file for it, which somebody else shows."""
+
+    def __enter__(self) -> Self:
+        self._stack = contextlib.ExitStack()
+        self._shown: progress.Progress | None = None
+        self.file: str | None = None
+        if env.PROGRESS not in os.environ:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="captionless-progress-"))
+            self.file = os.path.join(folder, "progress.json")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.show()
+        self._stack.__exit__(kind, error, tb)
+
+    def show(self) -> None:
+        """Bring what is shown up to date."""
+        state = progress.read(self.file) if self.file else None
+        if state is None:
+            return
+        if self._shown is None:
+            self._shown = progress.Progress(state.title, state.total, state.unit, state.done)
+            self._stack.enter_context(self._shown)
+        self._shown.advance(state.done - self._shown.state.done, **state.info)

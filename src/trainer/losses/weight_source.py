@@ -1,0 +1,58 @@
+"""Where a batch's weights come from: nothing, the category, one stored similarity, or two averaged.
+
+`train.sharpen` raises the spread of each similarity within categories before it becomes weights; the `category`
+control has none to raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from captionless.errors import SpecError
+from captionless.spec.weights import Weights
+from captionless.store.similarity_store import open_similarity
+from captionless.trainer import distributed
+from captionless.trainer.job import Job
+from captionless.trainer.losses.contrastive import category_similarity, sharpened_similarity
+from captionless.trainer.losses.pair_weights import PositiveWeight, SimilarityWeights
+
+
+class WeightSource:
+    """Weights of any batch of a job's objects; reads the similarity stores that the job's weights need."""
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        missing = [metric for metric in job.weights.metrics if metric not in job.similarity]
+        if missing:
+            raise SpecError(f"weights {job.weights.value} need the similarity {missing[0]}; run its stage first")
+        self.weights, self.device = job.weights, device
+        self.positive: PositiveWeight = job.train.positive_weight
+        self.stores = [open_similarity(job.similarity[metric]) for metric in job.weights.metrics]
+        self.sharpen = 1.0 if self.weights is Weights.category else job.train.sharpen
+        about_means = self.weights is Weights.category or self.sharpen != 1
+        self.means = [store.category_mean() for store in self.stores] if about_means else []
+
+    def __call__(
+        self, keys: Sequence[str], categories: Sequence[str], sizes: Sequence[int]
+    ) -> SimilarityWeights | None:
+        """The weights of this rank's anchors in a global batch of objects `keys`; None when all are 1.
+
+        sizes: rows held by each rank.
+        """
+        own = distributed.own_rows(sizes)
+        if self.weights is Weights.uniform:
+            if len(set(keys)) == len(keys):
+                return None
+            ones = torch.ones(sizes[distributed.rank()], len(keys), device=self.device)
+            return SimilarityWeights([ones], keys, sizes=sizes)
+        sims = [store.lookup(keys) for store in self.stores]
+        if self.weights is Weights.category:
+            sims = [category_similarity(sims[0], categories, self.means[0])]
+        elif self.sharpen != 1:
+            sims = [
+                sharpened_similarity(sim, categories, means, self.sharpen)
+                for sim, means in zip(sims, self.means, strict=True)
+            ]
+        rows = [torch.from_numpy(sim[own]).to(self.device) for sim in sims]
+        return SimilarityWeights(rows, keys, self.positive, sizes)

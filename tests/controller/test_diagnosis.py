@@ -1,0 +1,159 @@
+"""What is told of a stage that fails or stands still, from pods as they are seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from captionless.controller.diagnosis import LONGEST, stall_reason, told, verdict
+from captionless.kube.observed_state import End, Pod, Reading, Workload
+from tests.controller.seen import NOW, ago, ended, pod, reading, spec, stage, workload
+
+TRAIN = "train-avg-seed0"
+
+
+def why(
+    name: str,
+    *pods: Pod,
+    job: Workload | None = None,
+    readings: Mapping[str, Reading] | None = None,
+    disrupted: bool = False,
+) -> str:
+    found = stall_reason(spec(), stage(name), job or workload(name), pods, readings or {}, disrupted, NOW)
+    return f"{found.reason}: {found.message}" if found is not None else ""
+
+
+def pending(name: str = "pack", age: float = 60, **changed: Any) -> Pod:
+    return pod(name, **{"phase": "Pending", "started": None, "created": ago(age), **changed})
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (pending(waiting=("ImagePullBackOff", "Back-off pulling image x")), "ImagePullFailed: .*Back-off pulling"),
+        (pending(waiting=("ErrImageNeverPull", "")), "ImagePullFailed: .*pods.image"),
+        (pending(waiting=("InvalidImageName", "couldn't parse")), "ImagePullFailed: .*couldn't parse"),
+        (pending(waiting=("CreateContainerConfigError", 'secret "s3"')), 'CreateContainerConfigError: .*"s3"'),
+        (pending(node="", unschedulable="0/3 nodes: Insufficient cpu"), "Unschedulable: .*Insufficient cpu"),
+        (pending(waiting=("ContainerCreating", "")), "PodNotStarting: .*node-1.*kubectl describe pod"),
+        (pod(deleting=ago(31)), "NodeLost: node node-1 .*kubectl delete node node-1"),
+        (pod(**ended(1, "s3://b: cannot reach the server")), "Retrying: .*cannot reach the server"),
+        (pod(**ended(1, reason="OOMKilled")), "Retrying: .*resources.memory"),
+        (pod(**ended(65, "bad tar")), "ShardFailed: shard 0: bad tar; the others go on"),
+    ],
+)  # fmt: skip
+def test_the_cause_is_named(found: Pod, expected: str) -> None:
+    assert re.match(expected, why("pack", found)), why("pack", found)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pending(age=5, node="", unschedulable="0/3 nodes: Insufficient cpu"),
+        pending(age=30, waiting=("ContainerCreating", "")),
+        pod(deleting=ago(-60)),
+        pod(**ended(75, "stopped by SIGTERM")),
+        pod(disruption="EvictionByEvictionAPI", **ended(137)),
+        pod(**ended(0)),
+        pod(**{**ended(0), "phase": "Running"}),  # the phase follows the container's end
+    ],
+)
+def test_what_passes_by_itself_is_no_hindrance(found: Pod) -> None:
+    assert why("pack", found) == ""
+
+
+def test_shards_take_turns_where_there_is_not_room_for_all_but_nodes_of_a_training_cannot() -> None:
+    waiting = {"index": 1, "node": "", "unschedulable": "Insufficient cpu"}
+    assert why("pack", pod(), pending(**waiting)) == ""
+    assert why(TRAIN, pod(TRAIN), pending(TRAIN, **waiting)).startswith("Unschedulable")
+
+
+def test_a_job_without_pods_is_forbidden_to_make_them() -> None:
+    old = {"began": ago(60)}
+    assert why("pack", job=workload(**old)).startswith("PodsForbidden")
+    assert why("pack", job=workload(began=ago(10))) == ""
+    assert why("pack", job=workload(began=None)) == "", "suspended until now"
+    assert why("pack", job=workload(**old), disrupted=True) == "", "it waits for its back-off"
+    assert why("pack", job=workload(**old, failures=1)) == ""
+
+
+@pytest.mark.parametrize("changed", [{"suspended": True}, {"deleting": True}, {"complete": True}])
+def test_a_job_that_is_not_at_work_has_no_hindrance(changed: dict[str, bool]) -> None:
+    assert why("pack", pending(waiting=("ImagePullBackOff", "")), job=workload(**changed)) == ""
+
+
+def test_a_training_stands_still_after_half_the_collective_timeout() -> None:
+    first = pod(TRAIN, started=ago(3600))
+    second = pod(TRAIN, 1, started=ago(3600))
+    for age, expected in ((59, ""), (61, "NoProgress")):
+        found = why(TRAIN, first, second, readings={first.uid: reading(10, 1000, age)})
+        assert found.startswith(expected), (age, found)
+        assert bool(found) is bool(expected)
+
+
+def test_a_stage_goes_on_while_one_shard_does() -> None:
+    pods = [pod(index=i, started=ago(3600)) for i in range(2)]
+    slow, quick = reading(1, 9, 2000), reading(2, 9, 10)
+    assert why("pack", *pods, readings={pods[0].uid: slow, pods[1].uid: quick}) == ""
+    assert why("pack", *pods, readings={pods[0].uid: slow, pods[1].uid: slow}).startswith("NoProgress")
+
+
+def test_a_pod_that_never_told_is_given_time_to_start() -> None:
+    assert why(TRAIN, pod(TRAIN, started=ago(500))) == ""
+    assert why(TRAIN, pod(TRAIN, started=ago(700))).startswith("NoProgress")
+
+
+def test_a_replaced_pod_has_the_time_from_its_own_start() -> None:
+    """What the pod before it told is as old as the disruption."""
+    assert why(TRAIN, pod(TRAIN, started=ago(10)), readings={pod(TRAIN).uid: reading(5, 9, 500)}) == ""
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason", "expected"),
+    [
+        ([pod(index=i, **ended(64, "no bucket", kind="SpecError")) for i in range(2)], "SpecError", "no bucket"),
+        ([pod(index=0, **ended(64, "loss nan", kind="LossNotFinite"))], "LossNotFinite", "loss nan"),
+        (
+            [
+                pod(index=1, **ended(65, "bad a", kind="DataError")),
+                pod(index=0, **ended(65, "bad b", kind="DataError")),
+            ],
+            "DataError",
+            "shard 0: bad b; shard 1: bad a",
+        ),
+        (
+            [pod(index=0, **ended(65, "bad")), pod(index=1, **ended(2, "usage", kind="UsageError"))],
+            "UsageError",
+            "usage",
+        ),
+        ([pod(index=0, **ended(75)), pod(index=1, **ended(1, "two\nlines"))], "Crashed", "shard 1: two; lines"),
+        ([pod(index=0, **ended(137, reason="OOMKilled"))], "OOMKilled", "shard 0: killed for want of memory"),
+        ([pod(index=0, phase="Failed", started=None, evicted="no disk")], "Evicted", "shard 0: evicted: no disk"),
+        ([pod(index=0, **ended(1, "x", kind="made up by a pod"))], "Crashed", "shard 0: x"),
+    ],
+)
+def test_the_verdict_is_what_the_pods_told(pods: list[Pod], reason: str, expected: str) -> None:
+    found = verdict(stage("pack"), workload(), pods)
+    assert found is not None
+    assert found.reason == reason
+    assert found.message.startswith(expected)
+
+
+def test_there_is_no_verdict_before_a_pod_has_told() -> None:
+    assert verdict(stage("pack"), workload(), [pod(index=0, **ended(0))]) is None
+    assert verdict(stage("pack"), workload(), []) is None
+
+
+def test_a_pod_that_told_nothing_has_a_line_without_its_log() -> None:
+    assert "kubectl logs shapes-pack-1-0-x" in told(
+        pod(phase="Failed", end=End(139, "Error", NOW, None)), stage("pack")
+    )
+    assert told(pod(phase="Failed", evicted="low on ephemeral-storage."), stage("pack")).startswith("evicted: low on")
+    assert "resources.trainMemory" in told(pod(TRAIN, **ended(137, reason="OOMKilled")), stage(TRAIN))
+
+
+def test_lines_are_cut() -> None:
+    assert len(told(pod(**ended(1, "x" * 5000)), stage("pack"))) == LONGEST

@@ -1,0 +1,47 @@
+"""Secrets in what is told: passwords and signatures of URLs, headers, and the environment's own values."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from captionless.runtime.redaction import Formatter, redacted
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("at https://ann:pa55word@host:1/x", "at https://***@host:1/x"),
+        ("s3://bucket/run and https://host/a@b", "s3://bucket/run and https://host/a@b"),
+        ("GET /o?X-Amz-Signature=abc123&partNumber=2", "GET /o?X-Amz-Signature=***&partNumber=2"),
+        ("https://h/x?a=1&access_token=abc#top", "https://h/x?a=1&access_token=***#top"),
+        ("https://h/x?AWSAccessKeyId=AKIA1&Signature=s%2B&Expires=9", "https://h/x?AWSAccessKeyId=***&Signature=***&Expires=9"),
+        ("{'Authorization': 'Bearer abcdefgh12'}", "{'Authorization': 'Bearer ***'}"),
+        ("Authorization: Basic YWxhZGRpbjpvcGVu", "Authorization: Basic ***"),
+        ("basic geometry, token boundaries, keys=ab", "basic geometry, token boundaries, keys=ab"),
+    ],
+)  # fmt: skip
+def test_urls_and_headers(text: str, told: str) -> None:
+    assert redacted(text) == told
+
+
+def test_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG")
+    monkeypatch.setenv("LLM_API_KEY", "wJalrXUtnFEMI")  # inside the other: the longer one goes first
+    monkeypatch.setenv("SHORT_TOKEN", "chair")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    told = redacted("wJalrXUtnFEMI/K7MDENG, wJalrXUtnFEMI: no chair in eu-central-1")
+    assert told == "***, ***: no chair in eu-central-1"
+
+
+def test_log_records_and_their_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    try:
+        raise ValueError("rejected hf_0123456789")
+    except ValueError as error:
+        record = logging.makeLogRecord(
+            {"msg": "with %s", "args": ("hf_0123456789",), "exc_info": (type(error), error, None)}
+        )
+    assert "hf_0123456789" not in (told := Formatter("%(message)s").format(record))
+    assert told.startswith("with ***\n")

@@ -1,0 +1,77 @@
+"""Ending with a parent, and a pool that does not hold up the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from captionless.errors import Interrupted
+from captionless.runtime import env, processes, signals, thread_pools
+
+_CHILD = "from captionless.lifeline import end_with_parent; end_with_parent(); print('alive')"
+
+
+def _child(parent: int | None) -> subprocess.CompletedProcess[str]:
+    named = {} if parent is None else {env.PARENT: str(parent)}
+    return subprocess.run([sys.executable, "-c", _CHILD], env={**os.environ, **named}, capture_output=True, text=True)
+
+
+def test_a_child_whose_parent_is_gone_ends_at_once() -> None:
+    gone = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, gone.pid, os.WEXITED | os.WNOWAIT)  # ended, and nobody has reaped it
+    assert not processes.is_alive(gone.pid)
+    assert _child(gone.pid).returncode == Interrupted.exit_code
+    gone.wait()
+    assert not processes.is_alive(gone.pid)
+    assert _child(gone.pid).returncode == Interrupted.exit_code
+    for alive in (os.getpid(), None):
+        assert _child(alive).stdout == "alive\n"
+
+
+def test_a_stopped_process_does_not_wait_for_its_threads() -> None:
+    hold = threading.Event()
+    waiting: list[Future[bool]] = []
+
+    def stopped() -> None:
+        with thread_pools.thread_pool(1) as pool:
+            waiting.extend(pool.submit(hold.wait) for _ in range(2))
+            raise signals.Stopped("stopped by SIGTERM")
+
+    with pytest.raises(signals.Stopped):
+        stopped()
+    assert not waiting[0].done()
+    assert waiting[1].cancelled()
+    hold.set()
+    assert waiting[0].result()
+    with thread_pools.thread_pool(2) as pool:
+        assert list(pool.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_noted_signals_raise_nothing_before_the_end() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    asked = []
+
+    def at_the_end() -> None:
+        with signals.signals_noted() as stop:
+            asked.append(stop())
+            os.kill(os.getpid(), signal.SIGTERM)
+            asked.append(stop())
+
+    def at_a_good_place() -> None:
+        with signals.signals_noted() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            if stop():
+                raise Interrupted("at a good place")
+
+    with pytest.raises(signals.Stopped, match="stopped by SIGTERM"):
+        at_the_end()
+    assert asked == [False, True]
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(Interrupted, match="at a good place"):
+        at_a_good_place()

@@ -1,0 +1,109 @@
+"""Reading specs: both spellings, overrides, and every mistake told by field, value and what is allowed."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captionless.errors import SpecError
+from captionless.spec import load
+from captionless.spec.resources import ResourcesSpec
+
+BASE: dict[str, Any] = {"data": {"source": {"kind": "parametric"}}}
+
+
+def test_camel_and_snake_case_are_the_same_field() -> None:
+    camel = load.build_spec({**BASE, "train": {"batchSize": 8}})
+    snake = load.build_spec({**BASE, "train": {"batch_size": 8}})
+    assert camel == snake
+    assert camel.train.batch_size == 8
+
+
+def test_overrides_go_on_top_in_either_spelling() -> None:
+    document = {**BASE, "train": {"batch_size": 8}}
+    spec = load.build_spec(
+        document, ["train.batchSize=16", "train.weights=[uniform, i2i]", "data.source.test_objects=3"]
+    )
+    assert spec.train.batch_size == 16
+    assert [w.value for w in spec.train.weights] == ["uniform", "i2i"]
+    assert spec.data.source.test_objects == 3
+    assert document == {**BASE, "train": {"batch_size": 8}}
+
+
+def test_what_is_dumped_loads_as_the_same_spec(tmp_path: Path) -> None:
+    spec = load.build_spec(BASE, ["clip.model=captionless-demo", "train.seeds=[0,1]"])
+    (tmp_path / "spec.yaml").write_text(load.dump_spec(spec))
+    assert load.load_spec(str(tmp_path / "spec.yaml")) == spec
+
+
+def test_an_alignment_object_is_taken_by_its_spec() -> None:
+    spec = load.build_spec({"apiVersion": "x", "kind": "Alignment", "metadata": {"name": "mine"}, "spec": BASE})
+    assert spec.name == "mine"
+
+
+def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("data: {source: {kind: parametric}}"))
+    assert load.load_spec("-").data.source.kind == "parametric"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("train.stps=4", 'train.stps: unknown field; did you mean "steps"?'),
+        ("trian.steps=4", 'trian: unknown field; did you mean "train"?'),
+        ("train.encoder.widht=8", 'train.encoder.widht: unknown field; did you mean "width"?'),
+        ("train.weights=[i2j]", "train.weights.0: 'i2j' is not one of uniform, category, i2i, i2l, avg"),
+        ("train.weights=[]", "train.weights: expected at least 1 item, found []"),
+        ("data.source.kind=foldr", "data.source.kind: 'foldr' is not one of"),
+        ("data.source.kind=folder", "data.source: url is required for kind: folder"),
+        ("data.source=3", "data.source: expected a section with fields, found 3"),
+        ("train.batchSize=many", "train.batchSize: input should be a valid integer"),
+        ("train.batchSize=1", "train.batchSize: input should be greater than or equal to 2, found 1"),
+        ("train.points=20000", "train.points: 20000 exceeds data.points: 10000"),
+        ("name=My_Run", "name: string should match pattern"),
+        ("landmarks.origin=file", "landmarks: file is required for origin: file"),
+        ("data.source.kind.x=1", "--set data.source.kind.x=1: data.source.kind is a value, not a section"),
+        ("nonsense", "--set nonsense: expected field.path=value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_field(override: str, told: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load.build_spec(BASE, [override])
+    assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_grammar_landmarks_are_the_parametric_source_s_only() -> None:
+    document = {"data": {"source": {"kind": "folder", "url": "x"}}}
+    with pytest.raises(SpecError, match=r"landmarks\.origin: grammar"):
+        load.build_spec(document)
+    load.build_spec(document, ["train.weights=[uniform,i2i]"])
+
+
+def test_files_that_are_no_spec(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no such file"):
+        load.load_spec(str(tmp_path / "absent.yaml"))
+    for name, text, told in (("a", "[1]", "expected a mapping"), ("b", "a: [", "not valid YAML")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(SpecError, match=told):
+            load.load_spec(str(tmp_path / name))
+    with pytest.raises(SpecError, match="is a folder"):
+        load.load_spec(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, 4 << 30),
+        ({"trainMemory": "3Gi", "processes": 2}, 3 << 28),
+        ({"dataMemory": "1.5Gi"}, 3 << 29),
+        ({"dataMemory": "500M", "processes": 3}, 500_000_000 // 3),
+        ({"dataMemory": "1000m"}, 1),
+        ({"dataMemory": "0"}, 0),
+    ],
+)
+def test_memory_that_a_rank_keeps_objects_in(given: dict[str, object], expected: int) -> None:
+    assert ResourcesSpec.model_validate(given).rank_memory == expected

@@ -1,0 +1,113 @@
+"""Waiting for the manifests of the stages before."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from captionless.errors import Retryable, SpecError
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import plan
+from captionless.stages import wait_inputs
+from captionless.store import objects
+from captionless.store.ledger import Ledger
+from tests.flow.conftest import TINY, call, write_spec
+
+
+def spec(root: Path) -> AlignmentSpec:
+    return AlignmentSpec.model_validate({**TINY, "output": str(root)})
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("0s", 0)])
+def test_times(text: str, expected: float) -> None:
+    assert wait_inputs.seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "30", "m", "-1s", "1.5h", "1h30m", "30 m"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a time as 90s, 30m or 2h, found"):
+        wait_inputs.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("stage", "folders"),
+    [
+        ("pack", ()),
+        ("landmarks", ()),
+        ("embed", ("pack",)),
+        ("similarity-i2i", ("embed",)),
+        ("similarity-i2l", ("embed", "landmarks")),
+        ("train-uniform-seed0", ("embed",)),
+        ("train-avg-seed0", ("embed", "similarity/i2i", "similarity/i2l")),
+        ("train-avg", ("embed", "similarity/i2i", "similarity/i2l")),
+        ("train-seed0", ("embed", "similarity/i2i", "similarity/i2l")),
+        ("train", ("embed", "similarity/i2i", "similarity/i2l")),
+        ("eval", ("train/uniform-seed0", "train/avg-seed0")),
+    ],
+)
+def test_what_a_stage_reads(stage: str, folders: tuple[str, ...], tmp_path: Path) -> None:
+    assert wait_inputs.manifests(spec(tmp_path), stage) == [f"{tmp_path}/{f}/manifest.json" for f in folders]
+
+
+def test_every_stage_of_the_plan_waits_for_the_stages_before_it(tmp_path: Path) -> None:
+    stages = plan(spec(tmp_path))
+    outputs = {s.name: f"{tmp_path}/{s.output}/manifest.json" for s in stages}
+    for stage in stages:
+        assert set(wait_inputs.manifests(spec(tmp_path), stage.name)) == {outputs[name] for name in stage.after}
+
+
+def test_it_goes_on_when_all_of_them_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are published one after the other, each once the stage has looked for it in vain."""
+    monkeypatch.setattr(wait_inputs, "_POLL_SECONDS", 0.01)
+    looked, exists = threading.Semaphore(0), objects.exists
+
+    def looking(url: str) -> bool:
+        found = exists(url)
+        if not found:
+            looked.release()
+        return found
+
+    monkeypatch.setattr(objects, "exists", looking)
+
+    def others() -> None:
+        for name in ("landmarks", "embed"):
+            assert looked.acquire(timeout=60)
+            Ledger(f"{tmp_path}/{name}").publish({})
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    wait_inputs.wait(spec(tmp_path), "similarity-i2l", 60)
+    thread.join()
+    told = capsys.readouterr().err
+    assert told == f"similarity-i2l: waiting for {tmp_path}/embed/manifest.json and 1 more (0:00)\n"
+    wait_inputs.wait(spec(tmp_path), "similarity-i2l", 0)
+
+
+def test_what_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait_inputs, "_POLL_SECONDS", 0.01)
+    with pytest.raises(Retryable, match=f"{tmp_path}/pack/manifest.json: still not there after 0:00"):
+        wait_inputs.wait(spec(tmp_path), "embed", 0.05)
+
+
+def test_a_storage_that_cannot_be_used_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match="is a file, expected a folder"):
+        wait_inputs.wait(spec(tmp_path / "file" / "out"), "embed", 600)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    path = str(write_spec(tmp_path))
+    manifest = f"{tmp_path}/out/pack/manifest.json"
+    late = call("embed", path, "--wait-inputs", "0s", cwd=tmp_path)
+    assert late.returncode == 1, late.stderr
+    assert f"captionless: {manifest}: still not there" in late.stderr
+    now = call("embed", path, cwd=tmp_path)
+    assert now.returncode == 65, now.stderr
+    assert f"captionless: {manifest}: not there" in now.stderr
+    wrong = call("embed", path, "--wait-inputs", "soon", cwd=tmp_path)
+    assert wrong.returncode == 2, wrong.stderr
+    assert "expected a time as 90s, 30m or 2h, found 'soon'" in wrong.stderr

@@ -1,0 +1,141 @@
+"""Stored neighbours: looked up as they were stored, read by anybody, damage and unknown keys named."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from captionless.errors import DataError
+from captionless.store import neighbour_store, objects
+from captionless.store.neighbour_store import Group, open_neighbours, publish, write_block
+
+SIZES = {"chair": 9, "lamp/desk": 5, "mug": 1}
+K = 6
+
+
+def keys_of(group: str, n: int) -> list[str]:
+    return [f"{group}-{i}" for i in range(n)]
+
+
+def made_up(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random neighbours, (n, K), fewer where n is small."""
+    rng = np.random.default_rng(seed)
+    indices, similarity = np.full((n, K), -1, np.int32), np.full((n, K), np.nan, np.float32)
+    for i in range(n):
+        others = rng.permutation([j for j in range(n) if j != i])[:K]
+        indices[i, : len(others)] = others
+        similarity[i, : len(others)] = -np.sort(-rng.uniform(-1, 1, len(others)))
+    return indices, similarity
+
+
+def store_group(url: str, name: str, n: int, side: int, seed: int = 0) -> Group:
+    indices, similarity = made_up(n, seed)
+    cuts = [(start, min(start + side, n)) for start in range(0, n, side)]
+    blocks = [write_block(url, name, a, indices[a:b], similarity[a:b]) for a, b in cuts]
+    return Group(name, keys_of(name, n), f"source of {name}", blocks)
+
+
+def store_all(url: str, side: int = 4) -> None:
+    publish(url, "views", "category", K, [store_group(url, name, n, side) for name, n in SIZES.items()])
+
+
+@pytest.fixture(params=["file", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"{request.param}://{tmp_path}/neighbours"
+
+
+@pytest.mark.parametrize("side", [1, 4, 100])
+def test_lookup_gives_what_was_stored(url: str, side: int) -> None:
+    store_all(url, side)
+    store = open_neighbours(url)
+    store.verify()
+    assert (store.k, store.of, store.within) == (K, "views", "category")
+    assert store.keys == [key for name in sorted(SIZES) for key in keys_of(name, SIZES[name])]
+    asked = ["mug-0", "chair-7", "lamp/desk-2", "chair-0", "chair-7"]
+    found, similarity = store.lookup(asked)
+    assert similarity.dtype == np.float32
+    for row, key in enumerate(asked):
+        name, i = key.rsplit("-", 1)
+        indices, values = made_up(SIZES[name])
+        assert found[row] == [f"{name}-{j}" for j in indices[int(i)] if j >= 0]
+        np.testing.assert_array_equal(similarity[row], values[int(i)])
+    nothing, empty = store.lookup([])
+    assert nothing == []
+    assert empty.shape == (0, K)
+
+
+def test_reader_of_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_all(str(tmp_path))
+    code = textwrap.dedent(inspect.getdoc(neighbour_store).split("Without this project:")[1])  # type: ignore[union-attr]
+    monkeypatch.chdir(tmp_path)
+    read: dict[str, Any] = {"np": np, "json": json}
+    exec(code, read)
+    found, similarity = open_neighbours(str(tmp_path)).lookup(keys_of("chair", SIZES["chair"]))
+    assert list(read["nearest"].values()) == found
+    np.testing.assert_array_equal(read["similarity"], similarity)
+
+
+def test_an_unknown_object_is_named(url: str) -> None:
+    store_all(url)
+    with pytest.raises(DataError, match=r'no neighbours of object "chair-77".*did you mean "chair-'):
+        open_neighbours(url).lookup(["chair-1", "chair-77"])
+
+
+@pytest.mark.parametrize("kind", ["indices", "similarity"])
+def test_damage_is_found(url: str, kind: str) -> None:
+    store_all(url)
+    name = f"chair.4.{kind}.npy"
+    target = objects.join(url, name)
+    whole = objects.read_bytes(target)
+    for wrong in (whole[:-1], b"", whole + b"x"):
+        objects.write_bytes(target, wrong)
+        with pytest.raises(DataError, match=rf"{name}: damaged or truncated"):
+            open_neighbours(url)
+    objects.remove(target)
+    with pytest.raises(DataError, match=f"{name}: missing"):
+        open_neighbours(url)
+    objects.write_bytes(target, whole[:-1] + bytes([whole[-1] ^ 1]))
+    store = open_neighbours(url)
+    store.lookup(["chair-0", "mug-0"])  # of other blocks
+    with pytest.raises(DataError, match=f"{name}: the checksum does not match"):
+        store.lookup(["chair-5"])
+    with pytest.raises(DataError, match=f"{name}: the checksum does not match"):
+        store.verify()
+    objects.remove(target)
+    with pytest.raises(DataError, match=f"{name}: missing"):
+        store.lookup(["chair-5"])
+
+
+def test_nothing_published(url: str) -> None:
+    with pytest.raises(DataError, match=r"neighbours\.json is missing"):
+        open_neighbours(url)
+    manifest = objects.join(url, "neighbours.json")
+    for wrong in ({"k": 3}, [], {"version": 1, "groups": {"chair": {"keys": ["a"]}}}):
+        objects.write_json(manifest, wrong)
+        with pytest.raises(DataError, match="not a manifest of stored neighbours"):
+            open_neighbours(url)
+    objects.write_json(manifest, {"version": 99})
+    with pytest.raises(DataError, match=r"version 99; this release reads 1"):
+        open_neighbours(url)
+
+
+def test_what_cannot_be_published(url: str) -> None:
+    with pytest.raises(DataError, match="no objects"):
+        publish(url, "views", "category", K, [])
+    chairs = store_group(url, "chair", 9, 4)
+    twice = Group("mug", ["chair-3"], "", store_group(url, "mug", 1, 1).blocks)
+    with pytest.raises(DataError, match='object "chair-3" is there twice'):
+        publish(url, "views", "category", K, [chairs, twice])
+    for blocks in (chairs.blocks[:-1], chairs.blocks[1:], chairs.blocks[::-1]):
+        with pytest.raises(DataError, match='the blocks of "chair" do not make up its 9 objects'):
+            publish(url, "views", "category", K, [Group("chair", chairs.keys, "", blocks)])
+    objects.remove(objects.join(url, "chair.8.indices.npy"))
+    with pytest.raises(DataError, match=r"chair\.8\.indices\.npy: missing"):
+        publish(url, "views", "category", K, [chairs])
+    assert not objects.exists(objects.join(url, "neighbours.json"))

@@ -1,0 +1,118 @@
+"""Real torchrun rounds: results, causes, interruption and lost ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from captionless.errors import DataError, Interrupted, Retryable, SpecError
+from captionless.trainer import checkpoint, loop
+from captionless.trainer.elastic import supervisor
+from captionless.trainer.job import Job
+from tests.trainer import synthetic
+from tests.trainer.elastic.gang import alive
+from tests.trainer.elastic.processes import ranks, start
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("supervise")
+    synthetic.write(path, train=24)
+    supervisor.run(long(path, "undisturbed"), 2, path / "undisturbed.log")
+    return path
+
+
+def long(root: Path, run: str) -> Job:
+    encoder = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0}  # masks belong to a rank: two have others
+    return synthetic.job(root, run, steps=100, checkpoint_every=5, encoder=encoder)
+
+
+def checkpoints(job: Job) -> set[str]:
+    return {path.name for path in Path(job.run).glob("checkpoints/step-*")}
+
+
+def wait_for_new_checkpoint(job: Job, before: set[str]) -> None:
+    deadline = time.monotonic() + 120
+    while checkpoints(job) <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def after(steps: int) -> Callable[[], bool]:
+    asked = iter(range(1, 1000))
+    return lambda: next(asked) >= steps
+
+
+def test_two_ranks_train_what_one_process_trains(root: Path) -> None:
+    """Until rounding has grown through Adam's division; the exact comparison is in test_distributed."""
+    job = long(root, "one")
+    with pytest.raises(Interrupted):
+        loop.train(job, after(2))
+    state = checkpoint.newest(job.run, loop.TrainingRun(job).fingerprint)
+    two = json.loads((root / "undisturbed" / "history.json").read_text())
+    assert two["loss"][:2] == pytest.approx(state["history"]["loss"], rel=1e-3)
+    assert checkpoint.load_model(str(root / "undisturbed"))[1]["provenance"]["processes"] == 2
+
+
+@pytest.mark.soak
+def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) -> None:
+    job, log = long(root, "disturbed"), root / "disturbed.log"
+
+    process, before = start(job, 2, log), checkpoints(job)  # SIGTERM: both ranks stop at the same step
+    wait_for_new_checkpoint(job, before)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert b"run again to go on" in said
+    assert not ranks(job)
+
+    def kill_a_rank(before: set[str]) -> None:
+        wait_for_new_checkpoint(job, before)
+        os.kill(ranks(job)[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_a_rank, args=(checkpoints(job),))
+    killer.start()  # a lost rank ends the round, as a failure that may pass
+    with pytest.raises(Retryable, match="train i2i seed 0"):
+        supervisor.run(job, 2, log)
+    killer.join()
+
+    process, before = start(job, 2, log), checkpoints(job)  # a killed supervisor takes its ranks with it
+    wait_for_new_checkpoint(job, before)
+    workers = ranks(job)
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(alive(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (root / "disturbed" / "model.pt").exists()
+
+    supervisor.run(job, 2, log)
+    (whole, _), (again, _) = (checkpoint.load_model(str(root / name)) for name in ("undisturbed", "disturbed"))
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    histories = [json.loads((root / name / "history.json").read_text()) for name in ("undisturbed", "disturbed")]
+    assert all(history.pop("seconds") > 0 for history in histories)
+    assert histories[0] == histories[1]
+
+
+def test_causes_become_errors_of_one_line(root: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(SpecError, match=r"train\.points: 9999"):
+        supervisor.run(synthetic.job(root, "points", points=9999), 2, log)
+    synthetic.write(tmp_path, train=8)
+    tar = tmp_path / "embed" / "train" / "00000.tar"
+    tar.write_bytes(tar.read_bytes()[:1000])
+    with pytest.raises(DataError, match="truncated") as caught:
+        supervisor.run(synthetic.job(tmp_path), 1, log)
+    assert "\n" not in str(caught.value)
+    assert "SpecError" not in log.read_text()  # expected errors leave no traceback in the log either
