@@ -74,13 +74,14 @@ RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landma
     && captionless similarity --metric i2i smoke.yaml && captionless similarity --metric i2l smoke.yaml \
     && python -c "import torch; \
         from captionless.eval import retrieval; \
-        from captionless.store import embeddings, similarity; \
-        from captionless.trainer import encoders, ops; \
+        from captionless.store import embeddings, similarity_store; \
+        from captionless.trainer import encoders; \
+        from captionless.trainer.ops import point_sets; \
         objects = embeddings.open_embeddings('/tmp/smoke/embed', 'train'); \
-        similarity.open_similarity('/tmp/smoke/similarity/i2i').lookup(objects.keys); \
+        similarity_store.open_similarity('/tmp/smoke/similarity/i2i').lookup(objects.keys); \
         encoder = encoders.build('pointnext-s', embed_dim=8, width=8, nsample=8); \
         clouds = torch.from_numpy(objects.points(range(4))[..., :3]).float(); \
-        ops.farthest_point_sample(clouds, 64); \
+        point_sets.farthest_point_sample(clouds, 64); \
         encoder(clouds).sum().backward(); \
         found = encoder.eval().requires_grad_(False)(clouds).numpy(); \
         retrieval.gallery(found, found, range(len(found)))" \

@@ -1,8 +1,8 @@
 """The console script, also `python -m captionless`: a process's life around its command.
 
-Signals are handled before anything else is imported (see `lifeline`). Every end is an exit code of `errors`; a failure
-that a person can act on is told in lines on stderr without a traceback, which means a bug; and whoever started the
-process gets the same by `ending`.
+Signals are handled before anything else is imported (`runtime.signals`). Every end is an exit code of `errors`; a
+failure that a person can act on is told in lines on stderr without a traceback, which means a bug; and whoever started
+the process reads the same in its termination message (`runtime.termination_message`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ ENDING = "CAPTIONLESS_ENDING"
 """File that gets how the command ended, a small JSON document (`ending`); a pod's termination message."""
 
 PARENT = "CAPTIONLESS_PARENT"
-"""Process id of the parent that this process must not outlive (`lifeline`)."""
+"""Process id of the parent that this process must not outlive (`runtime.parent_death`)."""
 
 SHARDS = "CAPTIONLESS_SHARDS"
 """How many pods share a stage; JOB_COMPLETION_INDEX is which of them this one is."""

@@ -80,7 +80,7 @@ def test_a_folder_that_cannot_be_written_is_told(spec: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("arguments", [["k8s", "--help"], ["render", "--help"]])
 def test_help_comes_without_the_heavy_libraries(arguments: list[str]) -> None:
     script = (
-        "import sys; from captionless.cli import app\n"
+        "import sys; from captionless.cli.app import app\n"
         f"try: app({arguments!r})\nexcept SystemExit: pass\n"
         "print('HEAVY', [m for m in ('numpy', 'kubernetes', 'torch', 'kopf', 'open_clip') if m in sys.modules])"
     )

@@ -287,10 +287,10 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
 
 def test_a_bug_keeps_its_traceback_and_is_told_in_a_line(tmp_path: Path) -> None:
     script = (
-        "from captionless import cli, specfile\n"
+        "from captionless.spec import load\n"
         "from captionless.__main__ import main\n"
-        "def load(*_): raise ZeroDivisionError('by https://ann:pa55word@host/')\n"
-        "specfile.load = load\n"
+        "def stop(*_): raise ZeroDivisionError('by https://ann:pa55word@host/')\n"
+        "load.load_spec = stop\n"
         "main()\n"
     )
     end = tmp_path / "end"

@@ -14,7 +14,7 @@ import pytest
 from captionless.errors import Interrupted
 from captionless.runtime import env, processes, signals, thread_pools
 
-_CHILD = "from captionless.lifeline import end_with_parent; end_with_parent(); print('alive')"
+_CHILD = "from captionless.runtime.parent_death import end_with_parent; end_with_parent(); print('alive')"
 
 
 def _child(parent: int | None) -> subprocess.CompletedProcess[str]:

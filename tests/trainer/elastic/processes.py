@@ -15,10 +15,10 @@ def start(job: Job, nproc: int, log: Path) -> subprocess.Popen[bytes]:
 import sys
 from pathlib import Path
 from captionless.errors import CaptionlessError
-from captionless.trainer import supervise
+from captionless.trainer.elastic import supervisor
 from captionless.trainer.job import Job
 try:
-    supervise.run(Job.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    supervisor.run(Job.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
 except CaptionlessError as error:
     print(error)
     sys.exit(error.exit_code)

@@ -1,0 +1,83 @@
+"""Retrying after a transient error: how long to wait, how often, and when to give up.
+
+Whatever is retried within a process goes through `retry`: object storage, the API server, the Pushgateway, a language
+model. The caller says what is transient, by raising `Transient`, and what giving up means, by catching the last one;
+the waiting is tenacity's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+
+T = TypeVar("T")
+
+
+class Transient(Exception):
+    """A failure that may pass by itself; its `__cause__` is what failed.
+
+    retry_after: seconds that the server asked to be left alone for.
+    """
+
+    def __init__(self, message: str = "", retry_after: float = 0.0):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How often and how patiently a call is made again.
+
+    first: seconds before the second attempt; they double up to `longest`. jitter: the share of a pause that is left to
+    chance, so that a thousand workers that failed together don't come back together. attempts, seconds: when to give
+    up; no pause is begun that would end after `seconds`.
+    """
+
+    first: float
+    longest: float
+    attempts: int | None = None
+    seconds: float | None = None
+    jitter: float = 0.0
+
+
+def retry(
+    call: Callable[[], T],
+    backoff: Backoff,
+    *,
+    on_retry: Callable[[Transient], None] = lambda error: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """What `call` returns, called again as long as it raises Transient. Raises the last Transient when giving up.
+
+    on_retry: told of every failure that is followed by another attempt.
+    """
+    stop: list[tenacity.stop.stop_base] = []
+    if backoff.attempts is not None:
+        stop.append(tenacity.stop_after_attempt(backoff.attempts))
+    if backoff.seconds is not None:
+        stop.append(tenacity.stop_before_delay(backoff.seconds))
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Transient),
+        stop=tenacity.stop_any(*stop) if stop else tenacity.stop_never,
+        wait=lambda state: _pause(backoff, state),
+        before_sleep=lambda state: on_retry(_transient(state)),
+        sleep=sleep,
+        reraise=True,
+    )
+    return attempts(call)
+
+
+def _pause(backoff: Backoff, state: tenacity.RetryCallState) -> float:
+    chosen = tenacity.wait_exponential(multiplier=backoff.first, max=backoff.longest)(state)
+    chosen -= tenacity.wait_random(0, backoff.jitter * chosen)(state)
+    return min(max(chosen, _transient(state).retry_after), backoff.longest)
+
+
+def _transient(state: tenacity.RetryCallState) -> Transient:
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert isinstance(error, Transient)
+    return error
