@@ -34,7 +34,8 @@ _TARGET = Path(__file__).with_suffix(".md")
 _SETTING = (
     f"""Objects: the demo world (version {demo_world.VERSION}), its {len(demo_world.CLASSES)} categories,
     attribute combinations that are held out of training. Object seeds {", ".join(map(str, SEEDS))};
-    {OBJECTS} objects a category and seed, in siblings, which differ in one attribute. All figures are mean ± standard deviation over the seeds.""",
+    {OBJECTS} objects a category and seed, in siblings, which differ in one attribute. All figures are mean ±
+    standard deviation over the seeds.""",
     f"""CLIP: the embedded demo model, `{demo.NAME}`. Its figures are its own and never stand beside the
     papers'.""",
     f"""I2I and (I2L)²: by the similarity stage's own functions, of {VIEWS} views, rendered at the model's size, and
