@@ -140,7 +140,10 @@ def test_every_float_type_is_taken_as_the_numbers_it_holds(dtype: torch.dtype) -
     views, texts = torch.from_numpy(clustered(40, 0.6)).to(dtype), torch.from_numpy(landmarks()).to(dtype)
     plain_views, plain_texts = views.double().numpy(), texts.double().numpy()
     off_diagonal = ~np.eye(40, dtype=bool)  # the diagonal is 1 by definition, whatever storage did to the norms
-    assert np.abs(i2i(views) - reference_i2i(plain_views))[off_diagonal].max() <= 3e-7
+    # Stored coarsely, views have norms beside 1 and few bits in their products, whose rounding adds up instead of
+    # cancelling: four units in the last place with AVX-512 kernels, two with AVX2.
+    bound = 5e-7 if dtype is torch.bfloat16 else 3e-7
+    assert np.abs(i2i(views) - reference_i2i(plain_views))[off_diagonal].max() <= bound
     assert np.abs(i2l(views, texts) - reference_i2l(plain_views, plain_texts)).max() <= 2e-7
     if dtype is not torch.bfloat16:
         np.testing.assert_array_equal(i2i(views.numpy()), i2i(views))
