@@ -1,5 +1,5 @@
-"""What all tests share: one thread per library, so that results do not depend on the machine's load; and which of
-them need a cluster."""
+"""What all tests share: one thread per library, so that results do not depend on the machine's load; the time that a
+test may take, by the machine's pace; and which of them need a cluster."""
 
 from __future__ import annotations
 
@@ -8,13 +8,36 @@ from pathlib import Path
 
 import pytest
 
+from tests import pace
+
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("NO_COLOR", "1")
 os.environ.setdefault("COLUMNS", "160")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+LONGEST = 600.0
+"""Seconds that a test may take, its fixtures included, before it is taken for one that hangs; scaled by the pace."""
+
 _ON_A_CLUSTER = [Path(__file__).parent / folder for folder in ("charts", "cluster")]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-timeout's own, which reads the option
+def pytest_configure(config: pytest.Config) -> None:
+    """Scales the time that a test may take. With `-v` (and without xdist), waits are shown while they last."""
+    if config.option.timeout is None:
+        config.option.timeout = pace.seconds(LONGEST)
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if config.get_verbosity() < 0 or terminal is None or capture is None:
+        return
+
+    def show(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(f"  {text}")
+
+    pace.report = show
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
