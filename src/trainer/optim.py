@@ -1,7 +1,7 @@
-"""AdamW and Adam with decay on matrices only, and a linear warm-up followed by a cosine.
+"""AdamW and Adam with weight decay on matrices only, and a linear warm-up followed by cosine annealing.
 
-The update is torch's, to the bit; the class is our own because the first optimiser that a process makes from
-`torch.optim` imports the whole of torch's compiler, seconds during which a short run could have ended.
+The arithmetic is torch's functional `adamw` and `adam`. The class around them is our own because constructing any
+`torch.optim.Optimizer` imports torch's compiler (`torch._dynamo`): seconds in which a short run could have finished.
 """
 
 from __future__ import annotations
@@ -11,59 +11,73 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from captionless.spec.train import OptimSpec
 
 
 class Adam:
-    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101), or with that of the gradient.
+    """AdamW, with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101), or Adam with L2 regularisation.
 
-    Parameters of two or more dimensions, the weights of linear layers, decay; norms, biases and scalars do not. All of
-    them need a gradient when `step` is called.
+    Parameters with two or more dimensions, the weights of linear layers, decay; norms, biases and scalars do not. All
+    of them need a gradient when `step` is called.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], spec: OptimSpec) -> None:
         self.parameters, self.spec = [p for p in parameters if p.requires_grad], spec
         self.param_groups = [{"params": self.parameters}]  # what torch's GradScaler asks an optimiser for
-        self.steps = 0
-        self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters]
+        self._steps = [torch.tensor(0.0) for _ in self.parameters]  # torch counts the steps of each parameter
+        self._first = [torch.zeros_like(p) for p in self.parameters]
+        self._second = [torch.zeros_like(p) for p in self.parameters]
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Drop all gradients."""
         for p in self.parameters:
             p.grad = None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update of every parameter with the learning rate `rate`."""
-        self.steps += 1
-        spec = self.spec
-        size = rate / (1 - spec.beta1**self.steps)
-        correction = math.sqrt(1 - spec.beta2**self.steps)
-        for p, first, second in zip(self.parameters, self.first, self.second, strict=True):
-            grad = p.grad
-            assert grad is not None
-            if p.ndim >= 2 and spec.name == "adamw":
-                p.mul_(1 - rate * spec.weight_decay)
-            elif p.ndim >= 2:
-                grad = grad.add(p, alpha=spec.weight_decay)
-            first.lerp_(grad, 1 - spec.beta1)
-            second.mul_(spec.beta2).addcmul_(grad, grad, value=1 - spec.beta2)
-            p.addcdiv_(first, second.sqrt().div_(correction).add_(spec.eps), value=-size)
+        update = adamw if self.spec.name == "adamw" else adam
+        for decays in (True, False):
+            chosen = [i for i, p in enumerate(self.parameters) if (p.ndim >= 2) is decays]
+            update(
+                [self.parameters[i] for i in chosen],
+                [_gradient(self.parameters[i]) for i in chosen],
+                [self._first[i] for i in chosen],
+                [self._second[i] for i in chosen],
+                [],
+                [self._steps[i] for i in chosen],
+                foreach=False,
+                amsgrad=False,
+                beta1=self.spec.beta1,
+                beta2=self.spec.beta2,
+                lr=rate,
+                weight_decay=self.spec.weight_decay if decays else 0.0,
+                eps=self.spec.eps,
+                maximize=False,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps and both moments, in the order of the parameters."""
-        return {"steps": self.steps, "first": self.first, "second": self.second}
+        steps = int(self._steps[0]) if self._steps else 0
+        return {"steps": steps, "first": self._first, "second": self._second}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned for the same parameters."""
-        self.steps = state["steps"]
-        for own, stored in ((self.first, state["first"]), (self.second, state["second"])):
+        """Restore what `state_dict` returned for the same parameters."""
+        for count in self._steps:
+            count.fill_(state["steps"])
+        for own, stored in ((self._first, state["first"]), (self._second, state["second"])):
             for target, source in zip(own, stored, strict=True):
                 target.copy_(source)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def learning_rate(step: int, steps: int, spec: OptimSpec) -> float:
