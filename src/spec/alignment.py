@@ -1,13 +1,10 @@
-""""""
+"""A run: the spec of `captionless run` and of the `Alignment` resource, made of its sections."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from captionless.spec.clip import ClipSpec
 from captionless.spec.data import DataSpec, SourceKind
@@ -22,11 +19,12 @@ from captionless.spec.train import TrainSpec
 
 
 class AlignmentSpec(Section):
-    """A run: what to align, with which CLIP, by which losses, and where its outputs go."""
+    """A run: which objects to align, with which CLIP model and which losses, and where its outputs go."""
 
     name: Name = "alignment"
+    """Name of the run: lowercase letters, digits and hyphens. On Kubernetes, the name of the Alignment."""
     output: str = Field("", max_length=1024)
-    """The folder or s3:// prefix of everything the run makes; empty: `runs/<name>`."""
+    """Folder or `s3://` prefix for all outputs of the run; empty: `runs/<name>`."""
     data: DataSpec
     clip: ClipSpec = ClipSpec()
     landmarks: LandmarksSpec = LandmarksSpec()
@@ -36,11 +34,11 @@ class AlignmentSpec(Section):
     resources: ResourcesSpec = ResourcesSpec()
     pods: PodsSpec = PodsSpec()
     queue: ObjectName = ""
-    """Kubernetes: the Kueue queue that the Jobs wait in; they are made suspended and Kueue lets them go."""
+    """Kubernetes: Kueue LocalQueue for the Jobs, which are created suspended and started by Kueue; empty: no queue."""
     suspend: bool = False
-    """Kubernetes: hold the run; its current Job is removed and what is whole is kept. `false` goes on."""
+    """Kubernetes: suspend the run. Its current Job is deleted and completed work is kept; `false` resumes it."""
     ttl_seconds_after_finished: int = Field(-1, ge=-1)
-    """Kubernetes: remove the Alignment and its Jobs this long after it finished (its outputs stay); -1: never."""
+    """Kubernetes: seconds after which a finished Alignment and its Jobs are deleted (its outputs stay); -1: never."""
 
     OPERATIONAL: ClassVar = frozenset(
         {"name", "output", "resources", "pods", "queue", "suspend", "ttl_seconds_after_finished"}

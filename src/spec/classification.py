@@ -1,12 +1,10 @@
-""""""
+"""A classifier of labelled clouds: the spec of `captionless classify`."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from captionless.spec.data import DataSpec
 from captionless.spec.encoder import EncoderSpec
@@ -16,42 +14,50 @@ from captionless.spec.train import AugmentSpec, OptimSpec
 
 
 class ClassifyAugmentSpec(AugmentSpec):
-    """The augmentation of a classifier's clouds: scale and shift, for clouds that are aligned. Those that stand at any
-    angle about the up axis, as ScanObjectNN's, want `rotateUp`."""
+    """Augmentation of a classifier's clouds. The defaults, scale and shift, suit aligned clouds; for clouds in any
+    orientation about the up axis, such as ScanObjectNN's, set `rotateUp`."""
 
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Point dropout: the largest share of points that is dropped; each cloud draws its share from U(0, `dropout`).
+    Dropped points become copies of the first point. 0: off."""
     perturb_sigma: float = Field(0.0, ge=0)
+    """Small random rotation: standard deviation of the angle about each axis, in radians; 0: off."""
     rotate_up: bool = False
-    """A full random rotation about the up axis."""
+    """Rotate each cloud about the up axis by a random angle from U(0, 2π)."""
     jitter_sigma: float = Field(0.0, ge=0)
+    """Jitter: standard deviation of the noise added to each coordinate; 0: off."""
 
 
 class ClassifySpec(Section):
-    """`captionless classify` only, beside `name`, `output` and `data`: a linear layer over an encoder's embeddings,
-    trained on the objects' categories."""
+    """Only in the spec of `captionless classify`, which also has `name`, `output` and `data`: a linear classification
+    head on an encoder, trained on the objects' categories."""
 
     init: str = ""
-    """URL of a model.pt whose encoder to begin with; empty: a fresh one, made as `encoder` says."""
+    """URL of a model.pt whose encoder to start from; empty: a randomly initialised one, as `encoder` specifies."""
     frozen: bool = False
-    """The encoder stays as it is and embeds every cloud once, without augmentation (a linear probe); otherwise it is
-    trained too."""
+    """`true`: linear probe. The encoder is not trained and embeds every cloud once, without augmentation. `false`:
+    fine-tune the encoder together with the head."""
     seed: int = 0
-    """Of the validation split, of initial weights, order, augmentation and dropout."""
+    """Seed of the validation split, initial weights, sample order, augmentation and dropout."""
     validation_share: float = Field(0.1, gt=0, lt=1)
-    """Share of each category's training objects that is kept out of training and chooses the best weights."""
+    """Share of each category's training objects held out for validation, by which the best weights are chosen."""
     validate_every: int = Field(250, ge=1)
-    """Steps between two validations, each with a checkpoint; the last step always has both."""
+    """Steps between validations, each with a checkpoint; the last step always has both."""
     steps: int = Field(10_000, ge=1)
+    """Training steps (optimiser updates)."""
     batch_size: int = Field(32, ge=2)
+    """Clouds per step."""
     points: int = Field(1024, ge=16)
     """Points per cloud."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Label smoothing of the cross-entropy: the share of a label's probability spread over all categories; 0: off."""
     encoder: EncoderSpec = EncoderSpec()
     optim: OptimSpec = OptimSpec()
     augment: ClassifyAugmentSpec = ClassifyAugmentSpec()
     threads: int = Field(1, ge=1)
-    """CPU threads. Part of what makes two trainings equal to the bit."""
+    """CPU threads. Two trainings are bit-identical only with the same number of threads."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to train on; `auto`: CUDA if available, otherwise the CPU."""
 
     OPERATIONAL: ClassVar = frozenset({"threads", "device"})
 
@@ -59,14 +65,15 @@ class ClassifySpec(Section):
 class ClassificationSpec(Section):
     """A classifier of labelled objects: the YAML file of `captionless classify`.
 
-    It is no section of AlignmentSpec: an Alignment needs meshes to render, classification needs labels and is mostly
-    done on `points`, which no Alignment can have; as a section it would also stand in the Kubernetes schema, where
-    nothing reads it. What both describe, the data, they describe by the same class.
+    It is not a section of AlignmentSpec: an Alignment needs meshes to render, whereas classification needs labels and
+    mostly uses `points` sources, which an Alignment cannot use. As a section it would also be part of the Kubernetes
+    schema, where nothing reads it. Both describe their data by the same class, DataSpec.
     """
 
     name: Name = "classification"
+    """Name of the classifier: lowercase letters, digits and hyphens."""
     output: str = Field("", max_length=1024)
-    """The folder or s3:// prefix of everything the training makes; empty: `runs/<name>`."""
+    """Folder or `s3://` prefix for all outputs of the training; empty: `runs/<name>`."""
     data: DataSpec
     classify: ClassifySpec = ClassifySpec()
 

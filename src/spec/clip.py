@@ -1,26 +1,30 @@
-""""""
+"""The `clip` section."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from captionless.clip.demo import NAME as DEMO
 from captionless.spec.section import Section
 
 
 class ClipSpec(Section):
+    """The frozen CLIP model whose image and text embeddings the point-cloud encoder is aligned to."""
+
     model: str = "ViT-B-32"
-    """Any OpenCLIP model name, `hf-hub:...`, `local-dir:...`, or the embedded `captionless-demo`."""
+    """OpenCLIP model name, `hf-hub:...`, `local-dir:...`, or the embedded `captionless-demo`."""
     pretrained: str = "laion2b_s34b_b79k"
-    """A tag of OpenCLIP, a path or a URL of a checkpoint; empty where the model brings its weights."""
+    """OpenCLIP checkpoint tag, or the path or URL of a checkpoint; empty for models that include their weights
+    (`hf-hub:`, `local-dir:`, `captionless-demo`)."""
     batch_size: int = Field(256, ge=1)
+    """Views or texts embedded in one forward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to run CLIP on; `auto`: CUDA if available, otherwise the CPU. Kubernetes: `cuda` requests a GPU for each
+    pod that runs CLIP."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of CLIP's matrix products. Embeddings are always normalised in float32."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,19 +1,18 @@
-""""""
+"""The `data` section: where the objects come from, and how they are packed."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from captionless.spec.section import Section
 
 
 class SourceKind(StrEnum):
+    """Kinds of sources of objects."""
+
     parametric = "parametric"
     folder = "folder"
     manifest = "manifest"
@@ -21,23 +20,25 @@ class SourceKind(StrEnum):
 
 
 class SourceSpec(Section):
+    """Where the objects come from."""
+
     kind: SourceKind
-    """`parametric` (the embedded demo world), `folder` (a sub-folder per category of meshes), `manifest`
-    (JSONL of key, category, mesh, source, licence), `points` (npz or h5 of labelled clouds)."""
+    """`parametric`: the embedded demo world. `folder`: meshes, in one sub-folder per category. `manifest`: a JSONL file
+    with key, category, mesh, source and licence of each object. `points`: labelled point clouds (npz or h5)."""
     url: str = ""
-    """Where the folder, manifest or training clouds are; unused by `parametric`."""
+    """URL or path of the folder, the manifest or the training clouds. Required, except for `parametric`."""
     test_url: str = ""
-    """`points` only: a second file whose clouds are the test split."""
+    """`points` only: a second file, whose clouds are the test split; empty: `split` decides."""
     up: Literal["", "x", "y", "z"] = ""
-    """The up axis of the meshes or clouds. May be left out where the format has a default (GLB, GLTF, OBJ: y)."""
+    """Up axis of the meshes or clouds. Optional for formats that define one (GLB, GLTF and OBJ: y)."""
     objects: int = Field(720, ge=1)
-    """`parametric` only: training objects, dealt evenly over the categories."""
+    """`parametric` only: number of training objects, distributed evenly over the categories."""
     test_objects: int = Field(240, ge=0)
-    """`parametric` only: test objects, of attribute combinations that training never sees."""
+    """`parametric` only: number of test objects, with combinations of attributes that no training object has."""
     categories: tuple[str, ...] = ()
-    """Only these categories; empty: all of them."""
+    """Use only these categories; empty: all."""
     seed: int = 0
-    """`parametric` only: which objects are drawn."""
+    """`parametric` only: seed of the generated objects."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -47,22 +48,24 @@ class SourceSpec(Section):
 
 
 class DataSpec(Section):
+    """The objects: where they come from, how they are split, rendered and sampled."""
+
     source: SourceSpec
     split: Literal["hash", "manifest"] = "hash"
-    """`hash`: an object's split follows from a stable hash of its key; `manifest`: the source says it.
-    `parametric` and `points` with a `testUrl` bring their own split whatever this says."""
+    """How objects are split into training and test. `hash`: by a stable hash of the object's key. `manifest`: as the
+    source states. `parametric` sources, and `points` with a `testUrl`, define their own split and ignore this field."""
     test_fraction: float = Field(0.2, ge=0, lt=1)
-    """The share of objects that `split: hash` holds out."""
+    """Share of the objects that `split: hash` holds out for testing."""
     views: int = Field(30, ge=1, le=360)
-    """Views per object, at equally spaced azimuths (the method's R)."""
+    """Rendered views per object, at equally spaced azimuths (R in docs/method.md)."""
     image_size: int = Field(224, ge=16, le=2048)
-    """Edge of a rendered view in pixels."""
+    """Width and height of a rendered view, in pixels."""
     elevation: float = Field(20.0, ge=-89, le=89)
-    """The camera's height above the horizon in degrees."""
+    """Elevation of the camera above the horizon, in degrees."""
     points: int = Field(10_000, ge=16)
     """Points stored per object, in farthest-point order."""
     shard_objects: int = Field(256, ge=1)
-    """About how many objects a shard holds; the number of shards is a power of two, so that adding a few
-    objects leaves the other shards as they are."""
+    """Approximate number of objects per shard. The number of shards is a power of two, so that adding a few objects
+    changes few shards."""
     max_skipped: int = Field(0, ge=0)
-    """How many broken objects may be left out, each counted and named; more than that ends the stage."""
+    """Number of broken objects that may be skipped; each is reported by name. With more, the stage fails."""

@@ -1,61 +1,60 @@
-""""""
+"""The `train.encoder` section."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from captionless.spec.section import Section
 
 
 class EncoderSpec(Section):
-    """Which network encodes the clouds, and its sizes. An option that another encoder has is refused."""
+    """The point-cloud encoder and its sizes. An option that the chosen encoder does not have is rejected."""
 
     name: Literal["pointnext-s", "pointbert", "sparseconv"] = "pointnext-s"
-    """`pointnext-s`: set abstractions, as in the paper. `pointbert`: a transformer over groups of points, as ULIP's.
-    `sparseconv`: a residual network of sparse voxel convolutions, as OpenShape's. See docs/training.md."""
+    """`pointnext-s`: PointNeXt-S (set abstraction), as in the paper. `pointbert`: a transformer over groups of points,
+    as in ULIP. `sparseconv`: a residual network of sparse voxel convolutions, as in OpenShape. See docs/training.md."""
     width: int = Field(32, ge=4)
-    """Channels. `pointnext-s`: of the first stage; 32 is PointNeXt-S as the paper uses it. `pointbert`: of a token, a
-    multiple of `heads`; 384 unless given. `sparseconv`: of the stem."""
+    """Channels. `pointnext-s`: of the first stage; 32 gives the paper's PointNeXt-S. `pointbert`: of a token, a
+    multiple of `heads`; defaults to 384. `sparseconv`: of the stem."""
     depth: int = Field(12, ge=1)
-    """`pointbert`: transformer blocks. `sparseconv`: 11, 18 or 34 as of a ResNet; 34 unless given."""
+    """`pointbert`: number of transformer blocks. `sparseconv`: ResNet depth, 11, 18 or 34; defaults to 34."""
     heads: int = Field(6, ge=1)
-    """`pointbert`: attention heads."""
+    """`pointbert`: number of attention heads."""
     groups: int = Field(512, ge=1)
-    """`pointbert`: groups of points, one token each; at most `train.points`."""
+    """`pointbert`: number of groups of points, one token each; at most `train.points`."""
     nsample: int = Field(32, ge=1)
-    """`pointnext-s`: neighbours per ball query. `pointbert`: points of a group."""
+    """`pointnext-s`: neighbours per ball query. `pointbert`: points per group."""
     in_channels: Literal[3, 4] = 3
-    """3: xyz. 4: xyz and height above the lowest point, as ULIP feeds it."""
+    """Input channels. 3: xyz. 4: xyz and the height above the lowest point, as in ULIP."""
     radius: float = Field(0.15, gt=0)
-    """`pointnext-s`: of the first ball query."""
+    """`pointnext-s`: radius of the first ball query, in units of the unit sphere that clouds are normalised to; it
+    grows 1.5-fold with every downsampling."""
     voxel: float = Field(0.02, gt=0)
-    """`sparseconv`: edge of a voxel, the clouds being in the unit sphere; 0.02 is for 10,000 points, 0.05 for 2048."""
+    """`sparseconv`: voxel edge length, with clouds normalised to the unit sphere; 0.02 suits 10,000 points, 0.05 suits
+    2048."""
     dropout: float = Field(0.5, ge=0, lt=1)
-    """`pointnext-s`, `sparseconv`: of the layers before the projection."""
+    """`pointnext-s`, `sparseconv`: dropout probability of the layers before the projection."""
     drop_path: float = Field(0.1, ge=0, lt=1)
-    """`pointbert`: how often the last block is left out in training (stochastic depth), from 0 at the first on."""
+    """`pointbert`: stochastic depth. Probability of skipping the last block in training, increasing linearly from 0 at
+    the first block."""
     operators: Literal["own", "pointnext"] = "own"
-    """`pointnext-s`, `pointbert`: what samples points and finds balls on a GPU. `pointnext`: the CUDA kernels of that
-    package, which has to be installed; another run, since they round otherwise."""
+    """`pointnext-s`, `pointbert`: implementation of farthest point sampling and ball query on a GPU. `pointnext`: the
+    CUDA kernels of the package of that name, which must be installed; they round differently, so that this counts as
+    another run."""
 
     TAKES: ClassVar[dict[str, tuple[str, ...]]] = {
         "pointnext-s": ("width", "nsample", "in_channels", "radius", "dropout", "operators"),
         "pointbert": ("width", "depth", "heads", "groups", "nsample", "in_channels", "drop_path", "operators"),
         "sparseconv": ("width", "depth", "in_channels", "voxel", "dropout"),
     }
-    """The options of each encoder. A dump has no others, nor `operators` unless they are another's, so that what is
-    of no account or came later enters no fingerprint."""
+    """The options of each encoder. A dump contains no others, and `operators` only if it is not `own`, so that
+    irrelevant and later added options do not change fingerprints."""
     OWN: ClassVar[dict[str, dict[str, int]]] = {"pointbert": {"width": 384}, "sparseconv": {"depth": 34}}
-    """Where an encoder's default is another than the field's."""
+    """Defaults of an encoder that differ from the field's."""
     DEPTHS: ClassVar = (11, 18, 34)
-    """Of `sparseconv`."""
+    """Depths that `sparseconv` supports."""
 
     @model_validator(mode="after")
     def _of_its_own(self) -> Self:

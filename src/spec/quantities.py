@@ -1,13 +1,11 @@
-""""""
+"""Names and quantities as Kubernetes writes them."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 _QUANTITY = r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?"
 

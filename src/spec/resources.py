@@ -1,50 +1,49 @@
-""""""
+"""The `resources` section: how much of a machine or cluster a run uses."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from captionless.spec.quantities import _QUANTITY, Quantity, whole_bytes
 from captionless.spec.section import Section
 
 
 class ResourcesSpec(Section):
-    """How much of a machine or cluster the stages get. May be changed while a run goes on: stages that have not
-    begun take the new values."""
+    """How much of a machine or cluster each stage gets. May be changed during a run; stages that have not started yet
+    use the new values."""
 
     workers: int = Field(2, ge=1, le=10_000)
-    """Processes (on this machine) or pods that share a precompute stage."""
+    """Processes (on one machine) or pods (on Kubernetes) that share a precompute stage."""
     nodes: int = Field(1, ge=1, le=1000)
-    """Pods of one training run. On this machine their ranks are processes, so that the result is the same."""
+    """Nodes of one training run: pods on Kubernetes. On one machine their ranks are local processes, with the same
+    result."""
     min_nodes: int = Field(0, ge=0, le=1000)
-    """Kubernetes: the fewest pods that a training may go on with; 0: all of `nodes`, which alone promises the
-    same result to the bit."""
+    """Kubernetes: minimum number of pods that a training run may continue with; 0: all of `nodes`, the only setting
+    with bit-identical results."""
     processes: int = Field(1, ge=1, le=64)
-    """Ranks of a training run on each node."""
+    """Ranks (processes) of a training run on each node."""
     threads: int = Field(1, ge=1)
-    """CPU threads of a worker or rank. Part of what makes two runs equal to the bit."""
+    """CPU threads of a worker or rank. Two trainings are bit-identical only with the same number of threads."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training runs. Kubernetes: `cuda` asks for a GPU for each process, anything else for none."""
+    """Device to train on; `auto`: CUDA if available, otherwise the CPU. Kubernetes: `cuda` requests one GPU per
+    process, the others none."""
     cpu: Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?m?)?$", max_length=20)] = ""
-    """Kubernetes: CPU that a pod asks for; empty: a core for each thread of each of its processes."""
+    """Kubernetes: CPU request of a pod; there is no CPU limit. Empty: one core per thread of each of its processes."""
     memory: Quantity = "4Gi"
-    """Kubernetes: memory of a pod of any stage but training."""
+    """Kubernetes: memory request and limit of a pod of any stage except training."""
     train_memory: Quantity = "8Gi"
-    """Kubernetes: memory of a training pod, `sharedMemory` included."""
+    """Kubernetes: memory request and limit of a training pod, including `sharedMemory`."""
     data_memory: Annotated[str, Field(pattern=rf"^({_QUANTITY})?$", max_length=20)] = ""
-    """Memory of a node in which its ranks together keep training objects that they have read; empty: half of
-    `trainMemory`. Objects that there is no room for are read again in every epoch."""
+    """Memory per node, over all its ranks, for caching training objects; empty: half of `trainMemory`. Objects that do
+    not fit are read again in every epoch."""
     shared_memory: Quantity = "1Gi"
     """Kubernetes: size of /dev/shm in a training pod."""
     ephemeral_storage: Quantity = "4Gi"
-    """Kubernetes: scratch space on the node's disk, for each pod."""
+    """Kubernetes: ephemeral storage (scratch space on the node's disk) of each pod."""
     gpu: str = Field("nvidia.com/gpu", max_length=253)
-    """Kubernetes: the resource name of a GPU."""
+    """Kubernetes: resource name of a GPU."""
 
     @model_validator(mode="after")
     def _elastic(self) -> Self:

@@ -1,4 +1,4 @@
-""""""
+"""Where the weights of the negatives come from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Weights(StrEnum):
-    """Where the negatives' weights of the contrastive loss come from (method.md, eq. 6)."""
+    """Where the weights of the negatives come from (docs/method.md, eq. 6)."""
 
     uniform = "uniform"
     category = "category"
@@ -16,5 +16,5 @@ class Weights(StrEnum):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The stored similarities that it reads."""
+        """The stored similarities that the weights are computed from."""
         return {"uniform": (), "category": ("i2i",), "i2i": ("i2i",), "i2l": ("i2l",), "avg": ("i2i", "i2l")}[self]

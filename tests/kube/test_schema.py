@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from captionless.kube import schema
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.pods import Variable
+from captionless.spec.train import TrainSpec
 from tests.controller.documents import RIGHT, document
 
 _STRUCTURAL = {
@@ -51,8 +52,9 @@ def test_the_structural_schema_is_structural() -> None:
 
 def test_descriptions_are_the_docstrings_and_tell_the_default() -> None:
     nodes = dict(_nodes(schema.structural(AlignmentSpec)))
-    assert nodes[".train.batchSize"]["description"] == "The global batch, over all ranks. Default: 64."
-    assert nodes[".train.weights"]["description"].endswith("the paper's. Default: [avg].")
+    docstring = TrainSpec.model_fields["batch_size"].description
+    assert nodes[".train.batchSize"]["description"] == f"{docstring} Default: 64."
+    assert nodes[".train.weights"]["description"].endswith("Default: [avg].")
     assert nodes[".suspend"]["description"].endswith("Default: false.")
     assert nodes[".landmarks.origin"]["description"].endswith("Default: grammar.")
     assert "Default" not in nodes[".data.source.url"]["description"]
