@@ -11,10 +11,10 @@ Schema 1 (`figures` and `provenance` as in `results`; `host` is not part of what
     provenance  dataset, protocol, prompt, CLIP model and digest, checkpoint, points, what was skipped ...
     outcomes    the ranks that the figures are of, shape by shape, by which checkpoints are compared (see `outcomes`)
 
-Pictures are many to a shape, so in `gallery` a shape's relevant items are all of its pictures. In `in_batch` another
-picture of the same shape is a miss by its definition (method.md): the m pictures of a shape in a batch have one and the
-same answer, which is a tie and counts against the method, and the shape finds one of them first, not all. However good
-the encoder is, it cannot do better, and that is what `reachable` tells.
+A shape has many pictures, so in `gallery` a shape's relevant items are all of its pictures. In `in_batch` another
+picture of the same shape is a miss by definition (docs/method.md): the m pictures of a shape in a batch have the same
+answer, which is a tie and counts against the method, and the shape finds one of them first, not all. No encoder can do
+better than that; `reachable` is this bound.
 """
 
 from __future__ import annotations

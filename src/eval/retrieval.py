@@ -1,6 +1,6 @@
 """Cross-modal retrieval: which gallery items does a query find, and how early.
 
-Two protocols (method.md):
+Two protocols (docs/method.md):
 
 `gallery` ranks a gallery of unique items for each query, exactly and in bounded memory
 (see `ranking`).

@@ -1,7 +1,7 @@
 """Zero-shot classification: the class whose text is nearest to the embedding.
 
 Several texts for a class (a template list) become one: each is normalised, they are
-averaged, and the mean is normalised again (method.md, as CLIP and ULIP do).
+averaged, and the mean is normalised again (docs/method.md, as CLIP and ULIP do).
 
 What counts as found is told in `classification`.
 """

@@ -5,7 +5,7 @@ fills the frame, whatever its units; then it turns in front of a fixed camera an
 fixed lights. Seen from the object (y up, front towards +z), the camera of view r
 stands at azimuth 360 r / R degrees: azimuth 0 looks at the +z side, azimuth 90 at
 the +x side. Since poses are the same for all objects, views of two objects
-correspond by their number (method.md, eq. 2).
+correspond by their number (docs/method.md, eq. 2).
 
 One window serves all objects of a process. A mesh is uploaded as triangles of their
 own corners, so that normals may break at creases and colours at faces, once for all
