@@ -8,7 +8,7 @@ import uuid
 
 from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.errors import CaptionlessError
-from captionless.store import objects
+from captionless.store import objects, ranged_reads
 
 _NAME = "captionless-doctor"
 
@@ -23,7 +23,7 @@ def storage(subject: Subject) -> Finding:
     began = time.monotonic()
     objects.write_bytes(url, data)
     try:
-        read = objects.read_ranges(url, [(100, 200), (40_000, 60_000)])
+        read = ranged_reads.read_ranges(url, [(100, 200), (40_000, 60_000)])
         names = objects.list_names(subject.storage)
     finally:
         objects.remove(url)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
-from captionless.store import float16, objects
+from captionless.store import float16, objects, ranged_reads
 from captionless.store.ledger import Ledger
 from captionless.store.members import Layout, Members, Places, Want, memory_of
 
@@ -180,7 +180,7 @@ class Embeddings:
             shards.setdefault(self.objects[index].shard, []).append(place)
         for shard, places in shards.items():
             wanted = [(starts[place], pieces[place], size) for starts, size, pieces in listed for place in places]
-            if not objects.fill(objects.join(self.url, shard), wanted):
+            if not ranged_reads.fill(objects.join(self.url, shard), wanted):
                 return False  # the file has changed: reading it with care tells how
         return True
 
@@ -191,7 +191,7 @@ def _joined(spans: list[Spans], more: Spans) -> list[Spans]:
         (starts, size, pieces), (of_more, size_of_more, further) = spans[-1], more
         gaps = of_more - starts - size
         gap = int(gaps[0])
-        if 0 <= gap <= objects.LOCAL_GAP and (gaps == gap).all():
+        if 0 <= gap <= ranged_reads.LOCAL_GAP and (gaps == gap).all():
             unwanted = memoryview(bytearray(gap))
             together = [[*before, unwanted, *after] for before, after in zip(pieces, further, strict=True)]
             return [*spans[:-1], (starts, size + gap + size_of_more, together)]

@@ -24,6 +24,7 @@ from typing import Any
 from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
+from captionless.store.atomic_writes import sweep
 
 MANIFEST = "manifest.json"
 _PARTS = "_parts"
@@ -129,7 +130,7 @@ class Ledger:
         Any worker may call it, any number of times: equal records give an equal manifest. Nothing of a worker that was
         killed while another one made the same part stays behind.
         """
-        objects.sweep(self.url)
+        sweep(self.url)
         document = {
             "version": 1,
             "digest": objects.digest(dict(fingerprints), facts or {}),

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.store import objects
+from captionless.store import objects, ranged_reads
+from captionless.store.atomic_writes import open_write
 
 INDEX_VERSION = 1
 _BLOCK = 512
@@ -67,7 +68,7 @@ def index_url(tar_url: str) -> str:
 def write_shard(url: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> ShardInfo:
     """Writes `(key, {extension: bytes})` samples as a tar and its index, atomically, in the order given."""
     index: dict[str, dict[str, list[int]]] = {}
-    with objects.open_write(url) as raw:
+    with open_write(url) as raw:
         file = _Hashing(raw)
         for key, members in samples:
             check_key(key)
@@ -141,7 +142,7 @@ class Shard:
         """The member of every key, by a ranged read each, many at a time."""
         spans = [(offset, offset + length) for offset, length in (self.span(key, extension) for key in keys)]
         try:
-            found = objects.read_ranges(self.url, spans)
+            found = ranged_reads.read_ranges(self.url, spans)
         except FileNotFoundError:
             raise self._missing() from None
         for data, (start, stop) in zip(found, spans, strict=True):
@@ -158,9 +159,9 @@ class Shard:
         return offset, length
 
     def read_into(self, places: Sequence[tuple[int, Sequence[memoryview]]]) -> list[int]:
-        """`objects.read_into` of the shard."""
+        """`ranged_reads.read_into` of the shard."""
         try:
-            return objects.read_into(self.url, places)
+            return ranged_reads.read_into(self.url, places)
         except FileNotFoundError:
             raise self._missing() from None
 

@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
 from captionless.store import objects
+from captionless.store.atomic_writes import open_write
 from captionless.store.published import Kind
 
 Metric: TypeAlias = Literal["i2i", "i2l"]
@@ -159,7 +160,7 @@ def write_tile(
     ).encode()
     header += b" " * (-(16 + len(header)) % _ALIGN)
     checksum, size = hashlib.sha256(), 0
-    with objects.open_write(objects.join(url, block.file)) as file:
+    with open_write(objects.join(url, block.file)) as file:
         for part in _parts(header, block, matrix, low, STEPS / (high - low) if high > low else 0.0):
             checksum.update(part)
             size += file.write(part)

@@ -15,7 +15,7 @@ from captionless.cli.app import app
 from captionless.doctor import checkup, machine
 from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.errors import CaptionlessError, Retryable, SpecError
-from captionless.store import objects
+from captionless.store import ranged_reads
 from tests.client.api import Server, serving
 from tests.store.faulty_s3 import FaultyS3, reached_by_environment
 
@@ -214,7 +214,7 @@ def test_an_unknown_check_is_a_usage_error() -> None:
 
 
 def test_nothing_is_left_of_a_try_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "read_ranges", lambda url, spans: [b"", b""])
+    monkeypatch.setattr(ranged_reads, "read_ranges", lambda url, spans: [b"", b""])
     found = here("storage", storage=str(tmp_path))
     assert found.state is Verdict.failed
     assert not list(tmp_path.iterdir())

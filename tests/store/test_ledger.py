@@ -31,23 +31,23 @@ def test_a_part_is_whole_until_its_fingerprint_or_files_change(ledger: Ledger) -
     assert ledger.whole("a", "print") is None
 
 
-def test_a_damaged_file_is_told_not_made_again_in_silence(ledger: Ledger) -> None:
+def test_a_damaged_file_is_an_error_and_not_recreated(ledger: Ledger) -> None:
     objects.write_bytes(objects.join(ledger.url, "a.bin"), b"12")
-    with pytest.raises(DataError, match=r"a\.bin: truncated or altered: 2 bytes, expected 4"):
+    with pytest.raises(DataError, match=r"a\.bin: .*2 bytes.* 4"):
         ledger.whole("a", "print")
 
 
-def test_a_file_changed_to_others_of_the_same_size_is_told(ledger: Ledger) -> None:
+def test_a_changed_file_of_the_same_size_is_an_error(ledger: Ledger) -> None:
     url = objects.join(ledger.url, "a.bin")
     objects.write_bytes(url, b"1234")  # newer than the record, and the same
     assert ledger.whole("a", "print") is not None
     objects.write_bytes(url, b"12x4")
-    with pytest.raises(DataError, match=r"a\.bin: altered since it was recorded"):
+    with pytest.raises(DataError, match=r"a\.bin: .*sha256"):
         ledger.whole("a", "print")
 
 
 def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
-    with pytest.raises(DataError, match="not finished"):
+    with pytest.raises(DataError, match=r"manifest\.json"):
         ledger.manifest()
     assert not ledger.finished({"a": "print", "b": "print"})
     finished = ledger.finished({"a": "print"})
@@ -75,6 +75,6 @@ def test_a_published_stage_has_nothing_of_killed_workers(ledger: Ledger) -> None
 
 
 def test_a_part_whose_file_is_missing_is_not_recorded(ledger: Ledger) -> None:
-    with pytest.raises(DataError, match="vanished"):
+    with pytest.raises(DataError, match=r"b\.bin"):
         ledger.commit("b", "print", {"b.bin": ""}, {})
     assert ledger.record("b") is None

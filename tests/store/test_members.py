@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.store import objects
+from captionless.store import objects, ranged_reads, urls
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.members import Members
 from captionless.store.shards import Shard, encode_array, write_shard
@@ -94,7 +94,7 @@ def test_an_object_is_verified_once_and_then_only_the_row_that_is_wanted_is_read
     written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, verified, asked = opened(written), [], []
-    verify, read_into, fill = Members.verify, objects.read_into, objects.fill
+    verify, read_into, fill = Members.verify, ranged_reads.read_into, ranged_reads.fill
 
     def verifying(self: Members, index: int, array: Any, *raw: Any) -> None:
         verified.append((self.extension, index))
@@ -112,8 +112,8 @@ def test_an_object_is_verified_once_and_then_only_the_row_that_is_wanted_is_read
     whole = np.empty((1, *data.points_layout.shape), np.float16)
     data.read([5], row, whole, [2])
     monkeypatch.setattr(Members, "verify", verifying)
-    monkeypatch.setattr(objects, "read_into", reading)
-    monkeypatch.setattr(objects, "fill", filling)
+    monkeypatch.setattr(ranged_reads, "read_into", reading)
+    monkeypatch.setattr(ranged_reads, "fill", filling)
     data.read([5], row, whole, [3])
     assert verified == []
     of_row, between, of_points = asked
@@ -131,7 +131,7 @@ def test_view_and_points_of_an_object_are_one_request(written: Path, monkeypatch
     points = np.empty((6, *data.points_layout.shape), np.float16)
     chosen = range(0, 6 * SHARDS, SHARDS)
     data.read(chosen, row, points, [0] * 6)
-    filesystem = objects.filesystem(data.url)[0]
+    filesystem = urls.filesystem(data.url)[0]
     asked: list[int] = []
     real = type(filesystem).cat_file
 
@@ -140,7 +140,7 @@ def test_view_and_points_of_an_object_are_one_request(written: Path, monkeypatch
         return bytes(real(self, path, start, end, **kwargs))
 
     monkeypatch.setattr(type(filesystem), "cat_file", cat_file)
-    monkeypatch.setattr(objects, "_MERGE_GAP", 800)  # members of an object are nearer, objects are not
+    monkeypatch.setattr(ranged_reads, "_MERGE_GAP", 800)  # members of an object are nearer, objects are not
     data.read(chosen, row, points, [3] * 6)
     assert len(asked) == 6
 
@@ -172,10 +172,10 @@ def test_damage_is_named_and_what_is_whole_is_read(folder: Path, arrays: dict[st
     member(folder, keys[11], "views.npy", encode_array(views))
     member(folder, keys[12], "points.npy", encode_array(arrays[f"{keys[12]}.points.npy"][:-1]))
     data = opened(folder)
-    for index, words in ((3, "points.npy is not the one"), (7, "not a .npy array"), (11, "view 2"), (12, "sha256")):
-        with pytest.raises(DataError, match=words) as told:
+    for index, named in ((3, r"\.points\.npy"), (7, r"\.views\.npy"), (11, "view 2"), (12, "sha256")):
+        with pytest.raises(DataError, match=named) as caught:
             data.read([index], *buffers(data, 1))
-        assert repr(keys[index]) in str(told.value)
+        assert repr(keys[index]) in str(caught.value)
     indices = np.random.default_rng(0).permutation(OBJECTS)
     for _ in range(2):  # it is never trusted
         damaged: dict[int, DataError] = {}
@@ -212,7 +212,7 @@ def buffers(data: Embeddings, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.empty((n, *views.shape), views.dtype), np.empty((n, *points.shape), points.dtype)
 
 
-@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("verified", [False, True], ids=["first read", "verified before"])
 def test_a_truncated_shard_names_the_objects_that_are_cut_off(url: str, verified: bool) -> None:
     whole = objects.read_bytes(objects.join(url, "train/00001.tar"))
     index = Shard(objects.join(url, "train/00001.tar")).index
@@ -228,9 +228,12 @@ def test_a_truncated_shard_names_the_objects_that_are_cut_off(url: str, verified
         data.read(range(OBJECTS), views, points, damaged=damaged)
         lost = {data.keys[place] for place in damaged}
         assert lost == {key for key in index if index[key]["points.npy"] >= index[cut]["points.npy"]}
-        assert f"truncated within object {cut!r}: its .points.npy ends" in str(damaged[data.keys.index(cut)])
-        with pytest.raises(DataError, match="truncated within object"):  # nothing of it is left
-            data.views([data.keys.index(max(index, key=lambda key: index[key]["views.npy"]))])
+        error = str(damaged[data.keys.index(cut)])
+        assert repr(cut) in error
+        assert ".points.npy" in error
+        last = max(index, key=lambda key: index[key]["views.npy"])
+        with pytest.raises(DataError, match=repr(last)):  # nothing of it is left
+            data.views([data.keys.index(last)])
     finally:
         objects.write_bytes(objects.join(url, "train/00001.tar"), whole)
 
@@ -243,7 +246,7 @@ def test_an_object_of_another_shape_is_named(folder: Path, tmp_path: Path) -> No
     shutil.copy(tmp_path / "other" / "embed" / "train" / "00002.index", folder / "train")
     mixed = [b if b.shard == "train/00002.tar" else a for a, b in zip(one.objects, other.objects, strict=True)]
     data = Embeddings(str(folder), "train", mixed)
-    with pytest.raises(DataError, match=rf"has shape \({POINTS + 1}, 6\), others have \({POINTS}, 6\)"):
+    with pytest.raises(DataError, match=rf"\({POINTS + 1}, 6\).*\({POINTS}, 6\)"):
         data.points(range(OBJECTS))
 
 
@@ -261,5 +264,5 @@ def test_a_missing_shard_is_no_damage_of_objects(folder: Path) -> None:
     data = opened(folder)
     data.views([0, 1, 2, 3])
     (folder / "train" / "00001.tar").unlink()
-    with pytest.raises(DataError, match=r"00001\.tar: the shard is missing"):
+    with pytest.raises(DataError, match=r"00001\.tar"):
         data.read(range(OBJECTS), *buffers(data, OBJECTS), damaged={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def test_reader_of_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_an_unknown_object_is_named(url: str) -> None:
     store_all(url)
-    with pytest.raises(DataError, match=r'no neighbours of object "chair-77".*did you mean "chair-'):
+    with pytest.raises(DataError, match=r'"chair-77".*"chair-'):
         open_neighbours(url).lookup(["chair-1", "chair-77"])
 
 
@@ -95,47 +96,47 @@ def test_damage_is_found(url: str, kind: str) -> None:
     whole = objects.read_bytes(target)
     for wrong in (whole[:-1], b"", whole + b"x"):
         objects.write_bytes(target, wrong)
-        with pytest.raises(DataError, match=rf"{name}: damaged or truncated"):
+        with pytest.raises(DataError, match=name):
             open_neighbours(url)
     objects.remove(target)
-    with pytest.raises(DataError, match=f"{name}: missing"):
+    with pytest.raises(DataError, match=name):
         open_neighbours(url)
     objects.write_bytes(target, whole[:-1] + bytes([whole[-1] ^ 1]))
     store = open_neighbours(url)
     store.lookup(["chair-0", "mug-0"])  # of other blocks
-    with pytest.raises(DataError, match=f"{name}: the checksum does not match"):
+    with pytest.raises(DataError, match=f"{name}: .*checksum"):
         store.lookup(["chair-5"])
-    with pytest.raises(DataError, match=f"{name}: the checksum does not match"):
+    with pytest.raises(DataError, match=f"{name}: .*checksum"):
         store.verify()
     objects.remove(target)
-    with pytest.raises(DataError, match=f"{name}: missing"):
+    with pytest.raises(DataError, match=name):
         store.lookup(["chair-5"])
 
 
 def test_nothing_published(url: str) -> None:
-    with pytest.raises(DataError, match=r"neighbours\.json is missing"):
+    with pytest.raises(DataError, match=r"neighbours\.json"):
         open_neighbours(url)
     manifest = objects.join(url, "neighbours.json")
     for wrong in ({"k": 3}, [], {"version": 1, "groups": {"chair": {"keys": ["a"]}}}):
         objects.write_json(manifest, wrong)
-        with pytest.raises(DataError, match="not a manifest of stored neighbours"):
+        with pytest.raises(DataError, match=r"neighbours\.json"):
             open_neighbours(url)
     objects.write_json(manifest, {"version": 99})
-    with pytest.raises(DataError, match=r"version 99; this release reads 1"):
+    with pytest.raises(DataError, match=r"version 99.* 1\b"):
         open_neighbours(url)
 
 
 def test_what_cannot_be_published(url: str) -> None:
-    with pytest.raises(DataError, match="no objects"):
+    with pytest.raises(DataError, match=re.escape(url)):
         publish(url, "views", "category", K, [])
     chairs = store_group(url, "chair", 9, 4)
     twice = Group("mug", ["chair-3"], "", store_group(url, "mug", 1, 1).blocks)
-    with pytest.raises(DataError, match='object "chair-3" is there twice'):
+    with pytest.raises(DataError, match='"chair-3"'):
         publish(url, "views", "category", K, [chairs, twice])
     for blocks in (chairs.blocks[:-1], chairs.blocks[1:], chairs.blocks[::-1]):
-        with pytest.raises(DataError, match='the blocks of "chair" do not make up its 9 objects'):
+        with pytest.raises(DataError, match=r'"chair".* 9 '):
             publish(url, "views", "category", K, [Group("chair", chairs.keys, "", blocks)])
     objects.remove(objects.join(url, "chair.8.indices.npy"))
-    with pytest.raises(DataError, match=r"chair\.8\.indices\.npy: missing"):
+    with pytest.raises(DataError, match=r"chair\.8\.indices\.npy"):
         publish(url, "views", "category", K, [chairs])
     assert not objects.exists(objects.join(url, "neighbours.json"))

@@ -1,4 +1,4 @@
-"""S3 on the wire: what passes is waited out, what stays wrong ends at once, for every operation."""
+"""S3 on the wire: transient failures are retried, permanent ones end at once, for every operation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import s3fs
 
 from captionless.errors import Retryable, SpecError
-from captionless.store import objects
+from captionless.store import objects, storage_retry
+from captionless.store.atomic_writes import open_write
 from captionless.store.shards import Shard, write_shard
 from captionless.telemetry import catalog, registry
 from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
@@ -37,7 +38,7 @@ def s3(server: FaultyS3) -> Iterator[FaultyS3]:
 
 
 def _open_write(root: str) -> None:
-    with objects.open_write(f"{root}/b.bin") as file:
+    with open_write(f"{root}/b.bin") as file:
         file.write(b"new")
 
 
@@ -79,7 +80,7 @@ def _does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_answer_that_tells_of_a_passing_failure_is_waited_out(s3: FaultyS3, name: str) -> None:
+def test_a_transient_failure_is_retried(s3: FaultyS3, name: str) -> None:
     registry.reset()
     s3.faults.append(Fault(500, "InternalError"))
     _does(name)
@@ -90,9 +91,10 @@ def test_an_answer_that_tells_of_a_passing_failure_is_waited_out(s3: FaultyS3, n
 @pytest.mark.parametrize(
     ("status", "code"),
     [(500, ""), (502, ""), (503, "SlowDown"), (503, ""), (504, ""), (429, ""), (408, ""), (400, "RequestTimeout")],
+    ids=lambda value: str(value) or "no code",
 )
 @pytest.mark.parametrize("name", ["exists", "write"])
-def test_what_tells_of_a_passing_failure(s3: FaultyS3, name: str, status: int, code: str) -> None:
+def test_which_answers_are_transient(s3: FaultyS3, name: str, status: int, code: str) -> None:
     if name == "exists" and status == 400:
         return  # a HEAD's answer has no body to hold the code
     s3.faults.append(Fault(status, code))
@@ -121,63 +123,61 @@ def test_a_denied_key_ends_at_once(s3: FaultyS3, name: str) -> None:
     for code in ("AccessDenied", "InvalidAccessKeyId", ""):
         s3.faults[:] = [Fault(403, code, times=1000)]
         s3.requests.clear()
-        with pytest.raises(SpecError, match=r"s3://captionless-tests/run.*: access denied"):
+        with pytest.raises(SpecError, match=ROOT):
             OPERATIONS[name](ROOT)
         assert len(s3.requests) <= 2
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "words"),
-    [
-        (400, "ExpiredToken", "access denied"),
-        (400, "AuthorizationHeaderMalformed", "check URL, endpoint and region"),
-    ],
+    ("code", "word"),
+    [("ExpiredToken", "denied"), ("AuthorizationHeaderMalformed", "region")],
+    ids=["expired", "malformed"],
 )
-def test_what_is_wrong_whoever_asks_ends_at_once(s3: FaultyS3, status: int, code: str, words: str) -> None:
-    s3.faults.append(Fault(status, code, times=1000))
+def test_what_is_wrong_whoever_asks_ends_at_once(s3: FaultyS3, code: str, word: str) -> None:
+    s3.faults.append(Fault(400, code, times=1000))
     for name in ("read", "list", "write"):
         s3.requests.clear()
-        with pytest.raises(SpecError, match=words if name != "read" else None):  # a HEAD tells no code
+        with pytest.raises(SpecError, match=word if name != "read" else ROOT):  # a HEAD has no code
             OPERATIONS[name](ROOT)
         assert len(s3.requests) <= 2
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_missing_bucket_ends_at_once(s3: FaultyS3, name: str) -> None:
-    with pytest.raises(SpecError, match="the bucket 'no-such-bucket' does not exist"):
+    with pytest.raises(SpecError, match="'no-such-bucket'"):
         OPERATIONS[name]("s3://no-such-bucket/run")
     assert len(s3.requests) <= 4
 
 
-def test_an_object_whose_removal_is_denied_is_told(s3: FaultyS3) -> None:
-    """A bulk deletion answers 200 and lists what it was denied; the library says nothing of that."""
+def test_an_object_whose_removal_is_denied_is_an_error(s3: FaultyS3) -> None:
+    """A bulk deletion answers 200 and lists what it was denied; the library does not report that."""
     s3.faults.append(Fault(403, "AccessDenied", times=1000, hits=lambda method, path: method in ("DELETE", "POST")))
-    with pytest.raises(SpecError, match="access denied"):
+    with pytest.raises(SpecError, match=ROOT):
         objects.remove(ROOT)
     assert objects.exists(f"{ROOT}/a.bin")
 
 
-def test_a_server_that_stays_away_is_told_in_one_line(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "RETRY_SECONDS", 0.1)
+def test_a_server_that_stays_away_is_a_retryable_error(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_retry, "RETRY_SECONDS", 0.1)
     s3.faults.append(Fault(503, "ServiceUnavailable", times=1000))
     for name in OPERATIONS:
-        with pytest.raises(Retryable, match="storage did not answer for 0 s") as told:
+        with pytest.raises(Retryable, match=ROOT) as caught:
             OPERATIONS[name](ROOT)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_an_upload_that_fails_half_way_leaves_nothing(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large object goes up in parts; when one fails for good, the old object stays and no parts are kept."""
-    monkeypatch.setattr(objects, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(storage_retry, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda size, chunksize=None: 5 << 20)
     s3.faults.append(Fault(500, "InternalError", times=1000, hits=lambda method, path: "partNumber=2" in path))
 
     def upload() -> None:
-        with objects.open_write(f"{ROOT}/a.bin") as file:
+        with open_write(f"{ROOT}/a.bin") as file:
             for _ in range(3):
                 file.write(b"\0" * (4 << 20))
 
-    with pytest.raises(Retryable, match="storage did not answer"):
+    with pytest.raises(Retryable, match=f"{ROOT}/a.bin"):
         upload()
     assert objects.read_bytes(f"{ROOT}/a.bin") == b"0123456789"
     assert not s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
@@ -193,6 +193,7 @@ def test_an_upload_that_fails_half_way_leaves_nothing(s3: FaultyS3, monkeypatch:
         ({"AWS_PROFILE": "nobody"}, "nobody"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}, "credentials"),
     ],
+    ids=["endpoint", "profile", "credentials"],
 )
 def test_a_wrong_environment_ends_at_once(
     s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, variables: dict[str, str], words: str

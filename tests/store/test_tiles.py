@@ -30,7 +30,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.param}://{tmp_path}/store"
 
 
-@pytest.mark.parametrize("block", [DIAGONAL, BESIDE, TileBlock("a", (0, 1), (1, 2)), TileBlock("a", (3, 5), (3, 5))])
+@pytest.mark.parametrize(
+    "block",
+    [DIAGONAL, BESIDE, TileBlock("a", (0, 1), (1, 2)), TileBlock("a", (3, 5), (3, 5))],
+    ids=["diagonal", "off diagonal", "one pair", "small diagonal"],
+)
 def test_half_a_step_is_all_that_storing_costs(url: str, block: TileBlock) -> None:
     sim = values(block)
     tile = write_tile(url, block, sim, "i2l", "abc")
@@ -75,46 +79,46 @@ def test_of_a_diagonal_tile_only_what_is_above_the_diagonal_is_read(tmp_path: Pa
 
 
 def test_what_cannot_be_stored(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'"arm chair/with %": the tile has shape \(2, 2\); expected \(30, 30\)'):
+    with pytest.raises(DataError, match=r'"arm chair/with %": .*\(2, 2\).*\(30, 30\)'):
         write_tile(str(tmp_path), DIAGONAL, np.ones((2, 2)), "i2i", "abc")
     names = [f"object-{i}" for i in range(1200)]
     for value in (np.nan, np.inf, -np.inf):
         for block, row, column in ((DIAGONAL, 7, 9), (BESIDE, 29, 1129)):
             sim = values(block)
             sim[row, column] = value
-            named = f'"object-{40 + row}" and "object-{block.columns[0] + column}" is not finite'
+            named = f'"object-{40 + row}" and "object-{block.columns[0] + column}"'
             with pytest.raises(DataError, match=named):
                 write_tile(str(tmp_path), block, sim, "i2i", "abc", names)
-            with pytest.raises(DataError, match=f"objects {40 + row} and {block.columns[0] + column} is not finite"):
+            with pytest.raises(DataError, match=rf"\b{40 + row} and {block.columns[0] + column}\b"):
                 write_tile(str(tmp_path), block, sim, "i2i", "abc")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damage_is_told(url: str) -> None:
+def test_damage_is_an_error(url: str) -> None:
     tile = write_tile(url, BESIDE, values(BESIDE), "i2i", "abc")
     target = objects.join(url, BESIDE.file)
     whole = objects.read_bytes(target)
     for wrong in (whole[:-10], whole[:40], b"", whole + b"x", b"x" * len(whole), whole[:16] + b"x" * (len(whole) - 16)):
         objects.write_bytes(target, wrong)
-        with pytest.raises(DataError, match=r"40-70\.sim: damaged or truncated"):
+        with pytest.raises(DataError, match=r"40-70\.sim"):
             read_steps(url, tile)
-        with pytest.raises(DataError, match="checksum does not match"):
+        with pytest.raises(DataError, match="checksum"):
             check_tile(url, tile)
     flipped = bytearray(whole)
     flipped[-100] ^= 4
     objects.write_bytes(target, bytes(flipped))
-    with pytest.raises(DataError, match="checksum does not match"):
+    with pytest.raises(DataError, match="checksum"):
         check_tile(url, tile)
     if not objects.is_local(url):  # a local file is mapped, not read
-        with pytest.raises(DataError, match="checksum does not match"):
+        with pytest.raises(DataError, match="checksum"):
             read_steps(url, tile)
     later = write_tile(url, BESIDE, values(BESIDE, 1), "i2i", "abd")
     assert later.bytes == tile.bytes
-    with pytest.raises(DataError, match="not the file that the store's index tells of"):
+    with pytest.raises(DataError, match=r"40-70\.sim"):
         read_steps(url, tile)
     objects.remove(target)
     for read in (read_steps, check_tile):
-        with pytest.raises(DataError, match=r"40-70\.sim: missing"):
+        with pytest.raises(DataError, match=r"40-70\.sim"):
             read(url, tile)
 
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from captionless.errors import SpecError
 from captionless.runtime import env
-from captionless.store import objects
+from captionless.store import objects, ranged_reads
 from captionless.telemetry import catalog, registry, server
 from captionless.telemetry.progress import Progress
 
@@ -84,8 +84,8 @@ def test_what_is_read_is_counted(port: int, tmp_path: Path) -> None:
     with Progress("embed", total=1):
         objects.read_bytes(url)
         objects.read_bytes(url, 10, 30)
-        objects.read_ranges(url, [(0, 5), (990, 2000)])
-        objects.read_into(url, [(0, [memoryview(bytearray(7))])])
+        ranged_reads.read_ranges(url, [(0, 5), (990, 2000)])
+        ranged_reads.read_into(url, [(0, [memoryview(bytearray(7))])])
     assert scrape(port)["captionless_stage_read_bytes_total"][1] == 1000 + 20 + 5 + 10 + 7
 
 

@@ -121,7 +121,9 @@ class Embedder:
         small = Image.fromarray(on_white(rgba))
         vector = self._clip.images([np.asarray(small)])[0]
         small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        return vector, objects.buffer(lambda sink: small.save(sink, "WEBP", quality=85))
+        sink = io.BytesIO()
+        small.save(sink, "WEBP", quality=85)
+        return vector, sink.getvalue()
 
     def shape(self, url: str) -> tuple[NDArray[np.float32], bytes]:
         """(D,) of a mesh or cloud, and a drawing of what the encoder was given."""
