@@ -106,8 +106,8 @@ def wait_for(
     every: float = 0.05,
     state: Callable[[], object] | None = None,
 ) -> T:
-    """The first true result of `condition`. TimedOut after `seconds(value)`, naming what was waited for, how long, and the
-    last `state`."""
+    """The first true result of `condition`. TimedOut after `seconds(value)`, naming what was waited for, how long,
+    and the last `state`."""
     deadline, told = Deadline(value), False
     while not (found := condition()):
         if deadline.passed():
