@@ -27,8 +27,8 @@ from captionless.trainer import encoders, loop
 from captionless.trainer.encoders.pointnext import PointNext
 from captionless.trainer.grad_cache import PRECISIONS, backward
 from captionless.trainer.job import Job
-from captionless.trainer.losses.pair_weights import SimilarityWeights
-from captionless.trainer.losses.tiled import blocked_share
+from captionless.trainer.losses.hn_weights import HNWeights
+from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.ops import point_sets
 from tests.trainer import synthetic
 
@@ -163,7 +163,7 @@ def losses(device: torch.device, n: int, rounds: int) -> str:
     peer = ClipLoss()
 
     def ours() -> Tensor:
-        return blocked_share(*given, SimilarityWeights([sim]), [n])  # type: ignore[call-arg]
+        return contrastive_share(*given, HNWeights([sim]), [n])  # type: ignore[call-arg]
 
     rows = []
     for name, function in (("open_clip ClipLoss, no weights", lambda: peer(*given)), ("**captionless HN**", ours)):

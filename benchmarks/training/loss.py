@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measure import Timing, alternately, most_beside, table
-from captionless.trainer.losses.pair_weights import SimilarityWeights
-from captionless.trainer.losses.tiled import KEPT, PairWeights, blocked_share
+from captionless.trainer.losses.hn_weights import HNWeights
+from captionless.trainer.losses.pair_weights import PairWeights
+from captionless.trainer.losses.tiled import KEPT, contrastive_share
 
 N, WIDTH = 8192, 512
 THREADS = 2
@@ -46,8 +47,8 @@ def ours(sims: list[Tensor], kept: int) -> Callable[[Inputs], Tensor]:
     """Eq. 5 with the weights made anew from the similarities."""
 
     def run(given: Inputs) -> Tensor:
-        weights: PairWeights | None = SimilarityWeights(sims) if sims else None
-        return blocked_share(*given, weights, [N], kept)
+        weights: PairWeights | None = HNWeights(sims) if sims else None
+        return contrastive_share(*given, weights, [N], kept)
 
     return run
 

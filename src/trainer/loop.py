@@ -32,8 +32,9 @@ from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.grad_cache import PRECISIONS, backward
 from captionless.trainer.hard_negatives import HardNegatives
 from captionless.trainer.job import Job
-from captionless.trainer.losses.contrastive import hcl_share
-from captionless.trainer.losses.tiled import PairWeights, blocked_share
+from captionless.trainer.losses.hcl import hcl_share
+from captionless.trainer.losses.pair_weights import PairWeights
+from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
@@ -160,7 +161,7 @@ class TrainingRun:
             if spec.loss == "hcl":
                 value = hcl_share(image, shape, scale, spec.hcl_beta, spec.hcl_tau_plus, weights, batch.sizes)
             else:
-                value = blocked_share(image, shape, scale, weights, batch.sizes)
+                value = contrastive_share(image, shape, scale, weights, batch.sizes)
             found.copy_(value.detach())
             scaled: Tensor = self.scaler.scale(value)
             return scaled

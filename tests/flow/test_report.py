@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from captionless.store.similarity_store import open_similarity
-from captionless.trainer.losses.contrastive import log_weights
+from captionless.trainer.losses.hn_weights import log_weights
 from tests.flow.conftest import Finished
 from tests.pages import chart
 

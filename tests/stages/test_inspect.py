@@ -21,7 +21,7 @@ from captionless.store.ledger import Ledger
 from captionless.store.shards import write_shard
 from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.store.views import encode_view, view_name
-from captionless.trainer.losses import contrastive
+from captionless.trainer.losses import hn_similarity, hn_weights
 from tests.matrices import store_all
 from tests.pages import assert_readable, assert_self_contained, chart, parsed
 
@@ -49,8 +49,8 @@ def found_in(url: str, key: str = KEY, sharpen: float = 1.0) -> Found:
 def expected_weights(store: SimilarityStore, keys: list[str], sharpen: float) -> dict[str, dict[str, float]]:
     """What training gives each of `keys` in a batch of all of them."""
     categories = [key.rsplit("-", 1)[0] for key in keys]
-    sim = contrastive.sharpened_similarity(store.lookup(keys), categories, store.category_mean(), sharpen)
-    weights = contrastive.log_weights(torch.from_numpy(sim).double(), keys).exp().numpy()
+    sim = hn_similarity.sharpened_similarity(store.lookup(keys), categories, store.category_mean(), sharpen)
+    weights = hn_weights.log_weights(torch.from_numpy(sim).double(), keys).exp().numpy()
     return {a: dict(zip(keys, row, strict=True)) for a, row in zip(keys, weights, strict=True)}
 
 

@@ -17,9 +17,9 @@ from torch.nn import functional
 from captionless.trainer import distributed, encoders
 from captionless.trainer.data import batches
 from captionless.trainer.grad_cache import backward
-from captionless.trainer.losses.contrastive import hcl_share
-from captionless.trainer.losses.pair_weights import SimilarityWeights
-from captionless.trainer.losses.tiled import blocked_share
+from captionless.trainer.losses.hcl import hcl_share
+from captionless.trainer.losses.hn_weights import HNWeights
+from captionless.trainer.losses.tiled import contrastive_share
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
 IDS = ["a", *"abcdefgh"]
@@ -52,8 +52,8 @@ def encoded(name: str, own: slice, sizes: list[int]) -> dict[str, Any]:
     model = encoder(name)
     log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
     embedded = functional.normalize(model(points[own]), dim=-1)
-    weights = SimilarityWeights([sim[own].clone()], IDS, sizes=sizes)
-    whole = blocked_share(images[own], embedded, log_scale.exp(), weights, sizes)
+    weights = HNWeights([sim[own].clone()], IDS, sizes=sizes)
+    whole = contrastive_share(images[own], embedded, log_scale.exp(), weights, sizes)
     whole.backward()
     parameters = [*model.parameters(), log_scale]
     distributed.all_reduce_gradients(parameters)
@@ -66,8 +66,8 @@ def share_at(scale: float, own: slice, sizes: list[int]) -> dict[str, torch.Tens
     images, shapes, sim, _ = problem()
     image, shape = images[own].clone().requires_grad_(), shapes[own].clone().requires_grad_()
     inverse = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
-    weights = SimilarityWeights([sim[own].clone(), sim[own].square()], IDS, sizes=sizes)
-    value = blocked_share(image, shape, inverse, weights, sizes)
+    weights = HNWeights([sim[own].clone(), sim[own].square()], IDS, sizes=sizes)
+    value = contrastive_share(image, shape, inverse, weights, sizes)
     value.backward()
     total = distributed.all_reduce_sum(value.detach())
     return {"loss": total, "image": image.grad, "shape": shape.grad, "scale": distributed.all_reduce_sum(inverse.grad)}

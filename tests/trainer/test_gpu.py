@@ -15,8 +15,9 @@ from torch import Tensor
 from captionless.errors import Interrupted
 from captionless.precompute.pair_similarity import i2i, i2l
 from captionless.trainer import checkpoint, encoders, loop
-from captionless.trainer.losses.contrastive import contrastive_loss, hcl_loss
-from captionless.trainer.losses.pair_weights import SimilarityWeights
+from captionless.trainer.losses.contrastive import contrastive_loss
+from captionless.trainer.losses.hcl import hcl_loss
+from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.ops import point_sets
 from tests.trainer import synthetic
 from tests.trainer.losses.test_contrastive import pairs, similarity
@@ -96,10 +97,10 @@ def test_losses_and_their_gradients(scale: float, count: int, dtype: torch.dtype
     def gradients(loss: Callable[..., Tensor], dtype: torch.dtype, device: str) -> list[Tensor]:
         given = [x.to(device, dtype).requires_grad_() for x in (*pairs(n, 24), torch.tensor(scale))]
         sims = [similarity(n, seed).to(device, dtype) for seed in range(count)]
-        value = loss(*given, SimilarityWeights(sims, ids) if sims else None)
+        value = loss(*given, HNWeights(sims, ids) if sims else None)
         return [x.detach().cpu().double() for x in (value, *torch.autograd.grad(value, given))]
 
-    def hcl(image: Tensor, shape: Tensor, scale: Tensor, weights: SimilarityWeights | None) -> Tensor:
+    def hcl(image: Tensor, shape: Tensor, scale: Tensor, weights: HNWeights | None) -> Tensor:
         return hcl_loss(image, shape, 1 / scale, 1.0, 0.1, weights)  # type: ignore[arg-type]
 
     for loss, single in ((contrastive_loss, 1e-6), (hcl, 2e-4)):  # debiasing subtracts what is nearly equal

@@ -9,8 +9,8 @@ from torch.nn import functional
 from captionless.errors import SpecError
 from captionless.trainer import encoders, loop
 from captionless.trainer.grad_cache import backward
-from captionless.trainer.losses import pair_weights
-from captionless.trainer.losses.tiled import blocked_share
+from captionless.trainer.losses import hn_weights
+from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.ops import neighbour_max
 from tests.trainer import synthetic
 
@@ -39,8 +39,8 @@ def whole_step(accumulated: bool) -> list[torch.Tensor]:
     losses: list[torch.Tensor] = []
 
     def loss(shape: torch.Tensor) -> torch.Tensor:
-        weights = pair_weights.SimilarityWeights([(sim + sim.t()) / 2])
-        losses.append(blocked_share(image, shape, log_scale.exp(), weights, [9]))
+        weights = hn_weights.HNWeights([(sim + sim.t()) / 2])
+        losses.append(contrastive_share(image, shape, log_scale.exp(), weights, [9]))
         return losses[-1]
 
     if accumulated:
@@ -67,9 +67,9 @@ def test_one_micro_batch_is_the_plain_gradient() -> None:
     plain, points, image, _ = problem(torch.float32)
     scale = torch.tensor(10.0)
     torch.manual_seed(3)
-    blocked_share(image, functional.normalize(plain(points), dim=-1), scale, None, [9]).backward()
+    contrastive_share(image, functional.normalize(plain(points), dim=-1), scale, None, [9]).backward()
     encoder = problem(torch.float32)[0]
-    backward(encoder, points, [9], lambda shape: blocked_share(image, shape, scale, None, [9]), [3])
+    backward(encoder, points, [9], lambda shape: contrastive_share(image, shape, scale, None, [9]), [3])
     assert all(torch.equal(got, expected) for got, expected in zip(state(encoder), state(plain), strict=True))
 
 
@@ -80,7 +80,7 @@ def embedded(precision: torch.dtype) -> torch.Tensor:
 
     def loss(shape: torch.Tensor) -> torch.Tensor:
         found.append(shape.detach())
-        return blocked_share(image, shape, torch.tensor(10.0), None, [9])
+        return contrastive_share(image, shape, torch.tensor(10.0), None, [9])
 
     backward(encoder, points, SIZES, loss, SEEDS, precision)
     assert all(x.dtype in (torch.float32, torch.int64) for x in [*found, *state(encoder)])

@@ -23,6 +23,7 @@ from captionless.errors import DataError
 from captionless.runtime import signals
 from captionless.store.similarity_store import SimilarityStore
 from captionless.telemetry.progress import Progress
+from captionless.trainer.losses.hn_similarity import negative_weights, sharpened
 
 MOST_ANCHORS = 100
 SEED = 0
@@ -40,7 +41,7 @@ _COLUMNS_AT_ONCE = 1024
 
 
 def negatives(similarity: ArrayLike, others: int, alpha: float) -> dict[str, NDArray[np.float64]]:
-    """Weights of negatives by eq. 6, w[i, s] = (number of negatives) * sim[i, s] / sum_k sim[i, k], in both batches.
+    """The weights of negatives (eq. 6) in both batches.
 
     similarity: (anchors, n - 1), to every other object of the anchors' category. others: objects of other categories;
     each has similarity `alpha`. Returns float64 SIMILARITY, ALONE, MIXED and RATIO, each (anchors, n - 1), and OTHER,
@@ -51,10 +52,10 @@ def negatives(similarity: ArrayLike, others: int, alpha: float) -> dict[str, NDA
     every = own + others * alpha
     return {
         SIMILARITY: sim,
-        ALONE: count * sim / own,
-        MIXED: (count + others) * sim / every,
+        ALONE: negative_weights(sim, own, count),
+        MIXED: negative_weights(sim, every, count + others),
         RATIO: sim / alpha,
-        OTHER: (count + others) * alpha / every[:, 0] if others else np.empty(0),
+        OTHER: negative_weights(alpha, every[:, 0], count + others) if others else np.empty(0),
     }
 
 
@@ -102,8 +103,6 @@ class SimilarityRows:
         """The similarity with `train.sharpen` = exponent; 1 leaves it."""
         if exponent == 1:
             return self.similarity
-        from captionless.trainer.losses.contrastive import sharpened  # heavy, and needed only here
-
         return sharpened(self.similarity, self.mean, exponent)
 
 

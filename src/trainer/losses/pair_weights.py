@@ -1,130 +1,43 @@
-"""Eq. 6's weights of a batch in the form that `trainer.blocked` sums: symmetric similarity times a factor per anchor.
-
-    w[i, s] = factor[i] * sim[i, s],    factor[i] = n_i / sum_k sim[i, k]    over the n_i unmasked negatives k
-
-The positive's weight, 1 or what eq. 6 gives it, stands on the diagonal, divided by the factor where it is to be 1; a
-place that holds the anchor's own object once more has 0. AVG, the mean of several metrics' weights, is a sum of such
-terms. Nothing is held of a batch but its similarities.
-"""
+"""Weights of a batch's pairs, in the form in which the losses sum them: blocks of anchors, and a factor per anchor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from captionless.errors import DataError, SpecError
-from captionless.runtime.torch_threads import cores
-from captionless.trainer import distributed
-from captionless.trainer.losses.tiled import weight_rows
 
-PositiveWeight = Literal["one", "formula"]
-
-_BLOCK, _BLOCK_OF_GPU = 1 << 19, 1 << 25  # similarities that a core, or a GPU, masks, checks and sums at a time
-_ENTROPY_OF = 512  # anchors
-
-
-class SimilarityWeights:
-    """The weights of a rank's anchors against the whole batch: a `blocked.PairWeights`.
-
-    sims: for each metric to average over, (n, N) float32 or float64, the similarity of this rank's n anchors to all N
-    objects of the batch, symmetric; they are kept, and changed in place. ids: the identities of the N objects, None
-    when no two are the same. positive_weight: the diagonal is 1 for "one" (the released code) and eq. 6 at s = i for
-    "formula"; 1 too for an anchor without negatives. sizes: rows held by each rank; None on one process.
-
-    DataError on a similarity that is not positive and finite, SpecError on another `positive_weight`.
-    """
+class PairWeights(Protocol):
+    """Weights of a batch's pairs: anchor i weighs candidate s by `sum_m factors[m, i] * S_m[i, s]`."""
 
     factors: Tensor
-    """(M, N) float64, of all anchors of the batch; those of M metrics' mean are divided by M."""
+    """(M, N), of all anchors of the global batch."""
 
-    def __init__(
-        self,
-        sims: Sequence[Tensor],
-        ids: Tensor | Sequence[object] | None = None,
-        positive_weight: PositiveWeight = "one",
-        sizes: Sequence[int] | None = None,
-    ) -> None:
-        if positive_weight not in ("one", "formula"):
-            raise SpecError(f'positive_weight must be "one" or "formula", not "{positive_weight}"')
-        sizes = [len(sims[0])] if sizes is None else sizes
-        first = distributed.own_rows(sizes).start
-        codes = None if ids is None else _codes(ids, sims[0].shape[1], sims[0].device)
-        own = torch.stack([_weighable(sim, codes, positive_weight, first) for sim in sims], 1) / len(sims)
-        self.factors = distributed.gather(own, sizes).t()
-        self._sims, self._first = list(sims), first
+    def rows(self, rows: slice) -> Sequence[tuple[Tensor, Tensor]]:
+        """For each m, of this rank's anchors `rows`: S_m[i, s] and S_m[s, i], (len(rows), N) each, 0 where masked.
+
+        One tensor twice where S_m is symmetric: then both directions share a sum.
+        """
+
+
+def weight_rows(weights: PairWeights, rows: slice, first: int = 0) -> Tensor:
+    """(len(rows), N): the weights themselves, of a rank's anchors `rows`, whose first is the batch's place `first`."""
+    blocks = [of_rows for of_rows, _ in weights.rows(rows)]
+    at = first + rows.start
+    factors = weights.factors[:, at : at + len(blocks[0]), None]
+    return torch.stack([block * factor.to(block) for block, factor in zip(blocks, factors, strict=True)]).sum(0)
+
+
+class DenseWeights:
+    """Any (N, N) log-weights as `PairWeights`, without the symmetry that saves an exponential."""
+
+    def __init__(self, log_weight: Tensor, n: int) -> None:
+        if log_weight.shape != (n, n):
+            raise ValueError(f"log_weight must be {(n, n)}, not {tuple(log_weight.shape)}")
+        self._log_weight = log_weight.detach()
+        self.factors = log_weight.new_ones(1, n, dtype=torch.float64)
 
     def rows(self, rows: slice) -> list[tuple[Tensor, Tensor]]:
-        """See `PairWeights`."""
-        found = [sim[rows] for sim in self._sims]
-        return list(zip(found, found, strict=True))
-
-    def matrix(self, rows: slice) -> Tensor:
-        """(len(rows), N): the weights themselves, of this rank's anchors `rows`, 0 where masked."""
-        return weight_rows(self, slice(*rows.indices(len(self._sims[0]))), self._first)
-
-    def entropy(self) -> float:
-        """How evenly this rank's anchors spread their weight over their negatives: their number if all do so evenly, 0
-        if each has it on one.
-
-        The entropy of each row's weights over the log of their number; rows with fewer than two negatives count as 1.
-        Of large batches the first anchors stand for all: it is shown, and nothing depends on it.
-        """
-        n = len(self._sims[0])
-        weight = self.matrix(slice(0, _ENTROPY_OF)).double()
-        weight.diagonal(self._first)[: len(weight)] = 0
-        count = (weight > 0).sum(1)
-        share = weight[count > 1] / weight[count > 1].sum(1, keepdim=True)
-        rows = torch.special.entr(share).sum(1) / count[count > 1].double().log()
-        return float(rows.sum() + (count <= 1).sum()) * n / max(len(weight), 1)
-
-
-def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
-    """Mask (n, N) `sim` and set its diagonal, in place; returns the anchors' factors, (n,) float64."""
-    size = max(1, (_BLOCK if sim.device.type == "cpu" else _BLOCK_OF_GPU) // sim.shape[1])
-
-    def block(at: int) -> Tensor:
-        return _weighable_rows(sim[at : at + size], codes, positive_weight, first + at)
-
-    with cores(sim.device) as each:
-        return torch.cat([*each.map(block, range(0, len(sim), size))])
-
-
-def _weighable_rows(block: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, at: int) -> Tensor:
-    """`_weighable` of the anchors at places `at` and on: over their rows twice, once for the least and the greatest."""
-    n = block.shape[1]
-    positive = block.diagonal(at)[: len(block)]
-    formula = positive.clone()
-    same, others = None, torch.full_like(formula, n - 1, dtype=torch.float64)
-    if codes is not None:
-        same = codes[at : at + len(block), None] == codes
-        others = n - same.sum(1).double()
-        block.masked_fill_(same, 1)  # what does not count passes for a similarity while these are looked at
-    positive.copy_(formula if positive_weight == "formula" else torch.ones_like(formula))
-    least, greatest = block.aminmax()
-    if not (least > 0 and greatest < torch.inf):  # which is so of NaN
-        i, s = (int(x) for x in (~((block > 0) & block.isfinite())).nonzero()[0])
-        raise DataError(
-            f"similarity of batch places {at + i} and {s} is {float(block[i, s])}: it must be positive and finite"
-        )
-    positive.zero_()
-    if same is not None:
-        block.masked_fill_(same, 0)
-    factor = torch.where(others > 0, others / block.sum(1).double(), 1.0)
-    wanted = formula if positive_weight == "formula" else factor.reciprocal().to(block)
-    positive.copy_(torch.where(others > 0, wanted, 1.0))
-    return factor
-
-
-def _codes(ids: Tensor | Sequence[object], n: int, device: torch.device) -> Tensor | None:
-    """(n,) int64, equal where two places of the batch hold the same object; None when no two do."""
-    if isinstance(ids, Tensor):
-        codes = torch.unique(ids.to(device), return_inverse=True)[1]
-    else:
-        place = {name: k for k, name in enumerate(str(i) for i in ids)}
-        codes = torch.tensor([place[str(i)] for i in ids], dtype=torch.int64, device=device)
-    if codes.shape != (n,):
-        raise ValueError(f"ids must be {n} identities, not {tuple(codes.shape)}")
-    return None if len(codes.unique()) == n else codes
+        return [(self._log_weight[rows].exp(), self._log_weight[:, rows].t().exp())]

@@ -1,4 +1,4 @@
-"""The weighted contrastive loss in tiles: one product for both directions, no (N, N) matrices of autograd.
+"""The weighted contrastive loss, tile by tile: one product for both directions, no (N, N) matrices of autograd.
 
 With logits L[i, s] = scale * image_i . shape_s, eq. 5 needs for every anchor a sum of exp(L) times weights: along a row
 for images, along a column for shapes. Eq. 6's weights are a symmetric matrix S times a factor f of the anchor, so both
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from torch.autograd.function import once_differentiable
 
 from captionless.runtime.torch_threads import cores
 from captionless.trainer import distributed
+from captionless.trainer.losses.pair_weights import PairWeights
 
 T = TypeVar("T")
 
@@ -50,28 +51,7 @@ KEPT = 3 << 26
 _SAFE = 40.0  # the bound up to which exp(logit - bound), at least exp(-80), is a normal float32
 
 
-class PairWeights(Protocol):
-    """Weights of a batch's pairs: anchor i weighs candidate s by `sum_m factors[m, i] * S_m[i, s]`."""
-
-    factors: Tensor
-    """(M, N), of all anchors of the global batch."""
-
-    def rows(self, rows: slice) -> Sequence[tuple[Tensor, Tensor]]:
-        """For each m, of this rank's anchors `rows`: S_m[i, s] and S_m[s, i], (len(rows), N) each, 0 where masked.
-
-        One tensor twice where S_m is symmetric: then both directions share a sum.
-        """
-
-
-def weight_rows(weights: PairWeights, rows: slice, first: int = 0) -> Tensor:
-    """(len(rows), N): the weights themselves, of a rank's anchors `rows`, whose first is the batch's place `first`."""
-    blocks = [of_rows for of_rows, _ in weights.rows(rows)]
-    at = first + rows.start
-    factors = weights.factors[:, at : at + len(blocks[0]), None]
-    return torch.stack([block * factor.to(block) for block, factor in zip(blocks, factors, strict=True)]).sum(0)
-
-
-def blocked_share(
+def contrastive_share(
     image: Tensor, shape: Tensor, scale: Tensor, weights: PairWeights | None, sizes: Sequence[int], kept: int = KEPT
 ) -> Tensor:
     """This rank's share of eq. 5, both directions averaged: 0-d, differentiable in `image`, `shape` and `scale`.

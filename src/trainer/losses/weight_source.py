@@ -15,8 +15,8 @@ from captionless.spec.weights import Weights
 from captionless.store.similarity_store import open_similarity
 from captionless.trainer import distributed
 from captionless.trainer.job import Job
-from captionless.trainer.losses.contrastive import category_similarity, sharpened_similarity
-from captionless.trainer.losses.pair_weights import PositiveWeight, SimilarityWeights
+from captionless.trainer.losses.hn_similarity import category_similarity, sharpened_similarity
+from captionless.trainer.losses.hn_weights import HNWeights, PositiveWeight
 
 
 class WeightSource:
@@ -33,9 +33,7 @@ class WeightSource:
         about_means = self.weights is Weights.category or self.sharpen != 1
         self.means = [store.category_mean() for store in self.stores] if about_means else []
 
-    def __call__(
-        self, keys: Sequence[str], categories: Sequence[str], sizes: Sequence[int]
-    ) -> SimilarityWeights | None:
+    def __call__(self, keys: Sequence[str], categories: Sequence[str], sizes: Sequence[int]) -> HNWeights | None:
         """The weights of this rank's anchors in a global batch of objects `keys`; None when all are 1.
 
         sizes: rows held by each rank.
@@ -45,7 +43,7 @@ class WeightSource:
             if len(set(keys)) == len(keys):
                 return None
             ones = torch.ones(sizes[distributed.rank()], len(keys), device=self.device)
-            return SimilarityWeights([ones], keys, sizes=sizes)
+            return HNWeights([ones], keys, sizes=sizes)
         sims = [store.lookup(keys) for store in self.stores]
         if self.weights is Weights.category:
             sims = [category_similarity(sims[0], categories, self.means[0])]
@@ -55,4 +53,4 @@ class WeightSource:
                 for sim, means in zip(sims, self.means, strict=True)
             ]
         rows = [torch.from_numpy(sim[own]).to(self.device) for sim in sims]
-        return SimilarityWeights(rows, keys, self.positive, sizes)
+        return HNWeights(rows, keys, self.positive, sizes)

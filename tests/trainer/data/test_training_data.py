@@ -12,7 +12,7 @@ from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.trainer.data.splits import kept_out
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.job import Job
-from captionless.trainer.losses.pair_weights import SimilarityWeights
+from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.weight_source import WeightSource
 from tests.trainer import reference, synthetic
 
@@ -203,7 +203,7 @@ def test_an_object_that_comes_twice_is_masked_without_similarity_too(root: Path)
 
 def test_entropy() -> None:
     def entropy(sim: torch.Tensor, *others: torch.Tensor) -> float:
-        return SimilarityWeights([sim.clone(), *others]).entropy() / len(sim)
+        return HNWeights([sim.clone(), *others]).entropy() / len(sim)
 
     assert entropy(torch.ones(5, 5)) == pytest.approx(1.0)
     one = torch.full((4, 4), 1e-20)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from captionless.trainer.losses import contrastive, tiled
-from captionless.trainer.losses.pair_weights import SimilarityWeights
-from captionless.trainer.losses.tiled import PairWeights, blocked_share
+from captionless.trainer.losses import contrastive, hcl, hn_weights, tiled
+from captionless.trainer.losses.hn_weights import HNWeights
+from captionless.trainer.losses.pair_weights import PairWeights
+from captionless.trainer.losses.tiled import contrastive_share
 
 ROWS, D = 128, 24
 N = 3 * ROWS + 77  # four blocks, the last one smaller
@@ -74,12 +75,12 @@ def weights(kind: str, dtype: torch.dtype) -> tuple[PairWeights | Tensor | None,
     if kind == "uneven":  # no symmetric matrix times a factor
         uneven = torch.randn(N, N, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
         return uneven.to(dtype), uneven
-    first, second = (contrastive.log_weights(similarity(seed), IDS) for seed in (1, 2))
+    first, second = (hn_weights.log_weights(similarity(seed), IDS) for seed in (1, 2))
     if kind == "dense":
         return first.to(dtype), first
     if kind == "one":
-        return SimilarityWeights([similarity(1).to(dtype)], IDS), first
-    both = SimilarityWeights([similarity(1).to(dtype), similarity(2).to(dtype)], IDS)
+        return HNWeights([similarity(1).to(dtype)], IDS), first
+    both = HNWeights([similarity(1).to(dtype), similarity(2).to(dtype)], IDS)
     return both, ((first.exp() + second.exp()) / 2).log()
 
 
@@ -93,7 +94,7 @@ def test_value_and_gradients_are_the_formulas(kind: str, scale: float) -> None:
     assert error(got, expected) < 1e-10
     if not isinstance(given, Tensor):
         for kept in (0, 8 * N * (ROWS + 5)):  # no logits, those of one block
-            partly = functools.partial(blocked_share, weights=given, sizes=[N], kept=kept)
+            partly = functools.partial(contrastive_share, weights=given, sizes=[N], kept=kept)
             again = results(partly, image, shape, scale, torch.float64)
             assert error(again, got) < 1e-14
 
@@ -183,5 +184,5 @@ def test_hcl_in_blocks_is_the_formula() -> None:
         return -(positive / (positive + negative)).log().mean()
 
     expected = results(whole, image, shape, 3.0, torch.float64)
-    got = results(lambda q, k, s: contrastive.hcl_loss(q, k, 1 / s, 0.7, 0.1, given), image, shape, 3.0, torch.float64)
+    got = results(lambda q, k, s: hcl.hcl_loss(q, k, 1 / s, 0.7, 0.1, given), image, shape, 3.0, torch.float64)
     assert error(got, expected) < 1e-10
