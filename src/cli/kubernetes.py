@@ -18,7 +18,7 @@ from captionless.errors import CaptionlessError
 from captionless.spec import load
 
 if TYPE_CHECKING:
-    from captionless.client.cluster import Cluster
+    from captionless.kube.api import KubernetesApi
 
 k8s = typer.Typer(
     name="k8s",
@@ -201,7 +201,7 @@ def cancel(
     """
     cluster = _connect(context, namespace)
     from captionless.client import cancel as cancelling
-    from captionless.client.run import find
+    from captionless.client.alignment_view import find
     from captionless.terminal.live_view import LiveView
 
     run = find(cluster, name)
@@ -215,13 +215,13 @@ def cancel(
     print(f"alignment {name} is gone; what it stored is in {run.output}; submitted again, it goes on from there")
 
 
-def _connect(context: str | None, namespace: str | None) -> Cluster:
-    from captionless.client.access import connect
+def _connect(context: str | None, namespace: str | None) -> KubernetesApi:
+    from captionless.kube.connection import connect
 
     return connect(context, namespace)
 
 
-def _follow(cluster: Cluster, name: str) -> None:
+def _follow(cluster: KubernetesApi, name: str) -> None:
     from captionless.client import status as showing
     from captionless.terminal.live_view import LiveView
 

@@ -6,39 +6,39 @@ What the run stored stays, so the same spec submitted again goes on from there.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from captionless.client import run as runs
-from captionless.client.access import NotFound
-from captionless.client.cluster import Cluster, Object
+from captionless.client import alignment_view
+from captionless.client.alignment_view import AlignmentView
 from captionless.client.feed import Feed
-from captionless.client.run import AlignmentView
 from captionless.errors import Interrupted
 from captionless.kube.jobs.operator import KIND
 from captionless.runtime.signals import Stopped
 from captionless.terminal.live_view import LiveView
 
+if TYPE_CHECKING:
+    from captionless.kube.api import KubernetesApi, Object
+
 _OVERDUE = 60.0
 """Seconds beyond a pod's grace period after which its node is suspected."""
 
 
-def cancel(cluster: Cluster, run: AlignmentView, view: LiveView) -> None:
+def cancel(api: KubernetesApi, run: AlignmentView, view: LiveView) -> None:
     """Deletes the Alignment and waits until nothing of it runs any more."""
-    try:
-        cluster.delete(KIND, run.name, run.found["metadata"]["uid"])
-    except NotFound:
+    if api.delete(KIND, api.namespace, run.name, run.found["metadata"]["uid"]) is None:
         view.say(f"alignment {run.name} is gone already")
     try:
-        _wait(cluster, run, view)
+        _wait(api, run, view)
     except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer waiting; {run.name} is being removed all the same") from None
 
 
-def _wait(cluster: Cluster, run: AlignmentView, view: LiveView) -> None:
+def _wait(api: KubernetesApi, run: AlignmentView, view: LiveView) -> None:
     """Until the run has neither Jobs, which could make pods, nor pods, which could still write."""
-    labels = runs.selector(run.name)
+    labels = alignment_view.selector(run.name)
     seen: dict[str, dict[str, Object]] = {}
     told = ""
-    with Feed(cluster, {k: cluster.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0) as feed:
+    with Feed(api, {k: api.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0) as feed:
         for event in feed:
             if event is not None:
                 seen[event[0]] = event[1]
@@ -51,7 +51,7 @@ def _wait(cluster: Cluster, run: AlignmentView, view: LiveView) -> None:
 
 
 def _waiting_for(found: dict[str, Object]) -> str:
-    pods = runs.pods(found.values())
+    pods = alignment_view.pods(found.values())
     overdue = next((p for p in pods if p.deleting and time.time() > p.deleting.timestamp() + _OVERDUE), None)
     if overdue is not None:
         return (

@@ -9,11 +9,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from captionless.client.cluster import Cluster, Object
+if TYPE_CHECKING:
+    from captionless.kube.api import KubernetesApi, Object
 
-Snapshots = Iterator[dict[str, Object]]
+    Snapshots = Iterator[dict[str, Object]]
 
 _JOIN = 5.0
 
@@ -24,8 +25,8 @@ class Feed:
     None comes when there was nothing for `tick` seconds. A context manager: leaving it stops the cluster's watches.
     """
 
-    def __init__(self, cluster: Cluster, sources: Mapping[str, Snapshots], tick: float):
-        self._cluster, self._tick = cluster, tick
+    def __init__(self, api: KubernetesApi, sources: Mapping[str, Snapshots], tick: float):
+        self._api, self._tick = api, tick
         self._queue: queue.SimpleQueue[tuple[str, dict[str, Object]] | BaseException] = queue.SimpleQueue()
         self._sources, self._threads = sources, list[threading.Thread]()
 
@@ -50,7 +51,7 @@ class Feed:
         return made
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._cluster.stop()
+        self._api.stop()
         for thread in self._threads:
             thread.join(_JOIN)
 

@@ -16,18 +16,21 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from captionless.client import run as runs
-from captionless.client.access import NoSuchKind, NotFound, Unreachable
-from captionless.client.cluster import Cluster, Object
+from captionless.client import alignment_view
+from captionless.client.alignment_view import AlignmentView
 from captionless.client.feed import Feed
-from captionless.client.run import AlignmentView
 from captionless.errors import CaptionlessError, Interrupted, SpecError, did_you_mean
+from captionless.kube.api_errors import NoSuchKind, NotFound, Unavailable
 from captionless.kube.jobs.failure import WORKER
 from captionless.kube.jobs.operator import KIND
 from captionless.kube.observed_state import Pod, newest_pods, pod, time_of, workload
 from captionless.kube.stage_record import StageState
 from captionless.runtime.signals import Stopped
+
+if TYPE_CHECKING:
+    from captionless.kube.api import KubernetesApi, Object
 
 _AGAIN = 1.0
 """Seconds before a log that broke off is asked for again."""
@@ -58,9 +61,9 @@ class Choice:
         return [p for p in mine if p in kept]
 
 
-def show(cluster: Cluster, name: str, choice: Choice) -> None:
+def show(api: KubernetesApi, name: str, choice: Choice) -> None:
     """Prints what the pods have said so far. NotFound where there is nothing of that name."""
-    run, found = _look(cluster, name)
+    run, found = _look(api, name)
     _check_stage(choice.stage, run, found)
     stages = [choice.stage] if choice.stage else _stages(run, found)
     chosen = [p for s in stages for p in _worth(Choice(s, choice.index, choice.previous).of(found), choice)]
@@ -73,26 +76,26 @@ def show(cluster: Cluster, name: str, choice: Choice) -> None:
         printer = Printer(_prefix(one) if many else "")
         if len(chosen) > 1 and not many:
             _note(f"pod {one.name}, attempt {one.attempt}")
-        _print(cluster, one, printer, choice.tail)
+        _print(api, one, printer, choice.tail)
     if not chosen:
         _without_pods(run, stages, choice)
 
 
-def follow(cluster: Cluster, name: str, choice: Choice) -> None:
+def follow(api: KubernetesApi, name: str, choice: Choice) -> None:
     """Prints what the pods say until the run, or the stage that was chosen, has ended."""
-    run, found = _look(cluster, name)
+    run, found = _look(api, name)
     _check_stage(choice.stage, run, found)
     stages = [choice.stage] if choice.stage else _stages(run, found)
     # Whatever had ended before and is not wanted; all that comes from now on is.
     old = {p.uid for p in found if p.stage not in stages and p.finished}
     before = {p.uid for p in found}
     alone = choice.stage and choice.index is not None
-    labels = runs.selector(name, choice.stage)
-    ends = cluster.snapshots(KIND, name=name) if run is not None else cluster.snapshots("Job", labels)
+    labels = alignment_view.selector(name, choice.stage)
+    ends = api.snapshots(KIND, name=name) if run is not None else api.snapshots("Job", labels)
     followers: dict[str, threading.Thread] = {}
     ended = looked = False
     try:
-        with Feed(cluster, {"pods": cluster.snapshots("Pod", labels), "end": ends}, tick=_AGAIN) as feed:
+        with Feed(api, {"pods": api.snapshots("Pod", labels), "end": ends}, tick=_AGAIN) as feed:
             for event in feed:
                 if event is None:
                     if ended and looked and not any(t.is_alive() for t in followers.values()):
@@ -103,11 +106,11 @@ def follow(cluster: Cluster, name: str, choice: Choice) -> None:
                     ended = _ended(objects, name, choice.stage, run is not None)
                     continue
                 looked = True
-                for one in choice.of([p for p in runs.pods(objects.values()) if p.uid not in old]):
+                for one in choice.of([p for p in alignment_view.pods(objects.values()) if p.uid not in old]):
                     if one.uid not in followers and (one.started is not None or one.end is not None):
                         printer = Printer("" if alone else _prefix(one))
                         tail = choice.tail if one.uid in before else None
-                        followers[one.uid] = feed.thread(_follow, cluster, one.name, printer, tail)
+                        followers[one.uid] = feed.thread(_follow, api, one.name, printer, tail)
     except (KeyboardInterrupt, Stopped):
         raise Interrupted(f"no longer following; {name} goes on") from None
 
@@ -125,11 +128,11 @@ class Printer:
             print(f"{self._prefix}{text}", flush=True)
 
 
-def _look(cluster: Cluster, name: str) -> tuple[AlignmentView | None, list[Pod]]:
+def _look(api: KubernetesApi, name: str) -> tuple[AlignmentView | None, list[Pod]]:
     """The Alignment and the pods of its name. Jobs that were rendered have pods without an Alignment."""
-    found = runs.pods(cluster.list("Pod", runs.selector(name)))
+    found = alignment_view.pods(api.list("Pod", alignment_view.selector(name)))
     try:
-        return runs.find(cluster, name), found
+        return alignment_view.find(api, name), found
     except (NotFound, NoSuchKind):
         if not found:
             raise
@@ -164,14 +167,14 @@ def _worth(found: list[Pod], choice: Choice) -> list[Pod]:
     return broken
 
 
-def _print(cluster: Cluster, one: Pod, printer: Printer, tail: int | None) -> None:
+def _print(api: KubernetesApi, one: Pod, printer: Printer, tail: int | None) -> None:
     """Prints a pod's lines so far; where there are none to be had, what else is known of it."""
     printed = False
     try:
-        for line in cluster.log(one.name, WORKER, follow=False, tail=tail):
+        for line in api.log(one.name, WORKER, follow=False, tail=tail):
             printer.line(_parted(line)[1])
             printed = True
-    except (NotFound, SpecError, Unreachable) as error:
+    except (SpecError, Unavailable) as error:
         # Gone, not begun (400), or on a node that does not answer (500): the pod itself may say more.
         waits = one.unschedulable or ": ".join(filter(None, one.waiting))
         _note(f"pod {one.name} waits: {waits}" if waits else f"no log of pod {one.name}: {error}")
@@ -181,29 +184,30 @@ def _print(cluster: Cluster, one: Pod, printer: Printer, tail: int | None) -> No
         _note(f"pod {one.name} ended with exit code {one.end.exit_code}{': ' if why else ''}{why}")
 
 
-def _follow(cluster: Cluster, name: str, printer: Printer, tail: int | None) -> None:
+def _follow(api: KubernetesApi, name: str, printer: Printer, tail: int | None) -> None:
     """Prints a pod's lines until its container has ended, or the pod is gone."""
     last, errors = "", 0
-    while errors < _TRIES and not cluster.stopped.is_set():
+    while errors < _TRIES and not api.stopped.is_set():
         # Having been there once, only what came since: by far enough to allow for clocks that differ.
         have = {"tail": tail} if not last else {"since_seconds": _age(last) + _SKEW}
         known = last
         try:
-            for line in cluster.log(name, WORKER, follow=True, **have):
+            for line in api.log(name, WORKER, follow=True, **have):
                 at, text = _parted(line)
                 if at > known:
                     last = at
                     printer.line(text)
-            if pod(cluster.get("Pod", name)).finished:
+            found = api.get("Pod", api.namespace, name)
+            if found is None or pod(found).finished:
                 return
             errors = 0
         except NotFound:
             return
         except CaptionlessError as error:
             errors += 1
-            if errors == _TRIES and not cluster.stopped.is_set():
+            if errors == _TRIES and not api.stopped.is_set():
                 _note(f"no more of the log of pod {name}: {error}")
-        cluster.stopped.wait(_AGAIN)
+        api.stopped.wait(_AGAIN)
 
 
 def _ended(found: dict[str, Object], name: str, stage: str, operated: bool) -> bool:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from captionless.client import run as runs
-from captionless.client.access import INSTALL
-from captionless.client.cluster import Cluster, Object
+from captionless.client import alignment_view
+from captionless.client.alignment_view import AlignmentView
 from captionless.client.feed import Feed
-from captionless.client.run import AlignmentView
 from captionless.errors import CaptionlessError, Interrupted
+from captionless.kube.api_errors import INSTALL
 from captionless.kube.jobs.operator import KIND
 from captionless.kube.observed_state import time_of
 from captionless.kube.stage_record import StageRecord, StageState
@@ -27,6 +27,9 @@ from captionless.runtime.signals import Stopped
 from captionless.telemetry import progress
 from captionless.terminal import console as terminal_console
 from captionless.terminal.live_view import LiveView, Row, table
+
+if TYPE_CHECKING:
+    from captionless.kube.api import KubernetesApi, Object
 
 _UNSEEN = 30.0
 """Seconds after which an Alignment without a status is one that no operator looks after."""
@@ -39,11 +42,11 @@ _WORDS = {
 }
 
 
-def show_all(cluster: Cluster) -> None:
-    """Prints a table of the namespace's runs."""
-    found = [AlignmentView(o) for o in cluster.list(KIND)]
+def show_all(api: KubernetesApi) -> None:
+    """Prints a table of the namespace's alignment_view."""
+    found = [AlignmentView(o) for o in api.list(KIND)]
     if not found:
-        print(f"no alignments in namespace {cluster.namespace}; captionless k8s submit SPEC makes one")
+        print(f"no alignments in namespace {api.namespace}; captionless k8s submit SPEC makes one")
         return
     now = datetime.now(UTC)
     rows = Table(box=None, pad_edge=False, header_style="dim")
@@ -52,7 +55,7 @@ def show_all(cluster: Cluster) -> None:
     rows.add_column("", overflow="fold")
     for run in sorted(found, key=lambda r: r.created):
         status = [str(run.status.get(k, "")) for k in ("stage", "progress", "top1")]
-        # What a person should look at first: that it stands still, rather than that it runs.
+        # What a person should look at first: that it stands still, rather than that it alignment_view.
         state = run.stalled if run.stalled.true and not run.ended else run.summary
         words = state.message if state.reason not in ("Completed", "Running") else ""
         age = progress.duration(_since(run.created, now))
@@ -60,9 +63,9 @@ def show_all(cluster: Cluster) -> None:
     terminal_console.results_console(200).print(rows)
 
 
-def show(cluster: Cluster, name: str) -> None:
+def show(api: KubernetesApi, name: str) -> None:
     """Prints the stages of a run, what is wrong with it, and its figures."""
-    run, console = runs.find(cluster, name), terminal_console.results_console(200)
+    run, console = alignment_view.find(api, name), terminal_console.results_console(200)
     now = datetime.now(UTC)
     if run.stages:
         console.print(table(Meter().rows(run, now)))
@@ -71,21 +74,21 @@ def show(cluster: Cluster, name: str) -> None:
     show_figures(run, console)
 
 
-def show_json(cluster: Cluster, name: str | None) -> None:
+def show_json(api: KubernetesApi, name: str | None) -> None:
     """Prints the Alignment, or a list of all, as the API server has it."""
     if name is not None:
-        print(json.dumps(_tidy(runs.find(cluster, name).found), indent=1))
+        print(json.dumps(_tidy(alignment_view.find(api, name).found), indent=1))
         return
-    items = [_tidy(o) for o in cluster.list(KIND)]
+    items = [_tidy(o) for o in api.list(KIND)]
     print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1))
 
 
-def follow(cluster: Cluster, name: str, view: LiveView) -> None:
+def follow(api: KubernetesApi, name: str, view: LiveView) -> None:
     """Shows a run until it ends; ends as it did: a CaptionlessError with the exit code of what failed."""
-    run, meter, told = runs.find(cluster, name), Meter(), list[str]()
+    run, meter, told = alignment_view.find(api, name), Meter(), list[str]()
     uid = run.found["metadata"]["uid"]
     try:
-        with view, Feed(cluster, {"alignment": cluster.snapshots(KIND, name=name)}, tick=1.0) as feed:
+        with view, Feed(api, {"alignment": api.snapshots(KIND, name=name)}, tick=1.0) as feed:
             for event in feed:
                 if event is not None:
                     objects = event[1]
@@ -104,7 +107,7 @@ def follow(cluster: Cluster, name: str, view: LiveView) -> None:
         raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
     show_figures(run, terminal_console.results_console(200))
     if not run.summary.true:
-        raise runs.failure(cluster, run)
+        raise alignment_view.failure(api, run)
 
 
 def notes(run: AlignmentView, now: datetime) -> list[str]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from captionless.client.access import Changed, NotFound
-from captionless.client.cluster import Cluster, Object
 from captionless.clip import openclip
 from captionless.errors import SpecError
 from captionless.eval import prompts
+from captionless.kube.api_errors import Conflict, NotFound
 from captionless.kube.cel_validation import MUTABLE
 from captionless.kube.jobs.operator import KIND, VERSION
 from captionless.kube.shared_output import check_shared
@@ -24,6 +23,9 @@ from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.landmarks import LandmarkOrigin
 from captionless.store import objects
+
+if TYPE_CHECKING:
+    from captionless.kube.api import KubernetesApi, Object
 
 _NOT_SHOWN = ("pods.env",)
 
@@ -73,19 +75,14 @@ def check(spec: AlignmentSpec) -> None:
         _check_input("landmarks.file", spec.landmarks.file, spec)
 
 
-def submit(cluster: Cluster, wanted: Object, dry_run: bool = False) -> str:
+def submit(api: KubernetesApi, wanted: Object, dry_run: bool = False) -> str:
     """Creates the Alignment or brings it up to date; says in a line what was done. SpecError where neither can be."""
     name = wanted["metadata"]["name"]
-    try:
-        there = cluster.get(KIND, name)
-    except NotFound:
-        try:
-            cluster.create(KIND, wanted, dry_run)
-        except NotFound as error:
-            raise SpecError(f"{error}; make it first: kubectl create namespace {cluster.namespace}") from None
-        return f"alignment {name} {_done('created', dry_run)} in namespace {cluster.namespace}"
+    there = api.get(KIND, api.namespace, name)
+    if there is None:
+        return _create(api, wanted, dry_run)
     if there["metadata"].get("deletionTimestamp"):
-        raise Changed(f"alignment {name} is being deleted; submit again when it is gone")
+        raise Conflict(f"alignment {name} is being deleted; submit again when it is gone")
     found = differences(there["spec"], wanted["spec"], name)
     if not found:
         return f"alignment {name} is there already, with the same spec"
@@ -100,8 +97,20 @@ def submit(cluster: Cluster, wanted: Object, dry_run: bool = False) -> str:
         k: _merge_patch(there["spec"].get(k), wanted["spec"].get(k)) for k in {d.path.split(".")[0] for d in found}
     }
     version = {"resourceVersion": there["metadata"]["resourceVersion"]}
-    cluster.patch(KIND, name, {"metadata": version, "spec": changes}, dry_run)
+    if api.patch(KIND, api.namespace, name, {"metadata": version, "spec": changes}, dry_run) is None:
+        raise NotFound(f"alignment {name} was deleted in the meantime")
     return f"alignment {name} {_done('changed', dry_run)}: {', '.join(map(str, found))}"
+
+
+def _create(api: KubernetesApi, wanted: Object, dry_run: bool) -> str:
+    name = wanted["metadata"]["name"]
+    try:
+        made = api.create(wanted, api.namespace, dry_run)
+    except NotFound as error:
+        raise SpecError(f"{error}; create it first: kubectl create namespace {api.namespace}") from None
+    if made is None:
+        raise Conflict(f"alignment {name} was created by somebody else in the meantime")
+    return f"alignment {name} {_done('created', dry_run)} in namespace {api.namespace}"
 
 
 def differences(before: Object, after: Object, name: str) -> list[Difference]:

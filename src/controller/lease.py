@@ -33,7 +33,7 @@ PERIOD = 5.0
 RETRY = 2.0
 
 
-class Api(Protocol):
+class LeaseApi(Protocol):
     """What the Lease asks of a cluster."""
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
@@ -56,7 +56,7 @@ class Lease:
 
     def __init__(
         self,
-        api: Api,
+        api: LeaseApi,
         namespace: str,
         identity: str,
         lost: Callable[[], None] = _end,

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kubernetes import client, config
+from kubernetes import client
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from captionless import __version__
@@ -36,7 +36,9 @@ from captionless.controller.reconcile import NameTaken, Reconciler
 from captionless.controller.resync import Resync
 from captionless.controller.workqueue import WorkQueue
 from captionless.errors import Retryable, SpecError, one_line
-from captionless.kube.api import Api, Conflict, KubernetesApi, NotFound, Refused, Unavailable
+from captionless.kube.api import ONCE, Api, KubernetesApi
+from captionless.kube.api_errors import ApiError, Conflict, NoSuchKind, NotFound, Refused, Unavailable
+from captionless.kube.connection import controller_client
 from captionless.kube.jobs import Operator
 from captionless.kube.observed_state import Key
 from captionless.runtime import signals
@@ -103,15 +105,17 @@ def run_manager(settings: Settings) -> None:
     logging.getLogger("captionless").setLevel(settings.log_level)
     logging.getLogger("kopf").setLevel("WARNING" if settings.log_level == "INFO" else settings.log_level)
     logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # that it is not in the main thread is meant
-    api = _connect()
-    quick = KubernetesApi(api, timeout=(2.0, 3.0), tries=1)
+    connection = controller_client(f"captionless-controller/{__version__}", connections=2 * WORKERS)
+    quick = KubernetesApi(connection, timeout=(2.0, 3.0), backoff=ONCE)
     lease = Lease(quick, settings.namespace, settings.identity)
-    controller = _Controller(settings, KubernetesApi(api, settings.namespaces, lease.check), lease)
+    controller = _Controller(settings, KubernetesApi(connection, settings.namespaces, lease.check), lease)
     try:
         _served(health.serve, controller.health, settings.health_port)
         lease.acquire()
-        controller.start(client.CoordinationV1Api(api))
+        controller.start(client.CoordinationV1Api(connection))
         controller.wait()
+    except ApiError as error:  # permissions may be granted, and the API server come back, before the next start
+        raise Retryable(str(error)) from None
     except signals.Stopped:
         log.info("stopping")
     finally:
@@ -122,8 +126,8 @@ def run_manager(settings: Settings) -> None:
 class _Controller:
     """The threads, and what they share. All are daemons: the process does not wait for any of them to end."""
 
-    def __init__(self, settings: Settings, cluster: Api, lease: Lease):
-        self.settings, self.cluster, self.lease = settings, cluster, lease
+    def __init__(self, settings: Settings, api: Api, lease: Lease):
+        self.settings, self.api, self.lease = settings, api, lease
         self.health = health.Health(lease)
         self.cache, self.queue = Cache(), WorkQueue[Key]()
         self.ended, self.error = threading.Event(), ""
@@ -133,10 +137,10 @@ class _Controller:
         """Reads the cluster, then begins to act."""
         settings, lease = self.settings, self.lease
         counted = self._metrics()
-        kinds = _kinds(self.cluster)
+        kinds = _kinds(self.api)
         operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
-        reconciler = Reconciler(self.cluster, self.cache, operator, settings.identity, kinds)
-        rounds = Resync(self.cluster, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
+        reconciler = Reconciler(self.api, self.cache, operator, settings.identity, kinds)
+        rounds = Resync(self.api, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
         rounds.list_all()
         for key in self.cache.alignments():
             self.queue.add(key)
@@ -194,15 +198,17 @@ def _worker(reconciler: Reconciler, queue: WorkQueue[Key], counted: metrics.Metr
         error: Exception | None = None
         try:
             reconciler.reconcile(key)
-        except (Conflict, Unavailable, Refused, NameTaken) as found:
+        except (ApiError, NameTaken) as found:
             error = found
-            log.log(logging.DEBUG if isinstance(found, Conflict) else logging.WARNING, "%s/%s: %s", *key, found)
+            words = found.detail if isinstance(found, ApiError) else found
+            log.log(logging.DEBUG if isinstance(found, Conflict) else logging.WARNING, "%s/%s: %s", *key, words)
         except Exception as found:
             error = found
             log.exception("%s/%s: reconciling it failed; the others go on", *key)
         counted.seconds.observe(time.monotonic() - began)
         if error is not None:
-            counted.errors.labels(type(error).__name__).inc()
+            family = next((f for f in (Conflict, Unavailable, Refused) if isinstance(error, f)), type(error))
+            counted.errors.labels(family.__name__).inc()
         queue.done(key, failed=error is not None)
 
 
@@ -214,31 +220,14 @@ def _served(serve: Callable[[Given, int], Server], given: Given, port: int) -> S
         raise Retryable(f"port {port}: {error.strerror or error}") from None
 
 
-def _kinds(cluster: Api) -> tuple[str, ...]:
+def _kinds(api: Api) -> tuple[str, ...]:
     """What there is to watch. JobSets only where they are installed and may be read."""
     try:
-        next(cluster.list("Alignment"), None)
-    except NotFound:
+        next(api.list("Alignment"), None)
+    except (NotFound, NoSuchKind):
         raise Retryable("there is no kind Alignment; expected the CRD alignments.captionless.dev") from None
     try:
-        next(cluster.list("JobSet"), None)
-    except (NotFound, Refused):
+        next(api.list("JobSet"), None)
+    except Refused:
         return KINDS
     return ("JobSet", *KINDS)
-
-
-def _connect() -> client.ApiClient:
-    """The cluster that the process is in, or the one of KUBECONFIG."""
-    try:
-        try:
-            config.load_incluster_config()
-        except config.ConfigException:
-            config.load_kube_config()
-    except (config.ConfigException, OSError) as error:
-        raise SpecError(f"no cluster: {error}; expected to run in a pod, or KUBECONFIG") from None
-    given = client.Configuration.get_default_copy()
-    given.connection_pool_maxsize = 2 * WORKERS
-    given.retries = False
-    api = client.ApiClient(given)
-    api.user_agent = f"captionless-controller/{__version__}"
-    return api

@@ -24,7 +24,8 @@ from captionless.controller.cache import Cache
 from captionless.controller.decide import decide
 from captionless.controller.stage_status import RunStatus, stand
 from captionless.kube import observed_state
-from captionless.kube.api import Api, Conflict, Refused
+from captionless.kube.api import Api
+from captionless.kube.api_errors import Conflict, Refused
 from captionless.kube.jobs import Operator, Owner, job_name, stage_objects
 from captionless.kube.observed_state import Key, Problem, written_exactly
 
@@ -50,14 +51,14 @@ class Reconciler:
 
     def __init__(
         self,
-        cluster: Api,
+        api: Api,
         cache: Cache,
         operator: Operator,
         reporter: str = "captionless-controller",
         kinds: Collection[str] = ("Job", "JobSet"),
         clock: Callable[[], datetime] = now,
     ):
-        self.cluster, self.cache, self.operator = cluster, cache, operator
+        self.api, self.cache, self.operator = api, cache, operator
         self.reporter, self.kinds, self.clock = reporter, kinds, clock
         self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
 
@@ -73,8 +74,8 @@ class Reconciler:
                     return
             self.cache.refused(key, None)
         except (Refused, NameTaken) as error:
-            reason = error.reason if isinstance(error, Refused) else "NameTaken"
-            self.cache.refused(key, Problem(reason, str(error)))
+            refused = (error.reason, error.detail) if isinstance(error, Refused) else ("NameTaken", str(error))
+            self.cache.refused(key, Problem(*refused))
             self._write(key)
             raise
         self._write(key)
@@ -94,7 +95,7 @@ class Reconciler:
         changed = status.changes(alignment.status, after)
         if not changed:
             return
-        written = self.cluster.patch_status(alignment.namespace, alignment.name, alignment.version, changed)
+        written = self.api.patch_status(alignment.namespace, alignment.name, alignment.version, changed)
         if written is not None:
             self.cache.put(written)
 
@@ -110,7 +111,7 @@ class Reconciler:
             self._delete(action)
         else:
             log.info("%s: remove the Alignment: %s", where, action.why)
-            self.cluster.delete("Alignment", run.alignment.namespace, run.alignment.name, run.alignment.uid)
+            self.api.delete("Alignment", run.alignment.namespace, run.alignment.name, run.alignment.uid)
 
     def _create(self, run: RunStatus, action: Create) -> None:
         alignment, spec = run.alignment, run.spec
@@ -123,9 +124,9 @@ class Reconciler:
             made[-1]["metadata"].setdefault("annotations", {})[observed_state.DISRUPTIONS] = str(action.disruptions)
         if made[-1]["kind"] not in self.kinds:
             raise Refused(
-                "JobSetMissing",
                 f"{action.stage.name}: train.engine: jobset, but there was no JobSet when the operator was started; "
                 "install JobSet, allow it to the operator and restart that, or use train.engine: job",
+                "JobSetMissing",
             )
         for manifest in made:
             found = self._make(manifest, alignment.uid)
@@ -140,10 +141,10 @@ class Reconciler:
         namespace, name = run.alignment.namespace, job_name(run.alignment.name, action.stage.name, action.attempt - 1)
         gang = action.stage.gang
         kind = "JobSet" if gang and run.spec and run.spec.train.engine == "jobset" else "Job"
-        found = self.cluster.get(kind, namespace, name)
+        found = self.api.get(kind, namespace, name)
         if found is None:
             for other in ("ConfigMap", "Service") if gang else ("ConfigMap",):
-                self.cluster.delete(other, namespace, name)
+                self.api.delete(other, namespace, name)
             return False
         if observed_state.workload(found).finished:
             return False
@@ -152,11 +153,11 @@ class Reconciler:
 
     def _make(self, manifest: dict[str, Any], owner: str) -> dict[str, Any]:
         """Makes an object, or finds it made. A ConfigMap that an earlier try left with other contents is made anew."""
-        made = self.cluster.create(manifest)
+        made = self.api.create(manifest)
         if made is not None:
             return made
         kind, metadata = manifest["kind"], manifest["metadata"]
-        found = self.cluster.get(kind, metadata["namespace"], metadata["name"])
+        found = self.api.get(kind, metadata["namespace"], metadata["name"])
         if found is None:
             raise Conflict(f"{kind} {metadata['name']} has gone meanwhile")
         owners = found["metadata"].get("ownerReferences") or ()
@@ -165,8 +166,8 @@ class Reconciler:
             hint = "of a deleted Alignment of this name; it goes by itself" if of_another else "not ours; remove it"
             raise NameTaken(f"{kind} {metadata['name']} is there already and {hint}")
         if kind == "ConfigMap" and found.get("data") != manifest["data"]:
-            self.cluster.delete(kind, metadata["namespace"], metadata["name"], found["metadata"]["uid"])
-            made = self.cluster.create(manifest)
+            self.api.delete(kind, metadata["namespace"], metadata["name"], found["metadata"]["uid"])
+            made = self.api.create(manifest)
             if made is None:
                 raise Conflict(f"ConfigMap {metadata['name']} has not gone yet")
             return made
@@ -179,8 +180,8 @@ class Reconciler:
     def _delete(self, action: Delete) -> None:
         """The Job stays, marked, until its pods are gone: only then may the next attempt write."""
         w = action.workload
-        gone = self.cluster.delete(w.kind, w.namespace, w.name, w.uid, wait=True)
-        if gone is not None:
+        gone = self.api.delete(w.kind, w.namespace, w.name, w.uid, wait=True)
+        if gone is not None and gone.get("kind") == w.kind:
             self.cache.put(gone)
         else:
             self.cache.drop({"metadata": {"uid": w.uid}})
@@ -193,10 +194,10 @@ class Reconciler:
             return
         time = written_exactly(datetime.now(UTC))
         try:
-            made = self.cluster.create(event.manifest(run.alignment, self.reporter, time))
+            made = self.api.create(event.manifest(run.alignment, self.reporter, time))
             if made is None and event.count > 1:
                 series = {"series": {"count": event.count, "lastObservedTime": time}}
-                self.cluster.patch("Event", run.alignment.namespace, name, series)
+                self.api.patch("Event", run.alignment.namespace, name, series)
         except Refused as error:  # an event more or less must not hold up the work
             log.warning("%s/%s: event %s: %s", *run.alignment.key, event.reason, error)
         self._told[(name, event.count)] = None

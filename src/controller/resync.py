@@ -36,14 +36,14 @@ class Resync:
 
     def __init__(
         self,
-        cluster: Api,
+        api: Api,
         cache: Cache,
         queue: WorkQueue[Key],
         kinds: tuple[str, ...],
         namespaces: tuple[str, ...] = (),
         gateway: str = "",
     ):
-        self.cluster, self.cache, self.queue, self.kinds = cluster, cache, queue, kinds
+        self.api, self.cache, self.queue, self.kinds = api, cache, queue, kinds
         self.namespaces, self.gateway = namespaces, gateway
         self._known: set[Key] = set()
 
@@ -85,14 +85,14 @@ class Resync:
         for seen in at_work:
             self.queue.add(seen.alignment.key)
         for seen in at_work:
-            if suspected(seen, now()) and self.cluster.ends(seen.alignment.namespace):
+            if suspected(seen, now()) and self.api.namespace_terminating(seen.alignment.namespace):
                 self.cache.namespace_ends(seen.alignment.uid)
 
     def list_all(self) -> None:
         """Sets the cache right."""
         for kind in self.kinds:
             since = time.monotonic()
-            for key in self.cache.replace(kind, self.cluster.list(kind), since):
+            for key in self.cache.replace(kind, self.api.list(kind), since):
                 self.queue.add(key)
 
     def sweep(self) -> None:

@@ -37,7 +37,8 @@ def storage(subject: Subject) -> Finding:
 
 def cluster(subject: Subject) -> Finding:
     """Whether the operator is there and would take an Alignment of this person's; nothing is made."""
-    from captionless.client.access import NoSuchKind, connect, no_operator
+    from captionless.kube.api_errors import INSTALL, NoSuchKind
+    from captionless.kube.connection import connect
     from captionless.kube.jobs.operator import KIND, VERSION
 
     try:
@@ -52,10 +53,10 @@ def cluster(subject: Subject) -> Finding:
     }  # fmt: skip
     where = f"{reached.host}, namespace {reached.namespace}"
     try:
-        reached.list(KIND)
-        reached.create(KIND, manifest, dry_run=True)
+        any(reached.list(KIND))
+        reached.create(manifest, reached.namespace, dry_run=True)
     except NoSuchKind:
-        return Finding(Verdict.warning, f"{where}: no operator", no_operator().splitlines()[0].partition("; ")[2])
+        return Finding(Verdict.warning, f"{where}: no operator", f"install the operator: {INSTALL}")
     return Finding(Verdict.ok, f"{where}: would take an Alignment")
 
 

@@ -12,10 +12,8 @@ from typing import Any
 from captionless.kube import schema
 from captionless.kube.cel_validation import rules
 from captionless.kube.jobs.names import GROUP
-from captionless.kube.jobs.operator import KIND, VERSION
+from captionless.kube.jobs.operator import KIND, PLURAL, VERSION
 from captionless.spec.alignment import AlignmentSpec
-
-PLURAL = "alignments"
 
 
 def crd() -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from captionless.client.access import connect
-from captionless.client.cluster import Cluster
+from captionless.kube.api import KubernetesApi
+from captionless.kube.connection import connect
 from tests.client.api import Server, serving
 
 
@@ -20,5 +20,5 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture
-def cluster(server: Server) -> Cluster:
+def api(server: Server) -> KubernetesApi:
     return connect()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from captionless.client.run import AlignmentView
+from captionless.client.alignment_view import AlignmentView
 from captionless.client.status import Meter, notes
 from tests.client.api import Server
 from tests.client.command import in_background, k8s

@@ -139,7 +139,8 @@ def test_without_the_operator_it_says_how_to_install_it_or_do_without(server: Se
 def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> None:
     server.refusals["POST", "alignments"] = (404, status(404, "NotFound", 'namespaces "lab" not found'))
     ended = k8s("submit", spec)
-    assert (ended.code, ended.error) == (64, 'namespaces "lab" not found; make it first: kubectl create namespace lab')
+    assert ended.code == 64
+    assert "kubectl create namespace lab" in ended.error
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from captionless.client.access import NoSuchKind, connect
-from captionless.client.cluster import Cluster as Client
+from captionless.client.alignment_view import find
+from captionless.kube.api_errors import NoSuchKind
+from captionless.kube.connection import connect
 from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.operator import Operator
@@ -131,10 +132,10 @@ def test_a_kind_that_is_not_served_means_no_operator(cluster: Cluster, monkeypat
     """As the API server answers before the CRD is there."""
     monkeypatch.setenv("KUBECONFIG", cluster.variables["KUBECONFIG"])
     monkeypatch.setattr(
-        "captionless.client.cluster._CUSTOM", {"Alignment": ("not-installed.captionless.dev", "v1alpha1", "alignments")}
+        "captionless.kube.api._CUSTOM", {"Alignment": ("not-installed.captionless.dev/v1alpha1", "alignments")}
     )
-    client: Client = connect()
-    with pytest.raises(NoSuchKind, match="install the operator"):
-        client.list("Alignment")
-    with pytest.raises(NoSuchKind, match="install the operator"):
-        client.get("Alignment", "x")
+    client = connect()
+    with pytest.raises(NoSuchKind, match="helm install"):
+        list(client.list("Alignment"))
+    with pytest.raises(NoSuchKind, match="helm install"):
+        find(client, "x")

@@ -8,7 +8,7 @@ import pytest
 
 from captionless.controller import lease as leases
 from captionless.controller.lease import DURATION, NAME, Lease
-from captionless.kube.api import Conflict, Unavailable
+from captionless.kube.api_errors import Conflict, Unavailable
 
 
 class Server:

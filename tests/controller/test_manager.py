@@ -22,7 +22,8 @@ from captionless.controller.manager import Settings
 from captionless.controller.resync import Resync, working
 from captionless.controller.workqueue import WorkQueue
 from captionless.errors import Retryable, SpecError
-from captionless.kube.api import MANAGED, Conflict, NotFound, Refused, Unavailable
+from captionless.kube.api import MANAGED
+from captionless.kube.api_errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 from captionless.kube.observed_state import Key, ObservedState, written
 from tests.controller.seen import ago, alignment, pod, reading, workload
 from tests.controller.world import KEY, Controller, World
@@ -69,7 +70,7 @@ def test_the_crd_is_needed_and_jobsets_are_not() -> None:
     kinds = manager._kinds
     assert kinds(Listing()) == ("JobSet", "Job", "Pod", "Alignment")  # type: ignore[arg-type]
     assert kinds(Listing(JobSet=NotFound("x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
-    assert kinds(Listing(JobSet=Refused("Forbidden", "x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
+    assert kinds(Listing(JobSet=Forbidden("x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
     with pytest.raises(Retryable, match="CRD"):
         kinds(Listing(Alignment=NotFound("x")))  # type: ignore[arg-type]
 
@@ -79,7 +80,7 @@ def test_the_crd_is_needed_and_jobsets_are_not() -> None:
     [
         (Conflict("x"), "DEBUG"),
         (Unavailable("x"), "WARNING"),
-        (Refused("Forbidden", "x"), "WARNING"),
+        (Refused("x"), "WARNING"),
         (KeyError("x"), "ERROR"),
     ],
 )

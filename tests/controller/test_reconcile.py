@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from captionless.controller.reconcile import NameTaken
-from captionless.kube.api import Refused
+from captionless.kube.api_errors import Forbidden, Refused
 from captionless.kube.observed_state import RETRY
 from tests.controller.world import KEY, NAMESPACE, Controller, Killed, World
 
@@ -353,7 +353,7 @@ def test_what_the_api_server_refuses_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
     def refuse(manifest: dict[str, Any]) -> dict[str, Any] | None:
         if manifest["kind"] == "Job":
-            raise Refused("Forbidden", "exceeded quota: jobs.batch")
+            raise Forbidden("exceeded quota: jobs.batch")
         return create(manifest)
 
     controller = Controller(world)

@@ -16,7 +16,7 @@ from typing import Any
 
 from captionless.controller.cache import Cache
 from captionless.controller.reconcile import Reconciler
-from captionless.kube.api import Conflict
+from captionless.kube.api_errors import Conflict
 from captionless.kube.jobs import Operator
 from captionless.kube.observed_state import time_of, written
 
@@ -57,7 +57,7 @@ class World:
         self._call(f"get {kind} {name}")
         return found
 
-    def ends(self, namespace: str) -> bool:
+    def namespace_terminating(self, namespace: str) -> bool:
         self._call(f"get Namespace {namespace}")
         return namespace in self.ending
 
@@ -98,11 +98,12 @@ class World:
         self._call(f"patch status {name}")
         return copy.deepcopy(found)
 
-    def patch(self, kind: str, namespace: str, name: str, changes: Object) -> None:
+    def patch(self, kind: str, namespace: str, name: str, changes: Object) -> Object | None:
         found = self.objects[(kind, namespace, name)]
         found |= copy.deepcopy(changes)
         self._store(found)
         self._call(f"patch {kind} {name}")
+        return copy.deepcopy(found)
 
     def _store(self, found: Object) -> None:
         metadata = found["metadata"]

@@ -1,4 +1,4 @@
-"""The client's calls and errors, against an HTTP server that answers as an API server does."""
+"""The controller's calls and errors, against an HTTP server that answers as an API server does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from captionless.kube import api as clusters
-from captionless.kube.api import Conflict, KubernetesApi, Refused, Unavailable
+from captionless.kube.api import ONCE, RETRIES, KubernetesApi
+from captionless.kube.api_errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    NoSuchKind,
+    NotFound,
+    Refused,
+    Unauthorized,
+    Unavailable,
+)
+from captionless.runtime.retry import Backoff
 
 Answer = tuple[int, dict[str, Any]]
+AT_ONCE = Backoff(first=0, longest=0, attempts=4)
 
 
 class Server:
@@ -50,19 +61,20 @@ class Server:
         configuration = client.Configuration()
         configuration.host = f"http://127.0.0.1:{self.http.server_address[1]}"
         configuration.retries = False
-        return KubernetesApi(client.ApiClient(configuration), namespaces, **options)
+        return KubernetesApi(client.ApiClient(configuration), namespaces, **{"backoff": AT_ONCE, **options})
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(clusters.time, "sleep", lambda _: None)
+def server() -> Iterator[Server]:
     found = Server()
     yield found
     found.http.shutdown()
 
 
 def status(code: int, reason: str, message: str = "words") -> Answer:
-    return code, {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
+    details = {"name": "x", "kind": "jobs"}
+    body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
+    return code, {**body, "details": details}
 
 
 JOB: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x", "namespace": "lab"}}
@@ -81,6 +93,7 @@ CONFIG: dict[str, Any] = {**JOB, "apiVersion": "v1", "kind": "ConfigMap", "immut
             "/api/v1/namespaces/lab/services",
         ),
     ],
+    ids=["Job", "ConfigMap", "JobSet", "Event", "Service"],
 )
 def test_create_sends_the_object_as_it_is_and_strictly(server: Server, manifest: dict[str, Any], path: str) -> None:
     server.answers = [(201, {**manifest, "metadata": {**manifest["metadata"], "uid": "1"}})]
@@ -101,18 +114,21 @@ def test_an_object_that_is_there_already_is_none(server: Server) -> None:
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (status(403, "Forbidden", "exceeded quota"), Refused),
+        (status(403, "Forbidden", "exceeded quota"), Forbidden),
         (status(422, "Invalid"), Refused),
         (status(400, "BadRequest"), Refused),
         (status(409, "Conflict"), Conflict),
-        (status(401, "Unauthorized"), Unavailable),
-        (status(404, "NotFound"), Refused),
+        (status(401, "Unauthorized"), Unauthorized),
+        (status(404, "NotFound"), NotFound),
     ],
+    ids=["Forbidden", "Invalid", "BadRequest", "Conflict", "Unauthorized", "NotFound"],
 )
-def test_errors_say_what_to_do(server: Server, answer: Answer, error: type[Exception]) -> None:
+def test_errors_say_what_to_do(server: Server, answer: Answer, error: type[ApiError]) -> None:
     server.answers = [answer]
-    with pytest.raises(error, match=answer[1]["message"]):
+    with pytest.raises(error) as caught:
         server.cluster().create(JOB)
+    assert type(caught.value) is error
+    assert (caught.value.reason, caught.value.detail) == (answer[1]["reason"], answer[1]["message"])
     assert len(server.asked) == 1, "trying again would not help"
 
 
@@ -122,14 +138,34 @@ def test_a_busy_server_is_asked_again(server: Server, code: int) -> None:
     assert server.cluster().create(JOB) is not None
     server.answers = [status(code, "Busy")]
     with pytest.raises(Unavailable):
-        server.cluster(tries=2).create(JOB)
+        server.cluster(backoff=Backoff(0, 0, attempts=2)).create(JOB)
+    assert len(server.asked) == 5
 
 
-def test_a_server_that_is_away_is_told() -> None:
+def test_pauses_between_retries_are_short_and_random() -> None:
+    assert (RETRIES.first, RETRIES.attempts, RETRIES.jitter) == (0.25, 4, 0.5)
+    assert ONCE.attempts == 1
+
+
+@pytest.mark.parametrize("method", ["get", "delete", "patch"])
+def test_a_kind_that_is_not_served(server: Server, method: str) -> None:
+    """There is nothing to delete or to change; whoever reads an object should know."""
+    server.answers = [(404, {})]
+    cluster = server.cluster()
+    if method == "get":
+        with pytest.raises(NoSuchKind, match="JobSet"):
+            cluster.get("JobSet", "lab", "x")
+    elif method == "delete":
+        assert cluster.delete("JobSet", "lab", "x") is None
+    else:
+        assert cluster.patch("JobSet", "lab", "x", {}) is None
+
+
+def test_a_server_that_is_away_is_named() -> None:
     configuration = client.Configuration()
     configuration.host, configuration.retries = "http://127.0.0.1:1", False
-    with pytest.raises(Unavailable, match="does not answer"):
-        KubernetesApi(client.ApiClient(configuration), tries=1).get("Job", "lab", "x")
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1"):
+        KubernetesApi(client.ApiClient(configuration), backoff=ONCE).get("Job", "lab", "x")
 
 
 @pytest.mark.parametrize("kind", ["Job", "ConfigMap"])
@@ -147,7 +183,7 @@ def test_delete_waits_for_the_dependents_and_means_one_uid(server: Server) -> No
     assert (method, path) == ("DELETE", "/apis/batch/v1/namespaces/lab/jobs/x")
     assert (body["propagationPolicy"], body["preconditions"]) == ("Foreground", {"uid": "uid-1"})
     server.answers = [(200, {"kind": "Status", "status": "Success"})]
-    assert server.cluster().delete("ConfigMap", "lab", "x") is None
+    assert server.cluster().delete("ConfigMap", "lab", "x") == {"kind": "Status", "status": "Success"}
     assert server.asked[-1][3]["propagationPolicy"] == "Background"
     server.answers = [status(404, "NotFound")]
     assert server.cluster().delete("Job", "lab", "x") is None

@@ -7,7 +7,7 @@ from typing import Any
 
 from captionless.kube.jobs.names import GROUP
 
-VERSION, KIND = f"{GROUP}/v1alpha1", "Alignment"
+VERSION, KIND, PLURAL = f"{GROUP}/v1alpha1", "Alignment", "alignments"
 
 
 @dataclass(frozen=True)

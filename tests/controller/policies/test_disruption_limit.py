@@ -75,7 +75,7 @@ def test_a_training_is_as_far_as_its_last_checkpoint(steps: int, expected: int) 
 )
 def test_the_stage_fails_at_the_limit(disruptions_without_progress: int, state: StageState) -> None:
     status: dict[str, Any] = {
-        "stages": [record("pack", "Running", disruptions=30, disruptions_without_progress=disruptions_without_progress)]
+        "stages": [record("pack", "Running", disruptions=30, disruptionsWithoutProgress=disruptions_without_progress)]
     }
     w = workload(disruptions_before=30)
     standing = run(w, pods=[pod(ignored=0, **ended(75))], status=status).standings[0]
@@ -84,7 +84,7 @@ def test_the_stage_fails_at_the_limit(disruptions_without_progress: int, state: 
 
 def test_a_retry_has_a_budget_of_its_own() -> None:
     """Also when the controller died after it made the attempt and before it wrote that down."""
-    status: dict[str, Any] = {"stages": [record("pack", "Failed", disruptions=20, disruptions_without_progress=LIMIT)]}
+    status: dict[str, Any] = {"stages": [record("pack", "Failed", disruptions=20, disruptionsWithoutProgress=LIMIT)]}
     assert run(status=status).standings[0].state is StageState.failed
     asked = run(status=status, retry="x").standings[0]
     assert (asked.state, asked.count.disruptions_without_progress, asked.count.disruptions) == (

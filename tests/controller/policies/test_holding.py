@@ -36,7 +36,7 @@ def test_suspension_removes_what_is_at_work_and_keeps_what_has_ended(found: Work
 
 
 def test_a_failed_stages_job_goes_only_after_the_failure_was_written_down() -> None:
-    unwritten = {"stages": [record("pack", "Running", disruptions_without_progress=20)]}
+    unwritten = {"stages": [record("pack", "Running", disruptionsWithoutProgress=20)]}
     assert run(workload(), status=unwritten).standings[0].state is StageState.failed
     assert not list(garbage_collection(run(workload(), status=unwritten)))
     assert list(garbage_collection(run(workload(), status={"stages": [record("pack", "Failed")]})))

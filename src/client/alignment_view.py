@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from captionless.client.access import Denied, NotFound
-from captionless.client.cluster import Cluster, Object
 from captionless.errors import CaptionlessError, DataError, SpecError, did_you_mean
 from captionless.kube import stage_record
+from captionless.kube.api_errors import Forbidden, NotFound, Unauthorized
 from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
 from captionless.kube.jobs import names
 from captionless.kube.jobs.operator import KIND
 from captionless.kube.observed_state import RETRY, Pod, newest_pods, pod
 from captionless.kube.stage_record import StageRecord, StageState
 
-__all__ = ["AlignmentView", "Condition", "find", "pods", "selector"]
+if TYPE_CHECKING:
+    from captionless.kube.api import KubernetesApi, Object
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,16 @@ class AlignmentView:
         }
 
 
-def find(cluster: Cluster, name: str) -> AlignmentView:
-    """The Alignment of that name. NotFound names the nearest one there is."""
-    try:
-        return AlignmentView(cluster.get(KIND, name))
-    except NotFound:
-        known: list[str] = []
-        with suppress(Denied):  # who may look at this one may not see the others
-            known = sorted(o["metadata"]["name"] for o in cluster.list(KIND))
-        there = f" (there are: {', '.join(known[:10])})" if known else ""
-        raise NotFound(
-            f'no alignment "{name}" in namespace {cluster.namespace}{did_you_mean(name, known)}{there}'
-        ) from None
+def find(api: KubernetesApi, name: str) -> AlignmentView:
+    """The Alignment of that name. NotFound suggests the nearest name."""
+    found = api.get(KIND, api.namespace, name)
+    if found is not None:
+        return AlignmentView(found)
+    known: list[str] = []
+    with suppress(Forbidden, Unauthorized):  # who may read this one may not be allowed to list the others
+        known = sorted(o["metadata"]["name"] for o in api.list(KIND))
+    there = f" (there are: {', '.join(known[:10])})" if known else ""
+    raise NotFound(f'no alignment "{name}" in namespace {api.namespace}{did_you_mean(name, known)}{there}')
 
 
 def selector(name: str, stage: str = "") -> str:
@@ -131,14 +129,14 @@ def pods(objects: Any) -> list[Pod]:
     return sorted(map(pod, objects), key=lambda p: (p.created.timestamp() if p.created else 0.0, p.name))
 
 
-def failure(cluster: Cluster, run: AlignmentView) -> CaptionlessError:
+def failure(api: KubernetesApi, run: AlignmentView) -> CaptionlessError:
     """Why a run failed, as an error whose exit code is that of the pods that did."""
     told = f"{run.name} failed: {run.summary.message or run.summary.reason}"
     if run.summary.reason == "SpecInvalid":
         return SpecError(told)
     codes: set[int] = set()
     for stage in run.in_state(StageState.failed):
-        found = [p for p in pods(cluster.list("Pod", selector(run.name, stage.name))) if p.attempt == stage.attempt]
+        found = [p for p in pods(api.list("Pod", selector(run.name, stage.name))) if p.attempt == stage.attempt]
         codes |= {p.end.exit_code for p in newest_pods(found).values() if p.end is not None and p.phase == "Failed"}
     kind = SpecError if codes & {2, 64} else DataError if 65 in codes else CaptionlessError
     return kind(told)
