@@ -29,7 +29,7 @@ from captionless.trainer.grad_cache import PRECISIONS, backward
 from captionless.trainer.job import Job
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.tiled import contrastive_share
-from captionless.trainer.ops import point_sets
+from captionless.trainer.ops import point_sets, torch_ops
 from tests.trainer import synthetic
 
 _WARM = 2  # steps before the clock of the loop is looked at
@@ -74,8 +74,8 @@ def operators(device: torch.device, batch: int, points: int, rounds: int) -> str
             lambda: point_sets.ball_query(xyz, centers, radius, nsample),
         ),
         "plain torch": (
-            lambda: point_sets.farthest_point_sample_torch(xyz, m),
-            lambda: point_sets.ball_query_torch(xyz, centers, radius, nsample),
+            lambda: torch_ops.farthest_point_sample(xyz, m),
+            lambda: torch_ops.ball_query(xyz, centers, radius, nsample),
         ),
     }
     if device.type == "cuda" and importlib.util.find_spec("pointnext"):

@@ -11,7 +11,7 @@ from captionless.trainer import encoders, loop
 from captionless.trainer.grad_cache import backward
 from captionless.trainer.losses import hn_weights
 from captionless.trainer.losses.tiled import contrastive_share
-from captionless.trainer.ops import neighbour_max
+from captionless.trainer.ops import set_abstraction
 from tests.trainer import synthetic
 
 SIZES = [4, 3, 2]
@@ -91,7 +91,7 @@ def embedded(precision: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize(("precision", "error"), [(torch.bfloat16, 0.4), (torch.float16, 0.1)])
 def test_low_precision_is_near_float32(precision: torch.dtype, error: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Autocast of the plain torch operators, which GPUs take, on this CPU."""
-    monkeypatch.setattr("captionless.trainer.encoders.pointnext.neighbour_max", neighbour_max.neighbour_max_torch)
+    monkeypatch.setattr("captionless.trainer.encoders.pointnext.set_abstraction", set_abstraction.set_abstraction_torch)
     exact, low = embedded(torch.float32), embedded(precision)
     assert not torch.equal(exact, low)
     assert (low - exact).norm() < error * exact.norm()

@@ -11,8 +11,8 @@ three biases that a BatchNorm takes away again. Of OpenShape it has the sizes, `
 `groups` and `nsample` (512, 12, 8, 384 and 64 are its PointBERT of 32 M), not the rest: there a group is a ball, the
 position part of the token, and the embedding made of the class token alone.
 
-Centres of clouds that are in farthest-point order are their first points (see `ops.farthest_point_sample`). The first
-linear layer acts before grouping (see `grouped`), the one after the first maximum separately on the group and its
+Centres of clouds that are in farthest-point order are their first points (see `ops.point_sets`). The first linear
+layer acts before grouping (see `ops.set_abstraction`), the one after the first maximum separately on the group and its
 points, whose sum is that of the concatenation.
 """
 
@@ -25,7 +25,7 @@ from torch.nn import functional
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.ops import point_sets
 from captionless.trainer.ops.batch_norm import BatchNorm
-from captionless.trainer.ops.neighbour_max import gather_norm_relu
+from captionless.trainer.ops.set_abstraction import gather_norm_relu
 
 _POINT, _GROUP, _TOKEN, _POSITION = 128, 256, 256, 128
 _MLP_RATIO = 4

@@ -8,8 +8,8 @@ keeps the maximum over the neighbours; the centre's own feature is added through
 The last stage sees absolute positions, has a ReLU after its last layer and no skip.
 
 Only the stages that downsample sample at all, and only the first of them computes it: farthest point sampling of a
-set in farthest-point order is a prefix (see `ops.farthest_point_sample`). What is done for every neighbour is fused
-where a set abstraction has two layers (see `grouped`), and plain torch where it has more.
+set in farthest-point order is a prefix (see `ops.point_sets`). What is done for every neighbour is fused
+where a set abstraction has two layers (see `ops.set_abstraction`), and plain torch where it has more.
 
 Weights of openpoints and of ULIP-2 are read by `encoders.openpoints`.
 """
@@ -27,7 +27,7 @@ from torch.nn import functional
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.ops import point_sets
 from captionless.trainer.ops.batch_norm import BatchNorm
-from captionless.trainer.ops.neighbour_max import before_grouping, gather_norm_relu, linear_norm_max, neighbour_max
+from captionless.trainer.ops.set_abstraction import before_grouping, gather_norm_relu, linear_norm_max, set_abstraction
 
 _RADIUS_SCALING = 1.5
 
@@ -79,7 +79,7 @@ class SetAbstraction(nn.Module):
         first, *between, last = (cast(LinearNorm, layer) for layer in self.layers)
         given = xyz / radius, features, centers / radius
         if not between:
-            return neighbour_max(*given, index, first.linear.weight, first.norm, last.linear.weight, last.norm)
+            return set_abstraction(*given, index, first.linear.weight, first.norm, last.linear.weight, last.norm)
         h = gather_norm_relu(*before_grouping(*given, first.linear.weight), index, first.norm)
         for layer in between:
             h = functional.relu(layer(h))

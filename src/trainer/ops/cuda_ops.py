@@ -1,10 +1,9 @@
-"""The CUDA kernels of the package `pointnext` in the place of our operators, for tensors on a GPU.
+"""The CUDA kernels of the package `pointnext`, in place of ours (`triton_ops`), for tensors on a GPU.
 
-Ours are plain torch there: farthest point sampling is a launch of several kernels a point. The package
-(https://github.com/kentechx/pointnext, the extra `pointnext`) compiles the kernels that openpoints has; they are
-chosen with `train.encoder.operators` and stay chosen for the process. They take float32, round as nvcc fuses it, and
-leave open which of equally distant points comes first, so that a run with them is another run; a model that was trained
-with them is read and evaluated without.
+The package (https://github.com/kentechx/pointnext, the extra `pointnext`) compiles the kernels of openpoints. They are
+selected with `train.encoder.operators`, for the whole process. They take float32, round as nvcc's fused multiply-add
+does, and do not define which of several equally distant points comes first, so results differ from ours; a model that
+was trained with them is loaded and evaluated without.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _kernels: Any = None
 
 
 def choose(operators: str, device: torch.device) -> None:
-    """Have "own" operators or those of "pointnext" serve the tensors on `device` from now on.
+    """Use "own" operators or those of "pointnext" for tensors on `device` from now on.
 
-    SpecError when pointnext is chosen and the device is no GPU, or the package cannot be imported.
+    SpecError when pointnext is chosen and the device is not a GPU, or the package cannot be imported.
     """
     global _kernels
     _kernels = None
@@ -32,31 +31,31 @@ def choose(operators: str, device: torch.device) -> None:
         return
     what = f"encoder.operators: {operators}"
     if device.type != _DEVICE:
-        raise SpecError(f"{what} is for a GPU, and this run is on {device.type}; use own")
+        raise SpecError(f"{what} requires a GPU, but this run is on {device.type}; use own")
     try:
         _kernels = importlib.import_module("pointnext.ops")
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "pointnext":
             raise SpecError(
-                f"{what}, but the package pointnext is not installed; use own, or install it where nvcc is: "
+                f"{what}: the package pointnext is not installed; use own, or install it on a machine with nvcc: "
                 "pip install --no-build-isolation captionless[pointnext]"
             ) from None
-        # it was compiled for another torch, say
-        raise SpecError(f"{what}, but the package pointnext cannot be loaded ({one_line(error)}); use own") from error
+        # for example because it was compiled for another version of torch
+        raise SpecError(f"{what}: the package pointnext cannot be loaded ({one_line(error)}); use own") from error
 
 
 def serves(x: Tensor) -> bool:
-    """Whether the package was chosen and takes such a tensor."""
+    """Whether the package is selected and supports this tensor."""
     return _kernels is not None and x.device.type == _DEVICE and x.dtype == torch.float32
 
 
 def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
-    """`ops.farthest_point_sample` of contiguous float32 (B, N, 3)."""
+    """`point_sets.farthest_point_sample` of contiguous float32 (B, N, 3)."""
     with torch.cuda.device_of(xyz):  # type: ignore[no-untyped-call]
         return torch.as_tensor(_kernels.furthest_point_sample(xyz, m)).long()
 
 
 def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
-    """`ops.ball_query` of contiguous float32 (B, N, 3) and (B, M, 3)."""
+    """`point_sets.ball_query` of contiguous float32 (B, N, 3) and (B, M, 3)."""
     with torch.cuda.device_of(xyz):  # type: ignore[no-untyped-call]
         return torch.as_tensor(_kernels.ball_query(xyz, centers, radius, nsample)).long()

@@ -5,7 +5,7 @@ program that holds its points and their distances in registers from the first sa
 thread has a centre, and goes over the points until its program's groups are full. Products and sums are not fused, so
 that both find the same as the CPU's kernels, to the index. To torch.compile each is one operator of known shape.
 
-`ops` imports this where there is a GPU only: Triton's LLVM cannot stand beside that of OpenGL in one process.
+`point_sets` imports this only where there is a GPU: Triton's LLVM and that of OpenGL cannot be loaded in one process.
 """
 
 import torch
@@ -19,7 +19,7 @@ _POINTS = 32  # between two looks at whether its groups are full
 
 @torch.library.custom_op("captionless::farthest_point_sample", mutates_args=())
 def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
-    """`ops.farthest_point_sample` of contiguous (B, N, 3); N is bounded by the registers."""
+    """`point_sets.farthest_point_sample` of contiguous (B, N, 3); N is bounded by the registers."""
     batch, n, _ = xyz.shape
     out = torch.empty(batch, m, dtype=torch.int64, device=xyz.device)
     block = triton.next_power_of_2(n)
@@ -36,7 +36,7 @@ def _(xyz: Tensor, m: int) -> Tensor:
 
 @torch.library.custom_op("captionless::ball_query", mutates_args=())
 def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Tensor:
-    """`ops.ball_query` of contiguous (B, N, 3) and (B, M, 3)."""
+    """`point_sets.ball_query` of contiguous (B, N, 3) and (B, M, 3)."""
     batch, n, _ = xyz.shape
     m = centers.shape[1]
     out = torch.empty(batch, m, nsample, dtype=torch.int64, device=xyz.device)

@@ -4,7 +4,7 @@ import torch
 from captionless.errors import SpecError
 from captionless.trainer import encoders
 from captionless.trainer.encoders import pointnext
-from captionless.trainer.ops import neighbour_max
+from captionless.trainer.ops import set_abstraction
 
 
 def clouds(batch: int, n: int, channels: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -93,7 +93,7 @@ def test_the_torch_path_of_other_devices_gives_the_same(monkeypatch: pytest.Monk
     model = encoders.build("pointnext-s", width=16, nsample=16, embed_dim=32, dropout=0.0)
     points = clouds(8, 128, 3)
     fused = model(points)
-    monkeypatch.setattr(pointnext, "neighbour_max", neighbour_max.neighbour_max_torch)
+    monkeypatch.setattr(pointnext, "set_abstraction", set_abstraction.set_abstraction_torch)
     plain = model(points)
     assert (fused - plain).norm() <= 1e-4 * plain.norm()
 

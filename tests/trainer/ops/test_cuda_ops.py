@@ -12,7 +12,7 @@ import torch
 from captionless.errors import SpecError
 from captionless.spec.encoder import EncoderSpec
 from captionless.trainer import loop
-from captionless.trainer.ops import cuda_ops, point_sets
+from captionless.trainer.ops import cuda_ops, point_sets, torch_ops
 from tests.trainer import synthetic
 from tests.trainer.ops.test_point_sets import cloud
 
@@ -34,13 +34,13 @@ def package(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert xyz.is_contiguous()
         assert xyz.dtype == torch.float32
         called.append("furthest_point_sample")
-        return point_sets.farthest_point_sample_torch(xyz, npoint).int()
+        return torch_ops.farthest_point_sample(xyz, npoint).int()
 
     def ball_query(src: torch.Tensor, query: torch.Tensor, radius: float, k: int) -> torch.Tensor:
         assert src.is_contiguous()
         assert query.is_contiguous()
         called.append("ball_query")
-        return point_sets.ball_query_torch(src, query, radius, k).int()
+        return torch_ops.ball_query(src, query, radius, k).int()
 
     module: Any = types.ModuleType("pointnext.ops")
     module.furthest_point_sample, module.ball_query = furthest_point_sample, ball_query
@@ -67,19 +67,16 @@ def test_it_serves_where_it_was_chosen_and_gives_our_types(package: list[str], m
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SpecError, match=r"^encoder\.operators: pointnext is for a GPU, and this run is on cpu"):
+    with pytest.raises(SpecError, match=r"^encoder\.operators: pointnext.* cpu"):
         cuda_ops.choose("pointnext", CPU)
 
-    for error, told in (
-        (OSError("_C.so: undefined symbol"), r"cannot be loaded \(_C.so: undefined symbol\); use own"),
-        (
-            ModuleNotFoundError("No module named 'einops'", name="einops"),
-            r"cannot be loaded \(No module named 'einops'\)",
-        ),
-        (ModuleNotFoundError(name="pointnext"), r"not installed; use own, or .*pip install .*captionless\[pointnext\]"),
+    for error, named in (
+        (OSError("_C.so: undefined symbol"), r"_C\.so: undefined symbol"),
+        (ModuleNotFoundError("No module named 'einops'", name="einops"), r"'einops'"),
+        (ModuleNotFoundError(name="pointnext"), r"pip install .*captionless\[pointnext\]"),
     ):
         monkeypatch.setattr(cuda_ops.importlib, "import_module", lambda name, error=error: raised(error))
-        with pytest.raises(SpecError, match=told):
+        with pytest.raises(SpecError, match=rf"^encoder\.operators: pointnext.*{named}"):
             cuda_ops.choose("pointnext", GPU)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from captionless.trainer.ops import point_sets
+from captionless.trainer.ops import point_sets, torch_ops
 
 pytestmark = pytest.mark.usefixtures("many_parts")
 
@@ -72,29 +72,29 @@ def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None
     for xyz in hard_clouds(dtype):
         m = xyz.shape[1] // 2
         sample = point_sets.farthest_point_sample(xyz, m)
-        assert torch.equal(sample, point_sets.farthest_point_sample_torch(xyz, m))
+        assert torch.equal(sample, torch_ops.farthest_point_sample(xyz, m))
         centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3))
         for radius, nsample in ((0.25, 8), (0.5, 32), (2.0, 400)):  # 0.25 and 0.5 lie on the grid's distances
             got = point_sets.ball_query(xyz, centers, radius, nsample)
-            assert torch.equal(got, point_sets.ball_query_torch(xyz, centers, radius, nsample))
+            assert torch.equal(got, torch_ops.ball_query(xyz, centers, radius, nsample))
         for k in (1, m, xyz.shape[1]):
-            assert torch.equal(point_sets.k_nearest(xyz, centers, k), point_sets.k_nearest_torch(xyz, centers, k))
+            assert torch.equal(point_sets.k_nearest(xyz, centers, k), torch_ops.k_nearest(xyz, centers, k))
 
 
 INTERPRETED = """
 import torch
-from captionless.trainer import ops, triton_ops
+from captionless.trainer.ops import point_sets, triton_ops
 from tests.trainer.ops.test_point_sets import cloud
 
 for dtype in (torch.float32, torch.float64):
     for xyz in (cloud(2, 150, dtype), torch.arange(12, dtype=dtype).reshape(1, 4, 3)[:, [0, 1, 0, 1, 3, 2, 3]] / 4):
         m = xyz.shape[1] // 2
         sample = triton_ops.farthest_point_sample(xyz, m)
-        assert torch.equal(sample, ops.farthest_point_sample(xyz, m))
+        assert torch.equal(sample, point_sets.farthest_point_sample(xyz, m))
         centers = torch.cat([xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3)), xyz[:, :1] + 9], 1)
         for radius, nsample in ((0.75, 5), (1.5, 160)):
             found = triton_ops.ball_query(xyz, centers.contiguous(), radius, nsample)
-            assert torch.equal(found, ops.ball_query(xyz, centers, radius, nsample))
+            assert torch.equal(found, point_sets.ball_query(xyz, centers, radius, nsample))
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from captionless.trainer.ops import neighbour_max, neighbour_max_kernels
+from captionless.trainer.ops import set_abstraction, set_abstraction_kernels
 from captionless.trainer.ops.batch_norm import BatchNorm
 
 pytestmark = pytest.mark.usefixtures("many_parts")
@@ -70,9 +70,9 @@ def results(function: object, index: torch.Tensor, training: bool) -> list[torch
 def test_the_fused_step_equals_plain_torch(
     index: torch.Tensor, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbour_max, "_BLOCK_ELEMENTS", 13 * D)  # several blocks, the last one smaller
-    expected = results(neighbour_max.neighbour_max_torch, index, training)
-    for got, exact in zip(results(neighbour_max.neighbour_max, index, training), expected, strict=True):
+    monkeypatch.setattr(set_abstraction, "_BLOCK_ELEMENTS", 13 * D)  # several blocks, the last one smaller
+    expected = results(set_abstraction.set_abstraction_torch, index, training)
+    for got, exact in zip(results(set_abstraction.set_abstraction, index, training), expected, strict=True):
         close(got, exact)
 
 
@@ -82,7 +82,7 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
     for count in (1, 2, 3, 2):
         torch.set_num_threads(count)
         try:
-            found.append(results(neighbour_max.neighbour_max, padded_index(), True))
+            found.append(results(set_abstraction.set_abstraction, padded_index(), True))
             assert torch.get_num_threads() == count
         finally:
             torch.set_num_threads(threads)
@@ -92,7 +92,7 @@ def test_the_bits_do_not_depend_on_the_threads() -> None:
 
 def test_merged_groups_count_their_copies() -> None:
     index = padded_index()
-    points, starts, copies = neighbour_max_kernels.merge_copies(index.flatten(0, 1).numpy())
+    points, starts, copies = set_abstraction_kernels.merge_copies(index.flatten(0, 1).numpy())
     for g, row in enumerate(index.view(-1, K).tolist()):
         assert points[starts[g] : starts[g + 1]].tolist() == sorted(set(row))
         assert copies[g] == row.count(row[0])
@@ -104,7 +104,7 @@ def test_gradients_in_evaluation_mode_reach_everything() -> None:
     points, first, weight = torch.rand(BATCH, N, 3).double(), torch.randn(C, 3 + F).double(), torch.ones(D, C).double()
     first.requires_grad_()
     given = points, features, points[:, :M], padded_index(), first
-    neighbour_max.neighbour_max(*given, norm(C, 2).eval(), weight, norm(D, 3).eval()).sum().backward()
+    set_abstraction.set_abstraction(*given, norm(C, 2).eval(), weight, norm(D, 3).eval()).sum().backward()
     assert float(features.grad.norm()) > 0
     assert float(first.grad.norm()) > 0
 
@@ -128,7 +128,7 @@ def test_statistics_do_not_cancel_in_float32() -> None:
     x = torch.randn(1, 4096, 3, generator=torch.Generator().manual_seed(5)) * 0.01 + 1000
     one, none = torch.eye(3), torch.zeros(1, 4096, 3)
     given = none, x, none, torch.arange(4096).view(1, -1, 1), torch.cat([one, one], 1), BatchNorm(3), one, BatchNorm(3)
-    got = neighbour_max.neighbour_max(*given)
+    got = set_abstraction.set_abstraction(*given)
     normal = torch.nn.functional.batch_norm(x[0].double(), None, None, training=True).relu()
     exact = torch.nn.functional.batch_norm(normal, None, None, training=True)
     assert (got[0] - exact).abs().max() < 2e-2  # float32 resolves 1000 +- 0.01 to 6e-5

@@ -1,8 +1,8 @@
-"""The part of a set abstraction that touches every (centre, neighbour) pair, without a tensor of grouped points.
+"""Grouping, shared MLP and max-pooling of a set abstraction, fused: no tensor of grouped points is ever made.
 
-A set abstraction takes, for each centre q, its K neighbours p with features f, applies linear -> BatchNorm -> ReLU ->
-linear -> BatchNorm to ((p - q) / r, f) and keeps the maximum over the neighbours. Four identities make that cheap on
-a CPU, and all are exact:
+A set abstraction (PointNet++, Qi et al., arXiv 1706.02413) takes, for each centre q, its K neighbours p with features
+f, applies linear -> BatchNorm -> ReLU -> linear -> BatchNorm to ((p - q) / r, f) and keeps the maximum over the
+neighbours. Four identities make that cheap on a CPU, and all are exact:
 
 - The first linear layer commutes with grouping: W.((p - q) / r, f) = a[neighbour] - b[centre], where a holds one row
   per point and b one per centre. One pass over the pairs finds the statistics of the differences; a second one makes
@@ -18,7 +18,7 @@ a CPU, and all are exact:
   gradient keeps sums over each point's pairs and each centre's; what the first norm's statistics add to it is affine
   in the difference, and follows in a second pass over the pairs.
 
-So nothing of the size of the pairs is ever held. Clouds are dealt out to the cores. Tensors that are not on the CPU go
+So nothing of the size of the pairs is ever held. Clouds are divided among the cores. Tensors that are not on the CPU go
 through plain torch, which is also the reference in the tests.
 """
 
@@ -36,13 +36,13 @@ from torch.nn import functional
 
 from captionless.runtime.torch_threads import cores, parts
 from captionless.trainer.distributed import all_reduce_sum
-from captionless.trainer.ops import neighbour_max_kernels as kernels
+from captionless.trainer.ops import set_abstraction_kernels as kernels
 from captionless.trainer.ops.batch_norm import BatchNorm
 
 _BLOCK_ELEMENTS = 1 << 16  # of a linear layer's output held at once: 256 KiB of float32 stay in the cache
 
 
-def neighbour_max(
+def set_abstraction(
     positions: Tensor,
     features: Tensor,
     centres: Tensor,
@@ -59,14 +59,14 @@ def neighbour_max(
     copies of the first. Returns (B, M, D), differentiable in all but `index`.
     """
     if positions.device.type != "cpu" or (torch.is_grad_enabled() and not inner.training):  # statistics are constants
-        return neighbour_max_torch(positions, features, centres, index, first, inner, weight, outer)
+        return set_abstraction_torch(positions, features, centres, index, first, inner, weight, outer)
     given = positions.contiguous(), features.contiguous(), centres.contiguous(), first
     parameters = inner.weight, inner.bias, weight, outer.weight, outer.bias
-    found: Tensor = _NeighbourMax.apply(*given, *parameters, index, inner, outer)
+    found: Tensor = _SetAbstraction.apply(*given, *parameters, index, inner, outer)
     return found
 
 
-def neighbour_max_torch(
+def set_abstraction_torch(
     positions: Tensor,
     features: Tensor,
     centres: Tensor,
@@ -76,14 +76,14 @@ def neighbour_max_torch(
     weight: Tensor,
     outer: BatchNorm,
 ) -> Tensor:
-    """`neighbour_max` in plain torch, on any device."""
+    """`set_abstraction` in plain torch, on any device."""
     a, b = before_grouping(positions, features, centres, first)
     return linear_norm_max(gather_norm_relu(a, b, index, inner), weight, outer)
 
 
 def before_grouping(positions: Tensor, features: Tensor, centres: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """(B, N, C) and (B, M, C) whose differences are (p[neighbour] - q[centre], f[neighbour]) @ weight.T; arguments as
-    of `neighbour_max`, with weight for `first`."""
+    of `set_abstraction`, with weight for `first`."""
     of_place, of_features = weight[:, :3], weight[:, 3:]
     a = torch.addmm(positions.flatten(0, 1) @ of_place.t(), features.flatten(0, 1), of_features.t())
     return a.view(*features.shape[:2], -1), functional.linear(centres, of_place)
@@ -100,7 +100,7 @@ def linear_norm_max(h: Tensor, weight: Tensor, norm: BatchNorm) -> Tensor:
     return torch.as_tensor(norm(functional.linear(h, weight)).amax(dim=2))
 
 
-class _NeighbourMax(torch.autograd.Function):
+class _SetAbstraction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,

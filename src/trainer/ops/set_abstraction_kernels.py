@@ -1,4 +1,4 @@
-"""The compiled loops of `grouped`: over groups of rows, a row being a pair of a centre and a neighbour.
+"""The compiled loops of `set_abstraction`: over groups of rows, a row being a pair of a centre and a neighbour.
 
 Groups are numbered through all clouds, m of them in each, and group g's rows are starts[g] .. starts[g + 1] - 1. A
 kernel does groups `first` to `last` - 1; of a block of rows, only theirs, it begins at row 0. Sums over pairs count a
