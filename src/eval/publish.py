@@ -1,18 +1,18 @@
-"""A finished evaluation's figures for Prometheus, by way of a Pushgateway.
+"""Pushes a finished evaluation's figures to a Prometheus Pushgateway.
 
-An evaluation is a batch's outcome: when Prometheus comes to scrape, its process is gone. So the figures are left with
-a Pushgateway, in a group of their own that each push replaces as a whole, under `job="captionless"`, `alignment` and,
-in a cluster, `namespace`. It keeps them until somebody deletes the group, as the controller does when a run is removed.
+An evaluation is a batch job: by the time Prometheus scrapes, its process is gone. So the figures are pushed to a
+Pushgateway, into a group of their own that each push replaces as a whole, with the labels `job="captionless"`,
+`alignment` and, in a cluster, `namespace`. The group stays until it is deleted, as the controller does when a run is
+removed.
 
-A figure is a share, 0 to 1, of every column of the table, as captionless_eval_zero_shot_top1_ratio and
-captionless_eval_gallery_image_to_shape_recall_at_1_ratio (`metrics.EVAL_FIGURE`); beside them are the size of the test
-set and when they were pushed.
+Every column of the results table becomes a ratio from 0 to 1, e.g. captionless_eval_zero_shot_top1_ratio and
+captionless_eval_gallery_image_to_shape_recall_at_1_ratio (`telemetry.catalog.EVAL_FIGURE`); the size of the test set
+and the time of the push are pushed as well.
 """
 
 from __future__ import annotations
 
 import http.client
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,35 +23,39 @@ from prometheus_client.exposition import basic_auth_handler, default_handler
 from captionless.errors import Retryable, SpecError, one_line
 from captionless.eval import tables
 from captionless.runtime.redaction import redacted
+from captionless.runtime.retry import Backoff, Transient, retry
 from captionless.telemetry import catalog
 
 JOB = "captionless"
 _GROUP = ("namespace", "alignment")
-_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
+_BACKOFF = Backoff(first=1.0, longest=8.0, attempts=5)
 _TIMEOUT_SECONDS = 15.0
 
 
 def publish(gateway: str, alignment: str, namespace: str, results: Mapping[str, Any]) -> None:
-    """Leaves the figures of `results` (see `eval.results`) with the Pushgateway whose URL is `gateway`.
+    """Pushes the figures of `results` (see `eval.results`) to the Pushgateway at the URL `gateway`.
 
-    SpecError for what is no URL; Retryable when the gateway did not take them, tried five times over 15 s.
+    SpecError for an invalid URL; Retryable when five attempts over 15 s failed.
     """
     registry = _registry(results)
     group = {"alignment": alignment} | ({"namespace": namespace} if namespace else {})
-    for pause in (*_PAUSES_SECONDS, None):
+
+    def push() -> None:
         try:
             where, login = address(gateway)
             push_to_gateway(where, JOB, registry, group, _TIMEOUT_SECONDS, _handler(login))
-            return
         except (ValueError, http.client.InvalidURL) as error:
             raise SpecError(f"eval.pushgateway: {gateway}: {one_line(error)}; expected http://HOST:PORT") from None
-        except (OSError, http.client.HTTPException) as error:  # urllib's errors are of OSError
-            if pause is None:
-                raise Retryable(
-                    f"{gateway}: the Pushgateway did not take the figures ({one_line(error)}); "
-                    "they are stored in results.json, run eval again to push them"
-                ) from error
-        time.sleep(pause)
+        except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
+            raise Transient(one_line(error)) from error
+
+    try:
+        retry(push, _BACKOFF)
+    except Transient as error:
+        raise Retryable(
+            f"{gateway}: the Pushgateway did not accept the figures ({error}); "
+            "they are stored in results.json: rerun eval to push them"
+        ) from error.__cause__
 
 
 def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
@@ -79,15 +83,15 @@ def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
 
 
 def _own(metric: catalog.Metric) -> tuple[str, ...]:
-    """The labels that are not the group's."""
+    """The labels that are not grouping labels."""
     return tuple(label for label in metric.labels if label not in _GROUP)
 
 
 def address(gateway: str) -> tuple[str, tuple[str, str] | None]:
-    """The URL without its user and password, and these. ValueError for what is no URL."""
+    """The URL without credentials, and the user and password if it has any. ValueError for an invalid URL."""
     parts = urlsplit(gateway)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not a URL of http or https")
+        raise ValueError("not an http or https URL")
     if parts.username is None:
         return gateway, None
     login = (unquote(parts.username), unquote(parts.password or ""))
@@ -95,7 +99,7 @@ def address(gateway: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def _handler(login: tuple[str, str] | None) -> Callable[..., Callable[[], None]]:
-    """What sends a push, with the user and password as a header if there are any."""
+    """The request handler for a push, with basic authentication if the URL has credentials."""
     if login is None:
         return default_handler
 

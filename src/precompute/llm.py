@@ -1,9 +1,9 @@
-"""Chat completions from any OpenAI-compatible endpoint: asked again when it fails, within a budget.
+"""Chat completions from any OpenAI-compatible endpoint, retried after transient errors, within a budget.
 
-What passes (429, 5xx, 408, 409, a time-out, a connection that breaks, a body that is cut off or is no
-completion, an empty answer) is asked again with a growing pause, or after the pause that the server
-names. What cannot pass (401, 403, 404, other 4xx, an exhausted quota) ends at once and says what to
-change in the spec. The key is read from an environment variable and never appears in a message.
+Transient errors (429, 5xx, 408, 409, a timeout, a broken connection, a truncated body or one that is not a
+completion, an empty answer) are retried with exponential backoff, or after the server's Retry-After.
+Permanent ones (401, 403, 404, other 4xx, an exhausted quota) fail at once and say which spec field to
+change. The API key is read from an environment variable and never appears in a message.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import openai
 
 from captionless.errors import Retryable, SpecError
+from captionless.runtime.retry import Backoff, Transient, retry
 
 T = TypeVar("T")
 
 MILLION = 1_000_000
 
 LONGEST_PAUSE = 60.0
-"""Seconds; also the most that a server's Retry-After is followed."""
+"""Seconds; a longer Retry-After is cut to this."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and how to ask.
+    """Where requests go and how they are made.
 
     Attributes:
         url: base URL of the API, e.g. `http://localhost:8000/v1`.
-        api_key_env: the environment variable with the key; empty for a server that wants none.
+        api_key_env: the environment variable that holds the key; empty for a server without authentication.
         timeout_seconds: without a byte from the server.
-        attempts: how often one request is sent before it is given up.
+        attempts: per request, including the first.
         first_pause: seconds before the second attempt; doubles up to `LONGEST_PAUSE`.
     """
 
@@ -54,17 +55,17 @@ class Endpoint:
         if not key:
             raise SpecError(
                 f"landmarks.api_key_env: the environment variable {self.api_key_env} is not set; "
-                f'set it to the key of {self.url}, or api_key_env to "" if it wants none'
+                f'set it to the key for {self.url}, or api_key_env to "" if the server needs no key'
             )
         return key
 
 
 @dataclass
 class Budget:
-    """What a run may spend, and what it has spent, in the currency of the prices.
+    """What a run may spend and has spent, in the currency of the prices.
 
-    `input_price` and `output_price` are for a million tokens. A reply that does not say what it used is
-    counted as one token for every three characters, more than any common tokenizer makes of prose.
+    `input_price` and `output_price` are per million tokens. Where a reply reports no usage, one token per
+    three characters is assumed, more than common tokenizers need for prose.
     """
 
     max_cost: float
@@ -89,44 +90,47 @@ class Chat:
         self.budget = budget
         self._pause = pause
         self._key = endpoint.key()
-        # retries are made here and not by the client, which does not know of empty or unreadable answers
+        # retried in `ask` and not by the client, which would accept empty or unreadable answers
         self._client = openai.OpenAI(
             base_url=endpoint.url, api_key=self._key, timeout=endpoint.timeout_seconds, max_retries=0
         )
 
     def ask(self, system: str, user: str, read: Callable[[str], T]) -> T:
-        """What `read` makes of the model's answer; a ValueError of `read` makes the answer unusable.
+        """The model's answer as parsed by `read`; a ValueError from `read` makes the answer unusable.
 
         Raises:
-            SpecError: the budget is used up, or the endpoint refuses for good.
+            SpecError: the budget is exhausted, or the endpoint rejects the request permanently.
             Retryable: no usable answer in `endpoint.attempts` attempts.
         """
-        wait = self.endpoint.first_pause
-        for attempt in range(1, self.endpoint.attempts + 1):
-            if self.budget.exhausted:
-                raise SpecError(
-                    f"landmarks.max_cost: {self.budget.spent:.4g} of {self.budget.max_cost:.4g} is spent; "
-                    "texts got so far are kept, raise max_cost and run again to go on"
-                )
-            try:
-                return read(self._once(system, user))
-            except openai.APIStatusError as error:
-                if not _passing(error):
-                    self._refused(error)
-                problem, asked = _said(error), _retry_after(error.response.headers)
-            except openai.APITimeoutError:
-                problem, asked = f"no answer within {self.endpoint.timeout_seconds:g} s", 0.0
-            except (openai.APIError, _Unusable, ValueError) as error:
-                problem, asked = _short(str(error.__cause__ or error)), 0.0
-            if attempt < self.endpoint.attempts:
-                self._pause(min(max(wait, asked), LONGEST_PAUSE))
-                wait *= 2
-        raise Retryable(
-            f"{self.endpoint.url}: no usable answer from {self.endpoint.model} in {self.endpoint.attempts} attempts, "
-            f"the last: {self._without_key(problem)}"
-        )
+        endpoint = self.endpoint
+        backoff = Backoff(endpoint.first_pause, LONGEST_PAUSE, attempts=endpoint.attempts)
+        try:
+            return retry(lambda: self._attempt(system, user, read), backoff, sleep=self._pause)
+        except Transient as error:
+            raise Retryable(
+                f"{endpoint.url}: no usable answer from {endpoint.model} after {endpoint.attempts} attempts; "
+                f"last error: {self._without_key(str(error))}"
+            ) from error.__cause__
 
-    def _once(self, system: str, user: str) -> str:
+    def _attempt(self, system: str, user: str, read: Callable[[str], T]) -> T:
+        """One request. Transient for an error that is worth a retry."""
+        if self.budget.exhausted:
+            raise SpecError(
+                f"landmarks.max_cost: budget exhausted ({self.budget.spent:.4g} of {self.budget.max_cost:.4g} spent); "
+                "accepted texts are kept: raise landmarks.max_cost and rerun to resume"
+            )
+        try:
+            return read(self._complete(system, user))
+        except openai.APIStatusError as error:
+            if not _is_transient(error):
+                raise self._rejection(error) from None
+            raise Transient(_status_and_message(error), _retry_after(error.response.headers)) from error
+        except openai.APITimeoutError as error:
+            raise Transient(f"no answer within {self.endpoint.timeout_seconds:g} s") from error
+        except (openai.APIError, _Unusable, ValueError) as error:
+            raise Transient(_shortened(str(error.__cause__ or error))) from error
+
+    def _complete(self, system: str, user: str) -> str:
         completion = self._client.chat.completions.create(
             model=self.endpoint.model,
             temperature=self.endpoint.temperature,
@@ -145,40 +149,41 @@ class Chat:
             raise _Unusable("the answer is empty")
         return text
 
-    def _refused(self, error: openai.APIStatusError) -> NoReturn:
+    def _rejection(self, error: openai.APIStatusError) -> SpecError:
+        """A permanent error, with the spec field to check."""
         endpoint = self.endpoint
-        where = f"{endpoint.url} answered: {self._without_key(_said(error))}"
+        where = f"{endpoint.url} answered: {self._without_key(_status_and_message(error))}"
         if error.status_code in (401, 403):
-            raise SpecError(f"{where}; check the key in {endpoint.api_key_env or 'landmarks.api_key_env'}") from None
+            return SpecError(f"{where}; check the key in {endpoint.api_key_env or 'landmarks.api_key_env'}")
         if error.status_code == 404:
-            raise SpecError(f'{where}; check landmarks.endpoint and landmarks.model "{endpoint.model}"') from None
+            return SpecError(f'{where}; check landmarks.endpoint and landmarks.model "{endpoint.model}"')
         if error.status_code == 429:
-            raise SpecError(f"{where}; the account's quota is used up") from None
-        raise SpecError(f"{where}; the request was refused; check landmarks.model and landmarks.temperature") from None
+            return SpecError(f"{where}; the account's quota is exhausted")
+        return SpecError(f"{where}; request rejected: check landmarks.model and landmarks.temperature")
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self.endpoint.api_key_env else text
 
 
 class _Unusable(Exception):
-    """The server answered, with nothing to work with."""
+    """The server answered, but without usable content."""
 
 
-def _passing(error: openai.APIStatusError) -> bool:
+def _is_transient(error: openai.APIStatusError) -> bool:
     if error.status_code == 429:
         return "insufficient_quota" not in (error.code, error.type)
     return error.status_code >= 500 or error.status_code in (408, 409)
 
 
-def _said(error: openai.APIStatusError) -> str:
+def _status_and_message(error: openai.APIStatusError) -> str:
     message = error.body.get("message") if isinstance(error.body, dict) else None
-    return f"{error.status_code} {_short(str(message or error.response.reason_phrase))}"
+    return f"{error.status_code} {_shortened(str(message or error.response.reason_phrase))}"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
     try:
         return float(headers.get("retry-after") or 0)
-    except ValueError:  # a date: the growing pause will do
+    except ValueError:  # an HTTP date: the exponential pause will do
         return 0.0
 
 
@@ -186,6 +191,6 @@ def _estimate(text: str) -> int:
     return len(text) // 3 + 1
 
 
-def _short(text: str) -> str:
+def _shortened(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 200 else text[:200] + "..."

@@ -46,7 +46,7 @@ def test_what_is_asked_and_answered(server: ChatServer) -> None:
     assert ask.pauses == []
 
 
-PASSING = {
+TRANSIENT = {
     "429": failure(429),
     "500": failure(500),
     "502 that is no JSON": Answer(502, b"<html>bad gateway</html>"),
@@ -64,31 +64,31 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("fault", PASSING)
-def test_a_passing_fault_is_asked_again(server: ChatServer, fault: str) -> None:
-    server.answers(PASSING[fault], PASSING[fault], completion("a seat"))
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_transient_fault_is_retried(server: ChatServer, fault: str) -> None:
+    server.answers(TRANSIENT[fault], TRANSIENT[fault], completion("a seat"))
     ask = Asked(server)
     assert ask() == "a seat"
     assert ask.pauses == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("fault", PASSING)
-def test_a_lasting_fault_ends_as_retryable(server: ChatServer, fault: str) -> None:
-    server.answers(PASSING[fault])
-    with pytest.raises(Retryable, match=r"no usable answer from a-model in 2 attempts, the last: \w") as told:
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_persisting_fault_ends_as_retryable(server: ChatServer, fault: str) -> None:
+    server.answers(TRANSIENT[fault])
+    with pytest.raises(Retryable, match=r"a-model.*\b2 attempts.*: \w") as caught:
         Asked(server, attempts=2)()
     assert len(server.requests) == 2
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_an_answer_that_cannot_be_read_is_asked_again(server: ChatServer) -> None:
+def test_an_unreadable_answer_is_retried(server: ChatServer) -> None:
     server.answers(completion("nonsense"), completion("42"))
     ask = Asked(server)
     assert ask.chat.ask("", "a number", int) == 42
     assert ask.budget.spent == pytest.approx(2 * (1000 + 2 * 500) / 1e6)
 
 
-def test_the_pause_that_the_server_names(server: ChatServer) -> None:
+def test_the_servers_retry_after_is_followed(server: ChatServer) -> None:
     date = "Wed, 21 Oct 2026 07:28:00 GMT"
     answers = [failure(429, Retry_After="7"), failure(503, Retry_After="999"), failure(429, Retry_After=date)]
     server.answers(*answers, completion("a seat"))
@@ -97,29 +97,30 @@ def test_the_pause_that_the_server_names(server: ChatServer) -> None:
     assert ask.pauses == [7.0, LONGEST_PAUSE, 4.0]
 
 
-def test_nobody_listens() -> None:
+def test_a_refused_connection_is_retried() -> None:
     with ChatServer().running() as gone:
         url = gone.url
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_LLM_KEY", KEY)
-        with pytest.raises(Retryable, match=r"in 2 attempts, the last: .*refused"):
+        with pytest.raises(Retryable, match=r"a-model.*\b2 attempts"):
             Asked(gone, attempts=2, url=url)()
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "named"),
     [
-        (failure(401, f"Incorrect API key provided: {KEY}"), "401 .*check the key in TEST_LLM_KEY"),
-        (failure(403), "403 .*check the key in TEST_LLM_KEY"),
-        (failure(404, "no such model"), '404 .*landmarks.endpoint and landmarks.model "a-model"'),
+        (failure(401, f"Incorrect API key provided: {KEY}"), "401 .*TEST_LLM_KEY"),
+        (failure(403), "403 .*TEST_LLM_KEY"),
+        (failure(404, "no such model"), r'404 .*landmarks\.endpoint .*landmarks\.model "a-model"'),
         (failure(400, "temperature too high"), "400 .*temperature too high"),
-        (failure(429, "quota", "insufficient_quota"), "quota is used up"),
+        (failure(429, "quota", "insufficient_quota"), "429 .*quota"),
     ],
+    ids=["401-key", "403-key", "404-model", "400-request", "429-quota"],
 )
-def test_a_refusal_ends_at_once_and_never_tells_the_key(server: ChatServer, answer: Answer, told: str) -> None:
+def test_a_permanent_error_ends_at_once_and_never_shows_the_key(server: ChatServer, answer: Answer, named: str) -> None:
     server.answers(answer)
     ask = Asked(server)
-    with pytest.raises(SpecError, match=told) as error:
+    with pytest.raises(SpecError, match=named) as error:
         ask()
     assert KEY not in str(error.value)
     assert len(server.requests) == 1
@@ -128,25 +129,25 @@ def test_a_refusal_ends_at_once_and_never_tells_the_key(server: ChatServer, answ
 
 def test_a_wrong_path(server: ChatServer) -> None:
     server.answers(completion("a seat"))
-    with pytest.raises(SpecError, match=r"404 .*check landmarks\.endpoint"):
+    with pytest.raises(SpecError, match=r"404 .*landmarks\.endpoint"):
         Asked(server, url=server.url + "/typo")()
 
 
 def test_the_key(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEST_LLM_KEY")
-    with pytest.raises(SpecError, match="TEST_LLM_KEY is not set"):
+    with pytest.raises(SpecError, match="landmarks.api_key_env: .*TEST_LLM_KEY"):
         Asked(server)
     server.answers(completion("a seat"))
     keyless = Chat(Endpoint(server.url, "a-model", ""), Budget(1, 1, 1))
     assert keyless.ask("", "?", str) == "a seat"
 
 
-def test_the_budget_ends_the_asking(server: ChatServer) -> None:
+def test_an_exhausted_budget_ends_the_requests(server: ChatServer) -> None:
     server.answers(completion("a seat", (400_000, 50_000)))
     ask = Asked(server, max_cost=1.0)
     ask()
     ask()
-    with pytest.raises(SpecError, match=r"landmarks\.max_cost: 1 of 1 is spent; .* kept"):
+    with pytest.raises(SpecError, match=r"landmarks\.max_cost: .*\b1 of 1\b"):
         ask()
     assert len(server.requests) == 2
 
@@ -158,7 +159,7 @@ def test_answers_that_cannot_be_used_are_paid_too(server: ChatServer) -> None:
     assert len(server.requests) == 2
 
 
-def test_usage_that_is_not_told_is_estimated(server: ChatServer) -> None:
+def test_unreported_usage_is_estimated(server: ChatServer) -> None:
     server.answers(completion("x" * 3000, None))
     ask = Asked(server)
     ask()
