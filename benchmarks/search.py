@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from captionless.clip import openclip
-from captionless.eval.nearest import Nearest
+from captionless.eval.gallery_search import GallerySearch
 from captionless.stages.search import Search
 from captionless.stages.search.build import build
 from captionless.store import gallery
@@ -114,7 +114,7 @@ def scale(folder: str, objects: int = 1_000_000, width: int = 512) -> None:
         print("written; measured by the same command again, in a process that holds nothing of it")
         return
     opened = _timed("open", lambda: gallery.open_gallery(url))
-    nearest = _timed("read and check the rows", lambda: Nearest(opened.indices()))
+    nearest = _timed("read and check the rows", lambda: GallerySearch(opened.indices()))
     for query in random.standard_normal((3, width)).astype(np.float32):
         _timed("search, k = 10", lambda query=query: nearest.search(query, 10))  # type: ignore[misc]
     one = opened.categories[7]

@@ -16,7 +16,7 @@ from benchmarks.measure import table
 from benchmarks.similarity.kernels import landmarks
 from benchmarks.similarity.shapenet import SHAPENET
 from captionless.precompute.pair_similarity import i2i, i2l
-from captionless.precompute.partition import COST_OF_AN_OBJECT, deal
+from captionless.precompute.partition import COST_OF_AN_OBJECT, plan_tiles
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.tiles import Metric, TileBlock, write_tile
 
@@ -113,8 +113,8 @@ def scale_table(data_url: str, folder: Path) -> str:
         )
         for name, sizes in DATASETS.items():
             for workers in WORKERS:
-                dealt = deal(sizes, workers, metric)
-                tiles = dealt.tiles
+                plan = plan_tiles(sizes, workers, metric)
+                tiles = plan.tiles
                 pairs = sum(b.pairs for b in tiles)
                 objects = sum(b.shape[0] + (0 if b.diagonal else b.shape[1]) for b in tiles)
                 hours = (pairs * pair + objects * per_object) / 3600
@@ -128,8 +128,8 @@ def scale_table(data_url: str, folder: Path) -> str:
                         f"{2 * pairs / 1e9:,.2f} GB",
                         f"{objects * 30 * 512 * 2 / 1e9:,.1f} GB",
                         _span(3600 * hours),
-                        f"{dealt.balance:.3f}",
-                        _span(3600 * hours * dealt.balance / workers),
+                        f"{plan.balance:.3f}",
+                        _span(3600 * hours * plan.balance / workers),
                     ]
                 )
     headings = ["", "", "workers", "pairs", "tiles", "stored", "read", "core time", "max/mean", "wall, one core each"]

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.measure import alternately, table
 from benchmarks.similarity.shapenet import SHAPENET
-from captionless.precompute.partition import deal
+from captionless.precompute.partition import plan_tiles
 from captionless.store import objects
 from captionless.store.similarity_store import Category, blocks, open_similarity, publish
 from captionless.store.tiles import write_tile
@@ -25,7 +25,7 @@ BATCH = 512
 def write(url: str, workers: int) -> int:
     """A store of made-up values for ShapeNet's categories, cut for so many workers; returns its bytes."""
     rng = np.random.default_rng(0)
-    sides = deal(SHAPENET, workers, "i2i").sides
+    sides = plan_tiles(SHAPENET, workers, "i2i").sides
     categories = []
     for name, n in SHAPENET.items():
         tiles = []

@@ -44,6 +44,6 @@ Set = Annotated[
 def patience(text: str) -> float:
     """Seconds of `90s`, `30m` or `2h`; a usage error for anything else."""
     try:
-        return wait_inputs.seconds(text)
+        return wait_inputs.parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

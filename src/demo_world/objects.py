@@ -118,13 +118,13 @@ def _siblings(category: str) -> tuple[tuple[Attributes, ...], ...]:
 
 
 @cache
-def _dealt(category: str, seed: int, held_out: bool, turn: int) -> tuple[Attributes, ...]:
+def _turn(category: str, seed: int, held_out: bool, number: int) -> tuple[Attributes, ...]:
     """Every combination of a split once, in the order of one turn."""
     if held_out:
         groups: tuple[tuple[Attributes, ...], ...] = _siblings(category)
     else:
         groups = tuple((c,) for c in _category(category).combinations if not is_held_out(category, c))
-    order = np.random.default_rng(stable_hash("deal", category, seed, held_out, turn)).permutation(len(groups))
+    order = np.random.default_rng(stable_hash("deal", category, seed, held_out, number)).permutation(len(groups))
     # Pairs first, so that an even index always begins one.
     shuffled = sorted((groups[i] for i in order), key=lambda group: -len(group))
     return tuple(c for group in shuffled for c in group)
@@ -136,8 +136,8 @@ def draw(category: str, index: int, seed: int, held_out: bool) -> Attributes:
     With `held_out`, objects 2k and 2k + 1 are siblings, which differ in exactly one
     attribute, until the first turn has no more such pairs (at least ten a category).
     """
-    size = len(_dealt(category, seed, held_out, 0))
-    return dict(_dealt(category, seed, held_out, index // size)[index % size])
+    size = len(_turn(category, seed, held_out, 0))
+    return dict(_turn(category, seed, held_out, index // size)[index % size])
 
 
 def describe(category: str, attributes: Attributes, detail: int, variant: int = 0) -> str:
@@ -154,14 +154,14 @@ def describe(category: str, attributes: Attributes, detail: int, variant: int = 
 def sentences(category: str, count: int = 128, seed: int = 0) -> list[str]:
     """`count` different texts, each of one hypothetical object: the landmarks of a category.
 
-    Combinations come in an order drawn by `seed`, each once before any is told in other words.
+    Combinations come in an order drawn by `seed`, each once before any is reworded.
     """
     kind = _category(category)
     order = sorted(kind.combinations, key=lambda c: stable_hash("landmark", category, seed, sorted(c.items())))
-    told = dict.fromkeys(kind.describe(c, 2, variant) for variant in range(4) for c in order)
-    if len(told) < count:
-        raise SpecError(f"{category} has {len(told)} different sentences, fewer than the {count} asked for")
-    return list(told)[:count]
+    texts = dict.fromkeys(kind.describe(c, 2, variant) for variant in range(4) for c in order)
+    if len(texts) < count:
+        raise SpecError(f"{category} has {len(texts)} different sentences, fewer than the {count} asked for")
+    return list(texts)[:count]
 
 
 def build(key: str, category: str, attributes: Attributes, seed: int, appearance: int = 0) -> WorldObject:

@@ -6,8 +6,8 @@ import json
 import sys
 from dataclasses import asdict
 
-from captionless.doctor.checkup import here
+from captionless.doctor.checkup import run_here
 from captionless.doctor.finding import Subject
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(here(sys.argv[1], Subject(**json.load(sys.stdin))))))
+    print(json.dumps(asdict(run_here(sys.argv[1], Subject(**json.load(sys.stdin))))))

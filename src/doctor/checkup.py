@@ -40,10 +40,10 @@ def run(subject: Subject, names: Sequence[str] = tuple(CHECKS), seconds: float =
     seconds: what a check may take, a model's download included.
     """
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        yield from zip(names, pool.map(lambda name: apart(name, subject, seconds), names), strict=True)
+        yield from zip(names, pool.map(lambda name: run_isolated(name, subject, seconds), names), strict=True)
 
 
-def apart(name: str, subject: Subject, seconds: float) -> Finding:
+def run_isolated(name: str, subject: Subject, seconds: float) -> Finding:
     """A check's finding, made in another process; that it crashed or took too long is one."""
     child = subprocess.Popen(
         [sys.executable, "-m", "captionless.doctor", name],
@@ -69,7 +69,7 @@ def apart(name: str, subject: Subject, seconds: float) -> Finding:
     return Finding(**{**found, "state": Verdict(found["state"])})
 
 
-def here(name: str, subject: Subject) -> Finding:
+def run_here(name: str, subject: Subject) -> Finding:
     """A check's finding, made in this process; an error that a person can act on is one."""
     try:
         found = CHECKS[name](subject)

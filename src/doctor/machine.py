@@ -16,7 +16,7 @@ from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.runtime import env
 from captionless.store import objects
 
-_TOLD = ("torch", "open_clip_torch", "vtk", "numpy")
+_REPORTED = ("torch", "open_clip_torch", "vtk", "numpy")
 _LEAST_MEMORY, _LEAST_ROOM = 4.0, 5.0  # GiB: what the demo takes, and then some
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -27,7 +27,7 @@ def packages(_: Subject) -> Finding:
         found = ", ".join(f"{need.name} {have or 'is missing'}" for need, have in wrong)
         wanted = " ".join(f"'{need.name}{need.specifier}'" for need, _ in wrong)
         return Finding(Verdict.failed, found, f"pip install {wanted}")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _TOLD)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _REPORTED)
     return Finding(Verdict.ok, f"captionless {__version__}, Python {platform.python_version()}, {versions}")
 
 

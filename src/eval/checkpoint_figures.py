@@ -31,8 +31,8 @@ from captionless.eval.outcomes import Outcomes, grouped
 from captionless.eval.resampled import Resampled
 from captionless.eval.tables import Column
 
-Protocol = Literal["zero-shot", "gallery", "in-batch"]
-PROTOCOLS: tuple[Protocol, ...] = ("zero-shot", "gallery", "in-batch")
+ProtocolName = Literal["zero-shot", "gallery", "in-batch"]
+PROTOCOLS: tuple[ProtocolName, ...] = ("zero-shot", "gallery", "in-batch")
 
 _SETTINGS = results.Protocol()
 _DIRECTIONS = (("image_to_shape", "image → shape"), ("shape_to_image", "shape → image"))
@@ -134,9 +134,9 @@ def intervals(found: Outcomes) -> dict[str, Any]:
     return tree
 
 
-def described(protocols: Sequence[Protocol], seed: int) -> dict[str, Any]:
+def described(protocols: Sequence[ProtocolName], seed: int) -> dict[str, Any]:
     """The protocols' settings for the provenance."""
-    settings: dict[Protocol, dict[str, Any]] = {
+    settings: dict[ProtocolName, dict[str, Any]] = {
         "zero-shot": {"ks": _SETTINGS.zero_shot_ks},
         "gallery": {"ks": _SETTINGS.gallery_ks, "gallery": "all unique shapes; all pictures"},
         "in-batch": {

@@ -74,7 +74,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """Figures, {mean, std, n} and perhaps {low, high} by path; `outcomes` of every run, empty where they are not known.
 
     `kind`: a reference is chance, or CLIP's own figures, and is not tested.
@@ -109,7 +109,7 @@ def chosen(paths: Sequence[str]) -> tuple[Column, ...]:
 
 
 def compare(
-    rows: Sequence[Row], columns: Sequence[Column], baseline: str | None = None, beside_papers: bool = False
+    rows: Sequence[ComparedRow], columns: Sequence[Column], baseline: str | None = None, beside_papers: bool = False
 ) -> dict[str, Any]:
     """`rows` side by side, each beside `baseline` (a row's name; by default the first run of each table)."""
     runs = [row.name for row in rows if row.kind == "run"]
@@ -165,9 +165,11 @@ def mcnemar(mine: Any, theirs: Any) -> dict[str, Any]:
     return {"test": "McNemar, exact", "p": p, "only_this": here, "only_baseline": there}
 
 
-def _alike(rows: Sequence[Row], columns: Sequence[Column], notes: _Notes) -> list[tuple[dict[str, str], list[Row]]]:
+def _alike(
+    rows: Sequence[ComparedRow], columns: Sequence[Column], notes: _Notes
+) -> list[tuple[dict[str, str], list[ComparedRow]]]:
     """Rows that have any of the columns, in groups that were measured alike; a note for every group but the first."""
-    groups: list[tuple[dict[str, str], list[Row]]] = []
+    groups: list[tuple[dict[str, str], list[ComparedRow]]] = []
     for row in rows:
         if not any(column.path in row.figures for column in columns):
             if row.kind == "run":
@@ -188,7 +190,7 @@ def _alike(rows: Sequence[Row], columns: Sequence[Column], notes: _Notes) -> lis
 
 
 def _table(
-    heading: str, setting: dict[str, str], rows: Sequence[Row], columns: Sequence[Column], baseline: str | None,
+    heading: str, setting: dict[str, str], rows: Sequence[ComparedRow], columns: Sequence[Column], baseline: str | None,
     notes: _Notes,
 ) -> dict[str, Any]:  # fmt: skip
     runs = [row for row in rows if row.kind == "run"]
@@ -221,7 +223,9 @@ def _table(
     }
 
 
-def _difference(row: Row, base: Row, path: Path, resampled: Resampled[tuple[str, int]] | None) -> dict[str, Any]:
+def _difference(
+    row: ComparedRow, base: ComparedRow, path: Path, resampled: Resampled[tuple[str, int]] | None
+) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": row.figures[path]["mean"] - base.figures[path]["mean"]}
     if resampled is None or not row.outcomes:
         return found

@@ -84,7 +84,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class TestSet:
+class TestSplit:
     """The unseen objects: `views` (n, R, D) CLIP embeddings, `labels` (n,) into `classes` (C),
     `class_texts` (C, D) or (C, T, D), `keys` (n) the objects' names, `digest` of what they are made from."""
 
@@ -133,7 +133,7 @@ class EvaluatedRun:
     outcomes: Outcomes
 
 
-def evaluate_run(shapes: ArrayLike, test: TestSet) -> Measured:
+def evaluate_run(shapes: ArrayLike, test: TestSplit) -> Measured:
     """What an encoder reaches whose embeddings of the test objects are `shapes` (n, D).
 
     In retrieval every object is a query, the gallery is all test objects, and only the very
@@ -147,7 +147,7 @@ def evaluate_run(shapes: ArrayLike, test: TestSet) -> Measured:
     return _measured(shapes[:, None], pairs, test)
 
 
-def clip_ceiling(test: TestSet) -> dict[str, Measured]:
+def clip_ceiling(test: TestSplit) -> dict[str, Measured]:
     """What the CLIP model reaches from the same objects' views: `clip_mean` and `clip_single`.
 
     Zero-shot: the normalised mean of an object's views (`clip_mean`), or every view on its
@@ -166,7 +166,7 @@ def clip_ceiling(test: TestSet) -> dict[str, Measured]:
     }
 
 
-def chance(test: TestSet) -> Tree:
+def chance(test: TestSplit) -> Tree:
     """Expected figures of random rankings under the same protocol."""
     protocol, n = test.protocol, len(test.keys)
     both = retrieval.chance(np.arange(n), n, protocol.gallery_ks)
@@ -200,7 +200,7 @@ def differences(runs: Sequence[EvaluatedRun], baseline: str = BASELINE) -> dict[
     return found
 
 
-def figures(test: TestSet, runs: Sequence[EvaluatedRun]) -> Tree:
+def figures(test: TestSplit, runs: Sequence[EvaluatedRun]) -> Tree:
     """The `figures` of `results.json` for `runs` on `test`."""
     if len({(run.mode, run.seed) for run in runs}) != len(runs):
         raise DataError("runs: a weights mode and seed may appear only once")
@@ -230,7 +230,7 @@ def figures(test: TestSet, runs: Sequence[EvaluatedRun]) -> Tree:
 
 
 def build(
-    test: TestSet,
+    test: TestSplit,
     runs: Sequence[EvaluatedRun],
     provenance: Mapping[str, Any],
     timing: Mapping[str, Any] | None = None,
@@ -268,7 +268,7 @@ def loads(data: bytes, name: str = "results.json") -> dict[str, Any]:
     return results
 
 
-def _measured(shapes: NDArray[Any], pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSet) -> Measured:
+def _measured(shapes: NDArray[Any], pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSplit) -> Measured:
     """Zero-shot of the embeddings (n, m, D), m of each object, and retrieval between `pairs`, if any."""
     tree, ranks = _zero_shot(shapes, test)
     if pairs:
@@ -277,7 +277,7 @@ def _measured(shapes: NDArray[Any], pairs: Sequence[tuple[NDArray[Any], NDArray[
     return Measured(_tree(tree), Outcomes(np.asarray(test.labels, dtype=np.int64), ranks, test.digest))
 
 
-def _zero_shot(shapes: NDArray[Any], test: TestSet) -> tuple[Tree, dict[str, Ints]]:
+def _zero_shot(shapes: NDArray[Any], test: TestSplit) -> tuple[Tree, dict[str, Ints]]:
     n, count, width = shapes.shape
     labels = np.repeat(test.labels, count)
     found = zero_shot.evaluate(shapes.reshape(-1, width), test.class_texts, labels, test.protocol.zero_shot_ks)
@@ -288,7 +288,7 @@ def _zero_shot(shapes: NDArray[Any], test: TestSet) -> tuple[Tree, dict[str, Int
     return {"zero_shot": found}, ranks
 
 
-def _retrieval(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSet) -> tuple[Tree, dict[str, Ints]]:
+def _retrieval(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], test: TestSplit) -> tuple[Tree, dict[str, Ints]]:
     """Mean figures over `pairs` of image and shape embeddings, both (n, D), object by object."""
     protocol, own = test.protocol, np.arange(len(test.keys))
     tree: Tree = {"gallery": {}, "in_batch": {}}

@@ -76,7 +76,7 @@ def from_llm(
     draft_url: str,
     hint: str = "",
     texts_per_request: int = 32,
-    tell: Callable[[int], None] | None = None,
+    on_round: Callable[[int], None] | None = None,
 ) -> LandmarkSet:
     """`count` clean, different texts of `category`.
 
@@ -85,7 +85,7 @@ def from_llm(
             charged to it first.
         draft_url: where accepted texts are kept as they come; found there, they are not asked for again.
         hint: what the category is, for names that do not say it themselves.
-        tell: called with the number of texts after each round.
+        on_round: called after each round with the number of accepted texts.
 
     Raises:
         SpecError: the budget is used up, the endpoint refuses, or the model has nothing new to say.
@@ -102,7 +102,7 @@ def from_llm(
         if barren == MAX_BARREN_ROUNDS:
             raise SpecError(
                 f'landmarks of category "{category}": {chat.endpoint.model} gave no new text in {barren} rounds, '
-                f"{len(draft.texts)} of {count} are there; rejected: {_told(draft.rejected)}; "
+                f"{len(draft.texts)} of {count} are there; rejected: {_rejections(draft.rejected)}; "
                 "lower landmarks.count, add a hint, or ask another model"
             )
         spent = chat.budget.spent
@@ -125,8 +125,8 @@ def from_llm(
             draft.cost += chat.budget.spent - spent
             draft.save()
         barren = 0 if len(draft.texts) > before else barren + 1
-        if tell is not None:
-            tell(len(draft.texts))
+        if on_round is not None:
+            on_round(len(draft.texts))
     return LandmarkSet(category, tuple(draft.texts[:count]), dict(sorted(draft.rejected.items())), draft.cost)
 
 
@@ -184,5 +184,5 @@ def _json_strings(reply: str) -> list[str]:
             texts.append(item)
 
 
-def _told(rejected: Counter[str]) -> str:
+def _rejections(rejected: Counter[str]) -> str:
     return ", ".join(f"{n} {reason}" for reason, n in rejected.most_common()) or "none"

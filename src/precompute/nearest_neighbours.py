@@ -26,7 +26,7 @@ _DEPTH = 1024  # numbers summed in a matrix product: fewer lose less, so that th
 _SIFTED = 64  # queries that a thread takes at a time
 
 
-class Nearest:
+class NearestNeighbours:
     """The k nearest of some objects, for a block of them.
 
     Args:

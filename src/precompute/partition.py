@@ -73,19 +73,21 @@ def cost(block: TileBlock, metric: Metric) -> int:
     return block.pairs + COST_OF_AN_OBJECT[metric] * (height if block.diagonal else height + width)
 
 
-def deal(sizes: Mapping[str, int], workers: int, metric: Metric, sides: Mapping[str, int] | None = None) -> WorkPlan:
+def plan_tiles(
+    sizes: Mapping[str, int], workers: int, metric: Metric, sides: Mapping[str, int] | None = None
+) -> WorkPlan:
     """Cut categories of `sizes` objects into tiles and deal them out.
 
     Deals with a `balance` of at most `EVEN` wherever there is enough work for that many workers; otherwise so that
     the busiest worker has the least to do. `sides` names a cut to keep to.
     """
     if sides is not None:
-        return WorkPlan(sides, _dealt(sizes, sides, workers, metric), metric)
+        return WorkPlan(sides, _assigned(sizes, sides, workers, metric), metric)
     whole = sum(cost(TileBlock(c, (0, n), (0, n)), metric) for c, n in sizes.items())
     largest, best = 2.0 * whole / workers, None
     while True:
         sides = {category: _side(n, largest, metric) for category, n in sizes.items()}
-        found = WorkPlan(sides, _dealt(sizes, sides, workers, metric), metric)
+        found = WorkPlan(sides, _assigned(sizes, sides, workers, metric), metric)
         if best is None or max(found.costs) < max(best.costs):
             best = found
         if found.balance <= EVEN:
@@ -105,7 +107,9 @@ def _side(n: int, largest: float, metric: Metric) -> int:
     return math.ceil(n / max(count, 2)) if n > MIN_SIDE else n
 
 
-def _dealt(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int, metric: Metric) -> list[list[TileBlock]]:
+def _assigned(
+    sizes: Mapping[str, int], sides: Mapping[str, int], workers: int, metric: Metric
+) -> list[list[TileBlock]]:
     """Every worker's tiles: largest first to the worker with the least, then by category and row."""
     place = {category: i for i, category in enumerate(sorted(sizes, key=lambda c: (-sizes[c], c)))}
     tiles = [
@@ -115,16 +119,16 @@ def _dealt(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int, met
     ]
     tiles.sort(key=lambda item: (-item[0], place[item[1].category]))  # stable: equal ones stay row by row
     loads = [(0, worker) for worker in range(workers)]
-    dealt: list[list[TileBlock]] = [[] for _ in range(workers)]
+    assigned: list[list[TileBlock]] = [[] for _ in range(workers)]
     for _, alike in groupby(tiles, key=lambda item: (item[0], item[1].category)):
         run = list(alike)
         # Tiles that cost the same may be swapped: neighbours go to one worker, which fetches their common rows once.
-        for owner, (_, block) in zip(sorted(owners(loads, [c for c, _ in run])), run, strict=True):
-            dealt[owner].append(block)
-    return [sorted(own, key=lambda b: (place[b.category], b.rows, b.columns)) for own in dealt]
+        for owner, (_, block) in zip(sorted(least_loaded(loads, [c for c, _ in run])), run, strict=True):
+            assigned[owner].append(block)
+    return [sorted(own, key=lambda b: (place[b.category], b.rows, b.columns)) for own in assigned]
 
 
-def owners(loads: list[tuple[int, int]], costs: Iterable[int]) -> list[int]:
+def least_loaded(loads: list[tuple[int, int]], costs: Iterable[int]) -> list[int]:
     """Who gets work of these costs: each the worker with the least so far; `loads` is a heap of (cost, worker)."""
     found = []
     for each in costs:

@@ -46,7 +46,7 @@ class RowBlock:
 
 
 @dataclass(frozen=True)
-class WorkPlan:
+class RowPlan:
     """A cut and who makes what: `sides`, the rows of a block by group; `workers[i]`, worker i's blocks in order."""
 
     sides: Mapping[str, int]
@@ -68,17 +68,17 @@ class WorkPlan:
         return partition.balance(self.costs)
 
 
-def deal(sizes: Mapping[str, int], workers: int, most: int, sides: Mapping[str, int] | None = None) -> WorkPlan:
+def plan_rows(sizes: Mapping[str, int], workers: int, most: int, sides: Mapping[str, int] | None = None) -> RowPlan:
     """Cut groups of `sizes` objects into blocks of at most `most` rows and deal them out.
 
     Of all cuts the one whose busiest worker has the least to do, to about a hundredth. `sides` names a cut to keep to.
     """
     if sides is not None:
-        return WorkPlan(sides, _dealt(sizes, sides, workers))
+        return RowPlan(sides, _assigned(sizes, sides, workers))
 
-    def cut(largest: float) -> WorkPlan:
+    def cut(largest: float) -> RowPlan:
         sides = {group: _side(n, largest, most) for group, n in sizes.items()}
-        return WorkPlan(sides, _dealt(sizes, sides, workers))
+        return RowPlan(sides, _assigned(sizes, sides, workers))
 
     best = found = cut(math.inf)
     largest, least = max(b.cost for b in found.blocks) * _FINER, sum(found.costs) / workers
@@ -86,7 +86,7 @@ def deal(sizes: Mapping[str, int], workers: int, most: int, sides: Mapping[str, 
         found = cut(largest)
         if sum(found.costs) >= workers * max(best.costs):
             break  # a finer cut costs more in all
-        best = min(best, found, key=lambda deal: max(deal.costs))
+        best = min(best, found, key=lambda plan: max(plan.costs))
         largest *= _FINER
     return best
 
@@ -97,7 +97,7 @@ def _side(n: int, largest: float, most: int) -> int:
     return math.ceil(n / math.ceil(n / limit))
 
 
-def _dealt(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int) -> list[list[RowBlock]]:
+def _assigned(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int) -> list[list[RowBlock]]:
     """Every worker's blocks: the costliest first to the worker with the least."""
     blocks = [
         RowBlock(group, start, min(start + sides[group], n), n)
@@ -105,8 +105,8 @@ def _dealt(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int) -> 
         for start in range(0, n, sides[group])
     ]
     blocks.sort(key=lambda b: -b.cost)  # stable: equal ones stay in order
-    dealt: list[list[RowBlock]] = [[] for _ in range(workers)]
+    assigned: list[list[RowBlock]] = [[] for _ in range(workers)]
     loads = [(0, worker) for worker in range(workers)]
-    for owner, block in zip(partition.owners(loads, [b.cost for b in blocks]), blocks, strict=True):
-        dealt[owner].append(block)
-    return [sorted(own, key=lambda b: (b.group, b.start)) for own in dealt]
+    for owner, block in zip(partition.least_loaded(loads, [b.cost for b in blocks]), blocks, strict=True):
+        assigned[owner].append(block)
+    return [sorted(own, key=lambda b: (b.group, b.start)) for own in assigned]

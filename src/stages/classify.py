@@ -23,8 +23,8 @@ from captionless.spec.classification import ClassificationSpec
 from captionless.spec.data import DataSpec, SourceKind, SourceSpec
 from captionless.stages import broken
 from captionless.stages.eval_dataset import CLOUD_FILES, Split, load_data
-from captionless.stages.labelled_clouds import Cloud, LabelledClouds, of_split
 from captionless.stages.provenance import host, versions
+from captionless.stages.source_clouds import Cloud, SourceClouds, of_split
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.telemetry.progress import Progress
@@ -86,7 +86,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     refs = of_split(source.refs(), split)
     labels = _labels(refs, classifier.classes)
     count = int(meta["points"])
-    found = LabelledClouds(source, refs, count, "the classifier", data.points, data.max_skipped)
+    found = SourceClouds(source, refs, count, "the classifier", data.points, data.max_skipped)
     scores, truth = [], []
     for some, points in found.blocks():
         scores.append(logits(classifier, points, count))
@@ -137,7 +137,7 @@ def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[O
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
     wanted, data = spec.classify.points, spec.data
-    found = LabelledClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
+    found = SourceClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
     splits = _splits(found, task)
     with signals.signals_noted() as stop:
         train(task, splits["training"], splits["validation"], stop)
@@ -146,7 +146,7 @@ def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[O
     objects.write_bytes(objects.join(spec.root, TABLE), classification.table(document["figures"]).encode())
 
 
-def _splits(found: LabelledClouds, task: Task) -> dict[str, Labelled]:
+def _splits(found: SourceClouds, task: Task) -> dict[str, Labelled]:
     """The objects: training, validation and, where the source has one, test."""
     from captionless.trainer.data.labelled_clouds import Labelled
     from captionless.trainer.data.splits import kept_out

@@ -13,7 +13,7 @@ from typing import Any
 
 from captionless.errors import DataError
 from captionless.eval import checkpoint_figures, comparison, outcomes, results, tables
-from captionless.eval.comparison import COLUMNS, Row, Setting
+from captionless.eval.comparison import COLUMNS, ComparedRow, Setting
 from captionless.eval.outcomes import Outcomes
 from captionless.runtime.redaction import redacted
 from captionless.stages.eval import RESULTS
@@ -66,7 +66,7 @@ def _names(urls: Sequence[str]) -> list[str]:
     return ["/".join(p[-depth:]) for p in parts]
 
 
-def _of_run(url: str, document: Mapping[str, Any]) -> list[Row]:
+def _of_run(url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
     """A row for every way of weighting, and the lines that need no training."""
     figures, about = document["figures"], document["provenance"]
     test, protocol, templates = about["digests"]["test"], about["protocol"], about["prompt"]["templates"]
@@ -90,7 +90,7 @@ def _of_run(url: str, document: Mapping[str, Any]) -> list[Row]:
         kept = [_stored(url, f"{mode}-seed{seed}", figures["runs"][mode][str(seed)], test) for seed in seeds]
         whole = [one for one in kept if one is not None]
         rows.append(
-            Row(
+            ComparedRow(
                 tables.row_name(mode),
                 setting,
                 spreads,
@@ -102,7 +102,7 @@ def _of_run(url: str, document: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[Row]:
+def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
     """The row of one checkpoint, between chance and what is reachable."""
     figures, about = document["figures"], document["provenance"]
     content = about["dataset"].get("content", {})
@@ -124,7 +124,7 @@ def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[Row
     _check(url, kept, figures, content["objects"])
     trees = {"chance": figures["chance"], name: figures, "reachable": figures.get("reachable")}
     return [
-        Row(
+        ComparedRow(
             row,
             setting,
             {column.path: s for column in COLUMNS if (s := checkpoint_figures.spread(tree, column)) is not None},

@@ -47,11 +47,11 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     url = objects.join(spec.root, "embed")
     model = clip_identity(spec.clip)
     embedder = _Embedder(packed.url, url, spec.clip, spec.data.views)
-    parts = [
-        embedder.part(name, record.facts, objects.digest(VERSION, record.facts["sha256"], model))
+    items = [
+        embedder.work_item(name, record.facts, objects.digest(VERSION, record.facts["sha256"], model))
         for name, record in sorted(packed.records.items())
     ]
-    return work("embed", "object", Ledger(url), parts, shard.of(parts))
+    return work("embed", "object", Ledger(url), items, shard.of(items))
 
 
 class _Embedder:
@@ -59,15 +59,15 @@ class _Embedder:
         self.source, self.url, self.spec, self.views = source, url, spec, views
         self._clip: openclip.Clip | None = None
 
-    def part(self, name: str, packed: Mapping[str, Any], fingerprint: str) -> WorkItem:
+    def work_item(self, name: str, packed: Mapping[str, Any], fingerprint: str) -> WorkItem:
         categories = {o["key"]: o["category"] for o in packed["objects"]}
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             if self._clip is None:
                 self._clip = load_clip(self.spec)
             digests: dict[str, dict[str, str]] = {}
             tar = packed["shard"]
-            info = write_shard(objects.join(self.url, tar), self._samples(tar, digests, tell))
+            info = write_shard(objects.join(self.url, tar), self._samples(tar, digests, advance))
             facts = {
                 "split": packed["split"],
                 "shard": tar,
@@ -79,7 +79,7 @@ class _Embedder:
         return WorkItem(name, fingerprint, len(categories), make)
 
     def _samples(
-        self, tar: str, digests: dict[str, dict[str, str]], tell: Callable[[int], None]
+        self, tar: str, digests: dict[str, dict[str, str]], advance: Callable[[int], None]
     ) -> Iterator[tuple[str, dict[str, bytes]]]:
         assert self._clip is not None
         where = objects.join(self.source, tar)
@@ -97,12 +97,12 @@ class _Embedder:
             for decoded in _ahead(pool, decode, Tar(where).samples(), _OBJECTS_AT_ONCE):
                 batch.append(decoded)
                 if len(batch) == _OBJECTS_AT_ONCE:
-                    yield from self._embed(batch, where, digests, tell)
+                    yield from self._embed(batch, where, digests, advance)
                     batch = []
-            yield from self._embed(batch, where, digests, tell)
+            yield from self._embed(batch, where, digests, advance)
 
     def _embed(
-        self, batch: list[Any], where: str, digests: dict[str, dict[str, str]], tell: Callable[[int], None]
+        self, batch: list[Any], where: str, digests: dict[str, dict[str, str]], advance: Callable[[int], None]
     ) -> Iterator[tuple[str, dict[str, bytes]]]:
         assert self._clip is not None
         if not batch:
@@ -118,7 +118,7 @@ class _Embedder:
                 "points": hashlib.sha256(stored["points.npy"]).hexdigest(),
             }
             yield key, stored
-            tell(1)
+            advance(1)
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterator[Any], depth: int) -> Iterator[Any]:

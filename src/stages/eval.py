@@ -81,16 +81,16 @@ class _Evaluation:
 
     def run(self) -> None:
         same = objects.digest(VERSION, self.data.digest, clip_identity(self.spec.clip), self._measured())
-        parts = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
-        work("eval", "run", Ledger(objects.join(self.url, "runs")), parts)
-        whole = objects.digest(same, self.spec.described(), [p.fingerprint for p in parts])
+        items = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
+        work("eval", "run", Ledger(objects.join(self.url, "runs")), items)
+        whole = objects.digest(same, self.spec.described(), [p.fingerprint for p in items])
         size = len(self.runs)
         work("report", "run", Ledger(self.url), [WorkItem("results", whole, size, self._make_results)])
 
     # -- a run's figures
 
     def _run_part(self, run: TrainingVariant, fingerprint: str) -> WorkItem:
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             shapes = self._encode(run)
             found = results.evaluate_run(shapes, self.test)
             folder, outcomes_name = objects.join(self.url, "runs"), outcomes.file_of(run.name)
@@ -124,14 +124,14 @@ class _Evaluation:
         return load_clip(self.spec.clip)
 
     @cached_property
-    def test(self) -> results.TestSet:
+    def test(self) -> results.TestSplit:
         """The unseen objects, with one text or several for every class that the test split has."""
         classes = self.data.classes
         texts = prompts.class_texts(self.spec.eval.prompt, classes)
         flat = self.clip.texts([t for of_class in texts for t in of_class])
         labels = np.array([classes.index(c) for c in self.data.categories], dtype=np.int64)
         protocol = results.Protocol(views=self.spec.eval.views, seed=self.spec.eval.seed)
-        return results.TestSet(
+        return results.TestSplit(
             self.data.keys,
             classes,
             labels,
@@ -147,7 +147,7 @@ class _Evaluation:
 
     # -- results and report
 
-    def _make_results(self, tell: Callable[[int], None]) -> WorkOutput:
+    def _make_results(self, advance: Callable[[int], None]) -> WorkOutput:
         from captionless.stages import report_context  # heavy, as above
 
         evaluated = [self._evaluated(r) for r in self.runs]
@@ -156,7 +156,7 @@ class _Evaluation:
         table = tables.markdown(found) + "\n" + tables.markdown_differences(found)
         objects.write_bytes(objects.join(self.url, TABLE), table.encode())
         objects.write_bytes(
-            objects.join(self.url, REPORT), report_context.html(self.spec, self.data, self.test, found).encode()
+            objects.join(self.url, REPORT), report_context.report_html(self.spec, self.data, self.test, found).encode()
         )
         return WorkOutput({RESULTS: "", TABLE: "", REPORT: ""}, {})
 

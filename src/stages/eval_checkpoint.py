@@ -20,12 +20,12 @@ from captionless.clip import openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import checkpoint_figures as figures
 from captionless.eval import outcomes, prompts, results
-from captionless.eval.checkpoint_figures import PROTOCOLS, Protocol
+from captionless.eval.checkpoint_figures import PROTOCOLS, ProtocolName
 from captionless.runtime.thread_pools import thread_pool
 from captionless.stages import broken
 from captionless.stages.eval_dataset import EvalDataset
-from captionless.stages.labelled_clouds import LabelledClouds
 from captionless.stages.provenance import host, versions
+from captionless.stages.source_clouds import SourceClouds
 from captionless.store import objects
 from captionless.telemetry.progress import Progress
 from captionless.trainer.modelfile import model_digest
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedItems:
     """Embeddings (n, D) of shapes, or of pictures.
 
     keys: their names. of: the class of each shape; the key of the shape that each picture shows. digest: of what was
@@ -55,18 +55,18 @@ class Embedded:
     skipped: list[dict[str, str]]
 
 
-def protocols_of(given: EvalDataset, asked: Sequence[str]) -> tuple[Protocol, ...]:
+def protocols_of(dataset: EvalDataset, asked: Sequence[str]) -> tuple[ProtocolName, ...]:
     """The protocols to measure by, in their order.
 
     asked: names, or "all" that apply; none: retrieval where there are pictures, zero-shot where there are not.
     SpecError for retrieval without pictures.
     """
-    retrieval: tuple[Protocol, ...] = ("gallery", "in-batch")
-    if given.photos is None:
+    retrieval: tuple[ProtocolName, ...] = ("gallery", "in-batch")
+    if dataset.photos is None:
         wrong = [name for name in retrieval if name in asked]
         if wrong:
             raise SpecError(
-                f"--protocol {wrong[0]}: {given.name} has no pictures of its shapes; retrieval is measured on pix3d "
+                f"--protocol {wrong[0]}: {dataset.name} has no pictures of its shapes; retrieval is measured on pix3d "
                 "and pix3d-masked, and on rendered views by `captionless run`"
             )
         return ("zero-shot",)
@@ -77,39 +77,39 @@ def protocols_of(given: EvalDataset, asked: Sequence[str]) -> tuple[Protocol, ..
 
 def evaluate(
     url: str,
-    given: EvalDataset,
+    dataset: EvalDataset,
     asked: Sequence[str] = (),
     prompt: str = "paper",
     points: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The results of the checkpoint at `url` on `given`: schema, figures, provenance, host.
+    """The results of the checkpoint at `url` on `dataset`: schema, figures, provenance, host.
 
     points: how many of each cloud; None: as many as it was trained with. seed: of the in-batch protocol's shuffle.
     SpecError for what cannot work, DataError for a broken checkpoint or more broken objects than may be left out.
     """
     from captionless.trainer.checkpoint import load_model
 
-    protocols = protocols_of(given, asked)
+    protocols = protocols_of(dataset, asked)
     templates = list(prompts.templates(prompt))
     model, meta = load_model(url)
     if "clip" not in meta:
         raise DataError(f"{url}: trained on labels, it knows no texts; try `captionless classify evaluate`")
     count = points or int(meta["points"])
     embedder, about = _clip(meta["clip"], url)
-    shapes = _shapes(model, given, count)
-    classes = sorted({ref.category for ref in given.refs})  # also those whose objects were all left out
+    shapes = _shapes(model, dataset, count)
+    classes = sorted({ref.category for ref in dataset.refs})  # also those whose objects were all left out
     labels = np.array([classes.index(name) for name in shapes.of], dtype=np.int64)
     trees = [_zero_shot(embedder, shapes, labels, classes, prompt)] if "zero-shot" in protocols else []
     photos = None
-    if given.photos is not None and protocols != ("zero-shot",):
-        photos = _photos(embedder, given.photos, shapes, given.limit)
+    if dataset.photos is not None and protocols != ("zero-shot",):
+        photos = _photos(embedder, dataset.photos, shapes, dataset.limit)
         trees += _retrieval(shapes, photos, protocols, seed)
-    tree, digests = figures.merged(trees), _digests(given, shapes, photos)
+    tree, digests = figures.merged(trees), _digests(dataset, shapes, photos)
     kept = figures.outcomes(tree.pop("ranks"), labels, digests["content"]["objects"])
     counts = {"objects": len(shapes.keys), "images": len(photos.keys) if photos else 0, "classes": classes}
     provenance = {
-        "dataset": {**given.described, **digests},
+        "dataset": {**dataset.described, **digests},
         "protocol": figures.described(protocols, seed),
         "prompt": {"name": prompt, "templates": templates} if "zero-shot" in protocols else None,
         "clip": about,
@@ -141,13 +141,15 @@ def _clip(meta: Mapping[str, Any], url: str) -> tuple[openclip.Clip, dict[str, A
     return embedder, {"model": name, "pretrained": pretrained or "", "digest": embedder.digest}
 
 
-def _shapes(model: Encoder, given: EvalDataset, count: int) -> Embedded:
+def _shapes(model: Encoder, dataset: EvalDataset, count: int) -> EmbeddedItems:
     import torch  # heavy, as what encodes
 
     from captionless.trainer.infer import encode_points
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    clouds = LabelledClouds(given.source, given.refs, count, "the checkpoint, or --points,", given.points, given.limit)
+    clouds = SourceClouds(
+        dataset.source, dataset.refs, count, "the checkpoint, or --points,", dataset.points, dataset.limit
+    )
     keys, of, rows, content = [], [], [], hashlib.sha256()
     for refs, points in clouds.blocks():
         keys += [ref.key for ref in refs]
@@ -155,18 +157,20 @@ def _shapes(model: Encoder, given: EvalDataset, count: int) -> Embedded:
         rows.append(encode_points(model, points, count))
         content.update(np.ascontiguousarray(points[..., :3]).tobytes())
     content.update(json.dumps([keys, of]).encode())
-    return Embedded(keys, of, np.concatenate(rows), content.hexdigest(), clouds.skipped)
+    return EmbeddedItems(keys, of, np.concatenate(rows), content.hexdigest(), clouds.skipped)
 
 
 def _zero_shot(
-    embedder: openclip.Clip, shapes: Embedded, labels: NDArray[np.int64], classes: list[str], prompt: str
+    embedder: openclip.Clip, shapes: EmbeddedItems, labels: NDArray[np.int64], classes: list[str], prompt: str
 ) -> dict[str, Any]:
     texts = prompts.class_texts(prompt, classes)
     embedded = embedder.texts([text for of_class in texts for text in of_class])
     return figures.zero_shot_figures(shapes.rows, embedded.reshape(len(classes), len(texts[0]), -1), labels, classes)
 
 
-def _retrieval(shapes: Embedded, photos: Embedded, protocols: Sequence[Protocol], seed: int) -> list[dict[str, Any]]:
+def _retrieval(
+    shapes: EmbeddedItems, photos: EmbeddedItems, protocols: Sequence[ProtocolName], seed: int
+) -> list[dict[str, Any]]:
     place = {key: row for row, key in enumerate(shapes.keys)}
     shown = np.array([place[key] for key in photos.of])
     trees = []
@@ -177,7 +181,7 @@ def _retrieval(shapes: Embedded, photos: Embedded, protocols: Sequence[Protocol]
     return trees
 
 
-def _photos(embedder: openclip.Clip, photos: Photos, shapes: Embedded, limit: broken.Limit) -> Embedded:
+def _photos(embedder: openclip.Clip, photos: Photos, shapes: EmbeddedItems, limit: broken.Limit) -> EmbeddedItems:
     """The pictures of the shapes that were embedded; of the others they are left out and named like broken ones."""
     known = set(shapes.keys)
     skipped = [
@@ -194,7 +198,7 @@ def _photos(embedder: openclip.Clip, photos: Photos, shapes: Embedded, limit: br
     if not keys:
         raise DataError(f"the data: none of its {len(photos.listed)} pictures is whole")
     content.update(json.dumps([keys, of]).encode())
-    return Embedded(keys, of, np.concatenate(rows), content.hexdigest(), skipped)
+    return EmbeddedItems(keys, of, np.concatenate(rows), content.hexdigest(), skipped)
 
 
 def _read(
@@ -223,14 +227,14 @@ def _read(
             progress.advance(len(some))
 
 
-def _digests(given: EvalDataset, shapes: Embedded, photos: Embedded | None) -> dict[str, Any]:
+def _digests(dataset: EvalDataset, shapes: EmbeddedItems, photos: EmbeddedItems | None) -> dict[str, Any]:
     """Which edition of the data this was: of the files that list it, and of all that was embedded.
 
     The clouds' digest is of as many points as were used. That of the objects, where files hold or list them, is not: it
     says which were measured, however many points an encoder saw of them.
     """
-    files = {file: objects.sha256(file) for file in given.files}
-    edition = [sorted(files.values()), given.described.get("up")] if files else shapes.digest
+    files = {file: objects.sha256(file) for file in dataset.files}
+    edition = [sorted(files.values()), dataset.described.get("up")] if files else shapes.digest
     content = {
         "objects": objects.digest(edition, shapes.keys, shapes.of),
         "clouds": shapes.digest,

@@ -17,7 +17,7 @@ from captionless.precompute.testsets import NAMES, open_testset
 from captionless.spec import load
 from captionless.spec.data import DataSpec, SourceKind, SourceSpec
 from captionless.stages.broken import Limit
-from captionless.stages.labelled_clouds import Loader, of_split
+from captionless.stages.source_clouds import Loader, of_split
 from captionless.store import objects
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
 """landmarks: L texts per category and their CLIP embeddings.
 
-    landmarks/<category>.jsonl, <category>.npy    see store.landmarks
+    landmarks/<category>.jsonl, <category>.npy    see store.landmark_store
     landmarks/drafts/<category>.json              origin llm: texts as they are accepted
 
-The texts come from the source's grammar, a file or a language model; what a model
-wrote is kept as it comes, so that nothing paid for is lost.
+The texts come from the demo world's grammar, a file or a language model. Texts from a
+model are stored as they arrive, so that nothing paid for is lost.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     objects.check(url)
     categories = sorted({r.category for r in open_source(spec.data).refs()})
     stage = _Landmarks(spec, url, categories)
-    parts = [stage.part(c) for c in categories]
-    return work("landmarks", "text", Ledger(url), parts, shard.of(parts))
+    items = [stage.work_item(c) for c in categories]
+    return work("landmarks", "text", Ledger(url), items, shard.of(items))
 
 
 class _Landmarks:
     def __init__(self, spec: AlignmentSpec, url: str, categories: list[str]):
         self.spec, self.own, self.url, self.categories = spec, spec.landmarks, url, categories
 
-    def part(self, category: str) -> WorkItem:
+    def work_item(self, category: str) -> WorkItem:
         name = file_stem(category)
         fingerprint = objects.digest(
             VERSION, category, self.own.count, clip_identity(self.spec.clip), self._origin(category)
         )
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
-            texts = self._texts(category, tell)
+        def make(advance: Callable[[int], None]) -> WorkOutput:
+            texts = self._texts(category, advance)
             files, digest = write_landmarks(self.url, category, texts.texts, self.clip.texts(texts.texts))
             facts = {
                 "category": category, "digest": digest, "count": len(texts.texts),
@@ -73,7 +73,7 @@ class _Landmarks:
             case LandmarkOrigin.llm:
                 return ["llm", self.own.endpoint, self.own.model, self.own.temperature, self._hints.get(category, "")]
 
-    def _texts(self, category: str, tell: Callable[[int], None]) -> LandmarkSet:
+    def _texts(self, category: str, advance: Callable[[int], None]) -> LandmarkSet:
         match self.own.origin:
             case LandmarkOrigin.grammar:
                 return landmark_texts.from_grammar(category, self.own.count)
@@ -83,15 +83,15 @@ class _Landmarks:
                 from captionless.precompute.landmark_writer import from_llm  # openai takes seconds to import
 
                 draft = objects.join(self.url, "drafts", f"{file_stem(category)}.json")
-                told = 0
+                reported = 0
 
-                def advance(count: int) -> None:
-                    nonlocal told
-                    tell(min(count, self.own.count) - told)
-                    told = min(count, self.own.count)
+                def on_round(accepted: int) -> None:
+                    nonlocal reported
+                    advance(min(accepted, self.own.count) - reported)
+                    reported = min(accepted, self.own.count)
 
                 hint = self._hints.get(category, "")
-                return from_llm(self._chat, category, self.own.count, draft, hint, self.own.texts_per_request, advance)
+                return from_llm(self._chat, category, self.own.count, draft, hint, self.own.texts_per_request, on_round)
 
     @cached_property
     def clip(self) -> openclip.Clip:

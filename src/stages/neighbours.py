@@ -20,10 +20,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.row_partition import RowBlock, deal
+from captionless.precompute.row_partition import RowBlock, plan_rows
 from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.vectors import Vectors, vectors
-from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, tell_share, work
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, log_share, work
 from captionless.store import neighbour_store as store
 from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
@@ -48,7 +48,7 @@ def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard
     rows = vectors(of, data, groups, out)
     rows.prepare(shard)
     with thread_pool(1) as pool:
-        return _Neighbours(data, groups, rows, _Pieces(rows, pool), out, of, within, k).work(shard)
+        return _Neighbours(data, groups, rows, _RowReader(rows, pool), out, of, within, k).work(shard)
 
 
 class _Neighbours:
@@ -57,7 +57,7 @@ class _Neighbours:
         data: Embeddings,
         groups: Mapping[str, Sequence[int]],
         rows: Vectors,
-        pieces: _Pieces,
+        pieces: _RowReader,
         out: str,
         of: str,
         within: store.Within,
@@ -72,30 +72,30 @@ class _Neighbours:
 
     def work(self, shard: Shard) -> Outcome:
         sizes = {group: len(keys) for group, keys in self.keys.items()}
-        dealt = deal(sizes, shard.count, self.rows.most_rows, self._finished_cut())
-        tell_share(
-            f"neighbours: {sum(sizes.values()):,} objects in {len(sizes)} groups, {len(dealt.blocks)} blocks",
-            shard, dealt.workers, dealt.balance,
+        plan = plan_rows(sizes, shard.count, self.rows.most_rows, self._finished_cut())
+        log_share(
+            f"neighbours: {sum(sizes.values()):,} objects in {len(sizes)} groups, {len(plan.blocks)} blocks",
+            shard, plan.workers, plan.balance,
         )  # fmt: skip
-        parts = {block: self._part(block) for block in dealt.blocks}
-        mine = [parts[block] for block in dealt.workers[shard.index]]
+        items = {block: self._work_item(block) for block in plan.blocks}
+        mine = [items[block] for block in plan.workers[shard.index]]
 
         def check(records: Mapping[str, Record]) -> None:
-            self._publish({block: records[part.name] for block, part in parts.items()})
+            self._publish({block: records[part.name] for block, part in items.items()})
 
-        return work("neighbours", "pair", Ledger(self.out), list(parts.values()), mine, check)
+        return work("neighbours", "pair", Ledger(self.out), list(items.values()), mine, check)
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The rows of a block of a store of the same values that is there already."""
         found = store.KIND.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
         return found and {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
 
-    def _part(self, block: RowBlock) -> WorkItem:
+    def _work_item(self, block: RowBlock) -> WorkItem:
         name = store.block_name(block.group, block.start)
         fingerprint = objects.digest(self.sources[block.group], block.start, block.stop)
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
-            made = self._block(block, tell)
+        def make(advance: Callable[[int], None]) -> WorkOutput:
+            made = self._block(block, advance)
             return WorkOutput({file.file: file.sha256 for file in made.files}, {"group": block.group, **made.entry()})
 
         def ahead() -> None:
@@ -103,17 +103,18 @@ class _Neighbours:
 
         return WorkItem(name, fingerprint, block.pairs, make, ahead)
 
-    def _block(self, block: RowBlock, tell: Callable[[int], None]) -> store.NeighbourBlock:
-        from captionless.precompute.nearest_neighbours import Nearest  # heavy, and needed only where there is work
+    def _block(self, block: RowBlock, advance: Callable[[int], None]) -> store.NeighbourBlock:
+        # imported here because it compiles
+        from captionless.precompute.nearest_neighbours import NearestNeighbours
 
         first, *others = _cut(block, self.rows.most_rows)
         rows = self.pieces.take(first)
-        nearest = Nearest(rows, block.start, self.k, self.keys[block.group])
+        nearest = NearestNeighbours(rows, block.start, self.k, self.keys[block.group])
         for piece, following in zip_longest([first, *others], others):
             if following is not None:
                 self.pieces.ahead(following)
             nearest.add(rows, piece.start)
-            tell((block.stop - block.start) * (piece.stop - piece.start))
+            advance((block.stop - block.start) * (piece.stop - piece.start))
             if following is not None:
                 rows = self.pieces.take(following)
         return store.write_block(self.out, block.group, block.start, *nearest.result())
@@ -134,7 +135,7 @@ def _cut(block: RowBlock, most: int) -> list[RowBlock]:
     return [block, *(RowBlock(block.group, start, stop, block.of) for start, stop in others)]
 
 
-class _Pieces:
+class _RowReader:
     """Hands out rows of groups, read in the background since they were asked for."""
 
     def __init__(self, rows: Vectors, pool: ThreadPoolExecutor) -> None:

@@ -50,12 +50,12 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     registry.add(catalog.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
     source = open_source(spec.data)
     packer = _Packer(url, spec.data, source)
-    parts = list(packer.parts())
+    items = list(packer.items())
 
     def check(records: Mapping[str, Record]) -> None:
-        broken.refuse([s for p in parts for s in records[p.name].facts["skipped"]], spec.data.max_skipped)
+        broken.refuse([s for p in items for s in records[p.name].facts["skipped"]], spec.data.max_skipped)
 
-    return work("pack", "object", Ledger(url), parts, shard.of(parts), check)
+    return work("pack", "object", Ledger(url), items, shard.of(items), check)
 
 
 class _Packer:
@@ -63,7 +63,7 @@ class _Packer:
         self.url, self.data, self.source = url, data, source
         self._renderer: Renderer | None = None
 
-    def parts(self) -> Iterator[WorkItem]:
+    def items(self) -> Iterator[WorkItem]:
         refs = self.source.refs()
         if not refs:
             raise DataError(f"data.source: {self.data.source.url or self.data.source.kind}: holds no objects")
@@ -75,9 +75,9 @@ class _Packer:
             for ref in members:
                 buckets.setdefault(_bucket(ref.key, shard_count(len(members), self.data.shard_objects)), []).append(ref)
             for number, held in sorted(buckets.items()):
-                yield self._part(split, number, held)
+                yield self._work_item(split, number, held)
 
-    def _part(self, split: str, number: int, refs: Sequence[ObjectRef]) -> WorkItem:
+    def _work_item(self, split: str, number: int, refs: Sequence[ObjectRef]) -> WorkItem:
         d = self.data
         known: list[list[object]] = []
         for ref in refs:
@@ -86,9 +86,9 @@ class _Packer:
         fingerprint = objects.digest(VERSION, d.views, d.image_size, d.elevation, d.points, known)
         tar = f"{split}/{number:05d}.tar"
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             skipped: list[dict[str, str]] = []
-            info = write_shard(objects.join(self.url, tar), self._samples(refs, skipped, tell))
+            info = write_shard(objects.join(self.url, tar), self._samples(refs, skipped, advance))
             facts = {
                 "split": split, "shard": tar, "sha256": info.sha256, "skipped": skipped,
                 "objects": [{"key": r.key, "category": r.category} for r in refs if r.key in set(info.keys)],
@@ -98,7 +98,7 @@ class _Packer:
         return WorkItem(f"{split}-{number:05d}", fingerprint, len(refs), make)
 
     def _samples(
-        self, refs: Sequence[ObjectRef], skipped: list[dict[str, str]], tell: Callable[[int], None]
+        self, refs: Sequence[ObjectRef], skipped: list[dict[str, str]], advance: Callable[[int], None]
     ) -> Iterator[tuple[str, dict[str, bytes]]]:
         for ref in refs:
             try:
@@ -108,7 +108,7 @@ class _Packer:
                 registry.add(catalog.STAGE_SKIPPED_OBJECTS, cause="broken")
             else:
                 yield ref.key, sample
-            tell(1)
+            advance(1)
         broken.refuse(skipped, self.data.max_skipped)
 
     def _sample(self, ref: ObjectRef) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ import numpy as np
 from captionless.clip import demo
 from captionless.eval import results
 from captionless.eval.report import context as shown
-from captionless.eval.report.html import render
+from captionless.eval.report.html import render_report
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import TrainingVariant, runs
 from captionless.stages import train
@@ -34,7 +34,7 @@ _MOST_MARKS = 1000
 """Test objects in the embedding map, each with its picture; beyond that the page grows too heavy for a phone."""
 
 
-def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Mapping[str, Any]) -> str:
+def report_html(spec: AlignmentSpec, data: Embeddings, test: results.TestSplit, found: Mapping[str, Any]) -> str:
     """The page for the results `found` on the test split `data`; classes are shown of the spec's first run."""
     first = runs(spec)[0]
     url = objects.join(spec.root, "eval", "runs", f"{first.name}.npy")
@@ -55,7 +55,7 @@ def html(spec: AlignmentSpec, data: Embeddings, test: results.TestSet, found: Ma
     small = {k: thumbnail(v, k) for k, v in _pictures(spec, data, {data.keys[i] for i in marked}).items()}
     of_training = {e.key for e in examples} | {n.key for n in neighbours}
     of_training |= {o.key for n in neighbours for o in (*n.nearest, *n.farthest)}
-    return render(
+    return render_report(
         found,
         shown.ReportContext(
             title=f"captionless: {spec.name}",

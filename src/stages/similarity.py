@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, did_you_mean
-from captionless.precompute.partition import WorkPlan, deal
+from captionless.precompute.partition import WorkPlan, plan_tiles
 from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
-from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, tell_share, work
+from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, log_share, work
 from captionless.store import objects
 from captionless.store import similarity_store as store
 from captionless.store.embeddings import Embeddings, open_embeddings
@@ -63,7 +63,7 @@ def compute(
     if metric == "i2l":
         texts = open_landmarks(landmarks or objects.join(dataset.rstrip("/").rsplit("/", 1)[0], "landmarks"))
     with thread_pool(1) as pool:
-        stage = _Similarity(data, texts, out, metric, cross_category_sim, _Views(data, pool))
+        stage = _Similarity(data, texts, out, metric, cross_category_sim, _ViewReader(data, pool))
         return stage.work(shard)
 
 
@@ -75,7 +75,7 @@ class _Similarity:
         out: str,
         metric: Metric,
         cross_category_sim: float,
-        views: _Views,
+        views: _ViewReader,
     ) -> None:
         self.data, self.texts, self.out, self.metric, self.views = data, texts, out, metric, views
         self.cross_category_sim = cross_category_sim
@@ -83,25 +83,27 @@ class _Similarity:
         self.keys = {category: [data.keys[i] for i in own] for category, own in self.members.items()}
         self.landmarks = {category: self._landmarks_digest(category) for category in self.members}
         self.sources = {category: self._source(category, 0, len(own)) for category, own in self.members.items()}
-        self._part_of = cache(self._source)  # both sides of every tile of a row
+        self._side_source = cache(self._source)  # both sides of every tile of a row
         self._row: tuple[NDArray[Any], ByLandmarks] | None = None
         self._landmarks_of = lru_cache(1)(lambda category: texts[category].embeddings())  # tiles come by category
 
     def work(self, shard: Shard) -> Outcome:
-        dealt = deal({c: len(own) for c, own in self.members.items()}, shard.count, self.metric, self._finished_cut())
-        tell_share(
+        plan = plan_tiles(
+            {c: len(own) for c, own in self.members.items()}, shard.count, self.metric, self._finished_cut()
+        )
+        log_share(
             f"similarity {self.metric}: {len(self.members)} categories, "
-            f"{sum(block.pairs for block in dealt.tiles):,} pairs in {len(dealt.tiles)} tiles",
-            shard, dealt.workers, dealt.balance,
+            f"{sum(block.pairs for block in plan.tiles):,} pairs in {len(plan.tiles)} tiles",
+            shard, plan.workers, plan.balance,
         )  # fmt: skip
-        parts = {block: self._part(block) for block in dealt.tiles}
-        mine = [parts[block] for block in dealt.workers[shard.index]]
+        items = {block: self._work_item(block) for block in plan.tiles}
+        mine = [items[block] for block in plan.workers[shard.index]]
 
         def check(records: Mapping[str, Record]) -> None:
-            self._publish(dealt, {block: records[part.name] for block, part in parts.items()})
+            self._publish(plan, {block: records[part.name] for block, part in items.items()})
 
         facts = {"crossCategorySim": self.cross_category_sim}
-        return work(f"similarity {self.metric}", "pair", Ledger(self.out), list(parts.values()), mine, check, facts)
+        return work(f"similarity {self.metric}", "pair", Ledger(self.out), list(items.values()), mine, check, facts)
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The sides of the tiles of a store of the same values that is there already."""
@@ -121,11 +123,13 @@ class _Similarity:
         held = [self.data.objects[i] for i in self.members[category][start:stop]]
         return objects.digest(VERSION, self.metric, [[o.key, o.views_digest] for o in held], self.landmarks[category])
 
-    def _part(self, block: TileBlock) -> WorkItem:
-        fingerprint = objects.digest(*(self._part_of(block.category, *side) for side in (block.rows, block.columns)))
+    def _work_item(self, block: TileBlock) -> WorkItem:
+        fingerprint = objects.digest(
+            *(self._side_source(block.category, *side) for side in (block.rows, block.columns))
+        )
         names = self.keys[block.category]
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             tile = write_tile(self.out, block, self._similarity(block), self.metric, fingerprint, names)
             return WorkOutput({block.file: tile.sha256}, {"category": block.category, **tile.entry()})
 
@@ -143,15 +147,15 @@ class _Similarity:
             self._row = rows, pair_similarity.ByLandmarks(rows, self._landmarks_of(block.category))
         return self._row[1].similarity(columns)
 
-    def _publish(self, dealt: WorkPlan, records: Mapping[TileBlock, Record]) -> None:
+    def _publish(self, plan: WorkPlan, records: Mapping[TileBlock, Record]) -> None:
         tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
         for block in sorted(records, key=lambda b: (b.rows, b.columns)):
             tiles[block.category].append(Tile.of_entry(block.category, records[block].facts))
-        found = [store.Category(c, keys, self.sources[c], dealt.sides[c], tiles[c]) for c, keys in self.keys.items()]
+        found = [store.Category(c, keys, self.sources[c], plan.sides[c], tiles[c]) for c, keys in self.keys.items()]
         store.publish(self.out, self.metric, found, self.cross_category_sim)
 
 
-class _Views:
+class _ViewReader:
     """Hands out the views of tiles' rows and columns, reading those of the tile after in the background.
 
     At most two tiles' are held; what they share is read once, so that along a row of tiles the rows are.

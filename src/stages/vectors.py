@@ -152,18 +152,18 @@ class _Stored:
         self.source = model.source
 
     def prepare(self, shard: Shard) -> None:
-        parts = [
-            self._part(group, start, indices[start : start + _ROWS])
+        items = [
+            self._work_item(group, start, indices[start : start + _ROWS])
             for group, indices in sorted(self._groups.items())
             for start in range(0, len(indices), _ROWS)
         ]
-        if self._ledger.finished({p.name: p.fingerprint for p in parts}) is None:
+        if self._ledger.finished({p.name: p.fingerprint for p in items}) is None:
             self._model.embed([0])  # tells once what is wrong with all
-        own = shard.of(parts)
+        own = shard.of(items)
         names = {p.name for p in own}
-        if not work("neighbours: embed", "object", self._ledger, parts, own).finished:
-            others = [p for p in reversed(parts) if p.name not in names]  # who is late is met from the other end
-            work("neighbours: embed", "object", self._ledger, parts, others)
+        if not work("neighbours: embed", "object", self._ledger, items, own).finished:
+            others = [p for p in reversed(items) if p.name not in names]  # who is late is met from the other end
+            work("neighbours: embed", "object", self._ledger, items, others)
         self._records = self._ledger.manifest().records
 
     def read(self, group: str, start: int, stop: int) -> NDArray[np.float32]:
@@ -173,16 +173,16 @@ class _Stored:
             rows = np.concatenate(list(pool.map(self._file, names)))
         return rows[start - first : stop - first]
 
-    def _part(self, group: str, row: int, indices: Sequence[int]) -> WorkItem:
+    def _work_item(self, group: str, row: int, indices: Sequence[int]) -> WorkItem:
         name = block_name(group, row)
         held = [self._data.objects[i] for i in indices]
         fingerprint = objects.digest([[item.key, self._model.source(item)] for item in held])
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             rows = []
             for start in range(0, len(indices), _AT_ONCE):
                 rows.append(self._model.embed(indices[start : start + _AT_ONCE]))
-                tell(len(rows[-1]))
+                advance(len(rows[-1]))
             data, file = encode_array(np.concatenate(rows)), f"{name}.npy"
             objects.write_bytes(objects.join(self._ledger.url, file), data)
             return WorkOutput({file: hashlib.sha256(data).hexdigest()}, {})

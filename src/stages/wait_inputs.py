@@ -21,7 +21,7 @@ _LINE_EVERY_SECONDS = 30.0
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """What `90s`, `30m` or `2h` is in seconds; ValueError for anything else."""
     found = re.fullmatch(r"(\d+)([smh])", text)
     if found is None:
@@ -29,7 +29,7 @@ def seconds(text: str) -> float:
     return float(int(found[1]) * _UNITS[found[2]])
 
 
-def manifests(spec: AlignmentSpec, stage: str) -> list[str]:
+def input_manifests(spec: AlignmentSpec, stage: str) -> list[str]:
     """The manifests that a stage reads, in the plan's order; `stage` as in the plan, or the first words of several."""
     stages = plan(spec)
     named = [s for s in stages if f"{s.name}-".startswith(f"{stage}-")]
@@ -43,7 +43,7 @@ def wait(spec: AlignmentSpec, stage: str, patience: float) -> None:
 
     Retryable names what is not there after `patience` seconds; SpecError at once when the storage cannot be used.
     """
-    missing = manifests(spec, stage)
+    missing = input_manifests(spec, stage)
     if not missing:
         return
     objects.check(spec.root)

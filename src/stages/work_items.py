@@ -1,8 +1,8 @@
-"""Working through the parts of a stage: skip what is whole, make the rest, record, publish.
+"""Processing a stage's work items: skip what is complete, make the rest, record it, publish the stage.
 
-Failures are kept apart as the exit codes demand: a part whose data is bad (DataError)
-is told and the other parts go on, so that one corrupt shard costs one shard; anything
-else ends the worker at once. Either way every finished part stays recorded.
+Failures are kept apart as the exit codes demand: a work item whose data is bad (DataError)
+is reported and the others continue, so that one corrupt shard costs one shard; any other
+error ends the worker at once. Either way every finished item stays recorded.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from captionless.telemetry.progress import Progress, say
 
 @dataclass(frozen=True)
 class Shard:
-    """This worker's share: worker `index` of `count`."""
+    """This worker's share of a stage: worker `index` (zero-based) of `count`."""
 
     index: int = 0
     count: int = 1
 
-    def of(self, parts: Sequence[WorkItem]) -> list[WorkItem]:
-        """Every `count`-th part, beginning with the `index`-th."""
-        return list(parts[self.index :: self.count])
+    def of(self, items: Sequence[WorkItem]) -> list[WorkItem]:
+        """Every `count`-th item, starting with the `index`-th."""
+        return list(items[self.index :: self.count])
 
 
 @dataclass(frozen=True)
 class WorkOutput:
-    """What making a part gave: its files (path below the stage's URL -> sha256, or empty) and facts for its record."""
+    """The result of a work item: files (path below the stage's URL -> sha256, or empty) and facts for its record."""
 
     files: Mapping[str, str]
     facts: Mapping[str, Any]
@@ -40,10 +40,10 @@ class WorkOutput:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A piece of a stage's work. `size` is what it counts for in the progress, in the stage's unit.
+    """A unit of a stage's work. `size` is its contribution to the progress, in the stage's unit.
 
-    `make` is called with a function that tells how many units are done. `ahead`, where there is one, is called while
-    the part before is being made, to begin to fetch what `make` will read.
+    `make` is called with a function to report progress, in units completed since the last call. `ahead`, if set, is
+    called while the previous item is being made, to prefetch what `make` will read.
     """
 
     name: str
@@ -55,19 +55,19 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many parts were made and how many were whole before; whether the stage is now finished."""
+    """How many items were made, how many were complete before, and whether the stage is now finished."""
 
     made: int
     kept: int
     finished: bool
 
 
-def tell_share(what: str, shard: Shard, workers: Sequence[Sequence[object]], balance: float) -> None:
-    """Say on stderr `what` there is to do in all and, of several workers, how much of it this one does."""
+def log_share(what: str, shard: Shard, workers: Sequence[Sequence[object]], balance: float) -> None:
+    """Log to stderr `what` is to be done in total and, with several workers, this worker's share of it."""
     if shard.count > 1:
         what += (
-            f"; worker {shard.index} of {shard.count} makes {len(workers[shard.index])} of them; "
-            f"the busiest worker has {balance:.2f} times the mean to do"
+            f"; worker {shard.index} of {shard.count} (zero-based) processes {len(workers[shard.index])} of them; "
+            f"load of the busiest worker: {balance:.2f} times the mean"
         )
     say(what)
 
@@ -76,53 +76,53 @@ def work(
     title: str,
     unit: str,
     ledger: Ledger,
-    parts: Sequence[WorkItem],
-    mine: Sequence[WorkItem] | None = None,
+    items: Sequence[WorkItem],
+    own: Sequence[WorkItem] | None = None,
     check: Callable[[Mapping[str, Record]], None] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Makes this worker's missing parts; publishes the stage when all parts of all workers are whole.
+    """Makes this worker's missing items; publishes the stage when the items of all workers are complete.
 
-    `mine` are this worker's of the `parts`, all when None. `check` is given the records of the finished stage, which it
-    may refuse (DataError); `facts` go into its manifest.
+    `own` are this worker's of the `items`, all if None. `check` is called with the records of the finished stage and
+    may reject them (DataError); `facts` are stored in its manifest.
     """
-    mine = parts if mine is None else mine
+    own = items if own is None else own
     missing, bad = [], []
-    for part in mine:
+    for item in own:
         try:
-            if ledger.whole(part.name, part.fingerprint) is None:
-                missing.append(part)
+            if ledger.whole(item.name, item.fingerprint) is None:
+                missing.append(item)
         except DataError as error:
             bad.append(error)
-    total = sum(p.size for p in mine)
+    total = sum(item.size for item in own)
     failed = 0
-    with Progress(title, total, unit, done=total - sum(p.size for p in missing)) as progress:
-        for part, following in zip_longest(missing, missing[1:]):
-            told = 0
-            for each in (part, following):
+    with Progress(title, total, unit, done=total - sum(item.size for item in missing)) as progress:
+        for item, following in zip_longest(missing, missing[1:]):
+            advanced = 0
+            for each in (item, following):
                 if each is not None and each.ahead is not None:
                     each.ahead()
 
-            def tell(count: int) -> None:
-                nonlocal told
-                told += count
+            def advance(count: int) -> None:
+                nonlocal advanced
+                advanced += count
                 progress.advance(count)
                 signals.check()
 
             try:
-                made = part.make(tell)
+                output = item.make(advance)
             except DataError as error:
                 bad.append(error)
                 failed += 1
                 continue
-            ledger.commit(part.name, part.fingerprint, made.files, made.facts)
-            progress.advance(part.size - told)
+            ledger.commit(item.name, item.fingerprint, output.files, output.facts)
+            progress.advance(item.size - advanced)
     if bad:
-        raise DataError("\n".join(dict.fromkeys(str(e) for e in bad)))  # an object that many parts read, once
-    fingerprints = {p.name: p.fingerprint for p in parts}
+        raise DataError("\n".join(dict.fromkeys(str(e) for e in bad)))  # an object that many items read, once
+    fingerprints = {item.name: item.fingerprint for item in items}
     records = ledger.finished(fingerprints)
     if records is not None:
         if check is not None:
             check(records)
         ledger.publish(fingerprints, facts)
-    return Outcome(len(missing) - failed, len(mine) - len(missing), records is not None)
+    return Outcome(len(missing) - failed, len(own) - len(missing), records is not None)

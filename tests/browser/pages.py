@@ -45,7 +45,7 @@ def _wide(run: Finished, out: Path) -> Path:
     keys = [f"{i:032x}" for i in range(60)]
     texts = rng.normal(size=(30, 16))
     shapes = texts[labels] + rng.normal(size=(60, 16))
-    test = results.TestSet(keys, classes, labels, shapes[:, None] + rng.normal(size=(60, 4, 16)), texts)
+    test = results.TestSplit(keys, classes, labels, shapes[:, None] + rng.normal(size=(60, 4, 16)), texts)
     runs = [
         results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes + rng.normal(size=(60, 16)), test))
         for mode in ("uniform", "category", "i2i", "i2l", "avg")
@@ -61,7 +61,7 @@ def _wide(run: Finished, out: Path) -> Path:
         examples=[report.Example(keys[0], ["a shape that words describe"], ["another"])],
         embedding_map=report.EmbeddingMap(shapes, keys, range(50)),
     )
-    out.write_text(report.render(results.build(test, runs, {"digests": {"train": "f" * 64}}), shown))
+    out.write_text(report.render_report(results.build(test, runs, {"digests": {"train": "f" * 64}}), shown))
     return out
 
 

@@ -22,12 +22,12 @@ from tests.store.faulty_s3 import FaultyS3, reached_by_environment
 DEMO = Subject("captionless-demo")
 
 
-def apart(name: str, **fields: Any) -> Finding:
-    return checkup.apart(name, Subject(**{"model": "captionless-demo", **fields}), 60)
+def run_isolated(name: str, **fields: Any) -> Finding:
+    return checkup.run_isolated(name, Subject(**{"model": "captionless-demo", **fields}), 60)
 
 
-def here(name: str, **fields: Any) -> Finding:
-    return checkup.here(name, Subject(**{"model": "captionless-demo", **fields}))
+def run_here(name: str, **fields: Any) -> Finding:
+    return checkup.run_here(name, Subject(**{"model": "captionless-demo", **fields}))
 
 
 def doctor(*arguments: str) -> tuple[str, CaptionlessError | None]:
@@ -41,14 +41,14 @@ def doctor(*arguments: str) -> tuple[str, CaptionlessError | None]:
 
 @pytest.mark.parametrize("name", ["packages", "processor", "rendering", "kernels", "clip"])
 def test_what_the_stages_need_works_here(name: str) -> None:
-    found = apart(name)
+    found = run_isolated(name)
     assert found.state is Verdict.ok, found
     assert found.found
     assert not found.remedy
 
 
 def test_a_storage_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
-    found = apart("storage", storage=str(tmp_path / "new" / "run"))
+    found = run_isolated("storage", storage=str(tmp_path / "new" / "run"))
     assert found.state is Verdict.ok
     assert str(tmp_path) in found.found
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
@@ -61,12 +61,12 @@ def s3() -> Iterator[FaultyS3]:
 
 
 def test_object_storage_is_tried_and_left_as_it_was(s3: FaultyS3) -> None:
-    assert apart("storage", storage="s3://here/run").state is Verdict.ok
+    assert run_isolated("storage", storage="s3://here/run").state is Verdict.ok
     assert "Contents" not in s3.client.list_objects_v2(Bucket="here")
 
 
 def test_a_missing_bucket_is_told_with_the_way_out(s3: FaultyS3) -> None:
-    found = apart("storage", storage="s3://elsewhere/run")
+    found = run_isolated("storage", storage="s3://elsewhere/run")
     assert found == Finding(
         Verdict.failed, "s3://elsewhere/run: the bucket 'elsewhere' does not exist", "create it or correct the URL"
     )
@@ -75,7 +75,7 @@ def test_a_missing_bucket_is_told_with_the_way_out(s3: FaultyS3) -> None:
 def test_a_storage_that_does_not_answer_may_pass(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(checkup, "_PATIENCE", "1")
-    found = apart("storage", storage="s3://here/run")
+    found = run_isolated("storage", storage="s3://here/run")
     assert (found.state, found.passing) == (Verdict.failed, True)
 
 
@@ -83,14 +83,14 @@ def test_what_is_not_used_is_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     for name in ("storage", "pushgateway", "cluster"):
-        assert apart(name).state is Verdict.absent, name
+        assert run_isolated(name).state is Verdict.absent, name
 
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_a_failure() -> None:
-    found = here("gpu", device="cuda")
+    found = run_here("gpu", device="cuda")
     assert found.state is Verdict.failed
     assert "resources.device" in found.remedy
-    assert here("gpu").state is Verdict.absent
+    assert run_here("gpu").state is Verdict.absent
 
 
 @pytest.fixture
@@ -101,14 +101,14 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_a_cluster_is_asked_and_nothing_is_made(server: Server) -> None:
-    assert here("cluster").state is Verdict.ok
+    assert run_here("cluster").state is Verdict.ok
     assert not server.objects["alignments"]
     assert [path for path, _ in server.sent("POST")]
 
 
 def test_a_cluster_without_the_operator_is_told_how_to_get_it(server: Server) -> None:
     server.installed = False
-    found = here("cluster")
+    found = run_here("cluster")
     assert found.state is Verdict.warning
     assert "helm install captionless" in found.remedy
 
@@ -122,21 +122,21 @@ def test_who_may_not_is_told(server: Server) -> None:
             'API group "captionless.dev" in the namespace "lab"',
         },
     )
-    found = here("cluster")
+    found = run_here("cluster")
     assert found.state is Verdict.failed
     assert "ann may not create alignments" in found.found
     assert "ask for a role" in found.remedy
 
 
 def test_a_pushgateway_that_does_not_answer_may_pass() -> None:
-    found = here("pushgateway", pushgateway="http://user:secret@127.0.0.1:9")
+    found = run_here("pushgateway", pushgateway="http://user:secret@127.0.0.1:9")
     assert (found.state, found.passing) == (Verdict.failed, True)
     assert "secret" not in found.found
-    assert here("pushgateway", pushgateway="gateway:9091").state is Verdict.failed
+    assert run_here("pushgateway", pushgateway="gateway:9091").state is Verdict.failed
 
 
 def test_a_wrong_model_is_told_with_the_one_that_was_meant() -> None:
-    found = here("clip", model="ViT-B-23", pretrained="openai")
+    found = run_here("clip", model="ViT-B-23", pretrained="openai")
     assert found.state is Verdict.failed
     assert 'did you mean "ViT-B-32"' in f"{found.found}; {found.remedy}"
 
@@ -156,7 +156,7 @@ def test_a_check_that_crashes_or_hangs_is_a_finding(
     python.write_text(f"#!/bin/sh\n{does}\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    found = checkup.apart("rendering", DEMO, 1)
+    found = checkup.run_isolated("rendering", DEMO, 1)
     assert found.state is Verdict.failed
     assert told in found.found
 
@@ -170,7 +170,7 @@ def test_a_package_that_is_missing_or_too_old_is_named(monkeypatch: pytest.Monke
         return "0.1" if name == "plotly" else real(name)
 
     monkeypatch.setattr(machine.importlib.metadata, "version", version)
-    found = here("packages")
+    found = run_here("packages")
     assert found.state is Verdict.failed
     assert found.found == "plotly 0.1, webdataset is missing"
     assert found.remedy.startswith("pip install 'plotly>=6.0' 'webdataset>=")
@@ -181,8 +181,8 @@ def test_a_container_with_less_than_the_machine_is_told(tmp_path: Path, monkeypa
     (tmp_path / "memory.max").write_text(f"{2 << 30}\n")
     (tmp_path / "memory.current").write_text(f"{1 << 30}\n")
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
-    assert "may use 0.5" in here("processor").found
-    assert here("memory") == Finding(
+    assert "may use 0.5" in run_here("processor").found
+    assert run_here("memory") == Finding(
         Verdict.warning, "1.0 GiB free", "close other programs; lower resources.workers and train.batchSize"
     )
 
@@ -215,6 +215,6 @@ def test_an_unknown_check_is_a_usage_error() -> None:
 
 def test_nothing_is_left_of_a_try_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranged_reads, "read_ranges", lambda url, spans: [b"", b""])
-    found = here("storage", storage=str(tmp_path))
+    found = run_here("storage", storage=str(tmp_path))
     assert found.state is Verdict.failed
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from scipy import stats
 
 from captionless.errors import DataError, SpecError
 from captionless.eval import bootstrap, comparison, comparison_text, papers
-from captionless.eval.comparison import Row, Setting
+from captionless.eval.comparison import ComparedRow, Setting
 from captionless.eval.outcomes import Outcomes, answers
 
 TOP1, TOP5 = comparison.chosen(["zero_shot/top1", "zero_shot/top5"])
@@ -21,7 +21,7 @@ LIKE = Setting("digest", "some.npz", ["a", "b"], 60, ("demo", ""), "clip", ["a {
 LABELS = np.arange(60) % 2
 
 
-def row(name: str, *found: list[int], setting: Setting = LIKE, **changes: Any) -> Row:
+def row(name: str, *found: list[int], setting: Setting = LIKE, **changes: Any) -> ComparedRow:
     """A row of runs whose ranks, in zero-shot and retrieval, are `found`."""
     ranks = [np.resize(of, 60)[:, None] for of in found]
     kept = [Outcomes(LABELS, {"zero_shot": r, "gallery/image_to_shape": r}, "digest") for r in ranks]
@@ -30,7 +30,7 @@ def row(name: str, *found: list[int], setting: Setting = LIKE, **changes: Any) -
         values = [a.values.mean() / a.unit for one in kept if (a := answers(one, column.path))]
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
         figures[column.path] = {"mean": float(np.mean(values)), "std": std, "n": len(values)}
-    return replace(Row(name, setting, figures, list(range(len(found))), kept), **changes)
+    return replace(ComparedRow(name, setting, figures, list(range(len(found))), kept), **changes)
 
 
 def cell(found: dict[str, Any], table: int, name: str, path: str) -> dict[str, Any]:
@@ -180,7 +180,7 @@ THEIRS = Setting("d", "m.npz", CLASSES, 2468, papers.CLIP, "clip", papers.TEMPLA
 
 
 def test_the_papers_figures_stand_beside_their_like_alone() -> None:
-    mine = Row("mine", THEIRS, {TOP1.path: {"mean": 0.6, "std": None, "n": 1}}, [0])
+    mine = ComparedRow("mine", THEIRS, {TOP1.path: {"mean": 0.6, "std": None, "n": 1}}, [0])
     found = comparison.compare([mine], [TOP1, TOP5], beside_papers=True)
     lines = found["tables"][0]["rows"][1:]
     assert [(line["name"], line["kind"]) for line in lines] == [("I2I", "paper"), ("(I2L)²", "paper"), ("AVG", "paper")]

@@ -15,7 +15,7 @@ from tests.eval.test_results import shapes, world
 @pytest.mark.parametrize("views", ["one", "all"])
 def test_figures_follow_from_the_ranks(views: str) -> None:
     test = world(n=24, views=4)
-    test = results.TestSet(
+    test = results.TestSplit(
         test.keys, test.classes, test.labels, test.views, test.class_texts, results.Protocol(views=views)  # type: ignore[arg-type]
     )  # fmt: skip
     found = [results.evaluate_run(shapes(test, 0, 0.7), test), *results.clip_ceiling(test).values()]

@@ -29,7 +29,7 @@ def found(seeds: tuple[int, ...] = (0, 1), url: str = "") -> dict[str, Any]:
     rng = np.random.default_rng(0)
     labels = np.arange(12) % 2
     views = rng.normal(size=(12, 3, 8)).astype(np.float32)
-    test = results.TestSet([f"o{i}" for i in range(12)], CLASSES, labels, views, rng.normal(size=(2, 8)))
+    test = results.TestSplit([f"o{i}" for i in range(12)], CLASSES, labels, views, rng.normal(size=(2, 8)))
     runs = [
         results.EvaluatedRun(mode, seed, *results.evaluate_run(views.mean(axis=1) + rng.normal(size=(12, 8)), test))
         for mode in ("uniform", "avg")

@@ -17,14 +17,14 @@ from tests.pages import assert_readable, assert_self_contained, chart, parsed
 CLASSES = ["chair", "mug", "lamp"]
 
 
-def world() -> tuple[results.TestSet, list[results.EvaluatedRun], np.ndarray]:
+def world() -> tuple[results.TestSplit, list[results.EvaluatedRun], np.ndarray]:
     rng = np.random.default_rng(0)
     n = 18
     labels = np.arange(n) % 3
     texts = rng.normal(size=(3, 8))
     objects = texts[labels] + rng.normal(size=(n, 8))
     views = objects[:, None] + rng.normal(size=(n, 4, 8))
-    test = results.TestSet([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
+    test = results.TestSplit([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
     runs = [
         results.EvaluatedRun(mode, seed, *results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
         for mode in ("uniform", "avg")
@@ -72,7 +72,7 @@ def context() -> report.ReportContext:
 
 @pytest.fixture(scope="module")
 def page(built: dict, context: report.ReportContext) -> str:
-    return report.render(built, context)
+    return report.render_report(built, context)
 
 
 def test_nothing_is_asked_of_the_network(page: str) -> None:
@@ -137,12 +137,12 @@ def test_text_is_escaped(page: str) -> None:
 
 
 def test_same_input_same_page(page: str, built: dict, context: report.ReportContext) -> None:
-    assert report.render(built, context) == page
+    assert report.render_report(built, context) == page
 
 
 def test_without_runs_or_context() -> None:
     test, _, _ = world()
-    page = report.render(results.build(test, [], {}), report.ReportContext())
+    page = report.render_report(results.build(test, [], {}), report.ReportContext())
     structure = parsed(page)
     assert structure.ids.count("results") == 1
     assert not {"training", "classes", "retrieval", "similarity", "objects", "map"} & set(structure.ids)
@@ -235,22 +235,22 @@ def test_the_running_mean_is_of_the_last_values() -> None:
 
 @pytest.mark.parametrize(("kind", "mime"), [("webp", "image/webp"), ("png", "image/png"), ("jpeg", "image/jpeg")])
 def test_pictures_are_inlined_by_their_kind(kind: str, mime: str) -> None:
-    assert report.report.data_uri(image(kind)).startswith(f"data:{mime};base64,")
+    assert report.html.data_uri(image(kind)).startswith(f"data:{mime};base64,")
 
 
 def test_bad_context_is_told(built: dict) -> None:
     with pytest.raises(DataError, match="there is no run i2i, seed 0; there are uniform, avg"):
-        report.render(built, report.ReportContext(chosen=("i2i", 0)))
+        report.render_report(built, report.ReportContext(chosen=("i2i", 0)))
     with pytest.raises(DataError, match="a picture of 3 bytes is neither WebP, PNG nor JPEG"):
-        report.report.data_uri(b"gif")
+        report.html.data_uri(b"gif")
 
 
 def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
     rng = np.random.default_rng(6)
     classes = [f"class {i}" for i in range(61)]
-    test = results.TestSet(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
+    test = results.TestSplit(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
     run = results.EvaluatedRun("uniform", 0, *results.evaluate_run(rng.normal(size=(61, 4)), test))
-    page = report.render(results.build(test, [run], {}), report.ReportContext())
+    page = report.render_report(results.build(test, [run], {}), report.ReportContext())
     assert "chart-confusion" not in page
     assert '<th scope="row">class 60</th><td>1</td>' in page
 

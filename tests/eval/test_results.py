@@ -12,7 +12,7 @@ from captionless.eval import bootstrap, outcomes, results, retrieval, tables, ze
 CLASSES = ("chair", "mug", "lamp", "sofa")
 
 
-def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> results.TestSet:
+def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> results.TestSplit:
     """Objects scattered about their class's text, views about their object; "sofa" has no object."""
     rng = np.random.default_rng(seed)
     texts = rng.normal(size=(4, 2, 16))
@@ -20,21 +20,21 @@ def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> res
     objects = texts.mean(axis=1)[labels] + 0.8 * rng.normal(size=(n, 16))
     seen = (objects[:, None] + 0.7 * rng.normal(size=(n, views, 16))).astype(np.float32)
     keys = [f"test/{i:03d}" for i in range(n)]
-    return results.TestSet(keys, CLASSES, labels, seen, texts, results.Protocol(**protocol))  # type: ignore[arg-type]
+    return results.TestSplit(keys, CLASSES, labels, seen, texts, results.Protocol(**protocol))  # type: ignore[arg-type]
 
 
-def shapes(test: results.TestSet, seed: int, noise: float) -> np.ndarray:
+def shapes(test: results.TestSplit, seed: int, noise: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return test.views.mean(axis=1) + noise * rng.normal(size=test.views[:, 0].shape)
 
 
 @pytest.fixture(scope="module")
-def test() -> results.TestSet:
+def test() -> results.TestSplit:
     return world()
 
 
 @pytest.fixture(scope="module")
-def runs(test: results.TestSet) -> list[results.EvaluatedRun]:
+def runs(test: results.TestSplit) -> list[results.EvaluatedRun]:
     noise = {"avg": 0.5, "uniform": 0.6}
     return [
         results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes(test, seed, noise[mode]), test))
@@ -43,7 +43,7 @@ def runs(test: results.TestSet) -> list[results.EvaluatedRun]:
     ]
 
 
-def test_a_run_is_measured_by_the_public_functions(test: results.TestSet) -> None:
+def test_a_run_is_measured_by_the_public_functions(test: results.TestSplit) -> None:
     embedded = shapes(test, 0, 0.6)
     tree, _ = results.evaluate_run(embedded, test)
     plain = zero_shot.evaluate(embedded, test.class_texts, test.labels)
@@ -63,19 +63,19 @@ def test_a_run_is_measured_by_the_public_functions(test: results.TestSet) -> Non
     assert tree["in_batch"]["image_to_shape"]["top1"] == round(retrieval.in_batch(images, embedded)["top1"], 6)
 
 
-def test_the_chosen_view_depends_on_key_and_seed_only(test: results.TestSet) -> None:
+def test_the_chosen_view_depends_on_key_and_seed_only(test: results.TestSplit) -> None:
     (chosen,) = test.choices()
     assert set(chosen.tolist()) == set(range(6))
-    half = results.TestSet(test.keys[18:], CLASSES, test.labels[18:], test.views[18:], test.class_texts)
+    half = results.TestSplit(test.keys[18:], CLASSES, test.labels[18:], test.views[18:], test.class_texts)
     assert half.choices()[0].tolist() == chosen[18:].tolist()
     assert world(seed=0, n=36).choices()[0].tolist() == chosen.tolist()
-    other = results.TestSet(test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(seed=1))
+    other = results.TestSplit(test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(seed=1))
     assert other.choices()[0].tolist() != chosen.tolist()
 
 
 def test_all_views_are_a_mean_over_the_poses() -> None:
     test = world(n=20, views=3)
-    every = results.TestSet(
+    every = results.TestSplit(
         test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(views="all")
     )
     embedded = shapes(test, 0, 0.6)
@@ -90,7 +90,7 @@ def test_ceiling_never_meets_its_own_query() -> None:
     rng = np.random.default_rng(3)
     n = 60
     views = rng.normal(size=(n, 4, 64))
-    test = results.TestSet([str(i) for i in range(n)], CLASSES, np.arange(n) % 4, views, rng.normal(size=(4, 64)))
+    test = results.TestSplit([str(i) for i in range(n)], CLASSES, np.arange(n) % 4, views, rng.normal(size=(4, 64)))
     ceiling = {name: found.figures for name, found in results.clip_ceiling(test).items()}
     for row in ("clip_mean", "clip_single"):
         for direction in ("image_to_shape", "shape_to_image"):
@@ -98,7 +98,7 @@ def test_ceiling_never_meets_its_own_query() -> None:
         assert ceiling[row]["zero_shot"]["top1"] < 0.6
 
 
-def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: results.TestSet) -> None:
+def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: results.TestSplit) -> None:
     ceiling = {name: found.figures for name, found in results.clip_ceiling(test).items()}
     mean_views, single = ceiling["clip_mean"], ceiling["clip_single"]
     assert mean_views["zero_shot"]["top1"] > single["zero_shot"]["top1"] > 0.5
@@ -106,14 +106,14 @@ def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: results.TestSet)
     assert single["zero_shot"]["support"] == [72, 72, 72, 0]
 
 
-def test_chance_is_that_of_the_parts(test: results.TestSet) -> None:
+def test_chance_is_that_of_the_parts(test: results.TestSplit) -> None:
     found = results.chance(test)
     assert found["zero_shot"]["top1"] == 0.25
     assert found["gallery"]["shape_to_image"]["recall@5"] == round(5 / 36, 6)
     assert found["in_batch"]["image_to_shape"]["top1"] == round(1 / 36, 6)
 
 
-def test_rows_and_differences(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
+def test_rows_and_differences(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
     found = results.figures(test, runs)
     assert [row["name"] for row in found["rows"]] == ["chance", "clip_mean", "clip_single", "uniform", "avg"]
     by_seed = {
@@ -136,7 +136,7 @@ def test_rows_and_differences(test: results.TestSet, runs: list[results.Evaluate
 
 
 def test_intervals_are_of_means_over_runs_on_the_same_resampled_objects(
-    test: results.TestSet, runs: list[results.EvaluatedRun]
+    test: results.TestSplit, runs: list[results.EvaluatedRun]
 ) -> None:
     found = results.figures(test, runs)
     path = ("gallery", "image_to_shape", "map")
@@ -170,7 +170,7 @@ def test_differences_pair_only_shared_seeds(runs: list[results.EvaluatedRun]) ->
 
 
 def test_bytes_are_the_same_whatever_the_order_and_the_clock(
-    test: results.TestSet, runs: list[results.EvaluatedRun]
+    test: results.TestSplit, runs: list[results.EvaluatedRun]
 ) -> None:
     one = results.build(test, runs, {"clip": "demo"}, timing={"eval_s": 1.0}, host={"cpus": 2})
     two = results.build(test, runs[::-1], {"clip": "demo"}, timing={"eval_s": 2.0})
@@ -178,7 +178,7 @@ def test_bytes_are_the_same_whatever_the_order_and_the_clock(
     assert results.dumps(one) == results.dumps(two)
 
 
-def test_what_is_written_reads_back(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
+def test_what_is_written_reads_back(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
     built = results.build(test, runs, {"digest": "abc", "prompt": "paper"})
     assert results.loads(results.dumps(built)) == built
     assert built["schema"] == 1
@@ -202,18 +202,18 @@ def test_other_files_are_refused(data: bytes) -> None:
         results.loads(data)
 
 
-def test_bad_test_sets_and_runs_are_told(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
+def test_bad_test_sets_and_runs_are_told(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
     with pytest.raises(DataError, match="labels: expected one for each of 36 objects, found 35"):
-        results.TestSet(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
+        results.TestSplit(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
     with pytest.raises(DataError, match="class_texts: expected 3 classes, found 4"):
-        results.TestSet(test.keys, CLASSES[:3], test.labels, test.views, test.class_texts)
+        results.TestSplit(test.keys, CLASSES[:3], test.labels, test.views, test.class_texts)
     with pytest.raises(DataError, match="embeddings: expected 36 objects, found 35"):
         results.evaluate_run(shapes(test, 0, 1)[1:], test)
     with pytest.raises(DataError, match="may appear only once"):
         results.figures(test, [runs[0], runs[0]])
 
 
-def test_markdown_table(test: results.TestSet, runs: list[results.EvaluatedRun]) -> None:
+def test_markdown_table(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
     built = results.build(test, runs, {})
     lines = tables.markdown(built).splitlines()
     assert lines[0].startswith("| row | seeds | zero-shot top-1 | zero-shot top-5 | image → shape R@1 |")
@@ -231,7 +231,7 @@ def test_markdown_table(test: results.TestSet, runs: list[results.EvaluatedRun])
 
 
 def test_results_without_intervals_make_the_table_of_before(
-    test: results.TestSet, runs: list[results.EvaluatedRun]
+    test: results.TestSplit, runs: list[results.EvaluatedRun]
 ) -> None:
     def stripped(tree: object) -> object:
         if isinstance(tree, list):

@@ -135,7 +135,7 @@ def test_a_wrong_path(server: ChatServer) -> None:
 
 def test_the_key(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEST_LLM_KEY")
-    with pytest.raises(SpecError, match="landmarks.api_key_env: .*TEST_LLM_KEY"):
+    with pytest.raises(SpecError, match=r"landmarks\.api_key_env: .*TEST_LLM_KEY"):
         Asked(server)
     server.answers(completion("a seat"))
     keyless = Chat(Endpoint(server.url, "a-model", ""), Budget(1, 1, 1))

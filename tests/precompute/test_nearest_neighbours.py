@@ -7,7 +7,7 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.precompute import nearest_neighbours
-from captionless.precompute.nearest_neighbours import Nearest
+from captionless.precompute.nearest_neighbours import NearestNeighbours
 
 
 def reference(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ def found(
     n, rows, pieces = len(x), rows or len(x), pieces or len(x)
     results = []
     for start in range(0, n, rows):
-        nearest = Nearest(x[start : start + rows], start, k, [f"object-{i}" for i in range(n)])
+        nearest = NearestNeighbours(x[start : start + rows], start, k, [f"object-{i}" for i in range(n)])
         for first in sorted(range(0, n, pieces), reverse=backwards):
             nearest.add(x[first : first + pieces], first)
         results.append(nearest.result())
@@ -113,6 +113,6 @@ def test_an_embedding_that_has_no_direction_is_named(value: float, told: str) ->
 
 
 def test_embeddings_of_another_width_are_named() -> None:
-    nearest = Nearest(clustered(3, 8), 0, 2, ["a", "b", "c", "d"])
+    nearest = NearestNeighbours(clustered(3, 8), 0, 2, ["a", "b", "c", "d"])
     with pytest.raises(DataError, match='object "d": its embedding has 9 numbers, that of "a" has 8'):
         nearest.add(clustered(1, 9), 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.similarity.shapenet import SHAPENET
-from captionless.precompute.row_partition import COST_OF_AN_OBJECT, MIN_ROWS, RowBlock, deal
+from captionless.precompute.row_partition import COST_OF_AN_OBJECT, MIN_ROWS, RowBlock, plan_rows
 from tests.precompute.test_partition import zipf
 
 SIZES = [SHAPENET, zipf(52_000, 1.4), {"dataset": 52_000}, {"dataset": 876_000}, {str(i): 30 for i in range(3000)}]
@@ -15,27 +15,27 @@ SIZES = [SHAPENET, zipf(52_000, 1.4), {"dataset": 52_000}, {"dataset": 876_000},
 @pytest.mark.parametrize("workers", [1, 2, 7, 64])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_workers_finish_together_whatever_the_sizes(sizes: dict[str, int], workers: int, most: int) -> None:
-    dealt = deal(sizes, workers, most)
-    costs = [sum((b.stop - b.start + COST_OF_AN_OBJECT) * b.of for b in own) for own in dealt.workers]
+    plan = plan_rows(sizes, workers, most)
+    costs = [sum((b.stop - b.start + COST_OF_AN_OBJECT) * b.of for b in own) for own in plan.workers]
     assert max(costs) <= 1.06 * sum(costs) / workers
-    assert dealt.balance == pytest.approx(max(costs) * workers / sum(costs))
-    assert max(b.stop - b.start for b in dealt.blocks) <= most
+    assert plan.balance == pytest.approx(max(costs) * workers / sum(costs))
+    assert max(b.stop - b.start for b in plan.blocks) <= most
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64, 1000])
 @pytest.mark.parametrize("sizes", [{"a": 100, "b": 33, "c": 1, "d": 2}, {"a": 1}, SHAPENET])
 def test_every_row_is_dealt_once(sizes: dict[str, int], workers: int) -> None:
-    dealt = deal(sizes, workers, 2048)
-    assert len(dealt.workers) == workers
+    plan = plan_rows(sizes, workers, 2048)
+    assert len(plan.workers) == workers
     for group, n in sizes.items():
-        blocks = [b for b in dealt.blocks if b.group == group]
+        blocks = [b for b in plan.blocks if b.group == group]
         assert [row for b in blocks for row in range(b.start, b.stop)] == list(range(n))
         assert {b.of for b in blocks} == {n}
 
 
 def test_a_cut_can_be_kept() -> None:
-    kept = deal(SHAPENET, 64, 2048)
-    again = deal(SHAPENET, 3, 2048, kept.sides)
+    kept = plan_rows(SHAPENET, 64, 2048)
+    again = plan_rows(SHAPENET, 3, 2048, kept.sides)
     assert again.blocks == kept.blocks
     assert again.balance <= 1.06
 
@@ -51,15 +51,15 @@ def test_no_cut_of_a_single_group_leaves_the_busiest_worker_less_to_do(workers: 
             loads[loads.index(min(loads))] += cost
         return max(loads)
 
-    dealt = deal({"dataset": n}, workers, most)
-    assert max(dealt.costs) <= 1.05 * min(busiest(side) for side in range(MIN_ROWS, most + 1))
+    plan = plan_rows({"dataset": n}, workers, most)
+    assert max(plan.costs) <= 1.05 * min(busiest(side) for side in range(MIN_ROWS, most + 1))
 
 
 def test_nothing_is_cut_without_need() -> None:
-    assert deal({"a": 1000, "b": 10}, 1, 2048).blocks == [RowBlock("a", 0, 1000, 1000), RowBlock("b", 0, 10, 10)]
-    assert len(deal({"dataset": 52_000}, 64, 8192).blocks) == 64
+    assert plan_rows({"a": 1000, "b": 10}, 1, 2048).blocks == [RowBlock("a", 0, 1000, 1000), RowBlock("b", 0, 10, 10)]
+    assert len(plan_rows({"dataset": 52_000}, 64, 8192).blocks) == 64
 
 
 def test_the_costliest_is_dealt_first() -> None:
-    dealt = deal({"a": 10, "b": 10, "c": 20}, 2, 2048)
-    assert [[b.group for b in own] for own in dealt.workers] == [["c"], ["a", "b"]]
+    plan = plan_rows({"a": 10, "b": 10, "c": 20}, 2, 2048)
+    assert [[b.group for b in own] for own in plan.workers] == [["c"], ["a", "b"]]

@@ -27,7 +27,7 @@ def write_run(folder: str, noise: dict[str, float], seeds: tuple[int, ...] = (0,
     rng = np.random.default_rng(0)
     texts = rng.normal(size=(2, 16))
     views = (texts[LABELS] + rng.normal(size=(N, 16)))[:, None] + 0.3 * rng.normal(size=(N, 3, 16))
-    test = results.TestSet([str(i) for i in range(N)], CLASSES, LABELS, views, texts, digest="of the objects")
+    test = results.TestSplit([str(i) for i in range(N)], CLASSES, LABELS, views, texts, digest="of the objects")
     runs = []
     for mode, size in noise.items():
         for seed in seeds:

@@ -22,13 +22,13 @@ def spec(root: Path) -> AlignmentSpec:
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("0s", 0)])
 def test_times(text: str, expected: float) -> None:
-    assert wait_inputs.seconds(text) == expected
+    assert wait_inputs.parse_duration(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "30", "m", "-1s", "1.5h", "1h30m", "30 m"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time as 90s, 30m or 2h, found"):
-        wait_inputs.seconds(text)
+        wait_inputs.parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_what_is_no_time(text: str) -> None:
     ],
 )
 def test_what_a_stage_reads(stage: str, folders: tuple[str, ...], tmp_path: Path) -> None:
-    assert wait_inputs.manifests(spec(tmp_path), stage) == [f"{tmp_path}/{f}/manifest.json" for f in folders]
+    assert wait_inputs.input_manifests(spec(tmp_path), stage) == [f"{tmp_path}/{f}/manifest.json" for f in folders]
 
 
 def test_every_stage_of_the_plan_waits_for_the_stages_before_it(tmp_path: Path) -> None:
     stages = plan(spec(tmp_path))
     outputs = {s.name: f"{tmp_path}/{s.output}/manifest.json" for s in stages}
     for stage in stages:
-        assert set(wait_inputs.manifests(spec(tmp_path), stage.name)) == {outputs[name] for name in stage.after}
+        assert set(wait_inputs.input_manifests(spec(tmp_path), stage.name)) == {outputs[name] for name in stage.after}
 
 
 def test_it_goes_on_when_all_of_them_are_there(

@@ -1,4 +1,4 @@
-"""Working through parts: skip, make, record, keep going past bad data, publish when all are whole."""
+"""Processing work items: skip, make, record, continue past bad data, publish when all are complete."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from captionless.store.ledger import Ledger
 
 
 class Stage:
-    """A stage of named parts that counts what it makes; `failing` maps a part to what goes wrong with it."""
+    """A stage of named work items that lists what it makes; `failing` maps an item to the error it raises."""
 
     def __init__(self) -> None:
         self.url = f"memory://{uuid.uuid4()}"
         self.made: list[str] = []
         self.failing: dict[str, Exception] = {}
 
-    def part(self, name: str, fingerprint: str = "1") -> WorkItem:
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+    def item(self, name: str, fingerprint: str = "1") -> WorkItem:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             if name in self.failing:
                 raise self.failing[name]
             objects.write_bytes(objects.join(self.url, f"{name}.bin"), name.encode())
             self.made.append(name)
-            tell(1)
+            advance(1)
             return WorkOutput({f"{name}.bin": ""}, {"name": name})
 
         return WorkItem(name, fingerprint, 1, make)
 
     def run(self, names: str, shard: Shard = Shard(), fingerprints: dict[str, str] | None = None) -> bool:
-        parts = [self.part(n, (fingerprints or {}).get(n, "1")) for n in names]
-        return work("test", "part", Ledger(self.url), parts, shard.of(parts)).finished
+        items = [self.item(n, (fingerprints or {}).get(n, "1")) for n in names]
+        return work("test", "item", Ledger(self.url), items, shard.of(items)).finished
 
 
-def test_whole_parts_are_not_made_again_and_changed_ones_are() -> None:
+def test_complete_items_are_skipped_and_changed_ones_remade() -> None:
     stage = Stage()
     assert stage.run("abc")
     assert stage.run("abc")
@@ -46,10 +46,10 @@ def test_whole_parts_are_not_made_again_and_changed_ones_are() -> None:
     assert stage.made == ["a", "b", "c", "b"]
 
 
-def test_shards_share_the_parts_and_the_last_one_publishes() -> None:
+def test_shards_share_the_items_and_the_last_one_publishes() -> None:
     stage = Stage()
     assert not stage.run("abcde", Shard(0, 2))
-    with pytest.raises(DataError, match="not finished"):
+    with pytest.raises(DataError, match=r"manifest\.json"):
         Ledger(stage.url).manifest()
     assert stage.run("abcde", Shard(1, 2))
     assert sorted(stage.made) == list("abcde")
@@ -57,7 +57,7 @@ def test_shards_share_the_parts_and_the_last_one_publishes() -> None:
     assert stage.run("abcde", Shard(0, 2))
 
 
-def test_bad_data_costs_its_part_only_and_is_told_for_all_parts() -> None:
+def test_bad_data_fails_its_item_only_and_is_reported_for_all_items() -> None:
     stage = Stage()
     stage.failing = {"a": DataError("a is bad"), "c": DataError("c is bad")}
     with pytest.raises(DataError, match="a is bad\nc is bad"):
@@ -70,7 +70,7 @@ def test_bad_data_costs_its_part_only_and_is_told_for_all_parts() -> None:
 
 def test_other_failures_end_the_worker_and_keep_what_is_done() -> None:
     stage = Stage()
-    stage.failing = {"b": Retryable("the network is away")}
+    stage.failing = {"b": Retryable("network down")}
     with pytest.raises(Retryable):
         stage.run("abc")
     assert stage.made == ["a"]
@@ -79,7 +79,7 @@ def test_other_failures_end_the_worker_and_keep_what_is_done() -> None:
     assert stage.made == ["a", "b", "c"]
 
 
-def test_a_part_that_is_gone_from_the_plan_is_gone_from_the_manifest() -> None:
+def test_an_item_that_is_gone_from_the_plan_is_gone_from_the_manifest() -> None:
     stage = Stage()
     assert stage.run("abc")
     assert stage.run("ab")

@@ -4,26 +4,26 @@ from captionless.eval.report.context import (
     EmbeddingMap,
     Example,
     History,
-    Hit,
     Neighbour,
     Neighbours,
-    Query,
     ReportContext,
+    RetrievalHit,
+    RetrievalQuery,
     neighbours_of,
     retrieval_queries,
 )
-from captionless.eval.report.html import render
+from captionless.eval.report.html import render_report
 
 __all__ = [
     "EmbeddingMap",
     "Example",
     "History",
-    "Hit",
     "Neighbour",
     "Neighbours",
-    "Query",
     "ReportContext",
+    "RetrievalHit",
+    "RetrievalQuery",
     "neighbours_of",
-    "render",
+    "render_report",
     "retrieval_queries",
 ]

@@ -32,7 +32,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Hit:
+class RetrievalHit:
     """One place of a ranking: the very object, another of its class, or a miss."""
 
     key: str
@@ -41,7 +41,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Query:
+class RetrievalQuery:
     """One query, the first places of its ranking, and the rank of the right object.
 
     `picture` is the query's own image file; without it the object's thumbnail stands in.
@@ -49,7 +49,7 @@ class Query:
 
     key: str
     rank: int
-    hits: Sequence[Hit]
+    hits: Sequence[RetrievalHit]
     picture: bytes | None = None
 
 
@@ -112,7 +112,7 @@ class ReportContext:
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     categories: Mapping[str, str] = field(default_factory=dict)
     histories: Sequence[History] = ()
-    queries: Sequence[Query] = ()
+    queries: Sequence[RetrievalQuery] = ()
     neighbours: Sequence[Neighbours] = ()
     examples: Sequence[Example] = ()
     embedding_map: EmbeddingMap | None = None
@@ -136,7 +136,7 @@ def retrieval_queries(
     count: int = 8,
     top: int = 5,
     seed: int = 0,
-) -> list[Query]:
+) -> list[RetrievalQuery]:
     """Rankings of `count` drawn objects: image embeddings (n, D) against all shape embeddings (n, D).
 
     Ties rank the right object last, as in the figures.
@@ -150,8 +150,8 @@ def retrieval_queries(
         ordering = scores.copy()
         ordering[i] -= 2 * TIE
         order = np.argsort(-ordering, kind="stable")
-        hits = [Hit(keys[j], float(scores[j]), _outcome(keys[j], keys[i], categories)) for j in order[:top]]
-        queries.append(Query(keys[i], int(np.flatnonzero(order == i)[0]) + 1, hits))
+        hits = [RetrievalHit(keys[j], float(scores[j]), _outcome(keys[j], keys[i], categories)) for j in order[:top]]
+        queries.append(RetrievalQuery(keys[i], int(np.flatnonzero(order == i)[0]) + 1, hits))
     return queries
 
 

@@ -26,12 +26,12 @@ _MOST_CLASSES_IN_A_MATRIX = 60
 _CHARTED = ("zero-shot top-1", "image → shape R@1", "shape → image R@1")
 
 
-def render(results: Mapping[str, Any], context: ReportContext) -> str:
+def render_report(results: Mapping[str, Any], context: ReportContext) -> str:
     """The whole of `report.html` for `results` (see `captionless.eval.results`), everything inlined."""
     figures = results["figures"]
     columns = tables.columns(results)
     classes = _classes(figures, context.chosen)
-    return page(
+    return render_page(
         "template.html",
         row_name=tables.row_name,
         percent=tables.percent,
@@ -58,7 +58,7 @@ def render(results: Mapping[str, Any], context: ReportContext) -> str:
     )
 
 
-def page(template: str, **context: Any) -> str:
+def render_page(template: str, **context: Any) -> str:
     """A template of this folder that extends `page.html`: style, policy, and plotly.js where it has `charts`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.eval.report import charts
-from captionless.eval.report.html import data_uri, page
+from captionless.eval.report.html import data_uri, render_page
 from captionless.stages.inspect import tables
 from captionless.stages.inspect.measure import ALONE, MIXED, OTHER, SIMILARITY, Found
 from captionless.store import objects
@@ -34,14 +34,14 @@ _CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ObjectViews:
     """Image files of objects by key, one for each pose; `missing` says why there are none."""
 
     views: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     missing: str = ""
 
 
-def find_pictures(found: Found, pack: str | None) -> Pictures:
+def find_pictures(found: Found, pack: str | None) -> ObjectViews:
     """Views of the object and its nearest and farthest from the pack stage's folder, None: the one of the store's run.
 
     Raises:
@@ -50,14 +50,16 @@ def find_pictures(found: Found, pack: str | None) -> Pictures:
     nearest, farthest = found.nearest_and_farthest()
     keys = [found.key, *(found.mates[i] for i in (*nearest, *farthest))]
     if pack is not None:
-        return Pictures(_views(pack, keys))
+        return ObjectViews(_views(pack, keys))
     run = _run_of(found.url)
     if run is None:
-        return Pictures(missing=f"{found.url} is not RUN/similarity/METRIC: name the pack stage's folder with --pack")
+        return ObjectViews(
+            missing=f"{found.url} is not RUN/similarity/METRIC: name the pack stage's folder with --pack"
+        )
     try:
-        return Pictures(_views(objects.join(run, "pack") if run else "pack", keys))
+        return ObjectViews(_views(objects.join(run, "pack") if run else "pack", keys))
     except DataError as error:
-        return Pictures(missing=str(error))
+        return ObjectViews(missing=str(error))
 
 
 def _run_of(url: str) -> str | None:
@@ -80,9 +82,9 @@ def _views(pack: str, keys: Sequence[str]) -> dict[str, list[bytes]]:
     return found
 
 
-def html(found: Found, pictures: Pictures) -> str:
+def html(found: Found, pictures: ObjectViews) -> str:
     """The whole page, everything inlined."""
-    return page(
+    return render_page(
         "inspect.html",
         found=found,
         summary=tables.summary(found),

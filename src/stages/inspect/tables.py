@@ -23,7 +23,7 @@ BARS = "from min to max"
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class NeighbourLine:
     """A line of the table of neighbours: what it is, whose, and the values of `neighbour_columns`."""
 
     what: str
@@ -87,11 +87,11 @@ def neighbour_columns(found: Found) -> list[str]:
     return [heading(name, exponent) for name in (SIMILARITY, ALONE, MIXED) for exponent in found.exponents]
 
 
-def neighbours(found: Found) -> list[Neighbour]:
+def neighbours(found: Found) -> list[NeighbourLine]:
     """The nearest, the nearest first; the farthest, the farthest first; and any object of another category."""
     sets = [found.negatives(found.own, exponent) for exponent in found.exponents]
     listed = [
-        Neighbour(
+        NeighbourLine(
             f"{what} {rank}",
             found.mates[position],
             [f"{values[name][0, position]:.4f}" for name in (SIMILARITY, ALONE, MIXED) for values in sets],
@@ -101,7 +101,7 @@ def neighbours(found: Found) -> list[Neighbour]:
     ]
     if found.objects > found.own.objects:
         alpha, weights = [f"{found.alpha:.4f}"] * len(sets), [f"{values[OTHER][0]:.4f}" for values in sets]
-        listed.append(Neighbour("other", "any object of another category", [*alpha, *["–"] * len(sets), *weights]))
+        listed.append(NeighbourLine("other", "any object of another category", [*alpha, *["–"] * len(sets), *weights]))
     return listed
 
 

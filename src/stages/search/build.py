@@ -58,24 +58,26 @@ class _Build:
         self.encoded = EncodedClouds(data, self.checkpoint)
 
     def work(self) -> Outcome:
-        parts = [self._part(start, min(start + _ROWS, len(self.data))) for start in range(0, len(self.data), _ROWS)]
+        items = [
+            self._work_item(start, min(start + _ROWS, len(self.data))) for start in range(0, len(self.data), _ROWS)
+        ]
 
         def check(records: Mapping[str, Record]) -> None:
-            self._publish([records[part.name] for part in parts])
+            self._publish([records[part.name] for part in items])
 
-        return work("search: embed", "object", Ledger(self.out), parts, check=check)
+        return work("search: embed", "object", Ledger(self.out), items, check=check)
 
-    def _part(self, start: int, stop: int) -> WorkItem:
+    def _work_item(self, start: int, stop: int) -> WorkItem:
         held = self.data.objects[start:stop]
         fingerprint = objects.digest(VERSION, [[item.key, self.encoded.source(item)] for item in held])
 
-        def make(tell: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Callable[[int], None]) -> WorkOutput:
             about = self._about()
             rows = []
             for at in range(start, stop, _AT_ONCE):
                 indices = range(at, min(at + _AT_ONCE, stop))
                 rows.append(self._embed(indices))
-                tell(len(indices))
+                advance(len(indices))
             file, sha256 = gallery.write_rows(self.out, start, np.concatenate(rows))
             return WorkOutput({file: sha256}, {"rows": [start, stop], **about})
 
@@ -114,12 +116,12 @@ class _Build:
             **{name: last[name] for name in ("clip", "sampled", "versions")},
         }
         digest = objects.digest(VERSION, [record.fingerprint for record in records])
-        parts = []
+        items = []
         for record in records:
             ((file, stored),) = record.files.items()
             start, stop = record.facts["rows"]
-            parts.append(gallery.GalleryPart((start, stop), file, stored["size"], stored["sha256"]))
-        gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, parts)
+            items.append(gallery.GalleryPart((start, stop), file, stored["size"], stored["sha256"]))
+        gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, items)
 
 
 def _place(url: str) -> str:

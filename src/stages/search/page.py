@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from captionless.eval.report.html import data_uri, page
+from captionless.eval.report.html import data_uri, render_page
 from captionless.stages.search.service import Answer, Pictures
 
 KINDS = {
@@ -18,7 +18,7 @@ KINDS = {
 def html(answers: Sequence[Answer], pictures: Pictures, described: str) -> str:
     """The whole page, everything inlined."""
     asked = [answer.asked.picture or pictures.views.get(answer.query.what) for answer in answers]
-    return page(
+    return render_page(
         "search.html",
         answers=answers,
         asked=[picture and data_uri(picture) for picture in asked],

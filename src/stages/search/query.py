@@ -25,8 +25,8 @@ from captionless.clip import openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
 from captionless.mesh import Up
-from captionless.stages.labelled_clouds import Cloud, stored_cloud
 from captionless.stages.search import drawing
+from captionless.stages.source_clouds import Cloud, stored_cloud
 from captionless.store import objects
 from captionless.store.gallery import Gallery
 from captionless.store.shards import decode_array
@@ -52,7 +52,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedQuery:
     """A query in the gallery's space: (D,), a unit row; and a picture of it where it has one, as an image file."""
 
     query: Query

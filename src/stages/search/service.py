@@ -16,9 +16,9 @@ import numpy as np
 
 from captionless.clip import demo
 from captionless.errors import DataError
-from captionless.eval.nearest import Nearest
+from captionless.eval.gallery_search import GallerySearch
 from captionless.mesh import Up
-from captionless.stages.search.query import AS_IT_IS, Embedded, Embedder, Query, parse
+from captionless.stages.search.query import AS_IT_IS, EmbeddedQuery, Embedder, Query, parse
 from captionless.store import objects
 from captionless.store.gallery import open_gallery
 from captionless.store.shards import Shard
@@ -39,7 +39,7 @@ class Hit:
 class Answer:
     """What was asked, the nearest objects, nearest first, equal ones by key, and the category they were to be of."""
 
-    asked: Embedded
+    asked: EmbeddedQuery
     hits: Sequence[Hit]
     within: str | None = None
 
@@ -75,20 +75,20 @@ class Search:
             row = gallery.row(query.what)
             allowed = np.ones(len(gallery), np.bool_) if allowed is None else allowed
             allowed[row] = False
-            asked = Embedded(query, self._nearest.row(row))
+            asked = EmbeddedQuery(query, self._nearest.row(row))
         elif query.kind == "text":
-            asked = Embedded(query, self._embedder.text(query.what))
+            asked = EmbeddedQuery(query, self._embedder.text(query.what))
         else:
             embed = self._embedder.picture if query.kind == "picture" else self._embedder.shape
-            asked = Embedded(query, *embed(query.what))
+            asked = EmbeddedQuery(query, *embed(query.what))
         rows, cosines = self._nearest.search(asked.vector, k, allowed)
         found = enumerate(zip(rows.tolist(), cosines.tolist(), strict=True), start=1)
         hits = [Hit(rank, gallery.keys[row], gallery.category(row), cosine) for rank, (row, cosine) in found]
         return Answer(asked, hits, within)
 
     @cached_property
-    def _nearest(self) -> Nearest:
-        return Nearest(self.gallery.indices())
+    def _nearest(self) -> GallerySearch:
+        return GallerySearch(self.gallery.indices())
 
     def pictures(self, answers: Sequence[Answer], pack: str | None = None) -> Pictures:
         """The stored view that stands for each hit, and for the objects that were looked for.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MORE = 16  # candidates beyond the k that are asked for: enough unless many are nearly the same
 
 
-class Nearest:
+class GallerySearch:
     """Searches unit rows that are in one flat faiss index of inner products, or in several one after the other."""
 
     def __init__(self, indices: Sequence[IndexFlatIP]) -> None:

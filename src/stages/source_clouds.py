@@ -30,7 +30,7 @@ class Loader(Protocol):
         """The object. DataError, without the key, when it is missing or broken."""
 
 
-class LabelledClouds:
+class SourceClouds:
     """The clouds of a source's objects, each with at least `count` points; `wants` says who asks for so many.
 
     Meshes are sampled with `points` points, or `count` where those are more. Broken objects are left out and noted in

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.eval.nearest import Nearest
+from captionless.eval.gallery_search import GallerySearch
 
 D = 24
 
@@ -44,7 +44,7 @@ def reference(rows: np.ndarray, query: np.ndarray, k: int, allowed: np.ndarray |
 @pytest.mark.parametrize("k", [1, 7, 90, 500])
 def test_the_order_is_that_of_float64(k: int, cuts: tuple[int, ...]) -> None:
     rows = rows_of(90)
-    nearest = Nearest(indices(rows, cuts))
+    nearest = GallerySearch(indices(rows, cuts))
     for query in 3 * rows_of(4, seed=1):
         found, cosines = nearest.search(query, k)
         assert found.tolist() == reference(rows, query, k)
@@ -57,7 +57,7 @@ def test_the_order_is_that_of_float64(k: int, cuts: tuple[int, ...]) -> None:
 def test_equal_rows_come_in_their_order_and_all_that_tie_are_seen() -> None:
     rows = rows_of(300)
     rows[5:299:2] = rows[7]
-    nearest = Nearest(indices(rows, (6, 100, 291)))
+    nearest = GallerySearch(indices(rows, (6, 100, 291)))
     assert nearest.search(rows[7], 10)[0].tolist() == list(range(5, 25, 2))
     allowed = np.ones(300, np.bool_)
     allowed[5:200] = False
@@ -73,11 +73,11 @@ def test_rows_that_float32_cannot_tell_apart_are_told_apart() -> None:
     (index,) = indices(rows)
     expected = reference(rows, query, 12)
     assert index.search(query[None], 12)[1][0].tolist() != expected
-    assert Nearest([index]).search(query, 12)[0].tolist() == expected
+    assert GallerySearch([index]).search(query, 12)[0].tolist() == expected
 
 
 def test_what_cannot_be_searched_is_told() -> None:
-    nearest = Nearest(indices(rows_of(5)))
+    nearest = GallerySearch(indices(rows_of(5)))
     with pytest.raises(DataError, match=r"query has shape \(8,\), the gallery's rows have 24 numbers"):
         nearest.search(np.ones(8, np.float32), 1)
     with pytest.raises(DataError, match="query: row 0 holds NaN or infinity"):
@@ -93,12 +93,12 @@ def test_it_works_beside_torch_which_has_threads_of_its_own(first: str) -> None:
 import {first}, torch, faiss
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
-from captionless.eval.nearest import Nearest
-from tests.eval.test_nearest import indices, reference, rows_of
+from captionless.eval.gallery_search import GallerySearch
+from tests.eval.test_gallery_search import indices, reference, rows_of
 torch.set_num_threads(2)
 faiss.omp_set_num_threads(2)
 rows = rows_of(4000)
-nearest, matrix = Nearest(indices(rows, (1000, 2000))), torch.from_numpy(rows)
+nearest, matrix = GallerySearch(indices(rows, (1000, 2000))), torch.from_numpy(rows)
 expected, product = reference(rows, rows[3], 5), matrix @ matrix.T
 with ThreadPoolExecutor(2) as pool:
     for _ in range(3):
