@@ -78,15 +78,15 @@ def _options() -> list[Rule]:
     """A rule for each option that not every encoder has."""
     name, found = value(EncoderSpec, "name"), []
     for option, field in EncoderSpec.model_fields.items():
-        takers = [encoder for encoder, options in EncoderSpec.TAKES.items() if option in options]
-        if 0 < len(takers) < len(EncoderSpec.TAKES):
+        takers = [encoder for encoder, options in EncoderSpec.OPTIONS.items() if option in options]
+        if 0 < len(takers) < len(EncoderSpec.OPTIONS):
             met = f"!has(self.{field.alias}) || {name} in {_literal(tuple(takers))}"
             found.append(_rule(f".{field.alias}", f"is an option of {' and '.join(takers)} only", met))
     return found
 
 
 def _heads() -> Rule:
-    width = f"(has(self.width) ? self.width : {EncoderSpec.OWN['pointbert']['width']})"
+    width = f"(has(self.width) ? self.width : {EncoderSpec.DEFAULTS['pointbert']['width']})"
     met = f"{value(EncoderSpec, 'name')} != 'pointbert' || {width} % {value(EncoderSpec, 'heads')} == 0"
     return _rule(".width", "is no multiple of heads", met)
 

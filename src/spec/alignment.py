@@ -50,13 +50,13 @@ class AlignmentSpec(Section):
         needs_landmarks = any("i2l" in w.metrics for w in self.train.weights)
         if needs_landmarks and origin is LandmarkOrigin.grammar and kind is not SourceKind.parametric:
             raise ValueError(
-                f"landmarks.origin: grammar has texts for data.source.kind: parametric only, not {kind}; "
-                "use `file` or `llm`, or train with weights that need no landmarks (uniform, category, i2i)"
+                f"landmarks.origin: grammar needs data.source.kind: parametric, not {kind}; "
+                "use `file` or `llm`, or train.weights that need no landmarks (uniform, category, i2i)"
             )
         if kind is SourceKind.points:
             raise ValueError(
-                "data.source.kind: points has no meshes to render, so it cannot be aligned with images; "
-                "it serves `captionless eval --data` and `captionless classify`"
+                "data.source.kind: points has no meshes to render and cannot be aligned with images; "
+                "use it with `captionless eval --data` and `captionless classify`"
             )
         if self.train.points > self.data.points:
             raise ValueError(f"train.points: {self.train.points} exceeds data.points: {self.data.points}")
@@ -64,16 +64,16 @@ class AlignmentSpec(Section):
 
     @property
     def root(self) -> str:
-        """Where the outputs are: `output`, or `runs/<name>` beneath the current folder."""
+        """Where the outputs are: `output`, or `runs/<name>` in the current folder."""
         return self.output or f"runs/{self.name}"
 
     def described(self) -> dict[str, Any]:
-        """What decides the results, as plain values: all but where and on what they are computed."""
+        """What determines the results, as plain values: everything except where and on what they are computed."""
         whole: dict[str, Any] = dict.fromkeys(self.OPERATIONAL, True)
         parts = {"train": set(TrainSpec.OPERATIONAL), "eval": set(EvalSpec.OPERATIONAL)}
         return self.model_dump(by_alias=True, mode="json", exclude={**whole, **parts})
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The similarities that the training's losses read, in a fixed order."""
+        """The similarities that the trainings read, in a fixed order."""
         return tuple(m for m in ("i2i", "i2l") if any(m in w.metrics for w in self.train.weights))

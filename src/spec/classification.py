@@ -79,5 +79,5 @@ class ClassificationSpec(Section):
 
     @property
     def root(self) -> str:
-        """Where the outputs are: `output`, or `runs/<name>` beneath the current folder."""
+        """Where the outputs are: `output`, or `runs/<name>` in the current folder."""
         return self.output or f"runs/{self.name}"

@@ -44,38 +44,38 @@ class EncoderSpec(Section):
     CUDA kernels of the package of that name, which must be installed; they round differently, so that this counts as
     another run."""
 
-    TAKES: ClassVar[dict[str, tuple[str, ...]]] = {
+    OPTIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         "pointnext-s": ("width", "nsample", "in_channels", "radius", "dropout", "operators"),
         "pointbert": ("width", "depth", "heads", "groups", "nsample", "in_channels", "drop_path", "operators"),
         "sparseconv": ("width", "depth", "in_channels", "voxel", "dropout"),
     }
     """The options of each encoder. A dump contains no others, and `operators` only if it is not `own`, so that
     irrelevant and later added options do not change fingerprints."""
-    OWN: ClassVar[dict[str, dict[str, int]]] = {"pointbert": {"width": 384}, "sparseconv": {"depth": 34}}
+    DEFAULTS: ClassVar[dict[str, dict[str, int]]] = {"pointbert": {"width": 384}, "sparseconv": {"depth": 34}}
     """Defaults of an encoder that differ from the field's."""
     DEPTHS: ClassVar = (11, 18, 34)
     """Depths that `sparseconv` supports."""
 
     @model_validator(mode="after")
-    def _of_its_own(self) -> Self:
-        takes, fields = self.TAKES[self.name], type(self).model_fields
+    def _consistent(self) -> Self:
+        takes, fields = self.OPTIONS[self.name], type(self).model_fields
         foreign = [str(fields[f].alias) for f in fields if f in self.model_fields_set - {"name", *takes}]
         if foreign:
             known = ", ".join(str(fields[f].alias) for f in takes)
-            raise ValueError(f"{', '.join(foreign)}: not of {self.name}, whose options are {known}")
-        for option, default in self.OWN.get(self.name, {}).items():
+            raise ValueError(f"{', '.join(foreign)}: not an option of {self.name}; its options are {known}")
+        for option, default in self.DEFAULTS.get(self.name, {}).items():
             if option not in self.model_fields_set:
-                self.__dict__[option] = default  # still not set, so that what was written stays what was written
+                self.__dict__[option] = default  # still unset, so that it is not taken for an explicit value
         if self.name == "pointbert" and self.width % self.heads:
-            raise ValueError(f"width: {self.width} is no multiple of heads: {self.heads}")
+            raise ValueError(f"width: {self.width} is not a multiple of heads: {self.heads}")
         if self.name == "sparseconv" and self.depth not in self.DEPTHS:
             raise ValueError(f"depth: {self.depth} is not one of {', '.join(map(str, self.DEPTHS))} (sparseconv)")
         return self
 
     @model_serializer(mode="wrap")
-    def _taken(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _dump_own_options(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields
-        left_out = fields.keys() - {"name", *self.TAKES[self.name]}
+        left_out = fields.keys() - {"name", *self.OPTIONS[self.name]}
         if self.operators == "own":
             left_out |= {"operators"}
         names = {name for field in left_out for name in (field, fields[field].alias)}

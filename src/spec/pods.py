@@ -40,7 +40,7 @@ class Variable(Section):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if bool(self.secret) != bool(self.key) or (self.secret and self.value):
-            raise ValueError(f"{self.name}: give either value, or both secret and key")
+            raise ValueError(f"{self.name}: expected either value, or both secret and key")
         return self
 
 

@@ -53,6 +53,6 @@ class ResourcesSpec(Section):
 
     @property
     def rank_memory(self) -> int:
-        """Bytes in which each rank of a training keeps objects."""
+        """Bytes of memory in which each rank of a training caches objects."""
         of_node = whole_bytes(self.data_memory) if self.data_memory else whole_bytes(self.train_memory) // 2
         return of_node // self.processes

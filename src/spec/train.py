@@ -76,7 +76,7 @@ class BatchesSpec(Section):
     @model_validator(mode="after")
     def _enough_candidates(self) -> Self:
         if self.group > self.candidates + 1:
-            raise ValueError(f"group: {self.group} objects, one and {self.group - 1} of {self.candidates} candidates")
+            raise ValueError(f"group: {self.group} exceeds candidates + 1: {self.candidates + 1}")
         return self
 
 
