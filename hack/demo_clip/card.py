@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from captionless import demo_world
 from captionless.clip import openclip
+from captionless.clip.demo import NAME as DEMO
 from captionless.mesh import Mesh
 from captionless.precompute.meshfile import load_mesh
 from captionless.precompute.render import Renderer
@@ -152,7 +153,7 @@ def of_furniture(model: openclip.Clip, camera: Camera, manifest: Path) -> list[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the demo CLIP model.")
-    parser.add_argument("--model", default=openclip.DEMO)
+    parser.add_argument("--model", default=DEMO)
     parser.add_argument("--per-class", type=int, default=24)
     parser.add_argument("--views", type=int, default=10)
     parser.add_argument("--furniture", type=Path, help="manifest written by examples/furniture/make_manifest.py")

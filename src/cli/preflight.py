@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from captionless.clip import openclip
+from captionless.clip.names import check as check_model
 from captionless.errors import SpecError
 from captionless.eval import prompts
 from captionless.spec.alignment import AlignmentSpec
@@ -18,7 +18,7 @@ from captionless.store import objects
 
 def check(spec: AlignmentSpec) -> None:
     """SpecError for a model, prompt, file or key that a later stage would miss."""
-    openclip.check(spec.clip.model, spec.clip.pretrained or None)
+    check_model(spec.clip.model, spec.clip.pretrained or None)
     prompts.templates(spec.eval.prompt)
     source, landmarks = spec.data.source, spec.landmarks
     if source.url and not objects.exists(source.url):

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from captionless.clip import openclip
+from captionless.clip.names import check as check_model
 from captionless.errors import SpecError
 from captionless.eval import prompts
 from captionless.kube.api_errors import Conflict, NotFound
@@ -69,7 +69,7 @@ def check(spec: AlignmentSpec) -> None:
     check_shared(spec)
     prompts.templates(spec.eval.prompt)
     if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
-        openclip.check(spec.clip.model, spec.clip.pretrained or None)
+        check_model(spec.clip.model, spec.clip.pretrained or None)
     _check_input("data.source.url", spec.data.source.url, spec)
     if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
         _check_input("landmarks.file", spec.landmarks.file, spec)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from captionless.clip import openclip
+from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
@@ -38,7 +38,7 @@ def load_clip(spec: ClipSpec) -> openclip.Clip:
 
 def clip_identity(spec: ClipSpec) -> str:
     """What stored embeddings depend on, known without loading the model."""
-    return objects.digest(openclip.identity(spec.model, spec.pretrained or None), spec.precision)
+    return objects.digest(checkpoints.identity(spec.model, spec.pretrained or None), spec.precision)
 
 
 def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.clip import openclip
+from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import checkpoint_figures as figures
 from captionless.eval import outcomes, prompts, results
@@ -135,7 +135,7 @@ def evaluate(
 def _clip(meta: Mapping[str, Any], url: str) -> tuple[openclip.Clip, dict[str, Any]]:
     """The CLIP model that the checkpoint was trained against, and which one that is."""
     name, pretrained = str(meta["model"]), str(meta["pretrained"]) or None
-    if openclip.identity(name, pretrained) != meta["identity"]:
+    if checkpoints.identity(name, pretrained) != meta["identity"]:
         _log.warning("%s: the weights of %s are not known to be those that it was trained against", url, name)
     embedder = openclip.load(name, pretrained)
     return embedder, {"model": name, "pretrained": pretrained or "", "digest": embedder.digest}

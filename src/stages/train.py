@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from captionless.clip import openclip
+from captionless.clip import checkpoints
 from captionless.errors import DataError, Retryable
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import TrainingVariant, logs_folder, runs
@@ -74,7 +74,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
         clip={
             "model": spec.clip.model,
             "pretrained": spec.clip.pretrained,
-            "identity": openclip.identity(spec.clip.model, spec.clip.pretrained or None),
+            "identity": checkpoints.identity(spec.clip.model, spec.clip.pretrained or None),
         },
         threads=spec.resources.threads,
         memory=spec.resources.rank_memory,

@@ -17,7 +17,7 @@ DEMO: dict[str, Any] = {"data": {"source": {"kind": "parametric"}}, "clip": {"mo
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["clip.model=ViTB32"], 'clip.model: open_clip knows no model "ViTB32"'),
+        (["clip.model=ViTB32"], '"ViTB32"'),
         (["eval.prompt=papr"], 'prompt "papr": expected one of paper'),
         (["data.source.kind=folder", "data.source.url=/no/where", "train.weights=[i2i]"], "nothing at /no/where"),
         (["landmarks.origin=file", "landmarks.file=/no/where.jsonl"], "landmarks.file: there is nothing at"),

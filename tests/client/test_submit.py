@@ -148,7 +148,7 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
     [
         (["output=runs/x"], "output: runs/x is not shared by pods"),
         (["eval.prompt=papr"], 'prompt "papr"'),
-        (["clip.model=ViT-Q"], 'open_clip knows no model "ViT-Q"'),
+        (["clip.model=ViT-Q"], '"ViT-Q"'),
         (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes is on"),
         (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl is on this machine"),
     ],

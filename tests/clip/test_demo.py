@@ -24,7 +24,7 @@ PER_CLASS = 4
 
 @cache
 def model() -> openclip.Clip:
-    return openclip.load(openclip.DEMO, device="cpu")
+    return openclip.load(demo.NAME, device="cpu")
 
 
 @cache

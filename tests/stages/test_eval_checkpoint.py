@@ -14,7 +14,7 @@ import trimesh
 from typer.testing import CliRunner
 
 from captionless.cli.app import app
-from captionless.clip import openclip
+from captionless.clip import checkpoints, openclip
 from captionless.errors import CaptionlessError, DataError, SpecError
 from captionless.precompute.pointcloud import cloud
 from captionless.precompute.testsets.scanobjectnn import CLASSES
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An encoder that was trained on nothing: what is measured here is the measuring."""
     torch.manual_seed(0)
     url = str(tmp_path_factory.mktemp("run") / "model.pt")
-    meta = {**META, "clip": {**META["clip"], "identity": openclip.identity("captionless-demo", None)}}  # type: ignore[dict-item]
+    meta = {**META, "clip": {**META["clip"], "identity": checkpoints.identity("captionless-demo", None)}}  # type: ignore[dict-item]
     save_model(url, encoders.build("pointnext-s", **OPTIONS), "pointnext-s", OPTIONS, meta)
     return url
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from captionless.cli.app import app
-from captionless.clip import openclip
+from captionless.clip import checkpoints, openclip
 from captionless.clip.demo import NAME as DEMO
 from captionless.errors import DataError, SpecError
 from captionless.precompute.meshfile import load_mesh
@@ -99,7 +99,7 @@ def _sha(array: np.ndarray) -> str:
 
 def save_encoder(root: Path, seed: int = 0, **meta: Any) -> None:
     torch.manual_seed(seed)
-    about = {"model": DEMO, "pretrained": "", "identity": openclip.identity(DEMO, None), "embed_dim": 128}
+    about = {"model": DEMO, "pretrained": "", "identity": checkpoints.identity(DEMO, None), "embed_dim": 128}
     known = {"clip": about, "points": POINTS, "weights": "avg", "seed": seed, **meta}
     model = encoders.build("pointnext-s", **OPTIONS)
     checkpoint.save_model(str(root / "model.pt"), model, "pointnext-s", OPTIONS, known)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from captionless.clip import openclip
+from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
 from captionless.mesh import Up
@@ -141,7 +141,7 @@ class Embedder:
     def _clip(self) -> openclip.Clip:
         about = self._gallery.about["clip"]
         model, pretrained = about["model"], about["pretrained"] or None
-        if openclip.identity(model, pretrained) != about["identity"]:
+        if checkpoints.identity(model, pretrained) != about["identity"]:
             raise SpecError(
                 f"{self._gallery.url}: its encoder was trained against other weights of the CLIP model {model} than "
                 "those that are here now"
