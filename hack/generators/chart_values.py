@@ -116,6 +116,9 @@ class OperatorValues(Values):
     """Look after these namespaces only, with a Role in each; empty: all of them, with a ClusterRole."""
     pushgateway: Pushgateway = Pushgateway()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    lease_seconds: int = Field(15, ge=10, le=120)
+    """How long a controller that does not answer keeps its Lease, so that no other acts. More makes it outlast an API
+    server that is slow for longer, and the next controller wait longer after a crash."""
     jobset: JobSet = JobSet()
     crds: Crds = Crds()
     service_account: OperatorAccount = OperatorAccount()

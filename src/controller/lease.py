@@ -21,16 +21,26 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from captionless.errors import CaptionlessError
+from captionless.kube.api_errors import Conflict
 from captionless.kube.observed_state import written_exactly
 
 log = logging.getLogger(__name__)
 
 NAME = "captionless-controller"
 DURATION = 15.0
-DEADLINE = 10.0
-"""A holder that could not renew for so long gives up."""
-PERIOD = 5.0
-RETRY = 2.0
+"""Seconds without a renewal after which another controller may take the Lease, unless it is given."""
+
+# Fractions of the duration. An API server that takes seconds for a call must cost an attempt to renew, not the Lease:
+# an attempt that times out is repeated before the deadline, even after one that took nearly as long.
+_DEADLINE = 10 / 15  # a holder that could not renew for so long gives up
+_PERIOD = 3 / 15  # from one renewal to the next
+_RETRY = 1 / 15
+_CONNECT, _ANSWER = 2 / 15, 4 / 15
+
+
+def call_timeout(duration: float) -> tuple[float, float]:
+    """Seconds to connect and to wait for an answer, for the `api` of a Lease of this duration."""
+    return _CONNECT * duration, _ANSWER * duration
 
 
 class LeaseApi(Protocol):
@@ -61,7 +71,10 @@ class Lease:
         identity: str,
         lost: Callable[[], None] = _end,
         clock: Callable[[], float] = time.monotonic,
+        duration: float = DURATION,
     ):
+        self.duration, self.deadline = duration, _DEADLINE * duration
+        self.period, self.retry = _PERIOD * duration, _RETRY * duration
         self.api, self.namespace, self.identity, self.lost, self.clock = api, namespace, identity, lost, clock
         self.renewed = -1e9
         self._held: dict[str, Any] | None = None
@@ -72,7 +85,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether the Lease is certainly ours."""
-        return self._held is not None and self.clock() - self.renewed < DURATION
+        return self._held is not None and self.clock() - self.renewed < self.duration
 
     def check(self) -> None:
         """Ends the process when the Lease has run out meanwhile (a frozen process, say)."""
@@ -86,7 +99,7 @@ class Lease:
             if not waiting:
                 log.info("waiting for the Lease %s/%s", self.namespace, NAME)
                 waiting = True
-            if self._stop.wait(RETRY):
+            if self._stop.wait(self.retry):
                 return
         log.info("holding the Lease %s/%s as %s", self.namespace, NAME, self.identity)
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -125,16 +138,17 @@ class Lease:
         self._held = None
 
     def _renew(self) -> None:
-        while not self._stop.wait(PERIOD if self.clock() - self.renewed < PERIOD else RETRY):
+        while not self._stop.wait(self.period if self.clock() - self.renewed < self.period else self.retry):
             began = self.clock()
             try:
                 assert self._held is not None, "renewed while it is held"
                 self._held = self.api.replace(self._manifest(self._held))
                 self.renewed = began
-            except CaptionlessError as error:
-                log.warning("Lease %s/%s: %s", self.namespace, NAME, error)
+            except Conflict:  # also when an attempt that timed out had been carried out
                 self._refresh()
-            if self.clock() - self.renewed > DEADLINE:
+            except CaptionlessError as error:
+                log.warning("Lease %s/%s: not renewed: %s", self.namespace, NAME, error)
+            if self.clock() - self.renewed > self.deadline:
                 self.lost()
                 return
 
@@ -155,7 +169,7 @@ class Lease:
             return True
         if self._seen[0] != version:
             self._seen = (version, self.clock())
-        return self.clock() - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION)
+        return self.clock() - self._seen[1] > float(spec.get("leaseDurationSeconds") or self.duration)
 
     def _manifest(self, found: dict[str, Any] | None) -> dict[str, Any]:
         time = written_exactly(datetime.now(UTC))
@@ -164,7 +178,7 @@ class Lease:
         metadata = found["metadata"] if found else {"name": NAME, "namespace": self.namespace}
         spec = {
             "holderIdentity": self.identity,
-            "leaseDurationSeconds": int(DURATION),
+            "leaseDurationSeconds": int(self.duration),
             "acquireTime": before.get("acquireTime") if mine else time,
             "renewTime": time,
             "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine or not found else 1),

@@ -30,6 +30,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, start_
 
 from captionless import __version__
 from captionless.controller import handlers, health, metrics
+from captionless.controller import lease as leases
 from captionless.controller.cache import Cache
 from captionless.controller.lease import Lease
 from captionless.controller.reconcile import NameTaken, Reconciler
@@ -66,6 +67,7 @@ class Settings:
     namespace: str = "default"
     identity: str = ""
     log_level: str = "INFO"
+    lease_seconds: int = int(leases.DURATION)
     health_port: int = health.PORT
     metrics_port: int = metrics.PORT
 
@@ -88,9 +90,17 @@ class Settings:
             namespace=get("POD_NAMESPACE") or "default",
             identity=get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
             log_level=level,
+            lease_seconds=_seconds("CAPTIONLESS_LEASE_SECONDS", int(leases.DURATION)),
             health_port=_port("CAPTIONLESS_HEALTH_PORT", health.PORT),
             metrics_port=_port("CAPTIONLESS_CONTROLLER_METRICS_PORT", metrics.PORT),
         )
+
+
+def _seconds(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdigit() or not 10 <= int(text) <= 120:
+        raise SpecError(f"{name}: {text!r}: expected whole seconds from 10 to 120")
+    return int(text)
 
 
 def _port(name: str, default: int) -> int:
@@ -106,8 +116,8 @@ def run_manager(settings: Settings) -> None:
     logging.getLogger("kopf").setLevel("WARNING" if settings.log_level == "INFO" else settings.log_level)
     logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # that it is not in the main thread is meant
     connection = controller_client(f"captionless-controller/{__version__}", connections=2 * WORKERS)
-    quick = KubernetesApi(connection, timeout=(2.0, 3.0), backoff=ONCE)
-    lease = Lease(quick, settings.namespace, settings.identity)
+    quick = KubernetesApi(connection, timeout=leases.call_timeout(settings.lease_seconds), backoff=ONCE)
+    lease = Lease(quick, settings.namespace, settings.identity, duration=settings.lease_seconds)
     controller = _Controller(settings, KubernetesApi(connection, settings.namespaces, lease.check), lease)
     try:
         _served(health.serve, controller.health, settings.health_port)

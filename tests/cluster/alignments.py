@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from captionless.kube.jobs.pod import METRICS_PORT
-from tests.cluster.cluster import Cluster, until
+from tests import pace
+from tests.cluster.cluster import Cluster
+
+T = TypeVar("T")
 
 # Small enough for minutes on two cores, long enough in training to be disturbed in the middle of it.
 SMALL: dict[str, Any] = {
@@ -33,7 +37,7 @@ SMALL: dict[str, Any] = {
         "points": 128,
         "encoder": {"width": 8, "nsample": 8},
         "checkpointEvery": 15,
-        "collectiveTimeout": 20,
+        "collectiveTimeout": pace.scaled(20),
     },
     "resources": {
         "workers": 4,
@@ -60,8 +64,8 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What node 0 of a training tells by itself: which pod it is, in its which round, and how many steps are done."""
+class Position:
+    """Where a training is by the metrics of its node 0: which pod that is, its round, and how many steps are done."""
 
     pod: str = ""
     round: int = 0
@@ -105,6 +109,10 @@ class Alignment:
     def stage(self, name: str) -> dict[str, Any]:
         return next((s for s in self.status.get("stages", []) if s["name"] == name), {"state": ""})
 
+    def wait_for(self, what: str, condition: Callable[[], T], seconds: float) -> T:
+        """The first true result of `condition`; when it does not come, the failure tells the run's `story`."""
+        return self.cluster.wait_for(f"{self.name}: {what}", condition, seconds, state=self.story)
+
     def wait_succeeded(self, seconds: float = 300) -> None:
         """Until Succeeded is True; at once an AssertionError when it becomes False."""
 
@@ -113,28 +121,21 @@ class Alignment:
             assert found["status"] != "False", f"{self.name} failed: {found}\n{self.story()}"
             return bool(found["status"] == "True")
 
-        try:
-            until(ended, seconds, f"{self.name} to succeed")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.story()}") from None
+        self.wait_for("Succeeded=True", ended, seconds)
 
     def wait_condition(self, kind: str, status: str, seconds: float, reason: str = "") -> dict[str, Any]:
         def met() -> dict[str, Any] | None:
             found = self.condition(kind)
             return found if found["status"] == status and reason in found["reason"] else None
 
-        try:
-            found: dict[str, Any] = until(met, seconds, f"{self.name}: {kind}={status} {reason}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.story()}") from None
-        return found
+        return self.wait_for(f"{kind}={status} {reason}".strip(), met, seconds) or {}
 
     def wait_stage(self, name: str, state: str, seconds: float = 180) -> dict[str, Any]:
-        until(lambda: self.stage(name)["state"] == state, seconds, f"{self.name}: {name} {state}")
+        self.wait_for(f"stage {name} {state}", lambda: self.stage(name)["state"] == state, seconds)
         return self.stage(name)
 
-    def telling(self) -> Telling:
-        """What the training tells now; an empty one while nobody answers."""
+    def position(self) -> Position:
+        """Where the training is now; an empty one while nobody answers."""
         pod = next(iter(self._running(self.training, 0)), "")
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORT}/proxy/metrics"
         text = self.cluster.read(path, check=False) if pod else ""
@@ -142,14 +143,16 @@ class Alignment:
             name: int(float(value))
             for name, value in re.findall(r"^captionless_(stage_units_done|train_round)\{.*\} (\S+)$", text, re.M)
         }
-        return Telling(pod, found.get("train_round", 0), found.get("stage_units_done", 0)) if found else Telling()
+        return Position(pod, found.get("train_round", 0), found.get("stage_units_done", 0)) if found else Position()
 
-    def wait_step(self, step: int, seconds: float = 120) -> Telling:
-        """Until the training is at least so far."""
-        found: Telling = until(
-            lambda: now if (now := self.telling()).step >= step else None, seconds, f"{self.name}: step {step}"
-        )
-        return found
+    def wait_step(self, step: int, seconds: float = 120) -> Position:
+        """Until the training has done so many steps."""
+
+        def reached() -> Position | None:
+            now = self.position()
+            return now if now.step >= step else None
+
+        return self.wait_for(f"step {step} of {self.training}", reached, seconds) or Position()
 
     def steps(self) -> int:
         """How far the training is by the Alignment's status."""
@@ -171,12 +174,11 @@ class Alignment:
         ]
 
     def running(self, stage: str, index: int) -> str:
-        """The name of the running pod of an index, awaited if need be."""
-        names: list[str] = until(lambda: self._running(stage, index), 30, f"{self.name}: pod {index} of {stage} to run")
-        return names[-1]
+        """The name of the running pod of an index; waits until there is one."""
+        return self.wait_for(f"pod {index} of {stage} running", lambda: self._running(stage, index), 30)[-1]
 
     def story(self) -> str:
-        """What a person would look at: the status, the events, the pods, their last lines."""
+        """What a person would look at: the status, the events, the pods, the end of their logs."""
         look = [
             self.kubectl("describe", "alignment", self.name, check=False),
             self.kubectl("get", "jobs,pods", "-o", "wide", check=False),

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 import uuid
@@ -21,12 +20,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
+from botocore.config import Config
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
+
+from tests import pace
+
+T = TypeVar("T")
 
 CLUSTER = Path(__file__).parents[2] / "hack" / "cluster" / "cluster"
 SERVED = {
@@ -57,10 +61,12 @@ class Cluster:
 
     variables: Mapping[str, str]
     prefix: str = field(default_factory=lambda: f"test-{uuid.uuid4().hex[:8]}")
+    in_use: set[str] = field(default_factory=set)
+    """The namespaces that a test or a fixture is using; every other with our label is a leftover."""
 
     def __post_init__(self) -> None:
-        told = ("CAPTIONLESS_TEST_IMAGE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        missing = [v for v in told if v not in self.variables]
+        required = ("CAPTIONLESS_TEST_IMAGE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        missing = [v for v in required if v not in self.variables]
         assert not missing, f"KUBECONFIG is set but {', '.join(missing)} not; docs/cluster.md says what they are"
         self.image = self.variables["CAPTIONLESS_TEST_IMAGE"]
         self.bucket = self.variables.get("CAPTIONLESS_TEST_BUCKET", "captionless")
@@ -75,6 +81,7 @@ class Cluster:
             region_name=self.variables.get("AWS_DEFAULT_REGION", "us-east-1"),
             aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"total_max_attempts": 8, "mode": "standard"}),
         )
 
     def run(
@@ -115,7 +122,7 @@ class Cluster:
         """What the API server answers to a GET of the path; CommandFailed (or "" without `check`) on an error."""
         asked = self._api.param_serialize("GET", path, query_params=list(query.items()), auth_settings=["BearerToken"])
         try:
-            answer = self._api.call_api(*asked, _request_timeout=30)
+            answer = self._api.call_api(*asked, _request_timeout=pace.seconds(30))
             text = answer.read().decode()
         except (ApiException, HTTPError) as error:
             answer, text = None, str(error)
@@ -133,12 +140,21 @@ class Cluster:
             return json.loads(self.read(f"{path}/{name}"))
         return json.loads(self.read(path, **({"labelSelector": selector} if selector else {})))["items"]
 
-    def wait(self, condition: str, what: str, namespace: str, seconds: int = 60) -> None:
+    def wait_for(
+        self, what: str, condition: Callable[[], T], seconds: float = 60, state: Callable[[], object] | None = None
+    ) -> T:
+        """The first true result of `condition`, which is asked for every second (see `pace.wait_for`)."""
+        return pace.wait_for(what, condition, seconds, every=1, state=state)
+
+    def wait(self, condition: str, what: str, namespace: str, seconds: float = 60) -> None:
         """`kubectl wait` for a condition; tells the pods' state and logs when it does not come."""
-        try:
-            self.kubectl("wait", f"--for={condition}", what, "-n", namespace, f"--timeout={seconds}s")
-        except CommandFailed as failure:
-            raise CommandFailed(f"{failure}\n{self.explain(namespace)}") from None
+        once = ("wait", f"--for={condition}", what, "-n", namespace, "--timeout=10s")
+        self.wait_for(
+            f"{condition} of {what} in {namespace}",
+            lambda: self.run("kubectl", *once, check=False).returncode == 0,
+            seconds,
+            state=lambda: self.explain(namespace),
+        )
 
     def explain(self, namespace: str) -> str:
         """What a person would look at first when something in the namespace went wrong."""
@@ -153,16 +169,16 @@ class Cluster:
 
     @contextmanager
     def namespace(self, hint: str, credentials: bool = True) -> Iterator[str]:
-        """A namespace of its own that enforces the `restricted` pod security standard; afterwards its deletion begins.
+        """A namespace of its own that enforces the `restricted` pod security standard; afterwards it is removed.
 
-        That it ends is asserted once, at the session's end. With `credentials` it has a Secret `s3` whose keys are
-        the environment variables for S3 from pods.
+        With `credentials` it has a Secret `s3` whose keys are the environment variables for S3 from pods.
         """
         name = f"{hint}-{uuid.uuid4().hex[:6]}"
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")} | {OURS: "true"}
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        self.kubectl("create", "-f", "-", input=json.dumps(namespace))
+        self.in_use.add(name)
         try:
+            self.kubectl("create", "-f", "-", input=json.dumps(namespace))
             if credentials:
                 secret = {
                     "apiVersion": "v1",
@@ -173,18 +189,50 @@ class Cluster:
                 self.apply(name, secret)
             yield name
         finally:
-            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+            self.in_use.discard(name)
+            self.remove(name)
+
+    def remove(self, namespace: str) -> None:
+        """Begins to delete the namespace, and waits until none of its pods takes anything of the node any more.
+
+        The rest of a deletion is bookkeeping that disturbs nobody; the next test need not wait for it. That it ends is
+        asserted at the session's end.
+        """
+        self.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+        if self._working(namespace):
+            self.kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=1", "--wait=false", check=False)
+            self.wait_for(
+                f"the pods of namespace {namespace} to be gone",
+                lambda: not self._working(namespace),
+                120,
+                state=lambda: self.explain(namespace),
+            )
+
+    def _working(self, namespace: str) -> list[str]:
+        """The pods that may have a process."""
+        found = self.get("pods", namespace=namespace)
+        return [p["metadata"]["name"] for p in found if p["status"].get("phase") not in ("Succeeded", "Failed")]
 
     def namespaces(self) -> list[str]:
         """Those that tests made and that are still there."""
         return [str(n["metadata"]["name"]) for n in self.get("namespaces", selector=OURS)]
 
+    def remove_leftovers(self) -> None:
+        """What a test before this one left although it has ended: namespaces with pods at work, and S3 cut off."""
+        if "CAPTIONLESS_TEST_TOXIPROXY" in self.variables:
+            self.set_s3(True)
+        for name in sorted(set(self.namespaces()) - self.in_use):
+            if self._working(name):
+                pace.report(f"removing what an earlier test left: namespace {name}")
+                self.remove(name)
+
     def sweep(self) -> None:
         """Removes what a session that was killed left: its releases, with what they own outside namespaces."""
         for name in self.namespaces():
             for release in self.helm("list", "-n", name, "--all", "--short").split():
-                self.helm("uninstall", release, "-n", name, "--wait", "--timeout", "120s")
-            self.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")
+                self.helm("uninstall", release, "-n", name, "--wait", "--timeout", minutes(2))
+            self.remove(name)
+        self.wait_for("namespaces of an earlier session to end", lambda: not self.namespaces(), 120)
 
     @property
     def s3_variables(self) -> dict[str, str]:
@@ -203,7 +251,7 @@ class Cluster:
         request = urllib.request.Request(
             f"{proxy}/proxies/s3", json.dumps({"enabled": on}).encode(), {"Content-Type": "application/json"}
         )
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=pace.seconds(5)).close()
 
     @contextmanager
     def without_s3(self) -> Iterator[None]:
@@ -217,7 +265,7 @@ class Cluster:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The result of an instant query of Prometheus: each with `metric` and `value`."""
         url = f"{self.prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=pace.seconds(10)) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return found
 
@@ -228,13 +276,9 @@ class Cluster:
         return [e for e in events if re.search(user_agent, e.get("userAgent", ""))]
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true result of `condition`; AssertionError when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not so after {seconds:.0f} s"
-        time.sleep(1)
-    return found
+def minutes(value: float) -> str:
+    """So many minutes, scaled by the pace, as helm and kubectl take a time-out."""
+    return f"{pace.seconds(60 * value):.0f}s"
 
 
 def find() -> Cluster:

@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster import cluster as clusters
 from tests.cluster.alignments import SMALL, Alignment, merged
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster
 from tests.cluster.operator import CHARTS, Operator, Reference
 
 
@@ -20,10 +20,16 @@ def cluster() -> Iterator[Cluster]:
     found = clusters.find()
     found.sweep()
     yield found
-    until(lambda: not found.namespaces(), 120, "the tests' namespaces to end")
+    found.wait_for("all namespaces of tests to end", lambda: not found.namespaces(), 120, state=found.namespaces)
     for page in found.s3.get_paginator("list_objects_v2").paginate(Bucket=found.bucket, Prefix=f"{found.prefix}/"):
         if keys := [{"Key": o["Key"]} for o in page.get("Contents", [])]:
             found.s3.delete_objects(Bucket=found.bucket, Delete={"Objects": keys})
+
+
+@pytest.fixture(autouse=True)
+def tidy(cluster: Cluster) -> None:
+    """Nothing that an earlier test left, because it failed, disturbs this one."""
+    cluster.remove_leftovers()
 
 
 def called(request: pytest.FixtureRequest, longest: int) -> str:
@@ -41,10 +47,11 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
-    """The same run on this machine; it goes on in the background until somebody asks for its figures."""
+    """The same run on this machine, in the background until its figures are asked for."""
     found = Reference(tmp_path_factory.mktemp("reference"))
     yield found
     found.process.kill()
+    found.process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +61,9 @@ def operator(cluster: Cluster) -> Iterator[Operator]:
         found = Operator(cluster, namespace)
         found.install()
         yield found
-        # While there is an operator: with runs at work, a namespace does not end without it.
-        until(lambda: cluster.namespaces() == [namespace], 120, "the runs' namespaces to end")
+        # While there is an operator: without it, a namespace with runs at work does not end.
+        found.restore()
+        cluster.wait_for("the runs' namespaces to end", lambda: cluster.namespaces() == [namespace], 120)
         found.uninstall()
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
+from tests import pace
 from tests.cluster.alignments import SMALL, merged
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, minutes
 
 CHARTS = Path(__file__).parents[2] / "charts"
 
@@ -43,11 +44,13 @@ class Operator:
         settings = [f"--set={k}={v}" for k, v in values.items()]
         self.cluster.helm(
             "upgrade", "--install", self.release, str(chart), "-n", self.namespace,
-            "--wait", "--timeout", "120s", *settings, *options,
+            "--wait", "--timeout", minutes(2), *settings, *options,
         )  # fmt: skip
 
     def uninstall(self) -> None:
-        self.cluster.helm("uninstall", self.release, "-n", self.namespace, "--wait", "--ignore-not-found")
+        self.cluster.helm(
+            "uninstall", self.release, "-n", self.namespace, "--wait", "--timeout", minutes(2), "--ignore-not-found",
+        )  # fmt: skip
 
     def pod(self) -> str:
         """The name of the controller's pod."""
@@ -59,7 +62,7 @@ class Operator:
         """So many controllers from now on; returns when that is so for those that are to be there."""
         where = ("-n", self.namespace, f"deployment/{self.release}")
         self.cluster.kubectl("scale", *where, f"--replicas={replicas}")
-        self.cluster.kubectl("rollout", "status", *where, "--timeout=90s")
+        self.cluster.kubectl("rollout", "status", *where, f"--timeout={minutes(1.5)}")
 
     def kill(self) -> None:
         """SIGKILL, with no time to tidy up."""
@@ -107,7 +110,7 @@ class Reference:
     @cached_property
     def figures(self) -> dict[str, Any]:
         """The undisturbed run's figures; waits until it has ended."""
-        printed, _ = self.process.communicate(timeout=600)
+        printed, _ = pace.communicate(self.process, 600, "the run on this machine")
         assert self.process.returncode == 0, printed
         found: dict[str, Any] = json.loads((self.folder / "out" / "eval" / "results.json").read_text())["figures"]
         return found

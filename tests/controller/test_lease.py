@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from captionless.controller import lease as leases
-from captionless.controller.lease import DURATION, NAME, Lease
+from captionless.controller.lease import DURATION, NAME, Lease, call_timeout
 from captionless.kube.api_errors import Conflict, Unavailable
 
 
@@ -157,7 +156,52 @@ def test_the_renewing_thread_ends_the_process_when_it_cannot_renew(
     first._renew()
     assert lost == ["first"]
     assert clock.time - 1000 < DURATION, "before another may take it"
-    assert waits[0] == leases.PERIOD
+    assert waits[0] == first.period
+
+
+@pytest.mark.parametrize("duration", [15.0, 60.0])
+def test_calls_that_take_long_or_time_out_do_not_lose_it(
+    duration: float, lost: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other attempt to renew times out, carried out or not, and the ones between take nearly as long."""
+    server, clock = Server(), Clock()
+    first = Lease(server, "lab", "first", lambda: lost.append("first"), clock, duration)
+    assert first.try_acquire()
+    longest, replace = call_timeout(duration)[1], server.replace
+    attempts: list[int] = []
+
+    def slow(manifest: dict[str, Any]) -> dict[str, Any]:
+        attempts.append(len(attempts))
+        clock.time += 0.9 * longest
+        if attempts[-1] % 2:
+            return replace(manifest)
+        clock.time += 0.1 * longest
+        raise Unavailable("timed out")
+
+    def wait(seconds: float) -> bool:
+        clock.time += seconds
+        return len(attempts) > 20
+
+    monkeypatch.setattr(server, "replace", slow)
+    monkeypatch.setattr(first._stop, "wait", wait)
+    first._renew()
+    assert lost == []
+
+
+def test_a_renewal_that_was_carried_out_but_timed_out_is_taken_up(
+    lost: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, clock = Server(), Clock()
+    first = holder(server, clock, "first", lost)
+    assert first.try_acquire()
+    assert server.found is not None
+    server._store(server.found)  # another version than the one that it knows, but still its own
+    turns = iter([False, False, True])
+    monkeypatch.setattr(first._stop, "wait", lambda _: next(turns))
+    clock.time += 5
+    first._renew()
+    assert lost == []
+    assert first.renewed == clock.time
 
 
 def test_a_lease_taken_by_another_ends_the_process(lost: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
