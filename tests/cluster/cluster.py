@@ -63,6 +63,8 @@ class Cluster:
     prefix: str = field(default_factory=lambda: f"test-{uuid.uuid4().hex[:8]}")
     in_use: set[str] = field(default_factory=set)
     """The namespaces that a test or a fixture is using; every other with our label is a leftover."""
+    restorers: list[Callable[[], None]] = field(default_factory=list)
+    """What puts right things that tests share, when one failed that had changed them."""
 
     def __post_init__(self) -> None:
         required = ("CAPTIONLESS_TEST_IMAGE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -218,13 +220,15 @@ class Cluster:
         return [str(n["metadata"]["name"]) for n in self.get("namespaces", selector=OURS)]
 
     def remove_leftovers(self) -> None:
-        """What a test before this one left although it has ended: namespaces with pods at work, and S3 cut off."""
+        """Removes what an earlier test left when it failed: namespaces with running pods, S3 cut off, no controller."""
         if "CAPTIONLESS_TEST_TOXIPROXY" in self.variables:
             self.set_s3(True)
         for name in sorted(set(self.namespaces()) - self.in_use):
             if self._working(name):
                 pace.report(f"removing what an earlier test left: namespace {name}")
                 self.remove(name)
+        for restore in self.restorers:
+            restore()
 
     def sweep(self) -> None:
         """Removes what a session that was killed left: its releases, with what they own outside namespaces."""

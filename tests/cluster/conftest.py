@@ -60,7 +60,9 @@ def operator(cluster: Cluster) -> Iterator[Operator]:
     with cluster.namespace("operator", credentials=False) as namespace:
         found = Operator(cluster, namespace)
         found.install()
+        cluster.restorers.append(found.restore)
         yield found
+        cluster.restorers.remove(found.restore)
         # While there is an operator: without it, a namespace with runs at work does not end.
         found.restore()
         cluster.wait_for("the runs' namespaces to end", lambda: cluster.namespaces() == [namespace], 120)

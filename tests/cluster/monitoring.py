@@ -1,4 +1,4 @@
-"""The chart's rules and dashboards on a real Prometheus: alerts within seconds, and queries as Grafana sends them."""
+"""The chart's rules and dashboards on a real Prometheus: alerts sped up, and queries as Grafana sends them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from tests import pace
 from tests.cluster.cluster import Cluster
 from tests.cluster.operator import CHARTS
 
@@ -25,10 +26,10 @@ QUICKER = 180
 """What every time in the rules is divided by: half an hour becomes ten seconds."""
 
 _LEAST = 10.0
-"""Seconds of a range at least: a few scrapes, or a rate has nothing to go by."""
+"""Seconds of a range at least, scaled by the pace: a few scrapes, or a rate has nothing to go by."""
 
 _ROUNDS = 90.0
-"""Seconds of a range of rounds at least: a training makes a few of them."""
+"""Seconds of a range of rounds at least, scaled by the pace: a training makes a few of them."""
 
 _RANGE = re.compile(r"\[(\d+[smhd])(?::(\d+[smhd]))?\]")
 _AGE = re.compile(r"(time\(\) - \S+ > )(\d+)")
@@ -50,7 +51,7 @@ def quicker(text: str) -> str:
 
 def _quicker_range(least: float, found: re.Match[str]) -> str:
     step = f":{_divided(found[2])}ms" if found[2] else ""
-    return f"[{max(_divided(found[1]), round(1000 * least))}ms{step}]"
+    return f"[{max(_divided(found[1]), 1000 * pace.scaled(least))}ms{step}]"
 
 
 def _divided(duration: str) -> int:
@@ -72,7 +73,7 @@ def alerting(cluster: Cluster) -> Iterator[None]:
 
 
 def _reload(cluster: Cluster) -> None:
-    urllib.request.urlopen(f"{cluster.prometheus}/-/reload", b"", timeout=30).close()
+    urllib.request.urlopen(f"{cluster.prometheus}/-/reload", b"", timeout=pace.seconds(30)).close()
 
 
 def fires(cluster: Cluster, alert: str, **labels: str) -> bool:
@@ -115,7 +116,7 @@ def has_data(cluster: Cluster, panel: Panel, since: float) -> bool:
     else:
         asked = {"query": panel.query, "start": since, "end": time.time(), "step": 2}
         url = f"{cluster.prometheus}/api/v1/query_range?{urllib.parse.urlencode(asked)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=pace.seconds(30)) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         values = [value for series in found for value in series["values"]]
     return any(not math.isnan(float(value)) for _, value in values)

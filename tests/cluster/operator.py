@@ -40,6 +40,7 @@ class Operator:
             "crds.keep": "false",
             "pushgateway.url": self.cluster.pushgateway,
             "jobset.enabled": "true",
+            "leaseSeconds": str(min(max(15, pace.scaled(15)), 60)),
         }
         settings = [f"--set={k}={v}" for k, v in values.items()]
         self.cluster.helm(
@@ -54,25 +55,34 @@ class Operator:
 
     def pod(self) -> str:
         """The name of the controller's pod."""
+        return self.cluster.wait_for("a pod of the controller", self._pods)[0]
+
+    def _pods(self) -> list[str]:
         selector = "app.kubernetes.io/component=controller"
         found = self.cluster.get("pods", namespace=self.namespace, selector=selector)
-        return str(next(p["metadata"]["name"] for p in found if "deletionTimestamp" not in p["metadata"]))
+        return [str(p["metadata"]["name"]) for p in found if "deletionTimestamp" not in p["metadata"]]
 
     def scale(self, replicas: int) -> None:
-        """So many controllers from now on; returns when that is so for those that are to be there."""
+        """Sets the number of controllers, and waits until they are ready."""
         where = ("-n", self.namespace, f"deployment/{self.release}")
         self.cluster.kubectl("scale", *where, f"--replicas={replicas}")
         self.cluster.kubectl("rollout", "status", *where, f"--timeout={minutes(1.5)}")
 
+    def restore(self) -> None:
+        """One controller again, where a test that failed left none."""
+        if self.cluster.get("deployments", self.release, self.namespace)["spec"]["replicas"] != 1:
+            pace.report("restoring the controller, which an earlier test took away")
+            self.scale(1)
+
     def kill(self) -> None:
-        """SIGKILL, with no time to tidy up."""
+        """SIGKILL, with no time to clean up."""
         self.cluster.kubectl(
             "delete", "pod", "-n", self.namespace, self.pod(), "--force", "--grace-period=0", "--wait=false"
         )
 
     @contextmanager
     def denied(self, resource: str) -> Iterator[None]:
-        """The API server lets the controller do nothing with a resource while the block lasts."""
+        """The controller has no permission for a resource inside the block."""
         rules = self.cluster.get("clusterroles", self.release)["rules"]
         self._may([rule for rule in rules if resource not in rule["resources"]])
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster
 
 K8S = Path(__file__).parents[2] / "k8s"
 SMALLER = (
@@ -64,7 +64,7 @@ def test_precompute_runs_without_the_operator(cluster: Cluster, namespace: str, 
         assert "Failed" not in ended, cluster.explain(namespace)
         return all(j["status"].get("succeeded") == j["spec"]["completions"] for j in found)
 
-    until(finished, 240, "all precompute Jobs complete")
+    cluster.wait_for("all precompute Jobs to complete", finished, 240, state=lambda: cluster.explain(namespace))
     for metric in ("i2i", "i2l"):
         listed = cluster.s3.list_objects_v2(Bucket=cluster.bucket, Prefix=f"{cluster.prefix}/bare/similarity/{metric}/")
         names = [o["Key"].rpartition("/")[2] for o in listed["Contents"]]

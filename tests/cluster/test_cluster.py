@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster, CommandFailed, until
+from tests.cluster.cluster import Cluster, CommandFailed, minutes
 
 RESTRICTED: dict[str, Any] = {
     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -107,7 +107,7 @@ def test_a_pod_waits_out_an_outage_of_s3_and_writes(cluster: Cluster, namespace:
     with cluster.without_s3():
         main = container(cluster, "python", "-c", S3, cluster.url("pod.txt"), envFrom=[{"secretRef": {"name": "s3"}}])
         cluster.apply(namespace, pod("writer", main))
-        until(lambda: "S3 is away" in logs(), 60, "the pod has met the outage")
+        cluster.wait_for("the pod `writer` to meet the outage of S3", lambda: "S3 is away" in logs(), state=logs)
     cluster.wait("jsonpath={.status.phase}=Succeeded", "pod/writer", namespace)
     assert "read: written by a pod" in logs()
     found = cluster.s3.get_object(Bucket=cluster.bucket, Key=f"{cluster.prefix}/pod.txt")
@@ -128,14 +128,14 @@ def test_prometheus_scrapes_a_pod_and_an_evicted_one_is_a_disruption(cluster: Cl
     labels = {"app.kubernetes.io/name": "captionless", "app.kubernetes.io/component": "proof"}
     cluster.apply(namespace, pod("scraped", main, labels))
     expression = f'captionless_test_cluster{{namespace="{namespace}"}}'
-    found = until(lambda: cluster.query(expression), 40, "Prometheus has the pod's metric")
+    found = cluster.wait_for(f"Prometheus to have {expression}", lambda: cluster.query(expression))
     assert found[0]["value"][1] == "42"
     assert found[0]["metric"]["pod"] == "scraped"
     assert found[0]["metric"]["app_kubernetes_io_component"] == "proof"
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "scraped", "namespace": namespace}}
     path = f"/api/v1/namespaces/{namespace}/pods/scraped/eviction"
     cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
-    cluster.kubectl("wait", "--for=delete", "pod/scraped", "-n", namespace, "--timeout=30s")
+    cluster.kubectl("wait", "--for=delete", "pod/scraped", "-n", namespace, f"--timeout={minutes(1)}")
     if cluster.audit_log is not None:
         verbs = {(e["verb"], e["objectRef"].get("subresource")) for e in cluster.audit("kubectl") if "objectRef" in e}
         assert ("create", "eviction") in verbs

@@ -12,7 +12,7 @@ import pytest
 from kubernetes import client, config
 
 from captionless.kube.crd import crd
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, minutes
 from tests.controller.documents import RIGHT, WRONG, document
 
 _NAME = crd()["metadata"]["name"]
@@ -24,7 +24,7 @@ def lab(cluster: Cluster) -> Iterator[str]:
     new = not cluster.kubectl("get", "crd", _NAME, "--ignore-not-found")
     if new:
         cluster.kubectl("create", "-f", str(Path(__file__).parents[2] / "k8s" / "crd.yaml"))
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{_NAME}", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{_NAME}", f"--timeout={minutes(1)}")
     cluster.kubectl("get", "alignments", "--all-namespaces")  # kubectl's discovery has it now
     with cluster.namespace("crd", credentials=False) as name:
         yield name
@@ -113,6 +113,6 @@ def test_only_what_may_change_does(cluster: Cluster, asked: Asked, lab: str) -> 
 
 
 def test_kubectl_explains_the_fields(cluster: Cluster, lab: str) -> None:
-    told = cluster.kubectl("explain", "alignment.spec.train.checkpointEvery")
-    assert "Steps between checkpoints" in told
-    assert "Default: 200." in told
+    explained = cluster.kubectl("explain", "alignment.spec.train.checkpointEvery")
+    assert "checkpointEvery <integer>" in explained
+    assert "Default: 200." in explained

@@ -13,15 +13,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.cluster.alignments import SMALL, TRAINING, Alignment, Telling, merged
-from tests.cluster.cluster import Cluster, until
+from tests import pace
+from tests.cluster.alignments import SMALL, TRAINING, Alignment, Position, merged
+from tests.cluster.cluster import Cluster
 from tests.cluster.conftest import called
 from tests.cluster.operator import Operator, Reference
 from tests.cluster.test_run import figures
 
 EVERY = SMALL["train"]["checkpointEvery"]
 TIMEOUT = SMALL["train"]["collectiveTimeout"]
-RESUMED = 30.0  # seconds from a disturbance until the training goes on
+RESUMED = 30.0  # seconds from a disruption until the training does its next step, as promised
 
 
 @pytest.fixture
@@ -49,30 +50,25 @@ def copy(
                 cluster.s3.copy({"Bucket": cluster.bucket, "Key": found["Key"]}, cluster.bucket, key)
 
 
-def in_the_middle(run: Alignment, intervals: int) -> Telling:
+def in_the_middle(run: Alignment, intervals: int) -> Position:
     """The training, half a checkpoint interval after so many of them."""
     return run.wait_step(intervals * EVERY + EVERY // 2, 120)
 
 
-def goes_on(run: Alignment, before: Telling, what: str, seconds: float = RESUMED) -> None:
-    """Asserts that within `seconds` from now another pod or round has done a step, from the newest checkpoint on."""
+def resumes(run: Alignment, before: Position, what: str, promised: float = RESUMED) -> None:
+    """Asserts that another pod or round does a step, from the newest checkpoint on; how long that takes is promised."""
     began = time.monotonic()
     newest = before.step - before.step % EVERY
 
-    def further() -> Telling | None:
-        now = run.telling()
+    def further() -> Position | None:
+        now = run.position()
         return now if now.step > newest and (now.pod, now.round) != (before.pod, before.round) else None
 
-    try:
-        now: Telling = until(further, 2 * seconds, f"{what}: the training to go on after step {newest}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{run.story()}") from None
-    took = time.monotonic() - began
-    told = re.findall(r"goes on after step (\d+) of", run.kubectl("logs", now.pod))
-    print(f"{what} at step {before.step}: on from step {told[-1:]} after {took:.1f} s")
-    assert told, "it began anew"
-    assert int(told[-1]) >= newest
-    assert took <= seconds, what
+    now = run.wait_for(f"{what}: the training to resume after step {newest}", further, 2 * promised) or Position()
+    pace.took(f"{what} at step {before.step}: resumed", time.monotonic() - began, promised)
+    steps = re.findall(r"after step (\d+) of", run.kubectl("logs", now.pod))
+    assert steps, "it started from scratch"
+    assert int(steps[-1]) >= newest
 
 
 def undisturbed(cluster: Cluster, run: Alignment, reference: Reference) -> None:
@@ -82,16 +78,16 @@ def undisturbed(cluster: Cluster, run: Alignment, reference: Reference) -> None:
 
 
 def test_a_training_disturbed_in_turn(cluster: Cluster, training: Alignment, reference: Reference) -> None:
-    """Pod 0 is deleted, another pod is, a rank stands still, the storage is away for half a minute."""
+    """Pod 0 is deleted, another pod is, a rank is stopped, the storage is unreachable for half a minute."""
     for index, intervals in ((0, 1), (1, 3)):
         before = in_the_middle(training, intervals)
         training.kubectl("delete", "pod", training.running(TRAINING, index), "--wait=false")
-        goes_on(training, before, f"pod {index} deleted")
+        resumes(training, before, f"pod {index} deleted")
 
     before = in_the_middle(training, 5)
     stop_a_rank(training, training.running(TRAINING, 1))
     training.wait_condition("Stalled", "True", 2 * TIMEOUT, "NoProgress")
-    goes_on(training, before, "a rank stopped", 2 * TIMEOUT)
+    resumes(training, before, "a rank stopped", 2 * TIMEOUT)
 
     in_the_middle(training, 8)  # far from the end: a fast machine does the rest in seconds
     with cluster.without_s3():
@@ -133,19 +129,19 @@ def test_a_run_under_constant_disturbance(
             run.kubectl("delete", "pod", run.running("embed", 1), "--wait=false")
         return TRAINING in killed
 
-    until(trains, 180, "the training to begin")
+    run.wait_for("the training to start", trains, 300)
 
     before = in_the_middle(run, 3)
     evicted = run.running(TRAINING, 1)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": evicted}}
     path = f"/api/v1/namespaces/{namespace}/pods/{evicted}/eviction"
     cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
-    goes_on(run, before, "pod 1 evicted")
+    resumes(run, before, "pod 1 evicted")
 
     before = in_the_middle(run, 8)
     run.kubectl("delete", "pod", run.running(TRAINING, 0), "--force", "--grace-period=0")
-    goes_on(run, before, "pod 0 deleted by force")
-    until(lambda: "eval" in kill_the_controller(), 120, "the evaluation to begin")
+    resumes(run, before, "pod 0 deleted by force")
+    run.wait_for("the evaluation to start", lambda: "eval" in kill_the_controller(), 180)
 
     undisturbed(cluster, run, reference)
     assert run.stage(TRAINING).get("disruptions", 0) >= 1

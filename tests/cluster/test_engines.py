@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.alignments import SMALL, Alignment, merged
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster
 from tests.cluster.operator import Operator, Reference
 from tests.cluster.test_disruptions import copy
 from tests.cluster.test_run import figures
@@ -35,6 +35,13 @@ def runs(cluster: Cluster, operator: Operator, precomputed: str) -> Iterator[dic
 def test_a_queue_decides_when_a_job_runs(cluster: Cluster, runs: dict[str, Alignment]) -> None:
     """Kueue's part is played here: it sets `suspend` and nothing else does."""
     run = runs["queued"]
+    try:
+        _admit_preempt_and_readmit(cluster, run)
+    finally:
+        run.kubectl("delete", "alignment", run.name, "--wait=false")  # leaves the processors to the other
+
+
+def _admit_preempt_and_readmit(cluster: Cluster, run: Alignment) -> None:
     namespace = run.namespace
 
     def job() -> str:
@@ -57,16 +64,19 @@ def test_a_queue_decides_when_a_job_runs(cluster: Cluster, runs: dict[str, Align
             suspend(name, "false")
         return run.stage(run.training)["state"] == "Running" and run.steps() > 5
 
-    until(release, 180, "the training to be let go and to run")
+    run.wait_for("the training to be admitted and to do 5 steps", release, 240)
     name = str(run.stage(run.training)["job"])
     suspend(name, "true")  # preempted
     run.wait_condition("Succeeded", "Unknown", 60, "Queued")
-    until(lambda: not [p for p in run.pods(run.training) if p["status"]["phase"] == "Running"], 60, "its pods to go")
+    run.wait_for(
+        "the preempted training's pods to end",
+        lambda: not [p for p in run.pods(run.training) if p["status"]["phase"] == "Running"],
+        60,
+    )
     reached = run.steps()
     suspend(name, "false")
-    until(lambda: run.steps() > reached, 90, "the training to go on")
-    assert run.stage(run.training)["job"] == name  # the same Job, never made anew or touched
-    run.kubectl("delete", "alignment", run.name, "--wait=false")  # and leaves the processors to the other
+    run.wait_for(f"the training to resume after step {reached}", lambda: run.steps() > reached, 90)
+    assert run.stage(run.training)["job"] == name  # the same Job, neither recreated nor changed
 
 
 def test_a_training_as_a_jobset(cluster: Cluster, runs: dict[str, Alignment], reference: Reference) -> None:

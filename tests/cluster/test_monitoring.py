@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,12 +27,13 @@ from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.shards import Shard
 from captionless.trainer.data.splits import kept_out
+from tests import pace
 from tests.charts.test_alerts import ALERTS
 from tests.cluster.alignments import SMALL, Alignment, merged
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster
 from tests.cluster.monitoring import QUICKER, alerting, fires, has_data, panels
 from tests.cluster.operator import Operator
-from tests.cluster.test_disruptions import EVERY, copy, goes_on, in_the_middle, stop_a_rank
+from tests.cluster.test_disruptions import EVERY, copy, in_the_middle, resumes, stop_a_rank
 
 TRAINING = "train-uniform-seed0"
 SHARE = 0.25
@@ -63,11 +65,17 @@ class Staged:
     seen: set[str] = field(default_factory=set)
 
     def raised(self, alert: str, **labels: str) -> None:
-        until(lambda: fires(self.cluster, alert, **labels), RAISED, f"{alert} to be raised")
+        fire = partial(fires, self.cluster, alert, **labels)
+        self.cluster.wait_for(f"{alert} {labels} to be raised", fire, RAISED, state=self.alerts)
         self.seen.add(alert)
 
     def cleared(self, alert: str, **labels: str) -> None:
-        until(lambda: not fires(self.cluster, alert, **labels), RAISED, f"{alert} to clear")
+        fire = partial(fires, self.cluster, alert, **labels)
+        self.cluster.wait_for(f"{alert} {labels} to clear", lambda: not fire(), RAISED, state=self.alerts)
+
+    def alerts(self) -> list[dict[str, str]]:
+        """The labels of all alerts that are pending or firing."""
+        return [found["metric"] for found in self.cluster.query("ALERTS")]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +103,7 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
             publish(cluster.pushgateway, "damaged", namespace, document)
             top1 = document["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"]
             series = f'captionless_eval_zero_shot_top1_ratio{{namespace="{namespace}"}} == {top1}'
-            until(lambda series=series: cluster.query(series), RAISED, "the pushed figures to be scraped")
+            cluster.wait_for(f"Prometheus to have {series}", partial(cluster.query, series), RAISED)
             held = time.monotonic() + HELD
             lose_a_rank(run)
             time.sleep(max(0.0, held - time.monotonic()))
@@ -105,10 +113,10 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
 
 
 def lose_a_rank(run: Alignment) -> None:
-    """Kills a rank of a training, which goes on two checkpoints further: three rounds without a newer one end it."""
+    """Kills a rank of a training, which then gets two checkpoints further: three rounds without a newer one end it."""
     before = in_the_middle(run, 1)
     stop_a_rank(run, run.running(TRAINING, 1), "SIGKILL")
-    goes_on(run, before, "a rank killed", RAISED)
+    resumes(run, before, "a rank killed", RAISED)
     run.wait_step(before.step + 2 * EVERY)
 
 
@@ -138,10 +146,9 @@ def test_every_panel_has_data(cluster: Cluster, staged: Staged) -> None:
         missing.difference_update([panel for panel in missing if has_data(cluster, panel, since)])
         return not missing
 
-    try:
-        until(complete, RAISED, "data for every panel")
-    except AssertionError:
-        pytest.fail(f"no data for {sorted(panel.name for panel in missing)}")
+    cluster.wait_for(
+        "data for every panel", complete, RAISED, state=lambda: f"none for {sorted(panel.name for panel in missing)}"
+    )
 
 
 def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator: Operator, staged: Staged) -> None:
@@ -152,7 +159,9 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     raised, cleared = staged.raised, staged.cleared
 
     path = f"/metrics/job/captionless/namespace/{finished.namespace}/alignment/{finished.name}"
-    urllib.request.urlopen(urllib.request.Request(cluster.pushgateway + path, method="DELETE"), timeout=10).close()
+    urllib.request.urlopen(
+        urllib.request.Request(cluster.pushgateway + path, method="DELETE"), timeout=pace.seconds(10)
+    ).close()
     raised("CaptionlessTrainingLossNotFinite", **failed, stage=TRAINING)
     raised("CaptionlessAlignmentFailed", **failed)
     raised("CaptionlessAlignmentStalled", **stalled)

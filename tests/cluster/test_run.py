@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from tests.cluster.alignments import SMALL, TRAINING, Alignment
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster, minutes
 from tests.cluster.operator import Operator, Reference
 
 
 def test_the_run_succeeds_with_four_shards_and_two_training_pods(cluster: Cluster, helm_run: Alignment) -> None:
-    cluster.kubectl("wait", "--for=condition=Succeeded", f"alignment/{helm_run.name}", "-n", helm_run.namespace)
+    cluster.wait("condition=Succeeded", f"alignment/{helm_run.name}", helm_run.namespace)
     for stage in ("pack", "embed", "similarity-i2i", "similarity-i2l"):
         indices = {p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] for p in helm_run.pods(stage)}
         assert indices == {"0", "1", "2", "3"}, stage
@@ -28,7 +28,7 @@ def test_the_figures_are_the_local_runners(cluster: Cluster, helm_run: Alignment
     assert figures(cluster, "helm") == reference.figures
 
 
-def test_status_and_columns_tell_the_outcome(cluster: Cluster, helm_run: Alignment, reference: Reference) -> None:
+def test_status_and_columns_show_the_outcome(cluster: Cluster, helm_run: Alignment, reference: Reference) -> None:
     status = helm_run.status
     top1 = reference.figures["runs"]["avg"]["0"]["zero_shot"]["top1"]
     assert abs(float(status["top1"]) - 100 * top1) < 0.06
@@ -46,11 +46,10 @@ def test_metrics_are_in_prometheus(cluster: Cluster, helm_run: Alignment) -> Non
     name = helm_run.name
 
     def seen(expression: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = until(lambda: cluster.query(expression), 60, expression)
-        return found
+        return cluster.wait_for(f"Prometheus to have {expression}", lambda: cluster.query(expression))
 
-    told = f'captionless_stage_units_done{{captionless_dev_alignment="{name}"}}'
-    stages = {f["metric"]["stage"] for f in seen(f"last_over_time({told}[30m])")}
+    units = f'captionless_stage_units_done{{captionless_dev_alignment="{name}"}}'
+    stages = {f["metric"]["stage"] for f in seen(f"last_over_time({units}[1h])")}
     assert TRAINING in stages
     [pushed] = seen(f'captionless_eval_zero_shot_top1_ratio{{alignment="{name}",run="avg-seed0"}}')
     assert abs(100 * float(pushed["value"][1]) - float(helm_run.status["top1"])) < 0.06
@@ -65,7 +64,7 @@ def test_nothing_carries_a_finalizer_or_a_secret(cluster: Cluster, helm_run: Ali
 
 
 def test_uninstalling_leaves_what_is_said(cluster: Cluster, helm_run: Alignment, operator: Operator) -> None:
-    cluster.helm("uninstall", helm_run.name, "-n", helm_run.namespace, "--wait", "--timeout", "120s")
+    cluster.helm("uninstall", helm_run.name, "-n", helm_run.namespace, "--wait", "--timeout", minutes(2))
 
     def left() -> list[str]:
         kinds = cluster.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
@@ -74,7 +73,7 @@ def test_uninstalling_leaves_what_is_said(cluster: Cluster, helm_run: Alignment,
         ours = [i for i in items if "captionless" in yaml.safe_dump(i["metadata"].get("labels") or {})]
         return [f"{i['kind']}/{i['metadata']['name']}" for i in ours if i["kind"] != "Event"]
 
-    until(lambda: not left(), 90, "the run's objects to go")
+    cluster.wait_for("the run's objects to be gone", lambda: not left(), 90, state=left)
 
 
 def figures(cluster: Cluster, folder: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import collections
 import re
 
 from tests.cluster.alignments import SMALL, merged
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster
 from tests.cluster.operator import Operator
 
 MANY = 200
@@ -18,17 +18,13 @@ def test_two_hundred_at_once(cluster: Cluster, namespace: str, operator: Operato
     kind = {"apiVersion": "captionless.dev/v1alpha1", "kind": "Alignment"}
     cluster.apply(namespace, *({**kind, "metadata": {"name": f"many-{i}"}, "spec": spec} for i in range(MANY)))
 
-    def queued() -> bool:
+    def reasons() -> collections.Counter[str]:
+        """Of the condition Succeeded: how many Alignments have each."""
         found = cluster.get("alignments", namespace=namespace)
-        reasons = collections.Counter(
-            c["reason"]
-            for a in found
-            for c in (a.get("status") or {}).get("conditions", [])
-            if c["type"] == "Succeeded"
-        )
-        return reasons["Queued"] == MANY
+        conditions = [c for a in found for c in (a.get("status") or {}).get("conditions", [])]
+        return collections.Counter(c["reason"] for c in conditions if c["type"] == "Succeeded")
 
-    until(queued, 180, f"{MANY} Alignments queued")
+    cluster.wait_for(f"{MANY} Alignments to be Queued", lambda: reasons()["Queued"] == MANY, 240, state=reasons)
     jobs = cluster.get("jobs", namespace=namespace)
     first = collections.Counter(j["metadata"]["labels"]["captionless.dev/stage"] for j in jobs)
     assert first == {"pack": MANY, "landmarks": MANY}, "the two stages that read nothing of another"
