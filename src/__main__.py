@@ -7,6 +7,7 @@ the process reads the same in its termination message (`runtime.termination_mess
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -37,6 +38,7 @@ def _call() -> TerminationMessage:
     handler = logging.StreamHandler()
     handler.setFormatter(redaction.Formatter("captionless: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    gc.disable()  # until a command begins (`cli.app`): imports and help leave nothing worth collecting
     try:
         from captionless.cli.app import app
 

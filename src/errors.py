@@ -18,7 +18,6 @@ code  meaning                                                     what a Job doe
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -71,5 +70,7 @@ def one_line(error: BaseException, limit: int = 240) -> str:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`'; did you mean "chair"?'` for the nearest of `choices`, or an empty string."""
+    import difflib
+
     close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.6)
     return f'; did you mean "{close[0]}"?' if close else ""

@@ -1,7 +1,5 @@
 """The commands for classifiers: `captionless classify`, which trains one, and `captionless classify evaluate`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import typer
@@ -9,15 +7,13 @@ import typer
 from captionless.cli.default_command import DefaultCommandGroup
 from captionless.cli.options import Quiet, Set
 from captionless.runtime.termination_message import CommandResult
-from captionless.spec import load
-from captionless.spec.classification import ClassificationSpec
 
 classify = typer.Typer(
     name="classify",
     cls=DefaultCommandGroup,
     rich_markup_mode="markdown",
-    help="Train a linear head on an encoder with labelled clouds, fine-tuned or frozen; measure one on others.\n\n"
-    "`captionless classify SPEC` stands for `captionless classify train SPEC`.",
+    help="Train a linear head on an encoder with labelled point clouds, fine-tuned or frozen, and evaluate it.\n\n"
+    "`captionless classify SPEC` is short for `captionless classify train SPEC`.",
 )
 
 
@@ -27,16 +23,19 @@ def train(
     set_: Set = None,
     quiet: Quiet = False,
 ) -> CommandResult:
-    """Train a classifier and measure it: model.pt, results.json, table.md. The name `train` may be left out.
+    """Train and evaluate a classifier; writes model.pt, results.json and table.md. The name `train` is optional.
 
-    A share of each class's training objects is kept out and chooses the best weights; the test split, where the data
-    has one, is looked at in the end. Stopped anywhere, the same command goes on; run again, it computes nothing.
+    A fraction of each class's training objects is held out to select the best weights; the test split, if the data has
+    one, is used only for the final evaluation. Rerun an interrupted training to resume it; rerunning a finished one
+    computes nothing.
 
     Examples: `captionless classify examples/modelnet40.yaml --set data.source.url=modelnet40_train.npz`,
     `captionless classify my.yaml --set classify.init=runs/demo/train/avg-seed0/model.pt --set classify.frozen=true`
     """
     from captionless.cli import summary
     from captionless.eval import classification
+    from captionless.spec import load
+    from captionless.spec.classification import ClassificationSpec
     from captionless.stages import classify as stage
 
     loaded = load.validated(ClassificationSpec, load.read_document(spec), set_ or (), spec)
@@ -48,23 +47,25 @@ def train(
 
 @classify.command("evaluate")
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A classifier's model.pt, or its run's folder.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model.pt of a classifier, or the folder of its run.")
+    ],
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="An .npz or .h5 file of clouds, or a YAML file with `data:`.")
+        str, typer.Argument(metavar="DATA", help="An .npz or .h5 file of point clouds, or a YAML file with `data:`.")
     ],
     split: Annotated[
         Literal["test", "train", "all"] | None,
-        typer.Option(help="Which objects. Default: all of a file of clouds, the test split of a YAML file."),
+        typer.Option(help="The objects to use. Default: all for a file of point clouds, test for a YAML file."),
     ] = None,
     up: Annotated[
         Literal["x", "y", "z"] | None,
-        typer.Option(help="The clouds' up axis. Default: as in the training; a YAML file says it itself."),
+        typer.Option(help="The up axis of the point clouds. Default: as in training; a YAML file defines its own."),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="URL", help="Write the results as JSON; - for stdout.")] = None,
 ) -> CommandResult:
-    """Measure a classifier on other clouds.
+    """Evaluate a classifier on other point clouds.
 
-    Labels may be names, or numbers into the file's `classes` or, where it has none, into those of the training's file.
+    Labels are names, or indices into the file's `classes` or, if it has none, into those of the training file.
 
     Examples: `captionless classify evaluate runs/modelnet40/model.pt test.npz`,
     `captionless classify evaluate runs/modelnet40 modelnet40.yaml --split test --out figures.json`

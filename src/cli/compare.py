@@ -1,8 +1,5 @@
-"""`captionless compare`: runs side by side, with what of their differences other test objects would not undo."""
+"""`captionless compare`: evaluated runs side by side, with confidence intervals and paired differences."""
 
-from __future__ import annotations
-
-import json
 from typing import Annotated
 
 import typer
@@ -13,38 +10,45 @@ from captionless.cli.options import Json
 def compare(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="A [B ...]", help="Run folders, results.json, or JSON of `eval --checkpoint`; or URLs."),
+        typer.Argument(
+            metavar="A [B ...]",
+            help="Folders of runs, results.json files, or JSON files of `eval --checkpoint`; paths or URLs.",
+        ),
     ],
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="ROW", help="The row that others are compared with, by its name. Default: the first."),
+        typer.Option(metavar="ROW", help="The name of the row that the others are compared with. Default: the first."),
     ] = None,
     figure: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="Only this figure, as `zero_shot/top1`. May be repeated."),
+        typer.Option(metavar="PATH", help="Show only this figure, e.g. `zero_shot/top1`. Repeatable."),
     ] = None,
     papers: Annotated[
-        bool, typer.Option("--papers", help="Add the papers' figures, where data, prompt and CLIP model are theirs.")
+        bool,
+        typer.Option("--papers", help="Add published figures where data, prompt and CLIP model match the papers'."),
     ] = False,
     json_: Json = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print it as Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     out: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Write it there instead, as JSON if it ends so or with --json, else Markdown."
+            metavar="URL",
+            help="Write to this file instead: JSON if its name ends in .json or with --json, else Markdown.",
         ),
     ] = None,
 ) -> None:
-    """Put evaluated runs side by side, with intervals, differences on the same test objects, and p-values.
+    """Compare evaluated runs: confidence intervals, differences on the same test objects, and p-values.
 
-    Figures that were not measured alike get tables of their own. The rows of a run are means over all of its seeds.
+    Figures measured in different ways are shown in separate tables. The rows of a run are means over all of its seeds.
 
     Examples: `captionless compare runs/demo`,
     `captionless compare runs/a s3://b/run --baseline "a: InfoNCE" --figure zero_shot/top1`,
     `captionless compare mine.json theirs.json --papers --out compared.md`
     """
     if json_ and markdown:
-        raise typer.BadParameter("--json and --markdown exclude each other", param_hint="--json/--markdown")
+        raise typer.BadParameter("mutually exclusive", param_hint="--json/--markdown")
+    import json
+
     from captionless.cli import summary
     from captionless.eval import comparison_text
     from captionless.stages import compare as stage

@@ -1,4 +1,4 @@
-"""A group of commands of which the first may go without its name."""
+"""A command group whose first command is the default."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typer.core import TyperGroup
 
 
 class DefaultCommandGroup(TyperGroup):
-    """`group X ...` is `group FIRST X ...`, FIRST the group's first command, unless X is a command's name or help.
+    """Reads `group X ...` as `group FIRST X ...`, FIRST being the group's first command, unless X is the name of a
+    command or a help option.
 
-    So a command that takes an argument can get others beside it, and is called as before. An argument that reads as a
-    command's name needs the name of its own, or to be written otherwise, as `./X`.
+    So a command that takes an argument can get sibling commands without breaking existing calls. An argument equal to
+    a command's name needs the default command's name before it, or another spelling such as `./X`.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,10 +1,8 @@
-"""The commands for clusters: `captionless render` and `captionless k8s ...`.
+"""The commands for clusters: `captionless render`, `captionless controller` and `captionless k8s ...`.
 
-`render` needs no cluster: it prints what the operator would make. The others speak to the API server that
-the kubeconfig names, with the permissions of whoever calls them.
+`render` needs no cluster: it prints what the operator would create. The `k8s` commands talk to the API server of the
+kubeconfig, with the user's own permissions.
 """
-
-from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
@@ -13,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from captionless.cli.options import Set, Where, patience
+from captionless.cli.options import Set, SpecPath, parse_duration
 from captionless.errors import CaptionlessError
-from captionless.spec import load
 
 if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi
@@ -27,44 +24,54 @@ k8s = typer.Typer(
     help="Submit, watch and cancel runs on a cluster where the operator is installed.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The Alignment.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the Alignment.")]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NS", help="Default: the namespace of the context.")
+    str | None,
+    typer.Option("--namespace", "-n", metavar="NS", help="The namespace. Default: the context's."),
 ]
 Context = Annotated[
-    str | None, typer.Option("--context", metavar="CONTEXT", help="Of the kubeconfig. Default: its current one.")
+    str | None,
+    typer.Option("--context", metavar="CONTEXT", help="The kubeconfig context. Default: the current one."),
 ]
-Image = Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="The pods' image; sets pods.image.")]
+Image = Annotated[
+    str | None, typer.Option("--image", metavar="IMAGE", help="The image of the pods; overrides pods.image.")
+]
 
 
 def render(
-    spec: Where,
+    spec: SpecPath,
     set_: Set = None,
     stage: Annotated[
         list[str] | None,
-        typer.Option("--stage", metavar="STAGE", help="A stage, or precompute, train, eval. May be repeated."),
+        typer.Option(
+            "--stage", metavar="STAGE", help="Only this stage, or this group: precompute, train, eval. Repeatable."
+        ),
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NS", help="Written into the objects. Default: kubectl's.")
+        str,
+        typer.Option("--namespace", "-n", metavar="NS", help="The namespace to set. Default: none; kubectl's applies."),
     ] = "",
     image: Image = None,
     wait_inputs: Annotated[
-        str, typer.Option("--wait-inputs", metavar="TIME", help="How long a stage waits for those before it.")
+        str,
+        typer.Option("--wait-inputs", metavar="DURATION", help="How long a stage waits for the stages it depends on."),
     ] = "30m",
     out: Annotated[
-        str | None, typer.Option("--out", "-o", metavar="DIR", help="Write kustomizations there instead.")
+        str | None, typer.Option("--out", "-o", metavar="DIR", help="Write kustomizations to this folder instead.")
     ] = None,
 ) -> None:
-    """Print a spec's stages as Jobs, for a cluster without the operator.
+    """Print the stages of a spec as Job manifests, for a cluster without the operator.
 
     Examples: `captionless render run.yaml | kubectl apply -f -`, `captionless render run.yaml --stage precompute`,
     `captionless render run.yaml --out k8s && kubectl apply -k k8s/precompute`
     """
-    loaded = load.load_spec(spec, [*(set_ or ()), *_image(image)])
+    from captionless.spec.load import load_spec
+
+    loaded = load_spec(spec, [*(set_ or ()), *_image(image)])
     from captionless.kube import render as rendering
     from captionless.kube.jobs import Operator
 
-    patience(wait_inputs)  # passed on as it is written
+    parse_duration(wait_inputs)  # only checked: the Jobs get it as it was written
     operator = Operator(rendering.IMAGE, wait_inputs=wait_inputs)
     if out is None:
         found = rendering.manifests(loaded, operator, namespace, stage or ())
@@ -83,10 +90,11 @@ def render(
 
 
 def controller() -> None:
-    """Keep the Alignments of a cluster: what the operator's Deployment runs. Its settings are in the environment.
+    """Run the operator, which reconciles the Alignments of a cluster. Its Deployment runs this command.
 
-    CAPTIONLESS_IMAGE (of the stages; required), CAPTIONLESS_IMAGE_PULL_POLICY, CAPTIONLESS_PUSHGATEWAY,
-    CAPTIONLESS_WATCH_NAMESPACES (a comma list; empty: all), CAPTIONLESS_LOG_LEVEL, POD_NAMESPACE, POD_NAME.
+    Configured by environment variables: CAPTIONLESS_IMAGE (the image of the stages; required),
+    CAPTIONLESS_IMAGE_PULL_POLICY, CAPTIONLESS_PUSHGATEWAY, CAPTIONLESS_WATCH_NAMESPACES (comma-separated; empty: all),
+    CAPTIONLESS_LOG_LEVEL, POD_NAMESPACE, POD_NAME.
     """
     from captionless.controller.manager import Settings, run_manager
 
@@ -95,21 +103,27 @@ def controller() -> None:
 
 @k8s.command()
 def submit(
-    spec: Where,
+    spec: SpecPath,
     set_: Set = None,
     namespace: Namespace = None,
     context: Context = None,
     image: Image = None,
     dry_run: Annotated[
         Literal["client", "server"] | None,
-        typer.Option(help="`client`: print the Alignment. `server`: let the API server check it. Neither makes it."),
+        typer.Option(
+            help="`client`: print the Alignment. `server`: let the API server validate it. Neither creates anything."
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show the run until it ends, and end as it does.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Watch the run until it ends, and exit with its exit code.")
+    ] = False,
 ) -> None:
-    """Hand a spec to the operator as an Alignment; again, to change what may be changed.
+    """Submit a spec to the operator as an Alignment. Submit it again to update the fields that may change.
 
     Examples: `captionless k8s submit run.yaml -n lab --wait`, `captionless k8s submit run.yaml --set suspend=true`
     """
+    from captionless.spec import load
+
     document = load.read_document(spec)
     loaded = load.build_spec(document, [*(set_ or ()), *_image(image)], spec)
     from captionless.client import submit as submitting
@@ -133,18 +147,24 @@ def submit(
 
 @k8s.command()
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An Alignment; without it, all of them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The name of an Alignment. Default: all of them.")
+    ] = None,
     namespace: Namespace = None,
     context: Context = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Live until it ends, and end as it does.")] = False,
-    output: Annotated[Literal["json"] | None, typer.Option("--output", "-o", help="Print the objects instead.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Watch the run until it ends, and exit with its exit code.")
+    ] = False,
+    output: Annotated[
+        Literal["json"] | None, typer.Option("--output", "-o", help="Print the Kubernetes objects instead.")
+    ] = None,
 ) -> None:
-    """Show how runs go: a table of all, or the stages of one.
+    """Show the status of runs: a table of all of them, or the stages of one.
 
     Examples: `captionless k8s status`, `captionless k8s status demo --watch`
     """
     if watch and (name is None or output):
-        raise typer.BadParameter("needs a NAME, and no --output", param_hint="--watch")
+        raise typer.BadParameter("requires a NAME, and excludes --output", param_hint="--watch")
     cluster = _connect(context, namespace)
     if watch and name:
         _follow(cluster, name)
@@ -165,20 +185,22 @@ def logs(
     namespace: Namespace = None,
     context: Context = None,
     stage: Annotated[
-        str, typer.Option("--stage", metavar="STAGE", help="Default: the one that failed, or those at work.")
+        str, typer.Option("--stage", metavar="STAGE", help="Default: the failed stage, else the running ones.")
     ] = "",
     index: Annotated[
-        int | None, typer.Option("--index", min=0, metavar="I", help="Only this shard, or node of a training.")
+        int | None, typer.Option("--index", min=0, metavar="I", help="Only this shard, or this node of a training.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, with new pods too, until the end.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep printing, new pods included, until the run ends.")
+    ] = False,
     previous_attempts: Annotated[
-        bool, typer.Option("--previous-attempts", help="Those of pods that were replaced, too.")
+        bool, typer.Option("--previous-attempts", help="Include pods that have been replaced.")
     ] = False,
     tail: Annotated[
-        int | None, typer.Option("--tail", min=0, metavar="N", help="Only each pod's last N lines.")
+        int | None, typer.Option("--tail", min=0, metavar="N", help="Only the last N lines of each pod.")
     ] = None,
 ) -> None:
-    """Print the logs of the pods that matter: of the stage that failed, or those at work.
+    """Print the logs of the failed stage's pods, or of the running pods.
 
     Examples: `captionless k8s logs demo`, `captionless k8s logs demo --stage embed --index 2 --follow`
     """
@@ -193,11 +215,11 @@ def cancel(
     name: Name,
     namespace: Namespace = None,
     context: Context = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete a run with its Jobs and pods, and wait until they are gone. What it stored stays.
+    """Delete a run with its Jobs and pods, and wait until they are gone. Its stored outputs are kept.
 
-    To hold a run and go on later: `captionless k8s submit SPEC --set suspend=true`, then without.
+    To pause a run and resume it later: `captionless k8s submit SPEC --set suspend=true`, then submit without it.
     """
     cluster = _connect(context, namespace)
     from captionless.client import cancel as cancelling
@@ -207,21 +229,21 @@ def cancel(
     run = find(cluster, name)
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("needed where nobody can be asked", param_hint="--yes")
-        if not typer.confirm(f"Delete alignment {name} in namespace {cluster.namespace}, with its pods?"):
-            print("nothing was done")
+            raise typer.BadParameter("required if stdin is not a terminal", param_hint="--yes")
+        if not typer.confirm(f"Delete alignment {name} in namespace {cluster.namespace} and its pods?"):
+            print("nothing deleted")
             return
     cancelling.cancel(cluster, run, LiveView())
-    print(f"alignment {name} is gone; what it stored is in {run.output}; submitted again, it goes on from there")
+    print(f"alignment {name} deleted; its outputs are kept in {run.output}; submit it again to resume")
 
 
-def _connect(context: str | None, namespace: str | None) -> KubernetesApi:
+def _connect(context: str | None, namespace: str | None) -> "KubernetesApi":
     from captionless.kube.connection import connect
 
     return connect(context, namespace)
 
 
-def _follow(cluster: KubernetesApi, name: str) -> None:
+def _follow(cluster: "KubernetesApi", name: str) -> None:
     from captionless.client import status as showing
     from captionless.terminal.live_view import LiveView
 

@@ -1,7 +1,7 @@
-"""What can be known to fail before any work is done: names and places that a spec only mentions.
+"""Checks before any work is done: the names and places that a spec refers to.
 
-A typo in the evaluation's prompt or a missing landmark file must not show after hours of
-rendering. Nothing is loaded or computed here; each check is the one that the stage makes.
+A typo in the evaluation's prompt or a missing landmark file must not show up after hours of rendering. Nothing is
+loaded or computed here; each check is the one that the stage itself makes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from captionless.store import objects
 
 
 def check(spec: AlignmentSpec) -> None:
-    """SpecError for a model, prompt, file or key that a later stage would miss."""
+    """Raises SpecError for a model, prompt, file or API key that a later stage would not find."""
     check_model(spec.clip.model, spec.clip.pretrained or None)
     prompts.templates(spec.eval.prompt)
     source, landmarks = spec.data.source, spec.landmarks
     if source.url and not objects.exists(source.url):
-        raise SpecError(f"data.source.url: there is nothing at {source.url}")
+        raise SpecError(f"data.source.url: {source.url} does not exist")
     if "i2l" not in spec.metrics:
         return
     if landmarks.origin is LandmarkOrigin.file and not objects.exists(landmarks.file):
-        raise SpecError(f"landmarks.file: there is nothing at {landmarks.file}")
+        raise SpecError(f"landmarks.file: {landmarks.file} does not exist")
     if landmarks.origin is LandmarkOrigin.llm and landmarks.api_key_env and not os.environ.get(landmarks.api_key_env):
         raise SpecError(
             f"landmarks.apiKeyEnv: the environment variable {landmarks.api_key_env} is not set; "
-            f"set it to the key of {landmarks.endpoint}"
+            f"set it to the API key for {landmarks.endpoint}"
         )

@@ -1,6 +1,4 @@
-"""The commands of search: `captionless search`, which finds shapes, and `captionless search build`, its gallery."""
-
-from __future__ import annotations
+"""The commands for search: `captionless search`, which queries a gallery, and `captionless search build`."""
 
 from typing import Annotated, Literal
 
@@ -13,8 +11,8 @@ search = typer.Typer(
     name="search",
     cls=DefaultCommandGroup,
     rich_markup_mode="markdown",
-    help="Find shapes by words, a picture, or a shape, in a gallery that a trained encoder made.\n\n"
-    "`captionless search --index URL QUERY` stands for `captionless search query --index URL QUERY`.",
+    help="Find shapes by words, a picture, or a shape, in a gallery built with a trained encoder.\n\n"
+    "`captionless search --index URL QUERY` is short for `captionless search query --index URL QUERY`.",
 )
 
 
@@ -23,29 +21,32 @@ def query(
     queries: Annotated[
         list[str],
         typer.Argument(
-            metavar="QUERY...", help="Words, a picture's file, a mesh's or a cloud's (.npy), or `key:NAME` of a shape."
+            metavar="QUERY...",
+            help="Words; a picture, mesh or point cloud (.npy) file; or `key:NAME`, a shape of the gallery.",
         ),
     ],
-    index: Annotated[str, typer.Option(metavar="URL", help="A gallery, made by `captionless search build`.")],
+    index: Annotated[str, typer.Option(metavar="URL", help="A gallery built by `captionless search build`.")],
     checkpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="The model.pt that made it: needed for meshes and clouds.")
+        str | None,
+        typer.Option(metavar="URL", help="The model.pt that built it; required for meshes and clouds."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many to find.")] = 10,
-    within: Annotated[str | None, typer.Option(metavar="CATEGORY", help="Look in this category only.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="The number of results.")] = 10,
+    within: Annotated[str | None, typer.Option(metavar="CATEGORY", help="Search only this category.")] = None,
     prompt: Annotated[
-        str, typer.Option(help="What words are put into: paper, released, ensemble, or a template with {}.")
+        str, typer.Option(help="The prompt for words: paper, released, ensemble, or a template with {}.")
     ] = "{}",
     up: Annotated[
         Literal["x", "y", "z"] | None,
-        typer.Option(help="Up axis of a mesh or cloud whose format does not say it."),
+        typer.Option(help="The up axis of a mesh or point cloud, for formats that do not define it."),
     ] = None,
-    out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Write a page with pictures, too.")] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Also write a page with pictures.")] = None,
     pack: Annotated[
-        str | None, typer.Option(metavar="URL", help="A pack stage's folder, for pictures (default: the run's).")
+        str | None,
+        typer.Option(metavar="URL", help="The output folder of a pack stage, for pictures. Default: the run's own."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Find the shapes nearest to words, pictures, meshes, clouds or other shapes. The name `query` may be left out.
+    """Find the shapes nearest to words, pictures, meshes, point clouds or other shapes. The name `query` is optional.
 
     Examples: `captionless search --checkpoint runs/demo/train/avg-seed0/model.pt --index runs/demo/search/avg-seed0
     "a chair with arms"`, `captionless search --index s3://b/run/search/avg photo.jpg key:chair-test-0012 -k 20 --out
@@ -58,19 +59,19 @@ def query(
 
 @search.command("build")
 def build(
-    checkpoint: Annotated[str, typer.Option(metavar="URL", help="A trained encoder, model.pt.")],
-    dataset: Annotated[str, typer.Option(metavar="URL", help="An embed stage's folder.")],
-    out: Annotated[str, typer.Option(metavar="URL", help="Where the gallery goes.")],
-    split: Annotated[Literal["all", "train", "test"], typer.Option(help="Which of its objects.")] = "all",
+    checkpoint: Annotated[str, typer.Option(metavar="URL", help="The model.pt of a trained encoder.")],
+    dataset: Annotated[str, typer.Option(metavar="URL", help="The output folder of an embed stage.")],
+    out: Annotated[str, typer.Option(metavar="URL", help="The folder to write the gallery to.")],
+    split: Annotated[Literal["all", "train", "test"], typer.Option(help="The objects to index.")] = "all",
     pack: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The folder of their pictures (default: `pack`, beside the dataset)."),
+        typer.Option(metavar="URL", help="The folder of their pictures. Default: `pack`, next to the dataset."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make the gallery: every shape of a run's data through the encoder, into a faiss index.
+    """Build a gallery: embed every shape of a dataset with the encoder, and index the embeddings with faiss.
 
-    Stopped anywhere, the same command goes on; run again, it computes nothing.
+    Rerun an interrupted build to resume it; rerunning a finished one computes nothing.
 
     Example: `captionless search build --checkpoint runs/demo/train/avg-seed0/model.pt --dataset runs/demo/embed --out
     runs/demo/search/avg-seed0`

@@ -1,8 +1,8 @@
-"""What a finished run says on the terminal: its table, and where the files are."""
+"""What commands print on the terminal: plans, tables of results, and the locations of the output files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,12 +12,23 @@ from rich.text import Text
 from captionless.clip.demo import NAME as DEMO
 from captionless.eval import checkpoint_figures, classification, comparison_text, results, tables
 from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import Stage
 from captionless.store import objects
 from captionless.terminal import console as terminal_console
 
 
+def show_plan(stages: Sequence[Stage]) -> None:
+    """Prints the stages of a plan as a table."""
+    table = Table(box=None, header_style="dim")
+    for column in ("stage", "command", "workers", "cpus", "after"):
+        table.add_column(column, overflow="fold")
+    for s in stages:
+        table.add_row(s.name, "captionless " + " ".join(s.command), str(s.workers), str(s.cpus), ", ".join(s.after))
+    Console().print(table)
+
+
 def show(spec: AlignmentSpec) -> None:
-    """Prints the comparison table of a spec's results; nothing when there are none yet."""
+    """Prints the comparison table of a spec's results, or nothing if there are none yet."""
     url = _results(spec)
     if not objects.exists(url):
         return
@@ -37,7 +48,7 @@ def show(spec: AlignmentSpec) -> None:
     console.print(tables.caption(found), style="dim", highlight=False)
     if spec.clip.model == DEMO:
         console.print(
-            "The CLIP model is the small embedded one: these figures are its own and no paper's.",
+            "The CLIP model is the small embedded one; do not compare these figures with published ones.",
             style="dim",
             highlight=False,
         )
@@ -46,7 +57,7 @@ def show(spec: AlignmentSpec) -> None:
 
 
 def show_json(spec: AlignmentSpec) -> None:
-    """Prints a spec's results.json; nothing when there is none yet."""
+    """Prints a spec's results.json, or nothing if there is none yet."""
     url = _results(spec)
     if objects.exists(url):
         print(objects.read_bytes(url).decode(), end="")
@@ -57,7 +68,7 @@ def _results(spec: AlignmentSpec) -> str:
 
 
 def show_classifier(found: Mapping[str, Any], title: str) -> None:
-    """Prints the accuracies of a classifier's results, `figures` of `eval.classification`, beside chance."""
+    """Prints the accuracies of a classifier's results (`eval.classification`) next to chance."""
     figures = found["figures"]
     table = Table(title=f"{title}: percent", title_justify="left", box=None, header_style="dim")
     for number, heading in enumerate(classification.HEADINGS):
@@ -68,7 +79,7 @@ def show_classifier(found: Mapping[str, Any], title: str) -> None:
 
 
 def show_checkpoint(found: Mapping[str, Any]) -> None:
-    """Prints the figures of one checkpoint on one data set, `eval.checkpoint`, and where they come from."""
+    """Prints the figures of one checkpoint on one data set (`eval.checkpoint_figures`) and their provenance."""
     console = terminal_console.results_console(160)
     table = Table(
         title=f"{found['provenance']['dataset']['name']}: percent", title_justify="left", box=None, header_style="dim"
@@ -84,7 +95,8 @@ def show_checkpoint(found: Mapping[str, Any]) -> None:
 
 
 def show_comparison(found: Mapping[str, Any]) -> None:
-    """Prints a comparison of runs, `eval.compare`: its tables, what is significant, and what stands apart and why."""
+    """Prints a comparison of runs (`eval.comparison`): tables, significant differences, and why some figures are not
+    comparable."""
     console = terminal_console.results_console(140)
     for table in found["tables"]:
         console.print(table["heading"], style="bold", highlight=False, markup=False)

@@ -10,7 +10,6 @@ is a bind mount and cannot be renamed onto.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +65,8 @@ def encode(ending: TerminationMessage) -> bytes:
 
     Too long, it loses the end of its message down to a kilobyte, then the last figures, then the facts.
     """
+    import json
+
     message, figures, facts = redacted(ending.message), dict(ending.figures), dict(ending.facts)
     while True:
         document = {
@@ -94,6 +95,8 @@ def read(path: str) -> TerminationMessage | None:
 
 def parse(text: str) -> TerminationMessage | None:
     """The ending in a termination message; None when it is something else, such as the tail of a log."""
+    import json
+
     try:
         found = json.loads(text)
         return TerminationMessage(

@@ -6,7 +6,6 @@ inputs. A manifest appears when a stage is whole (see `store.ledger`), so that i
 
 from __future__ import annotations
 
-import re
 import time
 
 from captionless.errors import Retryable
@@ -18,15 +17,6 @@ from captionless.telemetry.progress import duration, say
 
 _POLL_SECONDS = 2.0
 _LINE_EVERY_SECONDS = 30.0
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-def parse_duration(text: str) -> float:
-    """What `90s`, `30m` or `2h` is in seconds; ValueError for anything else."""
-    found = re.fullmatch(r"(\d+)([smh])", text)
-    if found is None:
-        raise ValueError(f"expected a time as 90s, 30m or 2h, found {text!r}")
-    return float(int(found[1]) * _UNITS[found[2]])
 
 
 def input_manifests(spec: AlignmentSpec, stage: str) -> list[str]:

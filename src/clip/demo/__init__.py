@@ -1,6 +1,6 @@
 """The embedded demo model: a folder in OpenCLIP's own format, see README.md in it for what it can do."""
 
-from importlib.resources import files
+import os.path
 
 NAME = "captionless-demo"
 """What a spec calls it in `clip.model`."""
@@ -11,5 +11,5 @@ def remark(model: str) -> str:
     return " (the small embedded model: its figures are its own and no paper's)" if model == NAME else ""
 
 
-FOLDER = str(files(__package__))
+FOLDER = os.path.dirname(__file__)
 """The folder, as `open_clip.create_model("local-dir:" + FOLDER)` takes it."""

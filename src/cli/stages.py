@@ -1,0 +1,105 @@
+"""The commands that run one stage each: pack, embed, landmarks, neighbours, train.
+
+`similarity` and `eval`, which also work without a spec, have modules of their own.
+"""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from captionless.cli.options import Quiet, Set, Shard, SpecPath, Wait, parse_shard
+from captionless.runtime import env
+from captionless.runtime.termination_message import CommandResult
+from captionless.spec.weights import Weights
+
+if TYPE_CHECKING:
+    from captionless.spec.alignment import AlignmentSpec
+
+
+def serve_metrics(stage: str) -> None:
+    """Serves the stage's metrics if the environment names a port."""
+    if env.METRICS_PORT in os.environ:
+        from captionless.telemetry import server
+
+        server.serve(stage)
+
+
+def start_stage(stage: str, spec: str, set_: list[str] | None, patience: float | None) -> "AlignmentSpec":
+    """Serves the metrics of a stage under its name in the plan, loads its spec, and waits for the stage's inputs if
+    `patience`, in seconds, is given."""
+    serve_metrics(stage)
+    from captionless.spec.load import load_spec
+
+    loaded = load_spec(spec, set_ or ())
+    if patience is not None:
+        from captionless.stages import wait_inputs
+
+        wait_inputs.wait(loaded, stage, patience)
+    return loaded
+
+
+def pack(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
+    """Stage 1: render views and sample a point cloud of every object into shards."""
+    from captionless.stages import pack as stage
+
+    stage.run(start_stage("pack", spec, set_, wait), parse_shard(shard))
+
+
+def embed(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
+    """Stage 2: embed the views with the frozen CLIP model."""
+    from captionless.stages import embed as stage
+
+    stage.run(start_stage("embed", spec, set_, wait), parse_shard(shard))
+
+
+def landmarks(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
+    """Stage 3: get the landmark texts of every category and embed them."""
+    from captionless.stages import landmarks as stage
+
+    stage.run(start_stage("landmarks", spec, set_, wait), parse_shard(shard))
+
+
+def neighbours(
+    dataset: Annotated[str, typer.Option(metavar="URL", help="The output folder of an embed stage.")],
+    out: Annotated[str, typer.Option(metavar="URL", help="The folder to write the neighbours to.")],
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="views|mean|URL",
+            help="What to compare: views with equal poses, the mean of an object's views, or the shape embeddings of "
+            "a model.pt.",
+        ),
+    ] = "views",
+    within: Annotated[
+        Literal["category", "dataset"], typer.Option(help="Search within the object's category or the whole dataset.")
+    ] = "category",
+    k: Annotated[int, typer.Option(min=1, help="Neighbours per object.")] = 32,
+    shard: Shard = "",
+    quiet: Quiet = False,
+) -> None:
+    """Find every training object's nearest neighbours by cosine similarity, for batches of hard negatives.
+
+    Examples: `captionless neighbours --dataset runs/demo/embed --out runs/demo/neighbours --within dataset`,
+    `captionless neighbours --dataset s3://b/run/embed --out s3://b/run/neighbours --of s3://b/run/train/avg-seed0/model.pt
+    --shard 0/4`
+    """
+    from captionless.stages import neighbours as stage
+
+    serve_metrics("neighbours")
+    stage.compute(dataset, out, of, within, k, parse_shard(shard))
+
+
+def train(
+    spec: SpecPath,
+    set_: Set = None,
+    weights: Annotated[Weights | None, typer.Option(help="Train only with these weights of the negatives.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Train only with this seed.")] = None,
+    wait: Wait = None,
+    quiet: Quiet = False,
+) -> CommandResult:
+    """Stage 5: train the point encoder with torchrun, for every loss and seed of the spec or only the selected ones."""
+    from captionless.stages import train as stage
+
+    name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
+    return CommandResult(facts=stage.run(start_stage(name, spec, set_, wait), weights, seed))
