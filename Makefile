@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-soak test-cluster tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,10 @@ tests-on-the-cluster:
 
 tests-of-the-charts: # they need the cluster's programs, and nothing of what runs there
 	$(BIN)/pytest -m cluster tests/charts
+
+test-cluster-times: venv ## What is promised in seconds on a cluster, asserted: on a machine that does nothing else
+	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
+	CAPTIONLESS_TEST_TIMES=1 $(BIN)/pytest -v -m cluster tests/cluster/test_disruptions.py tests/cluster/test_failures.py
 
 test-gpu: venv ## Tests of what runs on a GPU, on this machine's
 	$(BIN)/pytest -m gpu tests/trainer

@@ -107,7 +107,7 @@ def give_back() -> None:
 
 def _kill_pods() -> None:
     """Ends what runs in our cgroup and the shims beside it, whether or not containerd lives."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while found := [p for p in _pods_processes() if processes.began(p) is not None]:
         for pid in found:
             processes.send(pid, signal.SIGKILL)

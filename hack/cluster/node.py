@@ -73,6 +73,9 @@ def _resolves(name: str) -> bool:
 
 # The components, from the bottom up.
 
+_PATIENCE = 300.0
+"""Seconds that a component may take to serve: on an idle machine it takes a few, and a busy one is no failure."""
+
 
 def _component(name: str, *command: str | Path, ready: Callable[[], bool], **env: str) -> Callable[[Log], None]:
     """A step that starts the process and waits until it serves."""
@@ -80,7 +83,7 @@ def _component(name: str, *command: str | Path, ready: Callable[[], bool], **env
     def action(log: Log) -> None:
         if not processes.start(name, command, env):
             log.note = "running"
-        processes.wait_for(name, ready, 60, name)
+        processes.wait_for(name, ready, _PATIENCE, name)
 
     return action
 
@@ -148,6 +151,8 @@ def _controller_manager() -> Callable[[Log], None]:
         # Its many controllers otherwise wait for one another at 20 calls a second.
         "--kube-api-qps=100",
         "--kube-api-burst=200",
+        # The only node is not lost because it is busy.
+        "--node-monitor-grace-period=5m",
         ready=lambda: _listens(10257),
     )
 
@@ -260,7 +265,7 @@ def _s3(log: Log) -> None:
     listen = layout.S3.removeprefix("http://")
     _toxiproxy("populate", [{"name": "s3", "listen": listen, "upstream": layout.S3_BACKEND, "enabled": True}])
     s3(True)
-    processes.wait_for("S3", lambda: _answers(layout.S3), 20, "toxiproxy")
+    processes.wait_for("S3", lambda: _answers(layout.S3), _PATIENCE, "toxiproxy")
 
 
 def s3(on: bool) -> None:
@@ -309,7 +314,7 @@ def _objects(log: Log) -> None:
 def _jobset(log: Log) -> None:
     """JobSet's controller serves its webhooks, so that a JobSet can be made."""
     deployment = ("-n", "jobset-system", "deployment/jobset-controller-manager")
-    kubectl("wait", "--for=condition=Available", "--timeout=120s", *deployment)
+    kubectl("wait", "--for=condition=Available", f"--timeout={_PATIENCE:.0f}s", *deployment)
 
 
 def steps() -> list[Step]:
