@@ -61,7 +61,7 @@ ENV PATH=/opt/captionless/bin:$PATH \
     HOME=/tmp TMPDIR=/tmp XDG_CACHE_HOME=/tmp/.cache NUMBA_CACHE_DIR=/tmp/.cache/numba LOGNAME=captionless \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility \
-    CAPTIONLESS_KERNELS=/opt/captionless/kernels
+    CAPTIONLESS_NUMBA_CACHE=/opt/captionless/numba-cache
 WORKDIR /tmp
 # The stages on a few objects, a step of the encoder and a ranking show that the image works, and compile the kernels
 # for the processor of the machine that builds. Pods on another kind compile their own.
@@ -69,7 +69,7 @@ RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landma
         'data: {source: {kind: parametric, objects: 12, testObjects: 6, categories: [chair, lamp]},' \
         '  views: 4, imageSize: 64, points: 128}' \
         'train: {weights: [avg], points: 64}' > smoke.yaml \
-    && export NUMBA_CACHE_DIR=${CAPTIONLESS_KERNELS} \
+    && export NUMBA_CACHE_DIR=${CAPTIONLESS_NUMBA_CACHE} \
     && captionless pack smoke.yaml && captionless embed smoke.yaml && captionless landmarks smoke.yaml \
     && captionless similarity --metric i2i smoke.yaml && captionless similarity --metric i2l smoke.yaml \
     && python -c "import torch; \

@@ -80,10 +80,10 @@ def _failure(error: BaseException) -> TerminationMessage:
 
 
 def _end(message: TerminationMessage) -> NoReturn:
-    from captionless.runtime.termination_message import tell
+    from captionless.runtime import termination_message
 
     signals.ignore_signals()
-    tell(message)
+    termination_message.write(message)
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -28,7 +28,7 @@ from typing import IO, Literal
 
 from captionless.errors import KINDS, CaptionlessError, DataError, Interrupted, Retryable, SpecError, did_you_mean
 from captionless.runtime import termination_message
-from captionless.runtime.env import ENDING, PARENT, PROGRESS, QUIET, cores, threads
+from captionless.runtime.env import PARENT, PROGRESS, QUIET, TERMINATION_MESSAGE, cores, threads
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage, logs_folder, plan
@@ -207,7 +207,7 @@ class _Runner:
         command = [sys.executable, "-m", "captionless", *stage.command, str(self.scratch / "spec.yaml")]
         if shared:
             command += ["--shard", f"{index}/{stage.workers}"]
-        ours = {PROGRESS: told, ENDING: end, PARENT: str(os.getpid())}
+        ours = {PROGRESS: told, TERMINATION_MESSAGE: end, PARENT: str(os.getpid())}
         environment = {**os.environ, **ours, **threads(self.spec.resources.threads)}
         environment.pop(QUIET, None)  # the view may be, its log is whole
         with open(log, "ab") as file:

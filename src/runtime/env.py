@@ -1,8 +1,8 @@
 """The environment variables by which captionless's processes know how they were started.
 
-A stage's command is the same wherever it runs; who starts it (the local runner, the
-training's supervisor, a pod template) says through these how progress and the ending
-are to be told, and which share of the work is meant. A person sets none of them.
+A stage's command is the same wherever it runs. Whatever starts it (the local runner, the supervisor of a training, a
+pod template) sets through these how it reports its progress and its end, and which shard of the work it gets. Users set
+none of them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 
 PROGRESS = "CAPTIONLESS_PROGRESS"
-"""File that gets the progress, a small JSON document (`progress`)."""
+"""File that the progress is written to, a small JSON document (`telemetry.progress`)."""
 
 QUIET = "CAPTIONLESS_QUIET"
 """Set: no progress on stderr (`--quiet`)."""
 
-ENDING = "CAPTIONLESS_ENDING"
-"""File that gets how the command ended, a small JSON document (`ending`); a pod's termination message."""
+TERMINATION_MESSAGE = "CAPTIONLESS_TERMINATION_MESSAGE"
+"""File that the termination message is written to (`runtime.termination_message`)."""
 
 PARENT = "CAPTIONLESS_PARENT"
 """Process id of the parent that this process must not outlive (`runtime.parent_death`)."""
@@ -28,26 +28,26 @@ INDEX = "JOB_COMPLETION_INDEX"
 """Set by Kubernetes in the pods of an Indexed Job: the shard, or the node of a training."""
 
 RENDEZVOUS = "CAPTIONLESS_RENDEZVOUS"
-"""host:port of node 0, where the nodes of a training meet; unset: the training has one node."""
+"""host:port of node 0, for the rendezvous of a training's nodes; unset: the training has one node."""
 
 METRICS_PORT = "CAPTIONLESS_METRICS_PORT"
-"""Port on which a stage tells its progress to Prometheus; unset: nowhere."""
+"""Port on which a stage serves its metrics to Prometheus; unset: no metrics."""
 
 PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
-"""The Pushgateway's URL where the spec names none (`eval.pushgateway`): an operator's default."""
+"""The Pushgateway's URL if the spec has none (`eval.pushgateway`): an operator's default."""
 
 NAMESPACE = "POD_NAMESPACE"
-"""The pod's namespace, which tells its Alignment's figures from those of another of the same name."""
+"""The pod's namespace: a label of the figures, so that Alignments of the same name are told apart."""
 
-KERNELS = "CAPTIONLESS_KERNELS"
-"""Folder with compiled kernels, in an image (`kernels`)."""
+NUMBA_CACHE = "CAPTIONLESS_NUMBA_CACHE"
+"""Folder of an image with kernels that numba compiled when it was built (`runtime.numba_cache`)."""
 
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def threads(count: int) -> dict[str, str]:
-    """What keeps the libraries of a worker or rank to so many threads; they read it when they are imported."""
+    """The environment that limits the libraries of a worker or rank to `count` threads; read when they are imported."""
     return dict.fromkeys(_THREADS, str(count))
 
 

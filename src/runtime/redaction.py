@@ -1,7 +1,7 @@
-"""Keeping secrets out of what is told: a line on stderr, a log, a pod's termination message.
+"""Redaction of secrets in everything that leaves the process: stderr, logs, termination messages.
 
-Libraries put URLs into their errors, and a URL may carry a password or a signature. What a line says is
-therefore rewritten at the few places where lines leave the process, whatever it was made of.
+Libraries put URLs into their errors, and a URL may contain a password or a signature. So text is redacted at the few
+places where it leaves the process, wherever it comes from.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import re
 
 _HIDDEN = "***"
-_LEAST = 8
-"""A shorter value of an environment variable is a test's or a flag, and would be found inside other words."""
+_SHORTEST = 8
+"""Characters: shorter values of environment variables are flags or test values, and would match inside other words."""
 
 _NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
@@ -37,11 +37,11 @@ def redacted(text: str) -> str:
 
 
 def _values() -> set[str]:
-    return {value for name, value in os.environ.items() if _NAMES.search(name) and len(value) >= _LEAST}
+    return {value for name, value in os.environ.items() if _NAMES.search(name) and len(value) >= _SHORTEST}
 
 
 class Formatter(logging.Formatter):
-    """Log records, redacted; a traceback among them too."""
+    """Redacts log records, their tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))

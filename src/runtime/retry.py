@@ -30,11 +30,11 @@ class Transient(Exception):
 
 @dataclass(frozen=True)
 class Backoff:
-    """How often and how patiently a call is made again.
+    """Exponential back-off: pauses in seconds between attempts, and when to give up.
 
-    first: seconds before the second attempt; they double up to `longest`. jitter: the share of a pause that is left to
-    chance, so that a thousand workers that failed together don't come back together. attempts, seconds: when to give
-    up; no pause is begun that would end after `seconds`.
+    first: the pause before the second attempt; pauses double up to `longest`. jitter: the random share of a pause, so
+    that a thousand workers that failed together don't retry together. attempts, seconds: when to give up; a pause that
+    would end after `seconds` is not begun.
     """
 
     first: float
@@ -53,7 +53,7 @@ def retry(
 ) -> T:
     """What `call` returns, called again as long as it raises Transient. Raises the last Transient when giving up.
 
-    on_retry: told of every failure that is followed by another attempt.
+    on_retry: called with every failure that is followed by another attempt.
     """
     stop: list[tenacity.stop.stop_base] = []
     if backoff.attempts is not None:

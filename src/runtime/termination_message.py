@@ -1,9 +1,9 @@
-"""How a command ended, as a small JSON document for whoever started it.
+"""The termination message: how a command ended, as a small JSON document for the process that started it.
 
-The local runner reads it from a file of its own. In a pod the file is /dev/termination-log, which the kubelet
-copies into the pod's status, the only thing that a worker without an API token can tell the controller. Hence the
-limit of 4096 bytes, beyond which the kubelet would cut the JSON in the middle, and the writing in place: that file
-is a bind mount and cannot be renamed onto.
+The local runner reads it from a file. In a pod the file is /dev/termination-log, which the kubelet copies into the
+pod's status: the only way for a worker without an API token to report to the controller. Hence the limit of 4096 bytes,
+beyond which the kubelet would truncate the JSON, and the writing in place: that file is a bind mount and cannot be
+replaced by a rename.
 
     {"exitCode": 65, "kind": "DataError", "message": "...", "figures": {}, "facts": {}}
 """
@@ -22,12 +22,12 @@ LIMIT = 4096
 """Bytes that a pod's termination message may have (Kubernetes API, Container.terminationMessagePath)."""
 
 _MESSAGE = 1024
-"""Bytes of a message that are kept in any case, before figures are left out."""
+"""Bytes of a message that are always kept, before figures are dropped."""
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command leaves for its ending: `figures` by name, the most telling first, and other `facts`."""
+    """What a command returns for its termination message: `figures` by name, the most important first, and `facts`."""
 
     figures: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -35,10 +35,10 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class TerminationMessage:
-    """A command's end.
+    """How a command ended.
 
-    kind: the class of `errors`, `UsageError` for a wrong command line, `crash` for a bug, empty when it ended well.
-    message: what it told on stderr, in lines. figures, facts: what the command left (`Told`).
+    kind: the class of `errors`, `UsageError` for a wrong command line, `crash` for a bug, empty on success.
+    message: its lines on stderr. figures, facts: those of its `CommandResult`.
     """
 
     exit_code: int
@@ -48,36 +48,36 @@ class TerminationMessage:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def tell(ending: TerminationMessage) -> None:
-    """Writes the ending where the environment asks for it. That it cannot be written is no failure of the command."""
-    path = os.environ.get(env.ENDING)
+def write(message: TerminationMessage) -> None:
+    """Writes the message to the file that the environment names, if any; a failure to write is ignored."""
+    path = os.environ.get(env.TERMINATION_MESSAGE)
     if not path:
         return
     try:
         with open(path, "wb") as file:
-            file.write(encode(ending))
+            file.write(encode(message))
     except OSError:
-        pass  # the line is on stderr as well
+        pass  # its lines are on stderr as well
 
 
-def encode(ending: TerminationMessage) -> bytes:
+def encode(message: TerminationMessage) -> bytes:
     """The document in at most `LIMIT` bytes and without secrets.
 
-    Too long, it loses the end of its message down to a kilobyte, then the last figures, then the facts.
+    If it is too long, the text is truncated to no less than a kilobyte, then the last figures are dropped, then facts.
     """
     import json
 
-    message, figures, facts = redacted(ending.message), dict(ending.figures), dict(ending.facts)
+    text, figures, facts = redacted(message.message), dict(message.figures), dict(message.facts)
     while True:
         document = {
-            "exitCode": ending.exit_code, "kind": ending.kind, "message": message, "figures": figures, "facts": facts,
+            "exitCode": message.exit_code, "kind": message.kind, "message": text, "figures": figures, "facts": facts,
         }  # fmt: skip
         data = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="replace")
         excess = len(data) - LIMIT
         if excess <= 0:
             return data
-        if (room := len(message.encode(errors="replace"))) > _MESSAGE or not (figures or facts):
-            message = _cut(message, max(room - excess, min(_MESSAGE, room - 8)))
+        if (room := len(text.encode(errors="replace"))) > _MESSAGE or not (figures or facts):
+            text = _truncated(text, max(room - excess, min(_MESSAGE, room - 8)))
         elif figures:
             figures.popitem()
         else:
@@ -85,7 +85,7 @@ def encode(ending: TerminationMessage) -> bytes:
 
 
 def read(path: str) -> TerminationMessage | None:
-    """The ending that a process left in a file; None when it left none."""
+    """The message that a process wrote to a file; None when there is none."""
     try:
         with open(path, "rb") as file:
             return parse(file.read().decode(errors="replace"))
@@ -94,7 +94,7 @@ def read(path: str) -> TerminationMessage | None:
 
 
 def parse(text: str) -> TerminationMessage | None:
-    """The ending in a termination message; None when it is something else, such as the tail of a log."""
+    """Parses a termination message; None when the text is something else, such as the tail of a log."""
     import json
 
     try:
@@ -110,6 +110,6 @@ def parse(text: str) -> TerminationMessage | None:
         return None
 
 
-def _cut(text: str, size: int) -> str:
+def _truncated(text: str, size: int) -> str:
     """The beginning of a text that has more than `size` bytes, with an ellipsis."""
     return text.encode(errors="replace")[: max(size - 3, 0)].decode(errors="ignore") + "…"

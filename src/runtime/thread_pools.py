@@ -1,4 +1,4 @@
-"""Matrix products shared out over the cores, a core each."""
+"""Thread pools: for storage requests, and with BLAS on one core per thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captionless.runtime.signals import Stopped
 
 @contextlib.contextmanager
 def one_core_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool with a thread for every core that BLAS would use, in each of which BLAS uses that core only.
+    """A pool with a thread for every core that BLAS would use; in each of them BLAS uses one core only.
 
     Cores that share one product wait for one another at its end; cores that have a tile each never do. Every task
     writes its own part of the result, or what it returns is put together in order, so that the result does not depend
@@ -26,8 +26,8 @@ def one_core_each() -> Iterator[ThreadPoolExecutor]:
 
 @contextlib.contextmanager
 def thread_pool(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool that is waited for, but not by a process that was told to stop: a thread may be at a storage that is
-    away, and is left to the end of the process."""
+    """A pool that is joined at the end, but not by a process that was stopped: a thread may be waiting for storage that
+    does not answer, and is left to end with the process."""
     pool, wait = ThreadPoolExecutor(count), True
     try:
         yield pool

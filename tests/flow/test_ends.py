@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from captionless.runtime import termination_message
-from captionless.runtime.env import ENDING, METRICS_PORT
+from captionless.runtime.env import METRICS_PORT, TERMINATION_MESSAGE
 from tests.flow.conftest import Finished, call, command, environment, write_spec
 from tests.flow.kill import descendants
 from tests.telemetry.test_server import scrape
@@ -91,7 +91,7 @@ def _stopped(
     end = tmp_path / "end"
     prefix = _first_process()
     with subprocess.Popen(
-        [*prefix, *command(*arguments)], cwd=tmp_path, env=environment(**{ENDING: str(end)}, **extra),
+        [*prefix, *command(*arguments)], cwd=tmp_path, env=environment(**{TERMINATION_MESSAGE: str(end)}, **extra),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         _until(lambda: _handles(inner := _inner(process.pid, bool(prefix))) and moment(inner), process)
@@ -198,7 +198,7 @@ def test_while_runs_are_evaluated(finished: Finished, tmp_path: Path) -> None:
     runs = out / "eval" / "runs"
     _stopped(tmp_path, lambda pid: runs.is_dir() and any(runs.glob("*.json")), ["eval", spec])
     assert not (out / "eval" / "results.json").exists()
-    again = call("eval", spec, cwd=tmp_path, **{ENDING: str(tmp_path / "end")})
+    again = call("eval", spec, cwd=tmp_path, **{TERMINATION_MESSAGE: str(tmp_path / "end")})
     assert again.returncode == 0, again.stderr
     found = termination_message.read(str(tmp_path / "end"))
     assert found is not None
@@ -256,7 +256,14 @@ def test_the_reader_of_the_output_may_go(tmp_path: Path) -> None:
 
 def test_a_training_tells_its_steps(finished: Finished, tmp_path: Path) -> None:
     done = call(
-        "train", str(finished.spec), "--weights", "avg", "--seed", "0", cwd=tmp_path, **{ENDING: str(tmp_path / "end")}
+        "train",
+        str(finished.spec),
+        "--weights",
+        "avg",
+        "--seed",
+        "0",
+        cwd=tmp_path,
+        **{TERMINATION_MESSAGE: str(tmp_path / "end")},
     )
     assert done.returncode == 0, done.stderr
     found = termination_message.read(str(tmp_path / "end"))
@@ -269,7 +276,7 @@ def test_every_failure_is_told(tmp_path: Path) -> None:
     end = tmp_path / "end"
 
     def told(*arguments: str) -> termination_message.TerminationMessage:
-        done = call(*arguments, cwd=tmp_path, **{ENDING: str(end)})
+        done = call(*arguments, cwd=tmp_path, **{TERMINATION_MESSAGE: str(end)})
         found = termination_message.read(str(end))
         assert found is not None
         assert found.exit_code == done.returncode
@@ -296,7 +303,7 @@ def test_a_bug_keeps_its_traceback_and_is_told_in_a_line(tmp_path: Path) -> None
     end = tmp_path / "end"
     done = subprocess.run(
         [sys.executable, "-c", script, "pack", "x.yaml"],
-        env=environment(**{ENDING: str(end)}), capture_output=True, text=True,
+        env=environment(**{TERMINATION_MESSAGE: str(end)}), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -317,7 +324,7 @@ def test_no_secret_is_told(endpoint: str, told: str, broken: _Server, tmp_path: 
     spec = str(write_spec(tmp_path, output="s3://bucket/tiny"))
     extra = {
         **STORAGE, "AWS_ENDPOINT_URL": endpoint.format(broken.port),
-        "CAPTIONLESS_STORE_RETRY_SECONDS": "1", ENDING: str(tmp_path / "end"),
+        "CAPTIONLESS_STORE_RETRY_SECONDS": "1", TERMINATION_MESSAGE: str(tmp_path / "end"),
     }  # fmt: skip
     for arguments in (["run", spec], ["pack", spec]):
         done = call(*arguments, cwd=tmp_path, **extra)

@@ -1,4 +1,4 @@
-"""Kernels that an image brings: taken over once, by one process, and never in the way."""
+"""The numba cache of an image: copied once, by one process, and optional."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     brought, wanted = tmp_path / "brought", tmp_path / "cache" / "numba"
     (brought / "ops").mkdir(parents=True)
     (brought / "ops" / "kernel.nbi").write_bytes(b"compiled")
-    monkeypatch.setenv(env.KERNELS, str(brought))
+    monkeypatch.setenv(env.NUMBA_CACHE, str(brought))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(wanted))
     return brought, wanted
 
@@ -31,7 +31,7 @@ def test_they_are_copied_once(places: tuple[Path, Path]) -> None:
     assert brought.exists()
 
 
-@pytest.mark.parametrize("missing", [env.KERNELS, "NUMBA_CACHE_DIR"])
+@pytest.mark.parametrize("missing", [env.NUMBA_CACHE, "NUMBA_CACHE_DIR"], ids=str)
 def test_without_either_nothing_happens(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:

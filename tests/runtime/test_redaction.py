@@ -10,7 +10,7 @@ from captionless.runtime.redaction import Formatter, redacted
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("at https://ann:pa55word@host:1/x", "at https://***@host:1/x"),
         ("s3://bucket/run and https://host/a@b", "s3://bucket/run and https://host/a@b"),
@@ -21,9 +21,10 @@ from captionless.runtime.redaction import Formatter, redacted
         ("Authorization: Basic YWxhZGRpbjpvcGVu", "Authorization: Basic ***"),
         ("basic geometry, token boundaries, keys=ab", "basic geometry, token boundaries, keys=ab"),
     ],
+    ids=["user", "at in a path", "query", "fragment", "two in a query", "bearer", "basic", "nothing"],
 )  # fmt: skip
-def test_urls_and_headers(text: str, told: str) -> None:
-    assert redacted(text) == told
+def test_urls_and_headers(text: str, expected: str) -> None:
+    assert redacted(text) == expected
 
 
 def test_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,8 +32,8 @@ def test_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_API_KEY", "wJalrXUtnFEMI")  # inside the other: the longer one goes first
     monkeypatch.setenv("SHORT_TOKEN", "chair")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    told = redacted("wJalrXUtnFEMI/K7MDENG, wJalrXUtnFEMI: no chair in eu-central-1")
-    assert told == "***, ***: no chair in eu-central-1"
+    text = redacted("wJalrXUtnFEMI/K7MDENG, wJalrXUtnFEMI: no chair in eu-central-1")
+    assert text == "***, ***: no chair in eu-central-1"
 
 
 def test_log_records_and_their_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,5 +44,5 @@ def test_log_records_and_their_tracebacks(monkeypatch: pytest.MonkeyPatch) -> No
         record = logging.makeLogRecord(
             {"msg": "with %s", "args": ("hf_0123456789",), "exc_info": (type(error), error, None)}
         )
-    assert "hf_0123456789" not in (told := Formatter("%(message)s").format(record))
-    assert told.startswith("with ***\n")
+    assert "hf_0123456789" not in (text := Formatter("%(message)s").format(record))
+    assert text.startswith("with ***\n")

@@ -1,4 +1,4 @@
-"""How a command ended: whole JSON within a termination message's size, whatever it has to say."""
+"""Termination messages: valid JSON within the size limit, whatever their content."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from captionless.runtime.termination_message import LIMIT, TerminationMessage
 FIGURES = ("zero_shot/top1", "zero_shot/top5", "gallery/image_to_shape/recall@1", "gallery/shape_to_image/recall@1")
 
 
-def test_what_is_told_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "end"
     path.write_text("something longer that was there before " * 100)  # a bind mount is written in place
-    monkeypatch.setenv(env.ENDING, str(path))
-    told = TerminationMessage(0, figures={"avg-seed0/zero_shot/top1": 93.3}, facts={"steps": 500})
-    termination_message.tell(told)
-    assert termination_message.read(str(path)) == told
+    monkeypatch.setenv(env.TERMINATION_MESSAGE, str(path))
+    message = TerminationMessage(0, figures={"avg-seed0/zero_shot/top1": 93.3}, facts={"steps": 500})
+    termination_message.write(message)
+    assert termination_message.read(str(path)) == message
     assert json.loads(path.read_text())["exitCode"] == 0
-    termination_message.tell(TerminationMessage(65, "DataError", "embed/a.tar: truncated\nembed/b.tar: truncated"))
+    termination_message.write(TerminationMessage(65, "DataError", "embed/a.tar: truncated\nembed/b.tar: truncated"))
     assert termination_message.read(str(path)) == TerminationMessage(
         65, "DataError", "embed/a.tar: truncated\nembed/b.tar: truncated"
     )
 
 
-def test_nowhere_to_tell_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(env.ENDING, raising=False)
-    termination_message.tell(TerminationMessage(0))
-    monkeypatch.setenv(env.ENDING, str(tmp_path / "missing" / "end"))
-    termination_message.tell(TerminationMessage(0))
+def test_a_failure_to_write_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(env.TERMINATION_MESSAGE, raising=False)
+    termination_message.write(TerminationMessage(0))
+    monkeypatch.setenv(env.TERMINATION_MESSAGE, str(tmp_path / "missing" / "end"))
+    termination_message.write(TerminationMessage(0))
     assert termination_message.read(str(tmp_path / "missing" / "end")) is None
 
 
@@ -46,13 +46,15 @@ def test_nowhere_to_tell_is_no_failure(tmp_path: Path, monkeypatch: pytest.Monke
         "Traceback (most recent call last):",
         '{"exitCode":0,"kind":"","message":"","figures":[],"facts":{}}',
     ],
+    ids=["empty", "no fields", "list", "null", "fields missing", "log", "figures are a list"],
 )
-def test_a_log_tail_is_no_ending(text: str) -> None:
+def test_other_text_is_not_a_termination_message(text: str) -> None:
     assert termination_message.parse(text) is None
 
 
-@pytest.mark.parametrize("message", ["x" * 9000, "ü€\n" * 3000, "\x00\x1b\"\\" * 3000, "\ud800" * 5000])  # fmt: skip
-def test_a_long_message_is_cut_and_stays_json(message: str) -> None:
+@pytest.mark.parametrize("message", ["x" * 9000, "ü€\n" * 3000, "\x00\x1b\"\\" * 3000, "\ud800" * 5000],
+                         ids=["ASCII", "UTF-8", "escapes", "surrogates"])  # fmt: skip
+def test_a_long_message_is_truncated_and_stays_json(message: str) -> None:
     data = termination_message.encode(TerminationMessage(65, "DataError", message, facts={"steps": 3}))
     found = termination_message.parse(data.decode())
     assert len(data) <= LIMIT
@@ -73,7 +75,7 @@ def test_a_message_leaves_room_for_figures_and_these_for_facts() -> None:
     assert 1000 <= len(found.message) < 5000
 
 
-@pytest.mark.parametrize(("seeds", "kept"), [(3, 4), (9, 1)])
+@pytest.mark.parametrize(("seeds", "kept"), [(3, 4), (9, 1)], ids=["3 seeds", "9 seeds"])
 def test_the_first_figures_of_many_runs_are_kept(seeds: int, kept: int) -> None:
     runs = [f"{mode}-seed{seed}" for mode in ("uniform", "category", "i2i", "i2l", "avg") for seed in range(seeds)]
     figures = {f"{run}/{name}": 93.3 for name in FIGURES for run in runs}

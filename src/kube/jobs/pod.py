@@ -104,7 +104,7 @@ def _container(
 
 def _environment(spec: AlignmentSpec, operator: Operator, environ: dict[str, str]) -> list[dict[str, Any]]:
     values = {
-        env.ENDING: "/dev/termination-log",
+        env.TERMINATION_MESSAGE: "/dev/termination-log",
         env.METRICS_PORT: str(METRICS_PORT),
         **({env.PUSHGATEWAY: operator.pushgateway} if operator.pushgateway else {}),
         **env.threads(spec.resources.threads),

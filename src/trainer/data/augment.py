@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captionless.runtime.torch_threads import in_parts
+from captionless.runtime.torch_threads import map_slices
 from captionless.spec.train import AugmentSpec
 from captionless.trainer.ops import point_sets
 
@@ -45,7 +45,7 @@ def training_clouds(
         for place, (cloud, chosen, g) in enumerate(zip(subset, sample, own, strict=True), clouds.start):
             found[place] = augment(cloud[chosen], spec, g)
 
-    in_parts(part, len(stored), len(stored) * size * m)
+    map_slices(part, len(stored), len(stored) * size * m)
     return found
 
 

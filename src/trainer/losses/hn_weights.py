@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from captionless.errors import DataError, SpecError
-from captionless.runtime.torch_threads import cores
+from captionless.runtime.torch_threads import torch_pool
 from captionless.trainer import distributed
 from captionless.trainer.losses.pair_weights import weight_rows
 
@@ -112,8 +112,8 @@ def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeigh
     def block(at: int) -> Tensor:
         return _weighable_rows(sim[at : at + size], codes, positive_weight, first + at)
 
-    with cores(sim.device) as each:
-        return torch.cat([*each.map(block, range(0, len(sim), size))])
+    with torch_pool(sim.device) as pool:
+        return torch.cat([*pool.map(block, range(0, len(sim), size))])
 
 
 def _weighable_rows(block: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, at: int) -> Tensor:

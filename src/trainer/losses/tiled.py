@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from captionless.runtime.torch_threads import cores
+from captionless.runtime.torch_threads import torch_pool
 from captionless.trainer import distributed
 from captionless.trainer.losses.pair_weights import PairWeights
 
@@ -92,7 +92,7 @@ class _Tiles:
         count = len(self._shapes)
         width = min(COLUMNS, max(_NARROWEST, -(-count // _STRIPS))) if on_cpu else count
         strips = [slice(at, min(at + width, count)) for at in range(0, count, width)]
-        with cores(self._image.device) as each:
+        with torch_pool(self._image.device) as pool:
             for start in range(0, len(self._image), self._rows):
                 rows = slice(start, min(start + self._rows, len(self._image)))
                 weights = [(None, None)] if self._weights is None else self._weights.rows(rows)
@@ -101,7 +101,7 @@ class _Tiles:
                 def tile(columns: slice, rows: slice = rows, weights: Any = weights, scaled: Any = scaled) -> T:
                     return work(Tile(self, rows, columns, weights, scaled))
 
-                yield rows, each.map(tile, strips)
+                yield rows, pool.map(tile, strips)
         self._known = True
 
     def _is_known(self, rows: slice) -> bool:

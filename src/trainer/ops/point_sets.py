@@ -16,7 +16,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from captionless.runtime.torch_threads import in_parts
+from captionless.runtime.torch_threads import map_slices
 from captionless.trainer.ops import cuda_ops, numba_ops, torch_ops
 
 _MOST_POINTS = 16384  # of a cloud that a GPU's program holds in registers
@@ -43,7 +43,7 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
         return torch_ops.farthest_point_sample(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
     pairs = m * xyz[..., 0].numel()
-    in_parts(lambda c: numba_ops.farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz), pairs)
+    map_slices(lambda c: numba_ops.farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz), pairs)
     return out
 
 
@@ -68,7 +68,9 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
     out = torch.empty(xyz.shape[0], centers.shape[1], nsample, dtype=torch.int64)
     limit = torch_ops.squared(radius, xyz.dtype)
     pairs = centers.shape[1] * xyz[..., 0].numel()
-    in_parts(lambda c: numba_ops.ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz), pairs)
+    map_slices(
+        lambda c: numba_ops.ball_query(xyz[c].numpy(), centers[c].numpy(), limit, out[c].numpy()), len(xyz), pairs
+    )
     return out
 
 
@@ -84,7 +86,7 @@ def k_nearest(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
         return torch_ops.k_nearest(xyz, centers, k)
     out = torch.empty(*centers.shape[:2], k, dtype=torch.int64)
     pairs = centers.shape[1] * xyz[..., 0].numel()
-    in_parts(lambda c: numba_ops.k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz), pairs)
+    map_slices(lambda c: numba_ops.k_nearest(xyz[c].numpy(), centers[c].numpy(), out[c].numpy()), len(xyz), pairs)
     return out
 
 

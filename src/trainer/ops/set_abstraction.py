@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from captionless.runtime.torch_threads import cores, parts
+from captionless.runtime.torch_threads import slices, torch_pool
 from captionless.trainer.distributed import all_reduce_sum
 from captionless.trainer.ops import set_abstraction_kernels as kernels
 from captionless.trainer.ops.batch_norm import BatchNorm
@@ -202,9 +202,9 @@ def _signs(gain: Tensor) -> Tensor:
 
 def _gradient_sums(grad: Tensor, normal: Tensor) -> Tensor:
     """(2, C): the sums of grad, (B, M, C), and of grad * normal."""
-    with cores() as each:
-        clouds = parts(len(grad), grad.numel())
-        found = each.map(lambda c: torch.stack([grad[c], grad[c] * normal[c]]).sum((1, 2)), clouds)
+    with torch_pool() as pool:
+        clouds = slices(len(grad), grad.numel())
+        found = pool.map(lambda c: torch.stack([grad[c], grad[c] * normal[c]]).sum((1, 2)), clouds)
         return torch.stack([*found]).sum(0)
 
 
@@ -232,8 +232,8 @@ class _Pairs:
     def statistics(self, pivot: Tensor) -> Tensor:
         """(2, C) float64: sums over pairs of a[neighbour] - b[centre] - pivot and of its square."""
         arrays, around = (_array(self._a), _array(self._b), *self.neighbours), _array(pivot)
-        with cores() as each:
-            found = each.map(lambda part: kernels.statistics(*arrays, *part, around), self._parts())
+        with torch_pool() as pool:
+            found = pool.map(lambda part: kernels.statistics(*arrays, *part, around), self._parts())
             return torch.from_numpy(np.sum([*found], axis=0))
 
     def maximum(self, scale: Tensor, shift: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -256,8 +256,8 @@ class _Pairs:
                 kernels.maximum(_array(out), starts, copies, *block, *into, sums)
             return sums
 
-        with cores() as each:
-            sums = np.sum([*each.map(part, self._parts())], axis=0)
+        with torch_pool() as pool:
+            sums = np.sum([*pool.map(part, self._parts())], axis=0)
         return best, winner, torch.from_numpy(sums), pivot
 
     def backward(
@@ -296,8 +296,8 @@ class _Pairs:
             return d_weight, gram, sums
 
         found = torch.zeros_like(weight), torch.zeros_like(matrix), torch.zeros(3, channels, dtype=torch.float64)
-        with cores() as each:
-            for one in each.map(part, self._parts()):
+        with torch_pool() as pool:
+            for one in pool.map(part, self._parts()):
                 for total, x in zip(found, one, strict=True):
                     total.add_(x)
         return found[0], found[1], found[2].to(weight.dtype)
@@ -306,14 +306,14 @@ class _Pairs:
         """See `kernels.spread`."""
         arrays = _array(self._a), _array(self._b), *self.neighbours
         fixed = [_array(x) for x in (scale, slope, offset, da, db)]
-        with cores() as each:
-            list(each.map(lambda part: kernels.spread(*arrays, *part, *fixed), self._parts()))
+        with torch_pool() as pool:
+            list(pool.map(lambda part: kernels.spread(*arrays, *part, *fixed), self._parts()))
 
     def _parts(self) -> list[tuple[int, int]]:
         """The first group of some clouds and the one after their last, for each part."""
         count, m, channels = self._b.shape
         elements = len(self.neighbours[0]) * channels
-        return [(clouds.start * m, clouds.stop * m) for clouds in parts(count, elements)]
+        return [(clouds.start * m, clouds.stop * m) for clouds in slices(count, elements)]
 
     def _blocks(
         self, groups: tuple[int, int], outputs: int, scale: Tensor, shift: Tensor
