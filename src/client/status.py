@@ -165,7 +165,10 @@ class Meter:
         state = None
         if stage.total and stage.state is not StageState.waiting:
             rate = self._rate(stage, seconds, now)
-            state = progress.ProgressState(stage.name, stage.unit or "unit", stage.total, stage.done, rate, info=info)
+            state = progress.ProgressState(
+                stage.name, stage.unit or "unit", stage.total, stage.done, rate, info=info,
+                before=stage.done,  # unknown: a record does not tell how many units an earlier run had completed
+            )  # fmt: skip
         return stage.name, _WORDS[stage.state], state, seconds
 
     def _rate(self, stage: StageRecord, seconds: float, now: datetime) -> float:

@@ -79,8 +79,10 @@ class Job:
         for s in states:
             total.total += s.total
             total.done += s.done
-            total.rate += s.rate if s.done < s.total else 0.0
+            total.before += s.before
             total.info.update(s.info)
+        unfinished = [s.rate for s in states if s.done < s.total]
+        total.rate = sum(unfinished) if all(unfinished) else 0.0  # unknown while one worker's is
         return total
 
 

@@ -71,7 +71,11 @@ _gauge, _counter, _histogram = Kind
 STAGE_UNITS = Metric("captionless_stage_units", _gauge, _STAGE, ("stage", "unit"), "Units of work of this process.")
 STAGE_UNITS_DONE = Metric("captionless_stage_units_done", _gauge, _STAGE, ("stage", "unit"), "Units that are done.")
 STAGE_UNITS_PER_SECOND = Metric(
-    "captionless_stage_units_per_second", _gauge, _STAGE, ("stage", "unit"), "Mean speed since it began."
+    "captionless_stage_units_per_second",
+    _gauge,
+    _STAGE,
+    ("stage", "unit"),
+    "Units per second since the first completed one; once finished, the mean of the whole stage.",
 )
 STAGE_LAST_ADVANCE = Metric(
     "captionless_stage_last_advance_timestamp_seconds", _gauge, _STAGE, ("stage", "unit"),

@@ -1,11 +1,9 @@
-"""How far a long piece of work is: one bar, one line or one file, as the place demands.
+"""Progress of long-running work: a bar, plain lines or a file, depending on where it runs.
 
-A stage tells its progress once, through `Progress`; where it is shown depends on who
-looks. On a terminal it is a bar with rate and ETA; without one, as in a pod's log or
-the local runner's, a plain line every ten seconds. Where the environment names a file
-(PROGRESS), it gets a small JSON document, for the runner's live view and, with what else the
-process has measured (`measures`), for Prometheus; a terminal gets nothing. Whoever asked for
-quiet (QUIET) sees nothing on stderr.
+A stage reports its progress once, through `Progress`. On a terminal it is shown as a bar with rate and ETA; elsewhere,
+as in the log of a pod or of the local runner, as a plain line every ten seconds. If the environment names a file
+(PROGRESS), the file gets a small JSON document for the runner's live view and, with everything else that the process
+measured (`registry`), for Prometheus, and no bar is drawn. With QUIET set, nothing is printed to stderr.
 """
 
 from __future__ import annotations
@@ -24,12 +22,19 @@ from captionless.telemetry import registry
 
 _LINE_EVERY = 10.0
 _FILE_EVERY = 0.25
+_SETTLED_AFTER = 1.0
+"""Seconds after the first completed unit before which no rate is derived from those that follow."""
 
 
 @dataclass
 class ProgressState:
-    """Where the work stands; `rate` is units per second since the start of this process, `advanced` when the last
-    unit was done or, before that, the work begun (seconds since the epoch). `measures` are as `measures.taken`."""
+    """How far the work is.
+
+    rate: units per second; 0 while unknown. While the work runs it is measured from the first completed unit on, since
+    that one includes loading models and data; once the work has ended it is the mean of the whole.
+    before: units that were complete when this process began. advanced: when the last unit was completed or, before
+    that, the work began, in seconds since the epoch. measures: as from `registry.snapshot`.
+    """
 
     title: str
     unit: str
@@ -39,15 +44,20 @@ class ProgressState:
     info: dict[str, Any] = field(default_factory=dict)
     advanced: float = 0.0
     measures: list[list[Any]] = field(default_factory=list)
+    before: int = 0
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go, None while unknown."""
+        """The seconds that remain; None while unknown."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+    def mean_rate(self, seconds: float) -> float:
+        """Units per second of the work done in so many seconds."""
+        return max(self.done - self.before, 0) / max(seconds, 1e-9)
 
 
 def read(path: str) -> ProgressState | None:
-    """The state another process last wrote to `path`; None when there is none yet."""
+    """The state that another process last wrote to `path`; None if there is none yet."""
     try:
         with open(path) as file:
             return ProgressState(**json.load(file))
@@ -65,16 +75,20 @@ def duration(seconds: float | None) -> str:
 
 
 def line(state: ProgressState) -> str:
-    """The state in one plain line."""
+    """The state in one plain line; rate and ETA if they are known."""
     percent = 100 * state.done / state.total if state.total else 100.0
-    return (
-        f"{state.title}: {state.done}/{state.total} {state.unit}s ({percent:.0f} %), "
-        f"{state.rate:.3g}/s, ETA {duration(state.eta)}{_info(state)}"
-    )
+    rate = f", {state.rate:.3g}/s" if state.rate > 0 else ""
+    eta = f", ETA {duration(state.eta)}" if state.eta else ""
+    return f"{state.title}: {state.done}/{state.total} {state.unit}s ({percent:.0f} %){rate}{eta}{_info(state)}"
+
+
+def rate_text(rate: float, unit: str) -> str:
+    """`3.2 objects/s`; empty if unknown."""
+    return f"{rate:.3g} {unit}s/s" if rate > 0 else ""
 
 
 def say(text: str) -> None:
-    """A line on stderr about how the work goes, which nobody needs who asked for quiet."""
+    """Prints a status line to stderr, unless QUIET is set."""
     if QUIET not in os.environ:
         print(text, file=sys.stderr, flush=True)
 
@@ -84,11 +98,13 @@ def _info(state: ProgressState) -> str:
 
 
 class Progress:
-    """Progress of `total` units of work, of which `done` were there before. A context manager."""
+    """Progress of `total` units of work, of which `done` were complete before. A context manager."""
 
     def __init__(self, title: str, total: int, unit: str = "object", done: int = 0):
-        self.state = ProgressState(title, unit, total, done, advanced=time.time())
-        self._start, self._before = time.monotonic(), done
+        self.state = ProgressState(title, unit, total, done, advanced=time.time(), before=done)
+        self._start = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        """When the first unit was completed, and how many were then."""
         self._written = self._lined = self._start
         self._path, self._quiet = os.environ.get(PROGRESS, ""), QUIET in os.environ
         self._bar: Any = None
@@ -101,28 +117,36 @@ class Progress:
         return self
 
     def advance(self, count: int = 1, **info: Any) -> None:
-        """`count` more units are done; `info` (a loss, say) is shown beside them."""
+        """Counts `count` more units as complete; `info` (a loss, for example) is shown next to the count."""
         if count:
             self.state.done += count
             self.state.advanced = time.time()
+            if self._first is None:
+                self._first = time.monotonic(), self.state.done
         self.state.info.update(info)
         self._show()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._show(force=True)
+        self._show(force=True, ended=True)
         if self._bar is not None:
             self._bar.stop()
         elif self._lines():
-            nothing = self.state.total == self._before and kind is None
+            nothing = self.state.total == self.state.before and kind is None
             print(f"{self.state.title}: nothing left to do" if nothing else line(self.state), file=sys.stderr)
 
-    def _show(self, force: bool = False) -> None:
+    def _rate(self, now: float, ended: bool) -> float:
+        if ended or self.state.done >= self.state.total:
+            return self.state.mean_rate(now - self._start)
+        if self._first is None or now - self._first[0] < _SETTLED_AFTER:
+            return 0.0
+        return max(self.state.done - self._first[1], 0) / (now - self._first[0])
+
+    def _show(self, force: bool = False, ended: bool = False) -> None:
         now = time.monotonic()
         state = self.state
-        state.rate = (state.done - self._before) / max(now - self._start, 1e-9)
+        state.rate = self._rate(now, ended)
         if self._bar is not None:
-            rate = f"{state.rate:.3g} {state.unit}s/s"
-            self._bar.update(self._bar.task_ids[0], completed=state.done, rate=rate, info=_info(state))
+            self._bar.update(self._bar.task_ids[0], completed=state.done, **_bar_fields(state))
         if self._path and (force or now - self._written >= _FILE_EVERY):
             self._written = now
             self._write()
@@ -144,7 +168,7 @@ class Progress:
 
 def _bar(state: ProgressState) -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as RichProgress
 
     bar = RichProgress(
@@ -152,9 +176,15 @@ def _bar(state: ProgressState) -> Any:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[eta]}"),
         TextColumn("{task.fields[info]}"),
         console=Console(stderr=True),
     )
-    bar.add_task(state.title, total=state.total, completed=state.done, rate="", info="")
+    bar.add_task(state.title, total=state.total, completed=state.done, **_bar_fields(state))
     return bar
+
+
+def _bar_fields(state: ProgressState) -> dict[str, Any]:
+    """What the bar's columns of text show."""
+    eta = f"ETA {duration(state.eta)}" if state.done < state.total else ""
+    return {"rate": rate_text(state.rate, state.unit), "eta": eta, "info": _info(state)}

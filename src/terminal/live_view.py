@@ -17,7 +17,7 @@ from captionless.runtime import env
 from captionless.telemetry import progress
 
 Row = tuple[str, str, progress.ProgressState | None, float]
-"""A stage: name, status, progress, seconds so far."""
+"""A stage: name, status, progress, elapsed seconds."""
 
 _LINE_EVERY = 10.0
 _STYLE = {"waiting": "dim", "running": "bold", "done": "green", "failed": "bold red", "stopped": "yellow"}
@@ -25,14 +25,14 @@ _BAR = 16
 
 
 class LiveView:
-    """Shows rows of stages on stderr; `say` prints a line that stays."""
+    """Shows rows of stages on stderr; `say` prints a line above them."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._quiet = env.QUIET in os.environ
         self._live: Live | None = None
         self._statuses: dict[str, str] = {}
-        self._told = time.monotonic()
+        self._last_lines = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not self._quiet:
@@ -45,26 +45,26 @@ class LiveView:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """A line that stays above the live view."""
+        """Prints a line that stays above the live view."""
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 
     def show(self, rows: Sequence[Row], last: bool = False) -> None:
-        """The state of all stages now."""
+        """Shows the current state of all stages."""
         if self._live is not None:
             self._live.update(table(rows), refresh=True)
         elif not self._quiet:
             self._lines(rows, last)
 
     def _lines(self, rows: Sequence[Row], last: bool) -> None:
-        """Without a terminal: a line when a stage begins or ends, and every ten seconds for those that run."""
+        """Without a terminal: a line when a stage starts or ends, and every ten seconds for those that are running."""
         now = time.monotonic()
-        due = now - self._told >= _LINE_EVERY
+        due = now - self._last_lines >= _LINE_EVERY
         for name, status, state, seconds in rows:
             changed = self._statuses.get(name, "waiting") != status
-            if changed and status != "failed":  # a failure is told by the runner, with its log
+            if changed and status != "failed":  # the runner reports a failure, with its log
                 took = f" after {progress.duration(seconds)}" if status != "running" else ""
                 done = f" ({state.done} {state.unit}s)" if state is not None and status == "done" else ""
                 self.say(f"{name}: {status}{took}{done}")
@@ -72,11 +72,11 @@ class LiveView:
                 self.say(progress.line(state))
             self._statuses[name] = status
         if due:
-            self._told = now
+            self._last_lines = now
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows as a table, with a bar for each stage that told its progress."""
+    """The rows as a table, with a bar for each stage that has reported progress."""
     found = Table(box=None, pad_edge=False, header_style="dim")
     for title, align in (("stage", "left"), ("", "left"), ("progress", "left"), ("", "right"), ("rate", "right"),
                          ("time", "right"), ("ETA", "right"), ("", "left")):  # fmt: skip
@@ -89,8 +89,9 @@ def table(rows: Sequence[Row]) -> Table:
             continue
         share = state.done / state.total if state.total else 1.0
         bar = "━" * round(share * _BAR) + "╌" * (_BAR - round(share * _BAR))
-        rate = f"{state.rate:.3g} {state.unit}s/s" if status == "running" else ""
-        eta = progress.duration(state.eta) if status == "running" else ""
+        rate = state.mean_rate(seconds) if status == "done" else state.rate if status == "running" else 0.0
+        speed = progress.rate_text(rate, state.unit)
+        eta = progress.duration(state.eta) if status == "running" and state.done < state.total else ""
         info = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in state.info.items())
-        found.add_row(name, status, bar, f"{state.done}/{state.total}", rate, clock, eta, info, style=style)
+        found.add_row(name, status, bar, f"{state.done}/{state.total}", speed, clock, eta, info, style=style)
     return found
