@@ -1,30 +1,44 @@
-"""Errors a user can act on, each with the exit code its command ends with.
+"""Errors a user can act on, each with the exit code its command ends with. No other module defines an exit code.
 
 Every command maps an exception of this module to one line on stderr and to the
-exit code of its class; anything else is a bug and keeps its traceback. The codes
-are the ones a Kubernetes `podFailurePolicy` acts upon:
+exit code of its class; anything else is a bug and keeps its traceback. What a
+Kubernetes Job does with a pod that ended so (its `podFailurePolicy`), and how the
+controller and `captionless k8s` read the codes, follow from `pod_failure_action`:
 
-====  ==========================================================  ================
-code  meaning                                                     what a Job does
-====  ==========================================================  ================
+====  =========================================================  ================
+code  meaning                                                    what a Job does
+====  =========================================================  ================
 0     done
-1     failed, trying again may help (network, disk, memory)       counts a failure
-2     wrong command line                                          fails the Job
-64    wrong spec, credentials or bucket: trying again is useless  fails the Job
-65    this part's data is bad; other parts are not affected       fails the index
-75    interrupted (SIGTERM, SIGINT), nothing is wrong             ignores it
-====  ==========================================================  ================
+1     failed, retrying may help (network, disk, memory)          counts a failure
+2     wrong command line                                         fails the Job
+64    wrong spec, credentials or bucket: retrying is useless     fails the Job
+65    this shard's data is bad; other shards are not affected    fails the index
+75    interrupted (SIGTERM, SIGINT), nothing is wrong            ignores it
+====  =========================================================  ================
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
+
+
+class PodFailureAction(StrEnum):
+    """What a Job does when a pod ends with an exit code; but for `count`, in the words of a podFailurePolicy."""
+
+    count = "Count"
+    """Counts it against the index's back-off limit and retries."""
+    fail_job = "FailJob"
+    fail_index = "FailIndex"
+    ignore = "Ignore"
+    """Replaces the pod without counting it."""
 
 
 class CaptionlessError(Exception):
-    """A failure told in one line; `exit_code` is what the command returns."""
+    """A failure reported in one line; `exit_code` is what the command returns."""
 
     exit_code = 1
+    pod_failure_action = PodFailureAction.count
 
 
 class Retryable(CaptionlessError):
@@ -33,10 +47,18 @@ class Retryable(CaptionlessError):
     exit_code = 1
 
 
+class UsageError(CaptionlessError):
+    """The command line is wrong. Typer raises an exception of its own, which is reported as this one."""
+
+    exit_code = 2
+    pod_failure_action = PodFailureAction.fail_job
+
+
 class SpecError(CaptionlessError):
     """The description, the credentials or the bucket are wrong; retrying cannot help."""
 
     exit_code = 64
+    pod_failure_action = PodFailureAction.fail_job
 
 
 class LossNotFinite(SpecError):
@@ -47,12 +69,14 @@ class DataError(CaptionlessError):
     """An object, shard, embedding or matrix is not what it must be; the line names it."""
 
     exit_code = 65
+    pod_failure_action = PodFailureAction.fail_index
 
 
 class Interrupted(CaptionlessError):
     """Stopped from outside by SIGTERM or SIGINT; what is whole is kept, run again to go on."""
 
     exit_code = 75
+    pod_failure_action = PodFailureAction.ignore
 
 
 KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError, Interrupted, Retryable)
@@ -60,6 +84,12 @@ KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError
 
 FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | DataError)}
 """Those of them that trying again cannot mend, by name."""
+
+
+def exit_codes(*actions: PodFailureAction) -> tuple[int, ...]:
+    """The exit codes that a Job acts upon so, in order."""
+    kinds = (*KINDS, UsageError)
+    return tuple(sorted({kind.exit_code for kind in kinds if kind.pod_failure_action in actions}))
 
 
 def one_line(error: BaseException, limit: int = 240) -> str:

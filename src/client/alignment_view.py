@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from captionless.errors import CaptionlessError, DataError, SpecError, did_you_mean
+from captionless.errors import CaptionlessError, DataError, PodFailureAction, SpecError, did_you_mean, exit_codes
 from captionless.kube import stage_record
 from captionless.kube.api_errors import Forbidden, NotFound, Unauthorized
 from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
@@ -138,5 +138,6 @@ def failure(api: KubernetesApi, run: AlignmentView) -> CaptionlessError:
     for stage in run.in_state(StageState.failed):
         found = [p for p in pods(api.list("Pod", selector(run.name, stage.name))) if p.attempt == stage.attempt]
         codes |= {p.end.exit_code for p in newest_pods(found).values() if p.end is not None and p.phase == "Failed"}
-    kind = SpecError if codes & {2, 64} else DataError if 65 in codes else CaptionlessError
-    return kind(told)
+    if codes.intersection(exit_codes(PodFailureAction.fail_job)):
+        return SpecError(told)
+    return DataError(told) if codes.intersection(exit_codes(PodFailureAction.fail_index)) else CaptionlessError(told)

@@ -179,7 +179,7 @@ def _print(api: KubernetesApi, one: Pod, printer: Printer, tail: int | None) -> 
         waits = one.unschedulable or ": ".join(filter(None, one.waiting))
         _note(f"pod {one.name} waits: {waits}" if waits else f"no log of pod {one.name}: {error}")
     if one.end is not None and one.end.exit_code:
-        told = one.end.ending.message if one.end.ending is not None and not printed else ""
+        told = one.end.termination.message if one.end.termination is not None and not printed else ""
         why = "; ".join(told.splitlines()) or one.end.reason.removeprefix("Error")
         _note(f"pod {one.name} ended with exit code {one.end.exit_code}{': ' if why else ''}{why}")
 

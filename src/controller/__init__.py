@@ -1,1 +1,1 @@
-"""The operator: an Alignment becomes the plan's stages as Jobs, and its status tells how they go."""
+"""The operator: runs the stages of an Alignment's plan as Jobs and reports their progress in its status."""

@@ -1,4 +1,4 @@
-"""What can be done about a run."""
+"""The actions that the controller can take on a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from captionless.spec.plan import Stage
 
 @dataclass(frozen=True)
 class Create:
-    """Make a stage's objects for an attempt. `disruptions` is how many there were before."""
+    """Create a stage's objects for an attempt. `disruptions` is how many there were in earlier attempts."""
 
     stage: Stage
     attempt: int
@@ -19,7 +19,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Delete:
-    """Remove a Job (or JobSet) with its pods, and wait until these are gone."""
+    """Delete a Job (or JobSet) with its pods, and wait until these are gone."""
 
     workload: Workload
     why: str
@@ -27,7 +27,7 @@ class Delete:
 
 @dataclass(frozen=True)
 class Remove:
-    """Remove the Alignment, with all that it owns."""
+    """Delete the Alignment, with all that it owns."""
 
     why: str
 

@@ -1,9 +1,9 @@
-"""What the cluster looked like last, by Alignment, so that nobody has to ask the API server for it.
+"""The last known state of the cluster, by Alignment, so that decisions need no requests to the API server.
 
 Three sources fill it: watches, the answers to the controller's own calls (it must see at once what it
-just made), and a full listing now and then, which alone notices what a watch has missed. They
-may come in any order, so an object is replaced only by a newer version of itself, and one that is gone
-does not come back: `resourceVersion` grows (KEP-5504), and uids are remembered for a while.
+just created), and a periodic full listing, which alone notices what a watch has missed. They
+may come in any order, so an object is replaced only by a newer version of itself, and a deleted one
+does not come back: `resourceVersion` grows (KEP-5504), and uids are remembered for ten minutes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Entry:
 
 
 class Cache:
-    """Thread-safe. Objects go in as the API gives them and come out as `Observed`."""
+    """Thread-safe. Objects go in as the API gives them and come out as `ObservedState`."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -44,7 +44,7 @@ class Cache:
         self._gone: dict[str, float] = {}
         self._readings: dict[str, Reading] = {}
         self._problems: dict[Key, Problem] = {}
-        self._ending: set[str] = set()
+        self._terminating: set[str] = set()
 
     def put(self, found: Mapping[str, Any]) -> Key | None:
         """Takes in an object; the Alignment that it concerns when that changed anything."""
@@ -62,7 +62,7 @@ class Cache:
             value = _PARSERS[kind](found)
             self._entries[uid] = _Entry(key, kind, value, version)
             self._by_key.setdefault(key, set()).add(uid)
-            # Whatever else changes in an object (a heartbeat, a manager's entry) is nobody's business.
+            # Whatever else changes in an object (a heartbeat, managed fields) affects no decision.
             return None if old is not None and old.value == value else key
 
     def drop(self, found: Mapping[str, Any]) -> Key | None:
@@ -95,7 +95,7 @@ class Cache:
             if len(self._gone) > 10_000:
                 self._gone = {u: t for u, t in self._gone.items() if now - t < _REMEMBERED}
             self._readings.pop(uid, None)
-            self._ending.discard(uid)
+            self._terminating.discard(uid)
             entry = self._entries.pop(uid, None)
             if entry is None:
                 return None
@@ -106,7 +106,7 @@ class Cache:
             return entry.key
 
     def read(self, pod: str, reading: Reading) -> None:
-        """What a pod (by uid) told of its progress."""
+        """Takes in the progress that a pod (by uid) reports."""
         with self._lock:
             if pod in self._entries:
                 self._readings[pod] = reading
@@ -119,11 +119,11 @@ class Cache:
             else:
                 self._problems[key] = problem
 
-    def namespace_ends(self, alignment: str) -> None:
+    def mark_namespace_terminating(self, alignment: str) -> None:
         """The namespace of an Alignment (by uid) is being deleted, from which there is no way back."""
         with self._lock:
             if alignment in self._entries:
-                self._ending.add(alignment)
+                self._terminating.add(alignment)
 
     def alignments(self) -> list[Key]:
         """All Alignments."""
@@ -142,8 +142,8 @@ class Cache:
             pods = tuple(v for v in values if isinstance(v, Pod))
             readings = {p.uid: self._readings[p.uid] for p in pods if p.uid in self._readings}
             workloads = tuple(v for v in values if isinstance(v, Workload))
-            ending = alignment.uid in self._ending
-            return ObservedState(alignment, workloads, pods, readings, self._problems.get(key), ending)
+            terminating = alignment.uid in self._terminating
+            return ObservedState(alignment, workloads, pods, readings, self._problems.get(key), terminating)
 
 
 def _version(text: Any) -> int:

@@ -1,10 +1,10 @@
-"""Where a run stands, as metav1.Conditions: three questions and their answers.
+"""The status of a run as metav1.Conditions: three questions and their answers.
 
-    Succeeded   the summary. Unknown while it goes on, then True or False for good (until a retry)
-    Suspended   True while it is held, by `spec.suspend` or by a queue
-    Stalled     True while a stage that should be at work does not get on; says why and what to do
+    Succeeded   the summary. Unknown while the run is in progress, then True or False for good (until a retry)
+    Suspended   True while it is suspended, by `spec.suspend` or by a queue
+    Stalled     True while a stage that should be running makes no progress; says why and what to do
 
-`lastTransitionTime` moves only when a condition's status does, so that one sees how long it has been so.
+`lastTransitionTime` changes only when a condition's status does, so that one sees for how long it has been so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from captionless.kube.stage_record import StageState
 
 
 def conditions(run: RunStatus) -> list[dict[str, Any]]:
-    """The three conditions; what has not changed keeps its time."""
+    """The three conditions; an unchanged one keeps its time."""
     before = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
     found = []
     for kind, (status, cause) in (
@@ -47,48 +47,49 @@ def summary(run: RunStatus) -> tuple[str, Cause]:
     """Succeeded: status and cause."""
     if run.invalid:
         return "False", Cause("SpecInvalid", run.invalid)
-    failed = [s for s in run.standings if s.state is StageState.failed]
+    failed = [s for s in run.stages if s.state is StageState.failed]
     if failed:
         return "False", Cause("StageFailed", "; ".join(f"{s.stage.name}: {s.message}" for s in failed))
     if run.succeeded:
-        return "True", Cause("Completed", f"all {len(run.standings)} stages are done")
+        return "True", Cause("Completed", f"all {len(run.stages)} stages succeeded")
     held = run.spec is not None and run.spec.suspend
     if held:
         return "Unknown", Cause("Suspended", "spec.suspend is true")
-    running = [s for s in run.standings if s.state is StageState.running]
+    running = [s for s in run.stages if s.state is StageState.running]
     if running:
-        return "Unknown", Cause("Running", f"{names(running)} at work")
-    queued = [s for s in run.standings if s.state is StageState.suspended]
+        return "Unknown", Cause("Running", f"{stage_names(running)} running")
+    queued = [s for s in run.stages if s.state is StageState.suspended]
     if queued:
         return "Unknown", Cause("Queued", _queue(run, queued))
-    return "Unknown", Cause("Waiting", "no stage is at work yet")
+    return "Unknown", Cause("Waiting", "no stage has started")
 
 
 def _suspended(run: RunStatus) -> tuple[str, Cause]:
     if run.spec is not None and run.spec.suspend and not run.finished:
-        return "True", Cause("Suspended", "spec.suspend is true; set it to false to go on")
-    queued = [s for s in run.standings if s.state is StageState.suspended]
-    if queued and not any(s.state is StageState.running for s in run.standings):
+        return "True", Cause("Suspended", "spec.suspend is true; set it to false to resume")
+    queued = [s for s in run.stages if s.state is StageState.suspended]
+    if queued and not any(s.state is StageState.running for s in run.stages):
         return "True", Cause("Queued", _queue(run, queued))
     return "False", Cause("NotSuspended", "")
 
 
 def _queue(run: RunStatus, queued: list[StageStatus]) -> str:
-    where = f"in queue {run.spec.queue}" if run.spec is not None and run.spec.queue else "suspended by somebody else"
-    return f"{names(queued)} waits, {where}"
+    queue = run.spec.queue if run.spec is not None else ""
+    where = f"in queue {queue}" if queue else "suspended by another controller"
+    return f"{stage_names(queued)} waiting, {where}"
 
 
 def _stalled(run: RunStatus) -> tuple[str, Cause]:
     if run.problem is not None:
         return "True", Cause(run.problem.reason, run.problem.message)
-    for s in run.standings:
+    for s in run.stages:
         if s.stall_reason is not None:
             return "True", Cause(s.stall_reason.reason, f"{s.stage.name}: {s.stall_reason.message}")
-    working = any(s.state is StageState.running for s in run.standings)
-    return "False", Cause("Progressing" if working else "NotRunning", "")
+    running = any(s.state is StageState.running for s in run.stages)
+    return "False", Cause("Progressing" if running else "NotRunning", "")
 
 
-def names(standings: list[StageStatus]) -> str:
-    """The first stage's name and how many more there are."""
-    more = f" +{len(standings) - 1}" if len(standings) > 1 else ""
-    return f"{standings[0].stage.name}{more}"
+def stage_names(stages: list[StageStatus]) -> str:
+    """The first stage's name and the number of the others."""
+    more = f" +{len(stages) - 1}" if len(stages) > 1 else ""
+    return f"{stages[0].stage.name}{more}"

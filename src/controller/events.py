@@ -1,9 +1,9 @@
-"""The story of a run as events (events.k8s.io/v1), as `kubectl describe alignment` tells it.
+"""The history of a run as events (events.k8s.io/v1), as `kubectl describe alignment` shows it.
 
-What happened is read from the difference between where the stages stood, by the status, and where they
-stand. An event is told before the status is written: a controller that dies in between sees the same
-difference again and tells the same event again, under the same name, which the API server refuses.
-So names follow from what is told and for which Alignment, attempt or pod, and nothing is told twice.
+Events are derived from the difference between the recorded and the current status of the stages. An event is
+emitted before the status is written: a controller that dies in between sees the same
+difference again and emits the same event again, under the same name, which the API server refuses.
+So names follow from the event and its Alignment, attempt or pod, and nothing is emitted twice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
-from captionless.controller.diagnosis import cut, failed, told
+from captionless.controller.diagnosis import describe_end, failed_pods, truncate
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
 from captionless.kube.jobs.operator import KIND, VERSION
@@ -23,11 +23,11 @@ from captionless.kube.observed_state import Alignment, newest_pods
 from captionless.kube.stage_record import StageState
 
 FRESH = timedelta(minutes=10)
-"""A pod's end that is older was told before, even where nobody remembers it."""
+"""Older pod failures have been reported before, even if that is not recorded."""
 
 
 class Moment(IntEnum):
-    """What follows what within an attempt at a stage."""
+    """The order of events within an attempt at a stage."""
 
     begun = 1
     held = 2
@@ -41,7 +41,7 @@ class Moment(IntEnum):
 class Event:
     """Something that happened. `key` is what it is about besides the Alignment; `count` how often by now.
 
-    place: stage (its number in the plan), attempt and moment: where it stands in the story.
+    place: stage (its number in the plan), attempt and moment, for ordering.
     """
 
     reason: str
@@ -55,7 +55,7 @@ class Event:
     def name(self, alignment: Alignment) -> str:
         """The same for the same event of the same Alignment.
 
-        `kubectl describe` knows no time to order these events by and shows them by name, so the place comes first.
+        `kubectl describe` finds no time to order these events by and sorts them by name, so the place comes first.
         """
         about = "/".join((alignment.uid, self.reason, *self.key))
         stage, attempt, moment = self.place
@@ -74,7 +74,7 @@ class Event:
             "reportingInstance": reporter,
             "action": self.action,
             "reason": self.reason,
-            "note": cut(self.note),
+            "note": truncate(self.note),
             "type": "Warning" if self.warning else "Normal",
             "regarding": {
                 "apiVersion": VERSION,
@@ -87,13 +87,13 @@ class Event:
 
 
 def events(run: RunStatus, after: Mapping[str, Any]) -> list[Event]:
-    """What happened between the status that the run began with and the one that it has now."""
-    found = [e for i, s in enumerate(run.standings) for e in _stage(i, s, run)]
-    found += _whole(run, after)
+    """What happened between the recorded status and the current one."""
+    found = [e for i, s in enumerate(run.stages) for e in _stage_events(i, s, run)]
+    found += _condition_events(run, after)
     return found
 
 
-def _stage(number: int, s: StageStatus, run: RunStatus) -> Iterator[Event]:
+def _stage_events(number: int, s: StageStatus, run: RunStatus) -> Iterator[Event]:
     name, before = s.stage.name, s.record
 
     def at(moment: Moment) -> tuple[int, int, Moment]:
@@ -103,36 +103,36 @@ def _stage(number: int, s: StageStatus, run: RunStatus) -> Iterator[Event]:
     if s.attempt > before.attempt and s.workload is not None:
         pods = f"{s.stage.workers} pod{'s' if s.stage.workers > 1 else ''}"
         again = f", attempt {s.attempt}" if s.attempt > 1 else ""
-        queue = " (suspended, for the queue)" if s.workload.suspended else ""
-        note = f"{name}: made {s.workload.kind} {s.workload.name} of {pods}{again}{queue}"
+        queue = " (suspended, queued)" if s.workload.suspended else ""
+        note = f"{name}: created {s.workload.kind} {s.workload.name} with {pods}{again}{queue}"
         yield Event("StageStarted", note, "CreateJob", at(Moment.begun), key)
     if s.state is StageState.succeeded and before.state is not StageState.succeeded:
-        yield Event("StageSucceeded", f"{name}: done", "ObserveJob", at(Moment.ended), key)
+        yield Event("StageSucceeded", f"{name}: succeeded", "ObserveJob", at(Moment.ended), key)
     if s.state is StageState.failed and before.state is not StageState.failed:
         yield Event("StageFailed", f"{name}: {s.message}", "ObserveJob", at(Moment.ended), key, warning=True)
     if s.state is StageState.waiting and before.state is StageState.running:
-        yield Event("StageRenewed", f"{name}: its Job is made anew", "DeleteJob", at(Moment.ended), key)
+        yield Event("StageRenewed", f"{name}: its Job is replaced by a new attempt", "DeleteJob", at(Moment.ended), key)
     if s.state is StageState.waiting and before.state is StageState.failed:
         yield Event(
-            "StageRetried", f"{name}: begins anew, as asked", "RetryStage", at(Moment.over), (*key, run.alignment.retry)
+            "StageRetried", f"{name}: retried on request", "RetryStage", at(Moment.over), (*key, run.alignment.retry)
         )
     if s.count.disruptions > before.disruptions:
         lost = next((p for p in newest_pods(s.current).values() if p.disrupted), None)
         why = f" ({lost.disruption})" if lost is not None and lost.disruption else ""
-        note = f"{name}: a pod was disrupted{why}; it is replaced and the work goes on"
+        note = f"{name}: a pod was disrupted{why}; it is replaced and resumes the work"
         yield Event("PodDisrupted", note, "ObservePod", at(Moment.disturbed), (name,), count=s.count.disruptions)
-    for pod in failed(s.current):
+    for pod in failed_pods(s.current):
         when = pod.end.at if pod.end is not None else None
         if when is not None and run.now - when < FRESH:
-            note = f"{name}: pod {pod.name}: {told(pod, s.stage)}"
+            note = f"{name}: pod {pod.name}: {describe_end(pod, s.stage)}"
             yield Event("PodFailed", note, "ObservePod", at(Moment.disturbed), (pod.uid,), warning=True)
 
 
-def _whole(run: RunStatus, after: Mapping[str, Any]) -> Iterator[Event]:
-    """What the conditions tell. Their times are of no use in a name: a second try has another time."""
+def _condition_events(run: RunStatus, after: Mapping[str, Any]) -> Iterator[Event]:
+    """The changes of conditions. Names do not contain their times, which differ between repetitions."""
     old = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
-    key = (str(run.alignment.generation), *(str(s.attempt) for s in run.standings))
-    begun = [(i, s.attempt) for i, s in enumerate(run.standings) if s.attempt]
+    key = (str(run.alignment.generation), *(str(s.attempt) for s in run.stages))
+    begun = [(i, s.attempt) for i, s in enumerate(run.stages) if s.attempt]
     last = begun[-1] if begun else (0, 0)
     for new in after["conditions"]:
         before = old.get(new["type"], {})
@@ -149,4 +149,4 @@ def _whole(run: RunStatus, after: Mapping[str, Any]) -> Iterator[Event]:
         if kind == SUSPENDED and status == "True":
             yield Event(reason, new["message"], "Reconcile", (*last, Moment.held), key)
         if kind == SUSPENDED and status == "False" and before:
-            yield Event("Resumed", "the run goes on", "Reconcile", (*last, Moment.resumed), key)
+            yield Event("Resumed", "the run is resumed", "Reconcile", (*last, Moment.resumed), key)

@@ -1,8 +1,8 @@
-"""What kopf watches and where it goes: every event into the cache, and its Alignment into the work queue.
+"""The watches, by kopf: every event goes into the cache, and its Alignment into the work queue.
 
 kopf does the watching: reconnecting, dead connections, expired credentials. Nothing else of it is
 used. Its state-keeping handlers would write annotations and finalizers into the objects, and its
-timers run by object; `on.event` does neither. Decisions are made elsewhere (`reconcile`), so a handler
+timers run per object; `on.event` does neither. Decisions are made elsewhere (`reconcile`), so a handler
 never calls the API server and the event loop never waits.
 """
 
@@ -38,7 +38,7 @@ def registry(cache: Cache, queue: WorkQueue[Key], kinds: tuple[str, ...]) -> kop
         group, version, plural = WATCHED[kind]
 
         async def handle(event: Any, kind: str = kind, **_: Any) -> None:
-            take_in(cache, queue, event["type"], {**event["object"], "kind": kind})
+            handle_event(cache, queue, event["type"], {**event["object"], "kind": kind})
 
         kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)(handle)
     kopf.on.login(registry=found)(_login)
@@ -46,12 +46,12 @@ def registry(cache: Cache, queue: WorkQueue[Key], kinds: tuple[str, ...]) -> kop
 
 
 def _login(**options: Any) -> Any:
-    """As the official client does, which knows where it is; asked again when the server refuses what it was given."""
+    """As the official client logs in; called again when the server rejects the credentials."""
     return kopf.login_via_client(**options)
 
 
-def take_in(cache: Cache, queue: WorkQueue[Key], what: str | None, found: dict[str, Any]) -> None:
-    """An event of a watch. The queue gets a key only for what a decision might depend on."""
+def handle_event(cache: Cache, queue: WorkQueue[Key], what: str | None, found: dict[str, Any]) -> None:
+    """Handles an event of a watch. Only changes that may affect a decision are queued."""
     key = cache.drop(found) if what == "DELETED" else cache.put(found)
     if key is not None:
         queue.add(key)
@@ -77,7 +77,7 @@ async def watch(
     namespaces: tuple[str, ...],
     beat: Callable[[], None],
 ) -> None:
-    """Watches for ever. `beat` is called every second that the event loop goes round."""
+    """Watches forever. `beat` is called every second while the event loop is alive."""
     pulse = asyncio.create_task(_pulse(beat))
     try:
         await kopf.operator(

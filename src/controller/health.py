@@ -1,9 +1,9 @@
 """Whether the controller works: /healthz for the liveness probe, /readyz for readiness.
 
-A controller can look well and be deaf: its watches hang while its requests succeed. The Lease that it
-renews every few seconds is a signal of its own making: the watch must echo it. Liveness fails when the
+A controller can seem healthy while its watches hang and its requests succeed. The Lease that it
+renews every few seconds serves as a signal: a watch must echo it. Liveness fails when the
 echo has been missing for `DEAF` although renewals succeed, or when the event loop, in which all watches
-live, has stood still for as long. An API server that is away fails nothing: a restart would not help.
+run, has been blocked for as long. An unavailable API server fails nothing: a restart would not help.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEAF = 60.0
 
 
 class Health:
-    """What the probes ask. `beat` and `echo` are called by those who are watched over."""
+    """What the probes report. `beat` and `echo` are called by what they monitor."""
 
     def __init__(self, lease: Lease, clock: Callable[[], float] = time.monotonic):
         self.lease, self.clock = lease, clock
@@ -31,32 +31,32 @@ class Health:
         self._echo: float | None = None
 
     def beat(self) -> None:
-        """The event loop goes round."""
+        """The event loop is alive."""
         self._beat = self.clock()
 
     def echo(self) -> None:
-        """The watch has told of the Lease."""
+        """The watch has reported the Lease."""
         self._echo = self.clock()
 
     def trouble(self) -> str:
         """Why the process should be restarted; empty when it should not."""
         now = self.clock()
         if self._beat is not None and now - self._beat > DEAF:
-            return f"the event loop has stood still for {now - self._beat:.0f} s"
+            return f"the event loop has been blocked for {now - self._beat:.0f} s"
         renewing = now - self.lease.renewed < DEAF / 2
         if renewing and self._echo is not None and now - self._echo > DEAF:
             return f"the watch has not echoed the Lease for {now - self._echo:.0f} s"
         return ""
 
     def unready(self) -> str:
-        """Why it does not act yet; empty when it does."""
+        """Why it is not ready; empty when it is."""
         if not self.lease.held:
-            return "does not hold the Lease"
-        return "" if self.synced else "has not read the cluster yet"
+            return "not holding the Lease"
+        return "" if self.synced else "initial listing not finished"
 
 
 def listen(health: Health, api: client.CoordinationV1Api, namespace: str, stop: threading.Event) -> None:
-    """Watches the Lease and tells `health` of it, until stopped."""
+    """Watches the Lease and reports it to `health`, until stopped."""
     health.echo()
     while not stop.is_set():
         stream = watch.Watch()
@@ -71,7 +71,7 @@ def listen(health: Health, api: client.CoordinationV1Api, namespace: str, stop: 
                 health.echo()
                 if stop.is_set():
                     return
-        except Exception:  # whatever it is, trying again is all there is to do, and the echo is missing meanwhile
+        except Exception:  # whatever it is, only retrying helps, and the echo is missing meanwhile
             stop.wait(1.0)
 
 
@@ -97,7 +97,7 @@ def serve(health: Health, port: int = PORT) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            pass  # a line for every probe helps nobody
+            pass  # no log line per probe
 
     server = _Server(("", port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

@@ -1,13 +1,12 @@
-"""The Lease that says which controller is at work (coordination.k8s.io, as client-go's leader election).
+"""Leader election by a Lease (coordination.k8s.io), as in client-go.
 
-kopf has no election: two of it would both act. So a controller acts only while it holds the Lease. It is
-taken when nobody holds it or when its holder has not renewed it for its duration, by this
+kopf has no leader election: two operators would both act. So a controller acts only while it holds the Lease. It is
+acquired when nobody holds it or when its holder has not renewed it for its duration, by this
 machine's clock from when the last renewal was seen, never by comparing two machines' clocks. A holder
 that cannot renew ends its process well before another may take over, and a thread that was
 frozen for longer notices before its next request (`check`).
 
-The identity is the pod's name: a container that is restarted in its pod is its own successor, and goes
-on at once.
+The identity is the pod's name: a container that is restarted in its pod reacquires the Lease at once.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ DURATION = 15.0
 
 # Fractions of the duration. An API server that takes seconds for a call must cost an attempt to renew, not the Lease:
 # an attempt that times out is repeated before the deadline, even after one that took nearly as long.
-_DEADLINE = 10 / 15  # a holder that could not renew for so long gives up
+_DEADLINE = 10 / 15  # a holder that could not renew for this long gives up
 _PERIOD = 3 / 15  # from one renewal to the next
 _RETRY = 1 / 15
 _CONNECT, _ANSWER = 2 / 15, 4 / 15
@@ -50,19 +49,19 @@ class LeaseApi(Protocol):
         """An object, or None."""
 
     def create(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        """Makes an object; None when there is one of that name."""
+        """Creates an object; None when there is one of that name."""
 
     def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Puts an object in the place of the version that it was read as."""
+        """Replaces the version of an object that was read."""
 
 
 def _end() -> None:
-    log.error("the Lease is lost; ending at once, so that another controller can take over")
+    log.error("lost the Lease; exiting, so that another controller can take over")
     os._exit(1)
 
 
 class Lease:
-    """Held by one process. `api` must give up quickly; `lost` is called when the Lease cannot be kept."""
+    """Held by one process. `api` must fail fast; `lost` is called when the Lease cannot be kept."""
 
     def __init__(
         self,
@@ -84,11 +83,11 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the Lease is certainly ours."""
+        """Whether we certainly hold the Lease."""
         return self._held is not None and self.clock() - self.renewed < self.duration
 
     def check(self) -> None:
-        """Ends the process when the Lease has run out meanwhile (a frozen process, say)."""
+        """Ends the process when the Lease has expired meanwhile (in a frozen process, say)."""
         if self._held is not None and not self._stop.is_set() and not self.held:
             self.lost()
 
@@ -101,12 +100,12 @@ class Lease:
                 waiting = True
             if self._stop.wait(self.retry):
                 return
-        log.info("holding the Lease %s/%s as %s", self.namespace, NAME, self.identity)
+        log.info("acquired the Lease %s/%s as %s", self.namespace, NAME, self.identity)
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 
     def try_acquire(self) -> bool:
-        """One try; False when somebody else holds it or the API server does not answer."""
+        """One attempt; False when somebody else holds it or the API server does not answer."""
         began = self.clock()
         try:
             found = self.api.get("Lease", self.namespace, NAME)
@@ -123,7 +122,7 @@ class Lease:
         return True
 
     def release(self) -> None:
-        """Gives the Lease up, so that the next controller need not wait until it has run out."""
+        """Releases the Lease, so that the next controller need not wait until it expires."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -134,14 +133,14 @@ class Lease:
         try:
             self.api.replace(manifest)
         except CaptionlessError as error:
-            log.warning("Lease %s/%s: not released: %s", self.namespace, NAME, error)
+            log.warning("Lease %s/%s: cannot release it: %s", self.namespace, NAME, error)
         self._held = None
 
     def _renew(self) -> None:
         while not self._stop.wait(self.period if self.clock() - self.renewed < self.period else self.retry):
             began = self.clock()
             try:
-                assert self._held is not None, "renewed while it is held"
+                assert self._held is not None, "only a held Lease is renewed"
                 self._held = self.api.replace(self._manifest(self._held))
                 self.renewed = began
             except Conflict:  # also when an attempt that timed out had been carried out

@@ -1,15 +1,15 @@
-"""`captionless controller`: the process that keeps the Alignments of a cluster.
+"""`captionless controller`: the process that reconciles the Alignments of a cluster.
 
     main thread     waits for SIGTERM
     watcher         kopf's event loop: watches -> cache, work queue
     workers         reconcile Alignments from the work queue
-    rounds          progress, stand-still, listings, by the clock
-    lease           renews the Lease; without it none of the others begins
+    resync          periodic: progress, stalls, full listings
+    lease           renews the Lease; without it none of the others starts
     listener        the watch that must echo the Lease
     servers         /healthz and /readyz, /metrics
 
-All state is in the cluster, so the process may be killed at any time. Told to stop, it waits only for
-the workers' calls under way, gives the Lease back and goes: kopf's own way of ending, which may take minutes, is
+All state is in the cluster, so the process may be killed at any time. On SIGTERM it waits only for
+the workers' requests in progress, releases the Lease and exits: kopf's own shutdown, which may take minutes, is
 not waited for.
 """
 
@@ -51,9 +51,9 @@ Server = TypeVar("Server")
 
 WORKERS = 4
 STOPPING = 10.0
-"""Seconds that calls under way are waited for."""
+"""Seconds to wait for requests in progress."""
 KINDS = ("Job", "Pod", "Alignment")
-"""Listed in this order, so that an Alignment is known only when its Jobs are."""
+"""Listed in this order, so that an Alignment's Jobs are known before it is."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Settings:
         get = os.environ.get
         image = get("CAPTIONLESS_IMAGE", "")
         if not image:
-            raise SpecError("CAPTIONLESS_IMAGE is not set; expected the image that the stages run in")
+            raise SpecError("CAPTIONLESS_IMAGE is not set; expected the image of the stages")
         level = get("CAPTIONLESS_LOG_LEVEL", "INFO").upper()
         if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SpecError(f"CAPTIONLESS_LOG_LEVEL: {level!r} is not one of DEBUG, INFO, WARNING, ERROR")
@@ -106,7 +106,7 @@ def _seconds(name: str, default: int) -> int:
 def _port(name: str, default: int) -> int:
     text = os.environ.get(name) or str(default)
     if not text.isdigit() or int(text) > 65535:
-        raise SpecError(f"{name}: {text!r} is not a port")
+        raise SpecError(f"{name}: {text!r} is not a port number (0 to 65535)")
     return int(text)
 
 
@@ -114,11 +114,11 @@ def run_manager(settings: Settings) -> None:
     """Runs until SIGTERM. SpecError without access to a cluster, Retryable without the CRD."""
     logging.getLogger("captionless").setLevel(settings.log_level)
     logging.getLogger("kopf").setLevel("WARNING" if settings.log_level == "INFO" else settings.log_level)
-    logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # that it is not in the main thread is meant
+    logging.getLogger("kopf._core.reactor.running").setLevel("ERROR")  # it warns of not being in the main thread
     connection = controller_client(f"captionless-controller/{__version__}", connections=2 * WORKERS)
     quick = KubernetesApi(connection, timeout=leases.call_timeout(settings.lease_seconds), backoff=ONCE)
     lease = Lease(quick, settings.namespace, settings.identity, duration=settings.lease_seconds)
-    controller = _Controller(settings, KubernetesApi(connection, settings.namespaces, lease.check), lease)
+    controller = Controller(settings, KubernetesApi(connection, settings.namespaces, lease.check), lease)
     try:
         _served(health.serve, controller.health, settings.health_port)
         lease.acquire()
@@ -133,48 +133,48 @@ def run_manager(settings: Settings) -> None:
             lease.release()
 
 
-class _Controller:
-    """The threads, and what they share. All are daemons: the process does not wait for any of them to end."""
+class Controller:
+    """The threads, and what they share. All are daemons: the process does not wait for any of them."""
 
     def __init__(self, settings: Settings, api: Api, lease: Lease):
         self.settings, self.api, self.lease = settings, api, lease
         self.health = health.Health(lease)
         self.cache, self.queue = Cache(), WorkQueue[Key]()
         self.ended, self.error = threading.Event(), ""
-        self.acting: list[threading.Thread] = []
+        self.workers: list[threading.Thread] = []
 
     def start(self, coordination: client.CoordinationV1Api) -> None:
-        """Reads the cluster, then begins to act."""
+        """Reads the cluster, then starts to act."""
         settings, lease = self.settings, self.lease
         counted = self._metrics()
         kinds = _kinds(self.api)
         operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
         reconciler = Reconciler(self.api, self.cache, operator, settings.identity, kinds)
-        rounds = Resync(self.api, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
-        rounds.list_all()
+        resync = Resync(self.api, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
+        resync.list_all()
         for key in self.cache.alignments():
             self.queue.add(key)
         self.health.synced = True
         where = ", ".join(settings.namespaces) or "all namespaces"
         log.info("watching %s; %d Alignments", where, len(self.cache.alignments()))
-        self.acting = [_thread(_worker, reconciler, self.queue, counted) for _ in range(WORKERS)]
-        _thread(rounds.run, self.ended.wait)
+        self.workers = [_thread(_worker, reconciler, self.queue, counted) for _ in range(WORKERS)]
+        _thread(resync.run, self.ended.wait)
         _thread(health.listen, self.health, coordination, lease.namespace, self.ended)
         _thread(self._watch, kinds)
 
     def wait(self) -> None:
-        """Returns never, but raises: Stopped on SIGTERM, Retryable when the watches have come to an end."""
+        """Never returns but raises: Stopped on SIGTERM, Retryable when the watches have ended."""
         self.ended.wait()
-        raise Retryable(f"the watches have ended: {self.error or 'no reason told'}")
+        raise Retryable(f"the watches have ended: {self.error or 'no reason given'}")
 
     def stop(self) -> bool:
-        """Lets nothing new begin; whether nobody acts any more, so that another controller may."""
+        """Stops the workers; true if none acts any more, so that another controller may."""
         self.ended.set()
         self.queue.stop()
         deadline = time.monotonic() + STOPPING
-        for thread in self.acting:
+        for thread in self.workers:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        return not any(t.is_alive() for t in self.acting)
+        return not any(t.is_alive() for t in self.workers)
 
     def _watch(self, kinds: tuple[str, ...]) -> None:
         try:
@@ -214,7 +214,7 @@ def _worker(reconciler: Reconciler, queue: WorkQueue[Key], counted: metrics.Metr
             log.log(logging.DEBUG if isinstance(found, Conflict) else logging.WARNING, "%s/%s: %s", *key, words)
         except Exception as found:
             error = found
-            log.exception("%s/%s: reconciling it failed; the others go on", *key)
+            log.exception("%s/%s: reconcile failed; it is retried", *key)
         counted.seconds.observe(time.monotonic() - began)
         if error is not None:
             family = next((f for f in (Conflict, Unavailable, Refused) if isinstance(error, f)), type(error))
@@ -231,11 +231,11 @@ def _served(serve: Callable[[Given, int], Server], given: Given, port: int) -> S
 
 
 def _kinds(api: Api) -> tuple[str, ...]:
-    """What there is to watch. JobSets only where they are installed and may be read."""
+    """The kinds to watch. JobSets only if they are installed and may be read."""
     try:
         next(api.list("Alignment"), None)
     except (NotFound, NoSuchKind):
-        raise Retryable("there is no kind Alignment; expected the CRD alignments.captionless.dev") from None
+        raise Retryable("the kind Alignment is not served; install the CRD alignments.captionless.dev") from None
     try:
         next(api.list("JobSet"), None)
     except Refused:

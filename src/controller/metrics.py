@@ -1,6 +1,6 @@
-"""The controller's own metrics: the state of all Alignments, read from the cache at scrape, and its work.
+"""The controller's metrics: the state of all Alignments, read from the cache at scrape time, and its own work.
 
-State is not counted along the way but collected when it is asked for, so it cannot drift; what happened
+State is not counted along the way but collected at scrape time, so it cannot drift; what happened
 (reconciles, errors) is counted.
 """
 
@@ -22,7 +22,7 @@ PORT = 8081
 
 
 class Metrics:
-    """What the controller counts of its own work."""
+    """Counters of the controller's own work."""
 
     def __init__(self, registry: CollectorRegistry):
         seconds, errors = catalog.RECONCILE_SECONDS, catalog.RECONCILE_ERRORS
@@ -41,7 +41,7 @@ class AlignmentCollector(Collector):
         self.cache = cache
 
     def collect(self) -> Iterator[Metric]:
-        """The families, made from the cache as it is now."""
+        """The metric families, from the current cache."""
         total = _family(catalog.ALIGNMENTS)
         condition = _family(catalog.ALIGNMENT_CONDITION)
         state = _family(catalog.ALIGNMENT_STAGE_STATE)

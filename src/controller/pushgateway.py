@@ -1,8 +1,8 @@
-"""Removing the figures of runs that are gone from the Pushgateway.
+"""Deleting the metrics of deleted Alignments from the Pushgateway.
 
 An evaluation pushes its figures under `job="captionless"`, its namespace and the Alignment's name, and a
-Pushgateway keeps them for ever. Nothing holds an Alignment back until they are removed (it carries no
-finalizer); instead the groups are compared with the Alignments that there are, now and then.
+Pushgateway keeps them forever. An Alignment's deletion does not wait for their removal (there is no
+finalizer); instead the groups are periodically compared with the existing Alignments.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _http = urllib3.PoolManager(num_pools=1, timeout=urllib3.Timeout(connect=2.0, re
 
 
 def sweep(url: str, alive: Collection[Key], namespaces: Collection[str]) -> int:
-    """Removes the groups of Alignments that are not `alive`, in these namespaces (empty: all); how many it were.
+    """Deletes the groups of Alignments that are not `alive`, in these namespaces (empty: all); returns how many.
 
-    A gateway that does not answer is told in the log and tried again at the next sweep.
+    If the gateway does not answer, that is logged and the next sweep tries again.
     """
     removed = 0
     try:
@@ -36,7 +36,7 @@ def sweep(url: str, alive: Collection[Key], namespaces: Collection[str]) -> int:
             answer = _request("DELETE", url, path)
             if answer.status >= 300:
                 raise ValueError(f"DELETE {path}: status {answer.status}")
-            log.info("%s/%s: removed its figures from the Pushgateway", namespace, name)
+            log.info("%s/%s: deleted its metrics from the Pushgateway", namespace, name)
             removed += 1
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         log.warning("Pushgateway: %s", error)
@@ -44,7 +44,7 @@ def sweep(url: str, alive: Collection[Key], namespaces: Collection[str]) -> int:
 
 
 def groups(url: str) -> Iterator[Key]:
-    """The Alignments that the gateway has figures of. ValueError when it answers with something else."""
+    """The Alignments whose metrics the gateway has. ValueError for any other answer."""
     answer = _request("GET", url, "/api/v1/metrics")
     if answer.status != 200:
         raise ValueError(f"GET /api/v1/metrics: status {answer.status}")

@@ -1,13 +1,13 @@
-"""Bringing one Alignment a step nearer to what its spec says: look, act, tell, write down.
+"""Reconciling one Alignment with its spec: observe, act, emit events, write the status.
 
-    1. what is there (from the cache)           observe, standing
-    2. what is to be done, and doing it         decide, actions
-    3. what there is now, as events             events
-    4. and as the status                        status
+    1. what exists (from the cache)         observed_state, stage_status
+    2. what is to be done, and doing it     decide, actions
+    3. what happened, as events             events
+    4. the result, as the status            status
 
-Killed between any two calls, the next look finds the same situation or the one after it. Objects have
-names that follow from stage and attempt, so making them twice is refused, and what is refused turns out to be
-our own; events likewise; the status is written last, and only onto the version that it was made from.
+Killed between any two calls, the next reconcile finds the same situation or the one after it. The names of objects
+follow from stage and attempt, so creating one twice is refused, and the existing one turns out to be
+ours; events likewise; the status is written last, and only onto the version that it was computed from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from captionless.controller import events, status
 from captionless.controller.actions import Action, Create, Delete, Remove
 from captionless.controller.cache import Cache
 from captionless.controller.decide import decide
-from captionless.controller.stage_status import RunStatus, stand
+from captionless.controller.stage_status import RunStatus, run_status
 from captionless.kube import observed_state
 from captionless.kube.api import Api
 from captionless.kube.api_errors import Conflict, Refused
@@ -35,18 +35,18 @@ _REMEMBERED = 4096
 
 
 def now() -> datetime:
-    """The time, in whole seconds as Kubernetes keeps it."""
+    """The time, in whole seconds as Kubernetes stores it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 class NameTaken(Exception):
-    """An object of the name that is needed belongs to somebody else."""
+    """An object of the required name exists and belongs to somebody else."""
 
 
 class Reconciler:
-    """Not more than one thread may work on the same key; any number on different ones.
+    """At most one thread may work on the same key; any number on different ones.
 
-    `kinds` are those that are watched: what cannot be watched is not made.
+    `kinds` are those that are watched: what cannot be watched is not created.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Reconciler:
     ):
         self.api, self.cache, self.operator = api, cache, operator
         self.reporter, self.kinds, self.clock = reporter, kinds, clock
-        self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._emitted: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def reconcile(self, key: Key) -> None:
-        """One step. Conflict and Unavailable mean: try again."""
-        run = self._look(key)
+        """One step. Conflict and Unavailable are to be retried."""
+        run = self._observe(key)
         if run is None or run.alignment.deleting:
             return
         try:
@@ -80,18 +80,18 @@ class Reconciler:
             raise
         self._write(key)
 
-    def _look(self, key: Key) -> RunStatus | None:
+    def _observe(self, key: Key) -> RunStatus | None:
         seen = self.cache.observed(key)
-        return stand(seen, self.clock()) if seen is not None else None
+        return run_status(seen, self.clock()) if seen is not None else None
 
     def _write(self, key: Key) -> None:
-        run = self._look(key)
+        run = self._observe(key)
         if run is None:
             return
         alignment = run.alignment
         after = status.status(run)
         for event in events.events(run, after):
-            self._tell(run, event)
+            self._emit(run, event)
         changed = status.changes(alignment.status, after)
         if not changed:
             return
@@ -104,13 +104,13 @@ class Reconciler:
     def _do(self, run: RunStatus, action: Action) -> None:
         where = f"{run.alignment.namespace}/{run.alignment.name}"
         if isinstance(action, Create):
-            log.info("%s: %s: begin attempt %d", where, action.stage.name, action.attempt)
+            log.info("%s: %s: starting attempt %d", where, action.stage.name, action.attempt)
             self._create(run, action)
         elif isinstance(action, Delete):
-            log.info("%s: remove %s: %s", where, action.workload.name, action.why)
+            log.info("%s: deleting %s: %s", where, action.workload.name, action.why)
             self._delete(action)
         else:
-            log.info("%s: remove the Alignment: %s", where, action.why)
+            log.info("%s: deleting the Alignment: %s", where, action.why)
             self.api.delete("Alignment", run.alignment.namespace, run.alignment.name, run.alignment.uid)
 
     def _create(self, run: RunStatus, action: Create) -> None:
@@ -124,19 +124,19 @@ class Reconciler:
             made[-1]["metadata"].setdefault("annotations", {})[observed_state.DISRUPTIONS] = str(action.disruptions)
         if made[-1]["kind"] not in self.kinds:
             raise Refused(
-                f"{action.stage.name}: train.engine: jobset, but there was no JobSet when the operator was started; "
-                "install JobSet, allow it to the operator and restart that, or use train.engine: job",
+                f"{action.stage.name}: train.engine is jobset, but JobSet was not available when the operator started; "
+                "install JobSet, grant the operator access to it and restart the operator, or set train.engine: job",
                 "JobSetMissing",
             )
         for manifest in made:
-            found = self._make(manifest, alignment.uid)
+            found = self._ensure(manifest, alignment.uid)
             if manifest is made[-1]:
                 self.cache.put(found)
 
     def _still_there(self, run: RunStatus, action: Create) -> bool:
-        """Whether the attempt before lives after all: the one thing that must not be got wrong is asked for anew.
+        """Whether the previous attempt still runs: never trust the cache with this.
 
-        Where its Job is gone, so is the use of what was made with it.
+        Objects that were created with a Job are useless without it and are deleted.
         """
         namespace, name = run.alignment.namespace, job_name(run.alignment.name, action.stage.name, action.attempt - 1)
         gang = action.stage.gang
@@ -151,25 +151,25 @@ class Reconciler:
         self.cache.put(found)
         return True
 
-    def _make(self, manifest: dict[str, Any], owner: str) -> dict[str, Any]:
-        """Makes an object, or finds it made. A ConfigMap that an earlier try left with other contents is made anew."""
+    def _ensure(self, manifest: dict[str, Any], owner: str) -> dict[str, Any]:
+        """Creates an object, or finds it. A ConfigMap that an earlier try left with other contents is replaced."""
         made = self.api.create(manifest)
         if made is not None:
             return made
         kind, metadata = manifest["kind"], manifest["metadata"]
         found = self.api.get(kind, metadata["namespace"], metadata["name"])
         if found is None:
-            raise Conflict(f"{kind} {metadata['name']} has gone meanwhile")
+            raise Conflict(f"{kind} {metadata['name']} was deleted in the meantime")
         owners = found["metadata"].get("ownerReferences") or ()
         if not any(o.get("uid") == owner and o.get("controller") for o in owners):
             of_another = any(o.get("kind") == "Alignment" and o.get("name") == self._owner(manifest) for o in owners)
-            hint = "of a deleted Alignment of this name; it goes by itself" if of_another else "not ours; remove it"
-            raise NameTaken(f"{kind} {metadata['name']} is there already and {hint}")
+            hint = "belongs to a deleted Alignment; it will be deleted" if of_another else "is not ours; delete it"
+            raise NameTaken(f"{kind} {metadata['name']} already exists and {hint}")
         if kind == "ConfigMap" and found.get("data") != manifest["data"]:
             self.api.delete(kind, metadata["namespace"], metadata["name"], found["metadata"]["uid"])
             made = self.api.create(manifest)
             if made is None:
-                raise Conflict(f"ConfigMap {metadata['name']} has not gone yet")
+                raise Conflict(f"ConfigMap {metadata['name']} is still being deleted")
             return made
         return found
 
@@ -178,7 +178,7 @@ class Reconciler:
         return str(manifest["metadata"]["ownerReferences"][0]["name"])
 
     def _delete(self, action: Delete) -> None:
-        """The Job stays, marked, until its pods are gone: only then may the next attempt write."""
+        """The Job stays, marked for deletion, until its pods are gone: only then may the next attempt write."""
         w = action.workload
         gone = self.api.delete(w.kind, w.namespace, w.name, w.uid, wait=True)
         if gone is not None and gone.get("kind") == w.kind:
@@ -188,9 +188,9 @@ class Reconciler:
 
     # -- events
 
-    def _tell(self, run: RunStatus, event: events.Event) -> None:
+    def _emit(self, run: RunStatus, event: events.Event) -> None:
         name = event.name(run.alignment)
-        if (name, event.count) in self._told:
+        if (name, event.count) in self._emitted:
             return
         time = written_exactly(datetime.now(UTC))
         try:
@@ -198,8 +198,8 @@ class Reconciler:
             if made is None and event.count > 1:
                 series = {"series": {"count": event.count, "lastObservedTime": time}}
                 self.api.patch("Event", run.alignment.namespace, name, series)
-        except Refused as error:  # an event more or less must not hold up the work
+        except Refused as error:  # a missing event must not block the work
             log.warning("%s/%s: event %s: %s", *run.alignment.key, event.reason, error)
-        self._told[(name, event.count)] = None
-        while len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
+        self._emitted[(name, event.count)] = None
+        while len(self._emitted) > _REMEMBERED:
+            self._emitted.popitem(last=False)

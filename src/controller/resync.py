@@ -1,8 +1,8 @@
-"""What is done by the clock, in one background thread.
+"""Periodic work, in one background thread.
 
-Every `TICK`: the progress of what is at work is read from its pods, and its Alignments are looked at again,
-since standing still is an event that nobody sends. Every `LISTING`: everything is listed, since
-a watch can miss a deletion. The Pushgateway is swept with each listing and after an Alignment has gone.
+Every `TICK`: the progress of running stages is read from their pods, and their Alignments are reconciled again,
+since no event announces a stall. Every `LISTING`: everything is listed, since
+a watch can miss a deletion. The Pushgateway is swept with each listing and after an Alignment was deleted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from captionless.controller import pushgateway
 from captionless.controller.cache import Cache
 from captionless.controller.policies import ttl
-from captionless.controller.policies.ending_namespace import suspected
+from captionless.controller.policies.terminating_namespace import suspected
 from captionless.controller.reconcile import now
-from captionless.controller.scrape import scrape, tellers
+from captionless.controller.scrape import reporting_pods, scrape
 from captionless.controller.stage_status import SETTLING
 from captionless.controller.workqueue import WorkQueue
 from captionless.errors import CaptionlessError
@@ -32,7 +32,7 @@ _AT_ONCE = 16
 
 
 class Resync:
-    """The background work. `kinds` are those to list."""
+    """The periodic work. `kinds` are those to list."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Resync:
         self._known: set[Key] = set()
 
     def run(self, stop: Callable[[float], bool]) -> None:
-        """Goes round until `stop(seconds)`, which waits, says so."""
+        """Runs until `stop(seconds)`, which waits, returns true."""
         listed = time.monotonic()
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scrape") as pool:
             while True:
@@ -61,13 +61,13 @@ class Resync:
                 except CaptionlessError as error:
                     log.warning("%s", error)
                 except Exception:
-                    log.exception("a round failed; the next one is in %.0f s", TICK)
+                    log.exception("resync failed; the next one is in %.0f s", TICK)
                 if stop(TICK):
                     return
 
     def tick(self, pool: ThreadPoolExecutor) -> None:
-        """Reads progress, and has everything looked at that may change by time alone."""
-        at_work: list[ObservedState] = []
+        """Reads progress, and queues every Alignment that may change by time alone."""
+        running: list[ObservedState] = []
         alive = self.cache.alignments()
         if self._known.difference(alive):
             self.sweep()
@@ -76,33 +76,33 @@ class Resync:
             seen = self.cache.observed(key)
             if seen is None:
                 continue
-            if working(seen):
-                at_work.append(seen)
+            if may_change(seen):
+                running.append(seen)
             elif (at := ttl.due(seen.alignment)) is not None and now() >= at:
                 self.queue.add(key)
-        for pod, reading in scrape((p for seen in at_work for p in tellers(seen)), pool).items():
+        for pod, reading in scrape((p for seen in running for p in reporting_pods(seen)), pool).items():
             self.cache.read(pod, reading)
-        for seen in at_work:
+        for seen in running:
             self.queue.add(seen.alignment.key)
-        for seen in at_work:
+        for seen in running:
             if suspected(seen, now()) and self.api.namespace_terminating(seen.alignment.namespace):
-                self.cache.namespace_ends(seen.alignment.uid)
+                self.cache.mark_namespace_terminating(seen.alignment.uid)
 
     def list_all(self) -> None:
-        """Sets the cache right."""
+        """Replaces the cache by a full listing."""
         for kind in self.kinds:
             since = time.monotonic()
             for key in self.cache.replace(kind, self.api.list(kind), since):
                 self.queue.add(key)
 
     def sweep(self) -> None:
-        """Removes from the Pushgateway what belongs to no Alignment any more."""
+        """Deletes the metrics of deleted Alignments from the Pushgateway."""
         if self.gateway:
             pushgateway.sweep(self.gateway, set(self.cache.alignments()), self.namespaces)
 
 
-def working(seen: ObservedState) -> bool:
-    """Whether a run may change by time alone: something runs, or its last word has not been written down."""
+def may_change(seen: ObservedState) -> bool:
+    """Whether a run may change by time alone: something runs, or its end has not been recorded."""
     if seen.alignment.status.get("completionTime") or seen.alignment.deleting:
         return False
     fresh = now() - 2 * SETTLING

@@ -1,7 +1,7 @@
 """Live progress, read from the pods' own /metrics: workers have no API token to write it anywhere.
 
-Of a training node 0 tells, of a sharded stage every pod. A pod that does not answer keeps what it told
-last, so that a hang of the whole pod shows as progress that grows old.
+Node 0 reports for a training, every pod for a sharded stage. A pod that does not answer keeps its last
+reading, so that a hang of the whole pod shows as stale progress.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _UNITS, _DONE = catalog.STAGE_UNITS.name, catalog.STAGE_UNITS_DONE.name
 _ADVANCED = catalog.STAGE_LAST_ADVANCE.name
 
 
-def tellers(seen: ObservedState) -> list[Pod]:
-    """The pods at work that tell their stage's progress."""
+def reporting_pods(seen: ObservedState) -> list[Pod]:
+    """The running pods that report their stage's progress."""
     live = {(w.stage, w.attempt) for w in seen.workloads if not w.finished and not w.suspended}
     return [
         p
@@ -44,7 +44,7 @@ def scrape(pods: Iterable[Pod], pool: Executor) -> dict[str, Reading]:
     return {pod.uid: reading for pod, reading in found if reading is not None}
 
 
-_http = urllib3.PoolManager(num_pools=256, retries=False)  # a pool that makes room while it is used fails its request
+_http = urllib3.PoolManager(num_pools=256, retries=False)  # evicting a pool that is in use fails its request
 
 
 def _reading(pod: Pod) -> Reading | None:
@@ -61,7 +61,7 @@ def _reading(pod: Pod) -> Reading | None:
 
 
 def parse(text: str, at: datetime) -> Reading | None:
-    """A reading from the exposition format; None when it has no progress in it. ValueError when it is none."""
+    """A reading from the exposition format; None when it has no progress in it. ValueError for anything else."""
     found: dict[str, tuple[float, str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -1,8 +1,8 @@
-"""Where every stage of a run stands: what its status remembers, matched with what is seen in the cluster.
+"""The status of every stage of a run: its record in the Alignment's status, matched with the observed state.
 
-A stage's newest attempt counts. The status may be behind the cluster (the controller died between making
-a Job and writing it down) or ahead of it (somebody deleted a Job): what was decided for good, success
-or failure, is believed from the status; for the rest the cluster is right.
+A stage's newest attempt counts. The record may be behind the cluster (the controller died between creating
+a Job and recording it) or ahead of it (somebody deleted a Job): a final state, success
+or failure, is taken from the record; for the rest the cluster is right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from captionless.controller.diagnosis import Cause, stall_reason, verdict
+from captionless.controller.diagnosis import Cause, failure_cause, stall_reason
 from captionless.controller.policies import disruption_limit, retry
 from captionless.errors import SpecError
 from captionless.kube import stage_record as records
@@ -33,7 +33,7 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage, plan
 
 SETTLING = timedelta(seconds=10)
-"""A Job's end and its pods' ends come by different watches: so long the pods' words are waited for."""
+"""The ends of a Job and of its pods come by different watches: how long to wait for the pods' messages."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class StageStatus:
 
     @property
     def message(self) -> str:
-        """Why it failed, in a line; empty where it did not."""
+        """Why it failed, in one line; empty if it did not."""
         return self.failure.message if self.failure is not None else ""
 
     @property
     def workload(self) -> Workload | None:
-        """The newest attempt's, if it is there."""
+        """The newest attempt's, if it exists."""
         return next((w for w in self.workloads if w.attempt == self.attempt), None)
 
     @property
@@ -68,72 +68,72 @@ class StageStatus:
 
     @property
     def occupied(self) -> bool:
-        """Something of an attempt may still be writing: nothing new may begin."""
+        """Pods of an attempt may still be writing: no new attempt may start."""
         return any(not w.finished for w in self.workloads) or any(not p.finished for p in self.pods)
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """An Alignment as the rules look at it. Where the spec is wrong, `invalid` says so and there are no stages."""
+    """An Alignment as the policies see it. If the spec is wrong, `invalid` says why and there are no stages."""
 
     alignment: Alignment
     spec: AlignmentSpec | None
     invalid: str
-    standings: tuple[StageStatus, ...]
+    stages: tuple[StageStatus, ...]
     problem: Problem | None
     now: datetime
-    namespace_ends: bool = False
+    namespace_terminating: bool = False
 
     @property
-    def at_work(self) -> tuple[Workload, ...]:
-        """The Jobs of all stages and attempts that neither have ended nor are being removed."""
-        return tuple(w for s in self.standings for w in s.workloads if not w.finished and not w.deleting)
+    def live_workloads(self) -> tuple[Workload, ...]:
+        """The Jobs of all stages and attempts that have not finished and are not being deleted."""
+        return tuple(w for s in self.stages for w in s.workloads if not w.finished and not w.deleting)
 
     @property
     def failed(self) -> bool:
-        return bool(self.invalid) or any(s.state is StageState.failed for s in self.standings)
+        return bool(self.invalid) or any(s.state is StageState.failed for s in self.stages)
 
     @property
     def succeeded(self) -> bool:
-        return self.spec is not None and all(s.state is StageState.succeeded for s in self.standings)
+        return self.spec is not None and all(s.state is StageState.succeeded for s in self.stages)
 
     @property
     def finished(self) -> bool:
-        """Nothing is at work and nothing will be."""
+        """Nothing is running and nothing will be."""
         if self.invalid:
             return True
-        return self.succeeded or (self.failed and not any(not w.finished for s in self.standings for w in s.workloads))
+        return self.succeeded or (self.failed and not any(not w.finished for s in self.stages for w in s.workloads))
 
 
-def stand(seen: ObservedState, now: datetime) -> RunStatus:
-    """The run of an Alignment, at a time."""
+def run_status(seen: ObservedState, now: datetime) -> RunStatus:
+    """The status of an Alignment's run, at a time."""
     alignment = seen.alignment
     try:
         spec = spec_of(alignment)
     except SpecError as error:
         return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), seen.problem, now)
-    stages = plan(spec)
-    known = records.read(alignment.status, (s.name for s in stages))
+    planned = plan(spec)
+    known = records.read(alignment.status, (s.name for s in planned))
     workloads = joined(seen.workloads, alignment.uid)
     every = belonging(seen.pods, seen.workloads, alignment.uid)
     again = retry.wanted(alignment)
-    standings = []
-    for stage in stages:
+    found = []
+    for stage in planned:
         mine = tuple(w for w in workloads if w.stage == stage.name)
         pods = tuple(p for p in every if p.stage == stage.name)
-        standings.append(_standing(spec, stage, known[stage.name], mine, pods, seen.readings, again, now))
-    return RunStatus(alignment, spec, "", tuple(standings), seen.problem, now, seen.namespace_ends)
+        found.append(_stage_status(spec, stage, known[stage.name], mine, pods, seen.readings, again, now))
+    return RunStatus(alignment, spec, "", tuple(found), seen.problem, now, seen.namespace_terminating)
 
 
 def spec_of(alignment: Alignment) -> AlignmentSpec:
-    """The description in an Alignment. SpecError tells what is wrong with it."""
+    """The spec of an Alignment. SpecError says what is wrong with it."""
     document = {"kind": "Alignment", "metadata": {"name": alignment.name}, "spec": dict(alignment.spec)}
     spec = load.build_spec(document)
     check_shared(spec)
     return spec
 
 
-def _standing(
+def _stage_status(
     spec: AlignmentSpec,
     stage: Stage,
     record: StageRecord,
@@ -146,13 +146,13 @@ def _standing(
     attempt = max((record.attempt, *(w.attempt for w in workloads)))
     workload = next((w for w in workloads if w.attempt == attempt), None)
     mine = tuple(p for p in pods if p.attempt == attempt)
-    told = {p.uid: readings[p.uid] for p in mine if p.uid in readings}
-    tellers = [told[p.uid] for p in newest_pods(mine).values() if p.uid in told and (p.index == 0 or not stage.gang)]
+    read = {p.uid: readings[p.uid] for p in mine if p.uid in readings}
+    counting = [read[p.uid] for p in newest_pods(mine).values() if p.uid in read and (p.index == 0 or not stage.gang)]
     retried = record.state is StageState.failed and (again or attempt > record.attempt)
-    # another try has a limit of its own
+    # a retry has a limit of its own
     before = replace(record, disruptions_without_progress=0) if retried else record
-    counted = disruption_limit.count(before, workload, mine, disruption_limit.reached(spec, stage, tellers))
-    why_failed = verdict(stage, workload, mine) if workload is not None else None
+    counted = disruption_limit.count(before, workload, mine, disruption_limit.reached(spec, stage, counting))
+    why_failed = failure_cause(stage, mine) if workload is not None else None
     state = _state(stage, record, workload, mine, why_failed, again, spec.suspend, now)
     if state is StageState.running and counted.exhausted:
         state = StageState.failed
@@ -162,16 +162,16 @@ def _standing(
     failure = _failure(record, workload, why_failed) if state is StageState.failed else None
     disrupted = counted.disruptions > (workload.disruptions_before if workload is not None else 0)
     over = state in (StageState.succeeded, StageState.failed)
-    why = None if over else stall_reason(spec, stage, workload, pods, told, disrupted, now)
-    return StageStatus(stage, record, state, attempt, counted, failure, why, workloads, pods, told)
+    why = None if over else stall_reason(spec, stage, workload, pods, read, disrupted, now)
+    return StageStatus(stage, record, state, attempt, counted, failure, why, workloads, pods, read)
 
 
-def _failure(record: StageRecord, workload: Workload | None, told: Cause | None) -> Cause:
-    """Why a stage failed: as it stands in the status, or as it was told, or what the Job says of itself."""
+def _failure(record: StageRecord, workload: Workload | None, cause: Cause | None) -> Cause:
+    """Why a stage failed: as recorded, or as its pods report, or as its Job says."""
     if record.state is StageState.failed and record.message:
         return Cause(record.reason or "Failed", record.message)
     given_up = workload.failed if workload is not None else None
-    return told or Cause("Failed", f"{given_up.reason}: {given_up.message}" if given_up else "failed")
+    return cause or Cause("Failed", f"{given_up.reason}: {given_up.message}" if given_up else "failed")
 
 
 def _state(
@@ -191,7 +191,7 @@ def _state(
         return StageState.waiting if again else StageState.failed
     idle = StageState.suspended if suspend and record.attempt else StageState.waiting
     if workload is None or (workload.failed and record.state is StageState.waiting and known):
-        return idle  # the second: a failed attempt that was given another chance
+        return idle  # the second: a failed attempt that is retried
     if workload.finished:
         settled = workload.ended is None or now > workload.ended + SETTLING
         if workload.complete and (settled or stage.name != "eval" or any(p.end is not None for p in pods)):

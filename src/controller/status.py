@@ -1,8 +1,8 @@
-"""The status of an Alignment, made anew from where its stages stand.
+"""The status of an Alignment, computed from the status of its stages.
 
-Everything in it follows from the objects that are seen and from the status before, which lends it what
-cannot be seen any more (results of a pod that is gone, when something began). Numbers that are
-fractions are strings, as the API conventions want it.
+Everything in it follows from the observed objects and from the previous status, which keeps what
+cannot be observed any more (results of a pod that is gone, start times). Fractional numbers
+are strings, as the API conventions require.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from captionless.controller.conditions import conditions, names
+from captionless.controller.conditions import conditions, stage_names
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.observed_state import newest_pods, written
 from captionless.kube.stage_record import StageRecord, StageState
@@ -23,11 +23,11 @@ def status(run: RunStatus) -> dict[str, Any]:
     """The whole status."""
     before = run.alignment.status
     found: dict[str, Any] = {"observedGeneration": run.alignment.generation, "conditions": conditions(run)}
-    found["stages"] = [_record(s, run).written() for s in run.standings] or list(before.get("stages") or ())
-    told = _results(run) or before.get("results")
-    if told:
-        found["results"] = told
-    found |= _columns(run, told or ())
+    found["stages"] = [_record(s, run).written() for s in run.stages] or list(before.get("stages") or ())
+    results = _results(run) or before.get("results")
+    if results:
+        found["results"] = results
+    found |= _columns(run, results or ())
     starts = [r["startTime"] for r in found["stages"] if r.get("startTime")]
     if starts:
         found["startTime"] = before.get("startTime") or min(starts)
@@ -45,7 +45,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
 
 
 def fraction(s: StageStatus) -> float | None:
-    """How much of a stage is done, 0 to 1; None while nobody told."""
+    """How much of a stage is done, 0 to 1; None while unknown."""
     if s.state is StageState.succeeded:
         return 1.0
     done, total, _ = _progress(s)
@@ -82,14 +82,14 @@ def _record(s: StageStatus, run: RunStatus) -> StageRecord:
 
 
 def _progress(s: StageStatus) -> tuple[int, int, str]:
-    """Units done and in all. A training is told by node 0; shards are summed up.
+    """Units done and in total. Node 0 reports for a training; shards are summed up.
 
-    A shard whose figures were not seen (it ended while the controller was away) counts as the others' mean.
+    A shard whose progress was never read (it ended while the controller was away) counts as the others' mean.
     """
     before = s.record
     if s.stage.gang:
-        told = [s.readings[p.uid] for p in newest_pods(s.current).values() if p.index == 0 and p.uid in s.readings]
-        return (told[0].done, told[0].total, told[0].unit) if told else (before.done, before.total, before.unit)
+        first = [s.readings[p.uid] for p in newest_pods(s.current).values() if p.index == 0 and p.uid in s.readings]
+        return (first[0].done, first[0].total, first[0].unit) if first else (before.done, before.total, before.unit)
     known = {p.index: s.readings[p.uid] for p in newest_pods(s.current).values() if p.uid in s.readings}
     if not known:
         return before.done, before.total, before.unit
@@ -103,19 +103,19 @@ def _progress(s: StageStatus) -> tuple[int, int, str]:
 
 
 def _columns(run: RunStatus, results: Any) -> dict[str, str]:
-    """What `kubectl get` shows: the stage at work or that failed, its progress, the first run's accuracy."""
+    """What `kubectl get` shows: the stage that failed or is running, its progress, the first training's accuracy."""
     found = {"stage": "", "progress": "", "top1": ""}
     shown = (
-        [s for s in run.standings if s.state is StageState.failed]
-        or [s for s in run.standings if s.state is StageState.running]
-        or [s for s in run.standings if s.state is StageState.suspended]
+        [s for s in run.stages if s.state is StageState.failed]
+        or [s for s in run.stages if s.state is StageState.running]
+        or [s for s in run.stages if s.state is StageState.suspended]
     )
     if shown:
         known = [f for f in map(fraction, shown) if f is not None]
-        found["stage"] = names(shown)
+        found["stage"] = stage_names(shown)
         found["progress"] = f"{int(100 * sum(known) / len(known))}%" if known else ""
     elif run.succeeded:
-        found["stage"], found["progress"] = run.standings[-1].stage.name, "100%"
+        found["stage"], found["progress"] = run.stages[-1].stage.name, "100%"
     if run.spec is not None:
         first = runs(run.spec)[0].name
         figures = next((r.get("figures", ()) for r in results if r.get("run") == first), ())
@@ -124,10 +124,10 @@ def _columns(run: RunStatus, results: Any) -> dict[str, str]:
 
 
 def _results(run: RunStatus) -> list[dict[str, Any]]:
-    """The figures that the evaluation left in its pod's termination message, by run."""
-    ends = [p.end for s in run.standings if s.stage.name == "eval" for p in s.current if p.end is not None]
-    told = [e.ending.figures for e in ends if e.ending is not None and e.ending.figures]
-    figures: Mapping[str, float] = told[0] if told else {}
+    """The figures in the termination message of the evaluation's pod, by training."""
+    ends = [p.end for s in run.stages if s.stage.name == "eval" for p in s.current if p.end is not None]
+    reported = [e.termination.figures for e in ends if e.termination is not None and e.termination.figures]
+    figures: Mapping[str, float] = reported[0] if reported else {}
     by_run: dict[str, list[dict[str, str]]] = {}
     for path, value in figures.items():
         name, _, figure = path.partition("/")

@@ -1,7 +1,7 @@
-"""Which Alignments are to be looked at, and when.
+"""The work queue: which Alignments to reconcile, and when.
 
-A key that is added twice is handed out once; one that is being worked on is handed out again only after
-it is done; one that failed comes back after a pause that doubles. (client-go's workqueue, in short.)
+A key that is added twice is handed out once; one that is being processed is handed out again only after
+it is done; one that failed is retried with exponential back-off. (client-go's workqueue, in short.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class WorkQueue(Generic[K]):
         self._stopped = False
 
     def add(self, key: K, after: float = 0.0) -> None:
-        """Hands the key out in `after` seconds, or earlier if that was agreed before."""
+        """Hands the key out in `after` seconds, or earlier if it is already due earlier."""
         at = time.monotonic() + after
         with self._changed:
             if self._due.get(key, at + 1) <= at:
@@ -50,7 +50,7 @@ class WorkQueue(Generic[K]):
                 while self._order and self._order[0][0] <= now and found is None:
                     at, count, key = heapq.heappop(self._order)
                     if self._due.get(key) != at:
-                        continue  # it was agreed to be earlier, and has been handed out
+                        continue  # it was due earlier, and has been handed out
                     if key in self._busy:
                         kept.append((at, count, key))
                         continue
@@ -66,7 +66,7 @@ class WorkQueue(Generic[K]):
             return None
 
     def done(self, key: K, failed: bool = False) -> None:
-        """The key may be handed out again; after a pause of its own when it failed."""
+        """The key may be handed out again; after its back-off if it failed."""
         with self._changed:
             self._busy.discard(key)
             count = self._failures.get(key, 0) + 1 if failed else 0
@@ -79,7 +79,7 @@ class WorkQueue(Generic[K]):
             self.add(key, min(FIRST * 2.0 ** (count - 1), LONGEST))
 
     def stop(self) -> None:
-        """Lets everybody who waits go."""
+        """Ends all waiting `get` calls."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()

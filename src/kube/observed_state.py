@@ -1,8 +1,8 @@
-"""What is seen of a run in the cluster: plain values, read from the API's objects and nothing else.
+"""The observed state of a run in the cluster: plain values, read from the API's objects and nothing else.
 
 An Alignment has a `Workload` (a Job, or a JobSet with the Job in it) for every attempt at a stage,
-and the workload has `Pod`s. The values hold what decisions are made from and no more, so that a
-cache of thousands stays small. Whatever an object lacks or has too much of, reading it never fails:
+and the workload has `Pod`s. The values hold only what decisions are made from, so that a
+cache of thousands stays small. Missing or unknown fields are never an error:
 the objects may come from another version of Kubernetes.
 
 How often a pod's index failed before is not counted here: Kubernetes writes it into the replacement
@@ -17,18 +17,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from captionless.errors import PodFailureAction, exit_codes
 from captionless.kube.jobs import names
 from captionless.kube.jobs.failure import WORKER
 from captionless.runtime.termination_message import TerminationMessage, parse
 
 RETRY = f"{names.GROUP}/retry"
-"""Annotation of an Alignment: another value than before begins its failed stages anew."""
+"""Annotation of an Alignment: a new value retries its failed stages."""
 DISRUPTIONS = f"{names.GROUP}/disruptions"
 """Annotation of a Job: how often its stage was disrupted in earlier attempts."""
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _FAILURES = "batch.kubernetes.io/job-index-failure-count"
 _IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
+_IGNORED_CODES = exit_codes(PodFailureAction.ignore)
 
 Key = tuple[str, str]
 """Namespace and name of an Alignment."""
@@ -37,7 +39,7 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Alignment:
-    """The custom resource. `spec` and `status` are as they stand there."""
+    """The custom resource, with its `spec` and `status` unparsed."""
 
     namespace: str
     name: str
@@ -57,7 +59,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a Job was given up, in Kubernetes' words."""
+    """Why a Job failed, as Kubernetes says."""
 
     reason: str
     message: str
@@ -97,22 +99,22 @@ class Workload:
 
 @dataclass(frozen=True)
 class End:
-    """How a pod's container ended; `ending` is what the command itself told (None: it could not)."""
+    """How a pod's container ended; `termination` is the command's own message (None: it left none)."""
 
     exit_code: int
     reason: str
     at: datetime | None
-    ending: TerminationMessage | None
+    termination: TerminationMessage | None
 
 
 @dataclass(frozen=True)
 class Pod:
     """A pod of a stage. `owner` is the uid of its Job.
 
-    deleting: when its grace period is over, once it was told to go.
+    deleting: when its grace period ends, once it is being deleted.
     failures, ignored: how often its index failed before it, counted and not counted (disruptions).
-    unschedulable: the scheduler's words. waiting: why its container does not start: reason, words.
-    evicted: Kubernetes' own words when it, not the command, ended the pod.
+    unschedulable: the scheduler's message. waiting: why its container does not start: reason, message.
+    evicted: Kubernetes' message when it, not the command, ended the pod.
     """
 
     namespace: str
@@ -143,12 +145,14 @@ class Pod:
     @property
     def disrupted(self) -> bool:
         """It ended by no fault of its own, which its Job ignores."""
-        return self.phase == "Failed" and (bool(self.disruption) or (self.end is not None and self.end.exit_code == 75))
+        return self.phase == "Failed" and (
+            bool(self.disruption) or (self.end is not None and self.end.exit_code in _IGNORED_CODES)
+        )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a pod told of its progress, in its own units; `advanced` is when it last got further."""
+    """The progress that a pod reports, in its own units; `advanced` is when it last made any."""
 
     done: int
     total: int
@@ -167,14 +171,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class ObservedState:
-    """All that is seen of one Alignment. `readings` are by pod uid; namespace_ends: it is being deleted."""
+    """All that is known about one Alignment. `readings` are by pod uid."""
 
     alignment: Alignment
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
     problem: Problem | None = None
-    namespace_ends: bool = False
+    namespace_terminating: bool = False
 
 
 def time_of(text: Any) -> datetime | None:
@@ -323,7 +327,7 @@ def _end(terminated: Object | None) -> End | None:
         exit_code=_number(terminated.get("exitCode")),
         reason=str(terminated.get("reason", "")),
         at=time_of(terminated.get("finishedAt")),
-        ending=parse(str(terminated.get("message") or "")),
+        termination=parse(str(terminated.get("message") or "")),
     )
 
 

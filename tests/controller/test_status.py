@@ -32,6 +32,7 @@ def condition(found: RunStatus, kind: str) -> dict[str, Any]:
         (run(output="/home/me"), "False", "SpecInvalid"),
         (run(status=done(*ALL)), "True", "Completed"),
     ],
+    ids=["waiting", "running", "queued", "one-queued", "suspended", "failed", "invalid", "completed"],
 )
 def test_the_summary(found: RunStatus, value: str, reason: str) -> None:
     assert (condition(found, "Succeeded")["status"], condition(found, "Succeeded")["reason"]) == (value, reason)
@@ -45,6 +46,7 @@ def test_the_summary(found: RunStatus, value: str, reason: str) -> None:
         (run(suspend=True), "True", "Suspended"),
         (run(status=done(*ALL), suspend=True), "False", "NotSuspended"),
     ],
+    ids=["running", "queued", "suspended", "completed"],
 )
 def test_suspended(found: RunStatus, value: str, reason: str) -> None:
     assert (condition(found, "Suspended")["status"], condition(found, "Suspended")["reason"]) == (value, reason)
@@ -60,7 +62,7 @@ def test_stalled_names_stage_and_cause() -> None:
 
 def test_a_refusal_of_the_api_server_comes_first() -> None:
     seen = run()
-    refused = RunStatus(seen.alignment, seen.spec, "", seen.standings, Problem("Forbidden", "quota"), NOW)
+    refused = RunStatus(seen.alignment, seen.spec, "", seen.stages, Problem("Forbidden", "quota"), NOW)
     assert condition(refused, "Stalled")["message"] == "quota"
 
 
@@ -93,6 +95,7 @@ def test_progress_of_a_training_is_node_zeros() -> None:
         ({0: (3, 10), 1: (9, 10)}, (1,), (13, 20)),  # its last word was told before it ended
         ({}, (1,), (4, 9)),  # as the status had it
     ],
+    ids=["both", "one-unread", "one-ended-unread", "one-ended", "none-read"],
 )
 def test_progress_of_shards_is_their_sum(
     readings: dict[int, tuple[int, int]], completed: tuple[int, ...], expected: tuple[int, int]

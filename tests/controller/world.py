@@ -43,7 +43,7 @@ class World:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
         self.calls: list[str] = []
         self.kill_at: int | None = None
-        self.ending: set[str] = set()
+        self.terminating: set[str] = set()
         self._version, self._uid = itertools.count(1), itertools.count(1)
 
     # -- the API server
@@ -59,7 +59,7 @@ class World:
 
     def namespace_terminating(self, namespace: str) -> bool:
         self._call(f"get Namespace {namespace}")
-        return namespace in self.ending
+        return namespace in self.terminating
 
     def create(self, manifest: Object) -> Object | None:
         key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])

@@ -49,7 +49,7 @@ def test_a_pods_container_is_the_workers() -> None:
     ]
     found = observed_state.pod({"metadata": METADATA, "status": {"phase": "Failed", "containerStatuses": statuses}})
     assert found.end is not None
-    assert (found.end.exit_code, found.end.ending) == (64, None)
+    assert (found.end.exit_code, found.end.termination) == (64, None)
     assert found.attempt == 2
 
 

@@ -1,11 +1,11 @@
-"""What is to be done about a run, one rule a module; each is a pure function of a `Run`.
+"""What is to be done about a run, one policy per module; each is a pure function of a `RunStatus`.
 
-budget            how often a stage may be disrupted without getting further
-ending_namespace  Jobs that hold up the deletion of their namespace
-leftovers         Jobs that outlived their stage's verdict
-next_stages       stages whose inputs are ready
-renewal           a Job whose back-off has become too long
-retry             failed stages that somebody asked to begin anew
-suspension        a run on hold
-ttl               a finished run that has had its time
+backoff_reset          replace a Job whose back-off has become too long
+disruption_limit       how often a stage may be disrupted without making progress
+garbage_collection     delete Jobs of failed stages and of earlier attempts
+next_stages            start stages whose inputs are ready
+retry                  retry failed stages on request
+suspension             suspend a run
+terminating_namespace  delete Jobs that block the deletion of their namespace
+ttl                    delete a finished run after its time to live
 """

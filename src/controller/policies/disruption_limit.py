@@ -1,9 +1,9 @@
-"""How often a stage may be disrupted without getting further.
+"""How often a stage may be disrupted without making progress.
 
-A disruption (an eviction, a lost node, exit code 75) is nobody's fault and a Job ignores it, without
-any bound. Something must end a run that is only ever disrupted: after `LIMIT` disruptions since it
-last got further, the stage fails. Further means, for a training, a newer checkpoint: what came after
-the last one is lost with the pods.
+A disruption (an eviction, a lost node, exit code 75) is not the command's fault, and a Job ignores any number of
+them. Something must end a run that is disrupted again and again: after `LIMIT` disruptions without
+progress, the stage fails. For a training, progress means a newer checkpoint: the steps after
+the last one are lost with the pods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LIMIT = 20
 
 @dataclass(frozen=True)
 class DisruptionCount:
-    """Disruptions over all attempts; how many of them since the stage last got further, and how far that was."""
+    """Disruptions over all attempts, those since the stage last made progress, and how far it had got by then."""
 
     disruptions: int
     disruptions_without_progress: int
@@ -33,8 +33,8 @@ class DisruptionCount:
 
 
 def count(record: StageRecord, workload: Workload | None, pods: Iterable[Pod], reached: int) -> DisruptionCount:
-    """The count after what is seen now. `pods` are those of the newest attempt, `reached` is how far it is known
-    to be; the record says what was known before."""
+    """The updated count. `pods` are those of the newest attempt, `reached` is how far it is known
+    to be; `record` is the previous state."""
     seen = sum(p.ignored + p.disrupted for p in newest_pods(pods).values())
     before = workload.disruptions_before if workload is not None else 0
     total = max(record.disruptions, before + seen)
@@ -44,6 +44,6 @@ def count(record: StageRecord, workload: Workload | None, pods: Iterable[Pod], r
 
 
 def reached(spec: AlignmentSpec, stage: Stage, readings: Iterable[Reading]) -> int:
-    """How far a stage is for good: units done; in a training the step of the last checkpoint."""
+    """Durable progress: units done; for a training the step of the last checkpoint."""
     done = sum(r.done for r in readings)
     return done - done % spec.train.checkpoint_every if stage.gang else done

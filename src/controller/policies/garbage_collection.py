@@ -1,7 +1,7 @@
-"""Jobs that should not be there any more.
+"""Deleting Jobs that are no longer needed.
 
-A stage that failed because its budget of disruptions was used up still has its Job: the verdict is
-written to the status first, then the Job goes, so that a controller that dies in between does not forget it.
+A stage that failed at its disruption limit still has its Job: the failure is
+written to the status first, then the Job is deleted, so that a controller that dies in between does not lose it.
 A Job that still waits in a queue when another stage fails has nothing to wait for.
 """
 
@@ -15,15 +15,15 @@ from captionless.kube.stage_record import StageState
 
 
 def garbage_collection(run: RunStatus) -> Iterator[Delete]:
-    """Live Jobs of stages whose failure stands in the status, of all but a stage's newest attempt, and queued ones
-    of a run that failed."""
-    for s in run.standings:
+    """Live Jobs of stages whose failure is recorded in the status, of all but a stage's newest attempt, and queued
+    ones of a run that failed."""
+    for s in run.stages:
         for w in s.workloads:
             if w.finished or w.deleting:
                 continue
             if s.state is StageState.failed and s.record.state is StageState.failed:
                 yield Delete(w, f"the stage failed: {s.message}")
             elif w.attempt < s.attempt:
-                yield Delete(w, f"attempt {s.attempt} took its place")
+                yield Delete(w, f"attempt {s.attempt} replaced it")
             elif run.failed and w.suspended:
                 yield Delete(w, "another stage failed")

@@ -1,7 +1,7 @@
-"""Stages that may begin: what they read is finished, and nothing of an earlier attempt is left.
+"""Stages that may start: their inputs are finished, and no pod of an earlier attempt is left.
 
-Stages that do not depend on one another run at the same time; the cluster knows what it has room for.
-After a failure those at work end their work, and no new one begins.
+Stages that do not depend on one another run at the same time; the cluster schedules what fits.
+After a failure, running stages finish, and no new one starts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from captionless.kube.stage_record import StageState
 
 
 def next_stages(run: RunStatus) -> Iterator[Create]:
-    """The next attempt of every stage that can begin."""
+    """The next attempt of every stage that can start."""
     if run.spec is None or run.spec.suspend or run.failed:
         return
-    done = {s.stage.name for s in run.standings if s.state is StageState.succeeded}
-    for s in run.standings:
+    done = {s.stage.name for s in run.stages if s.state is StageState.succeeded}
+    for s in run.stages:
         idle = s.state in (StageState.waiting, StageState.suspended) and not s.occupied
         if idle and done.issuperset(s.stage.after):
             yield Create(s.stage, s.attempt + 1, s.count.disruptions)

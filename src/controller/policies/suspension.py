@@ -1,6 +1,6 @@
-"""A run on hold: `spec.suspend` removes the Jobs at work; the stages go on from storage when it is lifted.
+"""Suspending a run: `spec.suspend` deletes the running Jobs; the stages resume from storage when it is unset.
 
-Succeeded and failed Jobs stay, for their logs. A Job that a queue holds (`spec.queue`) is none of this.
+Succeeded and failed Jobs stay, for their logs. A Job that a queue suspends (`spec.queue`) is not affected.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ from captionless.controller.stage_status import RunStatus
 
 
 def suspension(run: RunStatus) -> Iterator[Delete]:
-    """The Jobs at work, when the run is to be held."""
+    """The live Jobs, when the run is suspended."""
     if run.spec is not None and run.spec.suspend:
-        yield from (Delete(w, "the run is suspended") for w in run.at_work)
+        yield from (Delete(w, "the run is suspended") for w in run.live_workloads)

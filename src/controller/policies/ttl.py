@@ -1,4 +1,4 @@
-"""Removing a finished run after its time (`spec.ttlSecondsAfterFinished`). Its outputs stay where they are."""
+"""Deleting a finished run after its time to live (`spec.ttlSecondsAfterFinished`). Its outputs are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captionless.kube.observed_state import Alignment, time_of
 
 
 def due(alignment: Alignment) -> datetime | None:
-    """When an Alignment that has finished goes; None when it stays or has not finished."""
+    """When a finished Alignment is to be deleted; None when it is kept or not finished."""
     ended, seconds = time_of(alignment.status.get("completionTime")), alignment.spec.get("ttlSecondsAfterFinished")
     if ended is None or not isinstance(seconds, int) or seconds < 0:
         return None
@@ -19,7 +19,7 @@ def due(alignment: Alignment) -> datetime | None:
 
 
 def ttl(run: RunStatus) -> Iterator[Remove]:
-    """The removal, once it is due."""
+    """The deletion, once it is due."""
     at = due(run.alignment)
     if run.finished and at is not None and run.now >= at:
-        yield Remove(f"it finished at {run.alignment.status['completionTime']} and its time is over")
+        yield Remove(f"it finished at {run.alignment.status['completionTime']} and its time to live is over")

@@ -1,12 +1,15 @@
-"""What a Job makes of a pod's end: the podFailurePolicy (KEP-3329, KEP-3850).
+"""What a Job does when a pod fails: the podFailurePolicy (KEP-3329, KEP-3850).
 
-The codes are those of `captionless.errors`; the first rule that matches decides. What no rule
-names (1, a crash, killed for memory) counts against the index, which is tried again.
+The codes and what each means for a Job come from `captionless.errors`; the first rule that matches decides. What no
+rule names (1, a crash, out of memory) counts against the index, which is retried.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+from captionless.errors import PodFailureAction, exit_codes
 
 WORKER = "worker"
 """The container that the rules look at."""
@@ -18,14 +21,16 @@ def pod_failure_policy(gang: bool) -> dict[str, Any]:
     Bad data costs a sharded stage its index and lets the others go on; in a training the nodes share the data,
     so it fails the Job.
     """
-    final = [2, 64, 65] if gang else [2, 64]
-    rules: list[dict[str, Any]] = [_exit("FailJob", final)]
-    if not gang:
-        rules.append(_exit("FailIndex", [65]))
-    rules.append({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
-    rules.append(_exit("Ignore", [75]))
+    fail_job, fail_index, ignore = PodFailureAction.fail_job, PodFailureAction.fail_index, PodFailureAction.ignore
+    if gang:
+        rules = [_exit(fail_job, exit_codes(fail_job, fail_index))]
+    else:
+        rules = [_exit(fail_job, exit_codes(fail_job)), _exit(fail_index, exit_codes(fail_index))]
+    rules.append({"action": ignore.value, "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
+    rules.append(_exit(ignore, exit_codes(ignore)))
     return {"rules": rules}
 
 
-def _exit(action: str, codes: list[int]) -> dict[str, Any]:
-    return {"action": action, "onExitCodes": {"containerName": WORKER, "operator": "In", "values": codes}}
+def _exit(action: PodFailureAction, codes: Iterable[int]) -> dict[str, Any]:
+    on = {"containerName": WORKER, "operator": "In", "values": list(codes)}
+    return {"action": action.value, "onExitCodes": on}

@@ -78,19 +78,19 @@ def test_the_stage_fails_at_the_limit(disruptions_without_progress: int, state: 
         "stages": [record("pack", "Running", disruptions=30, disruptionsWithoutProgress=disruptions_without_progress)]
     }
     w = workload(disruptions_before=30)
-    standing = run(w, pods=[pod(ignored=0, **ended(75))], status=status).standings[0]
+    standing = run(w, pods=[pod(ignored=0, **ended(75))], status=status).stages[0]
     assert standing.state is state
 
 
 def test_a_retry_has_a_budget_of_its_own() -> None:
     """Also when the controller died after it made the attempt and before it wrote that down."""
     status: dict[str, Any] = {"stages": [record("pack", "Failed", disruptions=20, disruptionsWithoutProgress=LIMIT)]}
-    assert run(status=status).standings[0].state is StageState.failed
-    asked = run(status=status, retry="x").standings[0]
+    assert run(status=status).stages[0].state is StageState.failed
+    asked = run(status=status, retry="x").stages[0]
     assert (asked.state, asked.count.disruptions_without_progress, asked.count.disruptions) == (
         StageState.waiting,
         0,
         20,
     )
-    made = run(workload(attempt=2, disruptions_before=20), status=status, retry="x").standings[0]
+    made = run(workload(attempt=2, disruptions_before=20), status=status, retry="x").stages[0]
     assert (made.state, made.count.disruptions_without_progress) == (StageState.running, 0)

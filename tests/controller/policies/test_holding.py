@@ -9,9 +9,9 @@ import pytest
 
 from captionless.controller.actions import Delete
 from captionless.controller.decide import decide
-from captionless.controller.policies.ending_namespace import suspected
 from captionless.controller.policies.garbage_collection import garbage_collection
 from captionless.controller.policies.suspension import suspension
+from captionless.controller.policies.terminating_namespace import suspected
 from captionless.controller.policies.ttl import due, ttl
 from captionless.kube.observed_state import Failed, ObservedState, Workload, written
 from captionless.kube.stage_record import StageState
@@ -37,7 +37,7 @@ def test_suspension_removes_what_is_at_work_and_keeps_what_has_ended(found: Work
 
 def test_a_failed_stages_job_goes_only_after_the_failure_was_written_down() -> None:
     unwritten = {"stages": [record("pack", "Running", disruptionsWithoutProgress=20)]}
-    assert run(workload(), status=unwritten).standings[0].state is StageState.failed
+    assert run(workload(), status=unwritten).stages[0].state is StageState.failed
     assert not list(garbage_collection(run(workload(), status=unwritten)))
     assert list(garbage_collection(run(workload(), status={"stages": [record("pack", "Failed")]})))
 
@@ -64,7 +64,7 @@ def test_a_namespace_is_suspected_to_end_when_a_pod_stays_that_should_have_gone(
 
 def test_in_a_namespace_that_ends_jobs_at_work_go_and_nothing_begins() -> None:
     given = run(workload("pack"), workload("landmarks", complete=True))
-    found = decide(replace(given, namespace_ends=True))
+    found = decide(replace(given, namespace_terminating=True))
     assert [a.workload.name for a in found if isinstance(a, Delete)] == [workload("pack").name]
     assert len(found) == 1
 
@@ -90,18 +90,18 @@ def test_a_run_that_goes_on_has_no_time_to_live() -> None:
 def test_retry_begins_a_failed_stage_anew_and_no_other() -> None:
     status = {"stages": [record("pack", "Failed", message="why"), record("landmarks", "Succeeded")], "retry": "1"}
     for asked, state in (("", StageState.failed), ("1", StageState.failed), ("2", StageState.waiting)):
-        standings = run(workload(failed=FAILED), status=status, retry=asked).standings
-        assert standings[0].state is state
-        assert standings[2].state is StageState.succeeded
+        stages = run(workload(failed=FAILED), status=status, retry=asked).stages
+        assert stages[0].state is state
+        assert stages[2].state is StageState.succeeded
 
 
 def test_a_retry_that_must_wait_is_not_forgotten_once_it_is_written_down() -> None:
     """The failed Job is still there, the annotation was taken note of, and the attempt has not begun."""
     status = {"stages": [record("pack", "Waiting")], "retry": "2"}
-    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").standings[0].state is StageState.waiting
+    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").stages[0].state is StageState.waiting
 
 
 def test_a_retry_whose_attempt_failed_before_it_was_written_down_is_over() -> None:
     status = {"stages": [record("pack", "Failed")]}
     second = workload(attempt=2, failed=FAILED, ended=ago(60))
-    assert run(workload(failed=FAILED), second, status=status, retry="2").standings[0].state is StageState.failed
+    assert run(workload(failed=FAILED), second, status=status, retry="2").stages[0].state is StageState.failed
