@@ -88,7 +88,7 @@ FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | D
 
 def exit_codes(*actions: PodFailureAction) -> tuple[int, ...]:
     """The exit codes that a Job acts upon so, in order."""
-    kinds = (*KINDS, UsageError)
+    kinds: tuple[type[CaptionlessError], ...] = (*KINDS, UsageError)
     return tuple(sorted({kind.exit_code for kind in kinds if kind.pod_failure_action in actions}))
 
 
