@@ -92,9 +92,8 @@ def sections(model: type[BaseModel], path: str) -> Iterator[str]:
         rows.append(f"| `{label}` | {kind}{', ' + limits if limits else ''} | {_default(field)} | {text} |")
     title = f"## `{path}`" if path else "## Top level"
     about = _described(model.__doc__ if "__doc__" in vars(model) else "", model.__name__, path or "the top level")
-    yield f"{title}\n\n{about}\n"
-    if rows:
-        yield "| field | type | default | description |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
+    table = ["| field | type | default | description |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+    yield "\n".join([title, "", about, "", *table])
     for section, at in below:
         yield from sections(section, at)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.classification import ClassifySpec
 from captionless.spec.section import Section
 
 HACK = Path(__file__).parents[2] / "hack"
@@ -82,3 +84,16 @@ def test_generating_fails_on_what_has_no_description_and_names_it(
     assert isinstance(ended.value.code, str)  # a message: exit code 1
     assert symbol in ended.value.code
     assert f"`{path}`" in ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("model", "path"), [(AlignmentSpec, ""), (ClassifySpec, "classify")], ids=["run", "classifier"]
+)
+def test_the_page_has_every_section_of_the_specs(
+    sections: Callable[[type[Section], str], Iterator[str]], model: type[Section], path: str
+) -> None:
+    page = (HACK.parent / "docs" / "spec.md").read_text()
+    expected = list(sections(model, path))
+    assert len(expected) > 3
+    for section in expected:
+        assert section in page, section.splitlines()[0]
