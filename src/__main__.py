@@ -57,14 +57,14 @@ def _call() -> TerminationMessage:
 
 def _failure(error: BaseException) -> TerminationMessage:
     """The end by an exception, told on stderr."""
-    from captionless.errors import CaptionlessError, Interrupted, one_line
+    from captionless.errors import CaptionlessError, Interrupted, UsageError, one_line
     from captionless.runtime import termination_message
     from captionless.runtime.redaction import redacted
 
     signals.ignore_signals()
     if hasattr(error, "show") and hasattr(error, "format_message"):  # typer keeps the base class of these to itself
         error.show()
-        return termination_message.TerminationMessage(2, "UsageError", error.format_message())
+        return termination_message.TerminationMessage(UsageError.exit_code, UsageError.__name__, error.format_message())
     if isinstance(error, signals.Stopped):
         error = Interrupted(str(error))
     if isinstance(error, MemoryError):

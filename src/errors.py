@@ -24,9 +24,9 @@ from enum import StrEnum
 
 
 class PodFailureAction(StrEnum):
-    """What a Job does when a pod ends with an exit code; but for `count`, in the words of a podFailurePolicy."""
+    """What a Job does when a pod ends with an exit code; but for `counted`, in the words of a podFailurePolicy."""
 
-    count = "Count"
+    counted = "Count"
     """Counts it against the index's back-off limit and retries."""
     fail_job = "FailJob"
     fail_index = "FailIndex"
@@ -38,7 +38,7 @@ class CaptionlessError(Exception):
     """A failure reported in one line; `exit_code` is what the command returns."""
 
     exit_code = 1
-    pod_failure_action = PodFailureAction.count
+    pod_failure_action = PodFailureAction.counted
 
 
 class Retryable(CaptionlessError):

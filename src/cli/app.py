@@ -15,12 +15,12 @@ from captionless.cli import classify, compare, doctor, kubernetes, search, simil
 from captionless.cli import eval as evaluation
 from captionless.cli.options import Json, Quiet, Set, SpecPath
 from captionless.clip.demo import NAME as DEMO
-from captionless.errors import DataError, Interrupted, Retryable, SpecError
+from captionless.errors import DataError, Interrupted, Retryable, SpecError, UsageError
 
 _EXIT_CODES = (
-    f"Exit codes: 0 success, {Retryable.exit_code} failed (retrying may help), 2 usage error, "
-    f"{SpecError.exit_code} invalid spec or access denied, {DataError.exit_code} invalid data, "
-    f"{Interrupted.exit_code} interrupted (rerun to resume)."
+    f"Exit codes: 0 success, {Retryable.exit_code} failed (retrying may help), "
+    f"{UsageError.exit_code} usage error, {SpecError.exit_code} invalid spec or access denied, "
+    f"{DataError.exit_code} invalid data, {Interrupted.exit_code} interrupted (rerun to resume)."
 )
 
 app = typer.Typer(
