@@ -7,7 +7,6 @@ a context of its own, with nothing stored, and all that it asks for or complains
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests import pace
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (
@@ -25,7 +26,7 @@ _QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-_PATIENCE = 120_000  # ms: a page carries megabytes of plotly.js, and a loaded machine takes its time
+_PATIENCE = 60.0  # seconds, scaled by the pace: a page carries megabytes of plotly.js
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def chromium() -> Iterator[Browser]:
     if path is None:
         raise FileNotFoundError(f"none of {', '.join(_NAMES)} is installed; hack/ensure-chromium installs one")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=_QUIET, timeout=_milliseconds())
         yield browser
         browser.close()
 
@@ -82,7 +83,7 @@ def opened(browser: Browser, path: Path, screen: Screen, zoom: float = 1) -> Ite
         reduced_motion="reduce",
         device_scale_factor=zoom,
     )
-    context.set_default_timeout(_PATIENCE)
+    context.set_default_timeout(_milliseconds())
     found = Opened(context.new_page())
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
@@ -98,8 +99,8 @@ def opened(browser: Browser, path: Path, screen: Screen, zoom: float = 1) -> Ite
 
 def until(page: Page, condition: str) -> None:
     """Waits for a JavaScript expression to hold. Playwright's own waiting is forbidden by the pages' policy."""
-    deadline = time.monotonic() + _PATIENCE / 1000
-    while not page.evaluate(condition):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{page.url}: never was {condition}")
-        page.wait_for_timeout(50)
+    pace.wait_for(f"{condition} on {page.url}", lambda: page.evaluate(condition), _PATIENCE)
+
+
+def _milliseconds() -> float:
+    return 1000 * pace.seconds(_PATIENCE)

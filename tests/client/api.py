@@ -19,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from tests import pace
+
 Object = dict[str, Any]
 
 _PATH = re.compile(
@@ -92,7 +94,7 @@ class Server:
     def await_watch(self, what: str) -> None:
         """Until somebody follows objects, or a pod's log: what happens from now on is seen as a change."""
         with self.changed:
-            assert self.changed.wait_for(lambda: what in self.watched, 20), f"nobody follows {what}"
+            assert self.changed.wait_for(lambda: what in self.watched, pace.seconds(20)), f"nobody follows {what}"
 
     def sent(self, method: str) -> list[tuple[str, Any]]:
         """Path and body of every request of a method."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from captionless.errors import SpecError
+from tests import pace
 from tests.client.api import Server, status
 from tests.client.command import in_background, k8s
 from tests.client.objects import alignment, job, pod
@@ -20,7 +21,7 @@ def test_it_waits_until_jobs_and_pods_are_gone(server: Server) -> None:
     server.remove("jobs", "demo-embed-1")
     assert not found
     server.remove("pods", "demo-embed-1-0-a")
-    thread.join(20)
+    thread.join(pace.seconds(20))
     (ended,) = found
     assert ended.code == 0
     assert "demo: waiting for 1 pod to checkpoint and end" in ended.err
@@ -39,7 +40,7 @@ def test_a_pod_whose_node_does_not_answer_is_named(server: Server) -> None:
     thread, found = in_background(lambda: k8s("cancel", "demo", "--yes"))
     server.await_watch("pods")
     server.remove("pods", "demo-embed-1-0-a")
-    thread.join(20)
+    thread.join(pace.seconds(20))
     assert "node node-1 does not confirm the end of pod demo-embed-1-0-a" in found[0].err
 
 

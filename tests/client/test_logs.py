@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from captionless.client import logs
+from tests import pace
 from tests.client.api import Server, status
 from tests.client.command import in_background, k8s
 from tests.client.objects import alignment, condition, job, pod, stage
@@ -137,7 +138,7 @@ def test_followed_it_goes_on_with_replacements_and_the_next_stage(server: Server
     server.say("demo-eval-1-0-a", "figures", end=True)
     server.put(pod("eval", 0, "Succeeded", second=9))
     server.put(alignment(conditions=[condition("Succeeded", "True", "Completed")], stages=[]))
-    thread.join(20)
+    thread.join(pace.seconds(20))
     lines = found[0].out.splitlines()
     assert [line for line in lines if line.startswith("[embed")] == [
         "[embed/0] two", "[embed/0] three", "[embed/0] again", "[embed/0] done",
@@ -155,7 +156,7 @@ def test_a_stage_that_is_followed_ends_the_command(server: Server) -> None:
     server.put(pod("embed", 0, "Succeeded"))
     ended = stage("embed", "Succeeded", completionTime="2026-11-21T10:01:00Z")
     server.put(running(ended, stage("eval", "Running")))
-    thread.join(20)
+    thread.join(pace.seconds(20))
     assert found[0].out == "one\ntwo\n"
 
 
@@ -201,5 +202,5 @@ def test_interrupted_it_says_that_the_run_goes_on(server: Server) -> None:
         assert following.stdout is not None
         assert following.stdout.readline() == "[embed/0] one\n"
         following.send_signal(signal.SIGINT)
-        _, err = following.communicate(timeout=20)
+        _, err = pace.communicate(following, 20)
     assert (following.returncode, err) == (75, "captionless: no longer following; demo goes on\n")

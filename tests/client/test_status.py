@@ -9,6 +9,7 @@ import pytest
 
 from captionless.client.alignment_view import AlignmentView
 from captionless.client.status import Meter, notes
+from tests import pace
 from tests.client.api import Server
 from tests.client.command import in_background, k8s
 from tests.client.objects import alignment, condition, pod, stage
@@ -116,7 +117,7 @@ def test_watched_it_ends_when_the_run_does(server: Server) -> None:
     server.put(alignment(conditions=[RUNNING, stalled], stages=WORKING))
     done = [{**s, "state": "Succeeded", "completionTime": "2026-11-21T10:00:00Z"} for s in WORKING]
     server.put(alignment(conditions=[DONE], stages=done, results=RESULTS))
-    thread.join(20)
+    thread.join(pace.seconds(20))
     (ended,) = found
     assert ended.code == 0, ended
     assert "eval: done" in ended.err
@@ -146,7 +147,7 @@ def test_watched_a_run_that_is_deleted_ends_with_1(server: Server) -> None:
     thread, found = in_background(lambda: k8s("status", "demo", "--watch"))
     server.await_watch("alignments")
     server.remove("alignments", "demo")
-    thread.join(20)
+    thread.join(pace.seconds(20))
     assert (found[0].code, found[0].error) == (1, "alignment demo was deleted")
 
 

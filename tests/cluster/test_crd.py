@@ -79,7 +79,7 @@ def test_wrong(asked: Asked, text: str, field: str) -> None:
     assert f"spec.{field}" in asked.create(document(text))
 
 
-@pytest.mark.parametrize("name", ["a" * 41, "1st", "a.b", "a-"])
+@pytest.mark.parametrize("name", ["a" * 41, "1st", "a.b", "a-"], ids=["too-long", "digit-first", "dot", "dash-last"])
 def test_a_name_that_could_not_begin_a_jobs(asked: Asked, name: str) -> None:
     assert "metadata.name" in asked.create(document("{}"), name)
     assert asked.create(document("{}"), "a" * 40) == ""

@@ -4,6 +4,7 @@ import threading
 
 from captionless.controller import workqueue
 from captionless.controller.workqueue import WorkQueue
+from tests import pace
 
 
 def test_a_key_added_twice_is_handed_out_once() -> None:
@@ -73,7 +74,7 @@ def test_no_key_is_worked_on_twice_at_once() -> None:
         pass
     queue.stop()
     for t in threads:
-        t.join(timeout=10)
+        t.join(timeout=pace.seconds(10))
         assert not t.is_alive()
     assert not wrong
     assert all(handled)
@@ -85,5 +86,5 @@ def test_stop_lets_waiting_workers_go() -> None:
     thread = threading.Thread(target=lambda: got.append(queue.get()))
     thread.start()
     queue.stop()
-    thread.join(timeout=10)
+    thread.join(timeout=pace.seconds(10))
     assert got == [None]

@@ -18,6 +18,7 @@ from prometheus_client.samples import Sample
 from captionless.errors import Retryable, SpecError
 from captionless.eval import publish, results
 from captionless.runtime.retry import Backoff
+from tests import pace
 from tests.eval.gateway import StandIn, serving
 
 CLASSES = ("chair", "mug")
@@ -59,11 +60,12 @@ def gateway(stand_in: StandIn) -> Iterator[str]:
         [program, f"--web.listen-address={address}", "--persistence.file="], stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 60
-        while not _is_ready(f"http://{address}/-/ready"):
+
+        def ready() -> bool:
             assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return _is_ready(f"http://{address}/-/ready")
+
+        pace.wait_for("the Pushgateway to be ready", ready, 60)
         yield f"http://{address}"
     finally:
         process.kill()
@@ -79,7 +81,7 @@ def _is_ready(url: str) -> bool:
 
 
 def scrape(gateway: str) -> list[Sample]:
-    with urllib.request.urlopen(f"{gateway}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{gateway}/metrics", timeout=pace.seconds(10)) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     return [s for family in families for s in family.samples if s.name.startswith("captionless_eval_")]
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests import pace
 from tests.flow.conftest import call, command, comparable, environment, write_spec
 
 
@@ -49,10 +50,9 @@ def run_and_kill(spec: Path, seconds: float) -> bool:
         below = descendants(process.pid)
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 10
-        while any(Path("/proc", str(p)).exists() for p in below):  # children die with their parent
-            assert time.monotonic() < deadline, "a child outlived its killed runner"
-            time.sleep(0.02)
+        pace.wait_for(
+            "the killed runner's children to end", lambda: not any(Path("/proc", str(p)).exists() for p in below), 10
+        )
         return True
     return False
 

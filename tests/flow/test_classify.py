@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests import clouds
+from tests import clouds, pace
 from tests.flow.conftest import call, command, environment
 from tests.stages.test_classify import write_spec
 
@@ -25,11 +24,12 @@ def test_a_training_told_to_stop_stores_a_checkpoint_and_goes_on_to_the_same_end
         command("classify", str(spec)), env=environment(CAPTIONLESS_PROGRESS=str(tmp_path / "progress")),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not _steps(tmp_path / "progress"):
-        assert time.monotonic() < deadline
+
+    def trains() -> bool:
         assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+        return bool(_steps(tmp_path / "progress"))
+
+    pace.wait_for("the training's first step", trains, 120)
     process.send_signal(signal.SIGTERM)
     told = process.communicate()[1]
     assert process.returncode == 75, told

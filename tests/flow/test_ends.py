@@ -19,6 +19,7 @@ import pytest
 
 from captionless.runtime import termination_message
 from captionless.runtime.env import METRICS_PORT, TERMINATION_MESSAGE
+from tests import pace
 from tests.flow.conftest import Finished, call, command, environment, write_spec
 from tests.flow.kill import descendants
 from tests.telemetry.test_server import scrape
@@ -95,10 +96,10 @@ def _stopped(
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         _until(lambda: _handles(inner := _inner(process.pid, bool(prefix))) and moment(inner), process)
-        told = time.monotonic()
+        signalled = time.monotonic()
         os.kill(_inner(process.pid, bool(prefix)), number)
-        _, error = process.communicate(timeout=60)
-        took = time.monotonic() - told
+        _, error = pace.communicate(process, 60)
+        took = time.monotonic() - signalled
     assert process.returncode == 75, error
     assert "Traceback" not in error
     assert f"captionless: stopped by {signal.Signals(number).name}; run again" in error
@@ -110,13 +111,16 @@ def _stopped(
 
 
 def _until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while not reached():
-        if time.monotonic() > deadline:
-            process.kill()
-            process.wait()
+    def reached_at_work() -> bool:
         assert process.poll() is None, f"ended before that moment: {process.communicate()[1]}"
-        time.sleep(0.005)
+        return reached()
+
+    try:
+        pace.wait_for("the moment for the signal", reached_at_work, 240, every=0.005)
+    except AssertionError:
+        process.kill()
+        process.wait()
+        raise
 
 
 def _inner(pid: int, wrapped: bool) -> int:
@@ -231,7 +235,7 @@ def test_a_training_serves_its_progress_while_it_is_at_work(finished: Finished, 
 
         _until(trains, process)
         process.send_signal(signal.SIGTERM)
-        _, error = process.communicate(timeout=120)
+        _, error = pace.communicate(process, 120)
     assert process.returncode == 75, error
     stage = {"stage": "train-avg-seed0"}
     assert found["captionless_stage_units"] == ({**stage, "unit": "step"}, 5000)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from tests import pace
 from tests.flow.conftest import Finished, call, command, comparable, environment, write_spec
 from tests.flow.kill import run_and_kill
 
@@ -24,7 +24,7 @@ def test_killed_ten_times_at_random_moments_it_ends_with_the_same_results(finish
     seed = random.randrange(1 << 30)
     print(f"seed of the moments: {seed}")
     moments = random.Random(seed)
-    killed = sum(run_and_kill(spec, moments.uniform(0.5, 7.0)) for _ in range(KILLS))
+    killed = sum(run_and_kill(spec, pace.now() * moments.uniform(0.5, 7.0)) for _ in range(KILLS))
     assert killed > 0
     done = call("run", str(spec), cwd=tmp_path)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
@@ -38,9 +38,9 @@ def test_a_signal_ends_it_with_75_and_one_line(number: signal.Signals, tmp_path:
         command("run", str(spec)), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    time.sleep(4)
+    pace.wait_for("the run's first stage", (tmp_path / "out" / "logs" / "pack.0.log").exists, 60)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = pace.communicate(process, 60)
     assert process.returncode == 75, error
     assert "run the same command again" in error
     assert "Traceback" not in error
@@ -52,13 +52,10 @@ def test_two_runs_in_one_place_are_refused(tmp_path: Path) -> None:
         command("run", str(spec)), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "out" / "logs" / "pack.0.log").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        pace.wait_for("the first run's first stage", (tmp_path / "out" / "logs" / "pack.0.log").exists, 60)
         second = call("run", str(spec), cwd=tmp_path)
         assert second.returncode == 1
         assert "another `captionless run` is at work here" in second.stderr
     finally:
         first.send_signal(signal.SIGTERM)
-        first.wait(60)
+        first.wait(pace.seconds(60))

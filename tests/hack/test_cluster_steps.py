@@ -14,10 +14,11 @@ import pytest
 
 from hack.cluster import layout, processes, schemas, tools
 from hack.cluster.steps import Failed, Log, Step, needed, run, table
+from tests import pace
 
 
 def test_steps_follow_what_they_need_and_meet_where_they_may(tmp_path: Path) -> None:
-    together = threading.Barrier(2, timeout=20)
+    together = threading.Barrier(2, timeout=pace.seconds(20))
     order: list[str] = []
 
     def meet(log: Log) -> None:
@@ -102,7 +103,7 @@ def test_a_process_is_started_once_found_again_and_ended(own_run_folder: Path) -
     assert pid is not None
     assert not processes.start("sleeper", command, {})
     assert os.getsid(pid) == pid != os.getsid(0)  # it outlives the shell that started it
-    processes.wait_for("it says so", lambda: "up" in processes.log("sleeper").read_text(), 20, "sleeper")
+    processes.wait_for("it says so", lambda: "up" in processes.log("sleeper").read_text(), pace.seconds(20), "sleeper")
     processes.stop(["sleeper"])
     assert processes.running("sleeper") is None
     assert processes.noted() == []
@@ -110,7 +111,7 @@ def test_a_process_is_started_once_found_again_and_ended(own_run_folder: Path) -
 
 def test_a_process_that_ignores_sigterm_is_killed(own_run_folder: Path) -> None:
     processes.start("stubborn", ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"], {})
-    processes.wait_for("deaf", lambda: "deaf" in processes.log("stubborn").read_text(), 20, "stubborn")
+    processes.wait_for("deaf", lambda: "deaf" in processes.log("stubborn").read_text(), pace.seconds(20), "stubborn")
     processes.stop(["stubborn"], patience=0.3)
     assert processes.running("stubborn") is None
 
@@ -131,7 +132,7 @@ def test_a_number_given_to_another_process_is_not_taken_for_ours(own_run_folder:
 def test_waiting_for_a_process_that_ends_tells_what_it_said(own_run_folder: Path) -> None:
     processes.start("short", ["sh", "-c", "echo no such flag; exit 1"], {})
     with pytest.raises(Failed, match=r"(?s)short has ended.*no such flag"):
-        processes.wait_for("it serves", lambda: False, 20, "short")
+        processes.wait_for("it serves", lambda: False, pace.seconds(20), "short")
 
 
 SWAGGER: dict[str, Any] = {

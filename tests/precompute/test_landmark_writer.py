@@ -20,6 +20,7 @@ from captionless.precompute.landmark_texts import LandmarkSet, count_flags
 from captionless.precompute.landmark_writer import MAX_BARREN_ROUNDS, from_llm, parse_reply, prompt
 from captionless.precompute.llm import Budget, Chat, Endpoint
 from captionless.store import objects
+from tests import pace
 
 from .chat_server import Answer, ChatServer, completion, failure, texts
 
@@ -169,7 +170,7 @@ def test_killed_and_run_again(server: ChatServer, tmp_path: Path) -> None:
     server.answers(model, model, last_before_the_kill)
     command = [sys.executable, "-c", RUN, server.url, f"file://{tmp_path}/chair.json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert killable.wait(60)
+    assert killable.wait(pace.seconds(60))
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert json.loads((tmp_path / "chair.json").read_text())["texts"] == FRESH[:64]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.neighbour_store import Within, open_neighbours
 from captionless.trainer import checkpoint, encoders
 from captionless.trainer.infer import encode_points
+from tests import pace
 from tests.embedded import damage_views, everything, write_embedded
 from tests.precompute.test_nearest_neighbours import reference
 from tests.trainer import synthetic
@@ -115,8 +115,8 @@ def test_workers_side_by_side_of_which_one_is_killed(tmp_path: Path) -> None:
     for index in (0, 1):
         compute(tmp_path, "calm", "mean", "dataset", index=index, count=2)
     victim, other = _worker(tmp_path, 0), _worker(tmp_path, 1)
-    while not list((tmp_path / "hit" / "embeddings").glob("*.npy")):
-        time.sleep(0.01)
+    folder = tmp_path / "hit" / "embeddings"
+    pace.wait_for("the first embeddings", lambda: list(folder.glob("*.npy")), 60, every=0.01)
     victim.kill()
     victim.wait()
     assert other.wait() == 0  # makes the embeddings that are missing

@@ -13,6 +13,7 @@ from captionless.spec.plan import plan
 from captionless.stages import wait_inputs
 from captionless.store import objects
 from captionless.store.ledger import Ledger
+from tests import pace
 from tests.flow.conftest import TINY, call, write_spec
 
 
@@ -64,12 +65,12 @@ def test_it_goes_on_when_all_of_them_are_there(
 
     def others() -> None:
         for name in ("landmarks", "embed"):
-            assert looked.acquire(timeout=60)
+            assert looked.acquire(timeout=pace.seconds(60))
             Ledger(f"{tmp_path}/{name}").publish({})
 
     thread = threading.Thread(target=others)
     thread.start()
-    wait_inputs.wait(spec(tmp_path), "similarity-i2l", 60)
+    wait_inputs.wait(spec(tmp_path), "similarity-i2l", pace.seconds(60))
     thread.join()
     told = capsys.readouterr().err
     assert told == f"similarity-i2l: waiting for {tmp_path}/embed/manifest.json and 1 more (0:00)\n"

@@ -16,6 +16,7 @@ from captionless.runtime import env
 from captionless.store import objects, ranged_reads
 from captionless.telemetry import catalog, registry, server
 from captionless.telemetry.progress import Progress
+from tests import pace
 
 
 def _free_port() -> int:
@@ -26,7 +27,7 @@ def _free_port() -> int:
 
 def scrape(port: int) -> dict[str, tuple[dict[str, str], float]]:
     """Labels and value of each metric that a process serves."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=pace.seconds(10)) as answer:
         text = answer.read().decode()
     return {s.name: (s.labels, s.value) for f in text_string_to_metric_families(text) for s in f.samples}
 

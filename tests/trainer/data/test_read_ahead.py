@@ -9,8 +9,9 @@ import pytest
 
 from captionless.errors import DataError, Interrupted
 from captionless.trainer.data.read_ahead import AHEAD, ReadAhead
+from tests import pace
 
-PATIENCE = 60.0
+PATIENCE = pace.seconds(60)
 
 
 def ours() -> list[threading.Thread]:

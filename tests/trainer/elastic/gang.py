@@ -10,8 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +18,7 @@ from typing import Any, Self
 import yaml
 
 from captionless.runtime import env
+from tests import pace
 from tests.flow.kill import descendants
 
 TRAIN: dict[str, Any] = {
@@ -30,7 +29,7 @@ TRAIN: dict[str, Any] = {
     "checkpointEvery": 5,
     "encoder": {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0},
     "optim": {"lr": 5e-3, "warmup": 0.1},
-    "collectiveTimeout": 8,
+    "collectiveTimeout": pace.scaled(8),
 }
 
 
@@ -64,13 +63,6 @@ def steps(folder: Path) -> list[int]:
     """The steps of the stored checkpoints."""
     names = [path.name for path in folder.glob("train/i2i-seed0/checkpoints/step-*")]
     return sorted(int(name.split("-")[1]) for name in names)
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -137,7 +129,7 @@ class Pods:
 
     def wait(self, index: int) -> int:
         """The exit code of the pod, once it has ended."""
-        return self.running.pop(index).wait(120)
+        return self.running.pop(index).wait(pace.seconds(120))
 
     def ranks(self, index: int) -> list[int]:
         """Process ids of the pod's ranks."""
@@ -161,4 +153,4 @@ class Pods:
     def await_checkpoint(self) -> None:
         """Until there is a newer checkpoint than now."""
         now = max(steps(self.spec.parent), default=0)
-        until(lambda: max(steps(self.spec.parent), default=0) > now, "a newer checkpoint is stored")
+        pace.wait_for("a newer checkpoint", lambda: max(steps(self.spec.parent), default=0) > now, 120)

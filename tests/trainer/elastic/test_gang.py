@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from captionless.trainer import checkpoint
+from tests import pace
 from tests.store.faulty_s3 import FaultyS3
 from tests.trainer import synthetic
-from tests.trainer.elastic.gang import Pods, alive, prepare, steps, until
+from tests.trainer.elastic.gang import TRAIN, Pods, alive, prepare, steps
 
 pytestmark = pytest.mark.flow
 
@@ -59,12 +60,12 @@ def test_disturbed_in_every_way_it_ends_with_the_bits_of_one_machine(data: Path,
         pods.await_checkpoint()
         before, stopped = pods.rounds(1), pods.ranks(1)
         os.kill(stopped[0], signal.SIGSTOP)  # neither fails nor ends
-        until(lambda: pods.rounds(1) > before, "node 1 begins another round")
+        pace.wait_for("node 1 to start another round", lambda: pods.rounds(1) > before, 120)
         assert not alive(stopped[0])
         assert [pods.wait(1), pods.wait(0)] == [0, 0]
         assert "node 1 was lost" in pods.said(0)
         assert "the connection to node 0 was lost" in pods.said(1)
-        assert re.search("made no progress for 8 s|timed out", pods.said(0) + pods.said(1), re.IGNORECASE)
+        assert re.search(r"made no progress for \d+ s|timed out", pods.said(0) + pods.said(1), re.IGNORECASE)
 
         run = folder / "train" / "i2i-seed0"
         (whole, meta), (again, _) = checkpoint.load_model(str(undisturbed)), checkpoint.load_model(str(run))
@@ -85,10 +86,10 @@ def test_a_gang_that_never_gets_further_gives_up_and_names_the_cause(data: Path,
     with Pods(prepare(tmp_path, data, nodes=1)) as pods:
         pods.start(0)
         for _ in range(3):  # as the kernel does that has no memory left
-            until(lambda: pods.ranks(0), "a rank is started")
+            pace.wait_for("a rank to start", lambda: pods.ranks(0), 120, every=0.02)
             killed = pods.ranks(0)[0]
             os.kill(killed, signal.SIGKILL)
-            until(lambda gone=killed: not alive(gone), "the rank is gone")
+            pace.wait_for("the rank to be gone", lambda gone=killed: not alive(gone), 120)
         assert pods.wait(0) == 1
         assert pods.rounds(0) == 3
         last = pods.said(0).strip().splitlines()[-1]
@@ -107,7 +108,7 @@ def test_missing_nodes_are_waited_for_until_patience_ends_or_a_signal_comes(data
         impatient.start(0)
         assert impatient.wait(0) == 1
         assert "1 of 2 nodes are here, missing: 1" in impatient.said(0)
-        until(patient.listens, "node 0 waits for the other")
+        pace.wait_for("node 0 to wait for the other", patient.listens, 120)
         assert patient.terminate(0) == 75
         assert "Traceback" not in patient.said(0)
 
@@ -149,12 +150,18 @@ def test_a_storage_that_is_away_is_no_hang(data: Path, tmp_path: Path, reading: 
             pods.start(0)
             pods.start(1)
             if reading:  # that of the first steps, and more
-                until(lambda: sum(path.endswith(".tar") for _, path in server.requests) > 20, "batches are read")
+                pace.wait_for(
+                    "batches to be read",
+                    lambda: sum(path.endswith(".tar") for _, path in server.requests) > 20,
+                    120,
+                    every=0.02,
+                )
             else:
-                until(lambda: "PUT" in {m for m, _ in server.requests}, "a checkpoint is stored")
+                pace.wait_for(
+                    "a checkpoint to be stored", lambda: "PUT" in {m for m, _ in server.requests}, 120, every=0.02
+                )
             server.refuse()
-            away = time.monotonic()
-            until(lambda: time.monotonic() - away > 11, "storage has been away for longer than a step may take")
+            time.sleep(1.4 * TRAIN["collectiveTimeout"])  # for longer than a step may take
             server.answer()
             assert [pods.wait(0), pods.wait(1)] == [0, 0]
             assert pods.rounds(0) == pods.rounds(1) == 1

@@ -14,7 +14,8 @@ from captionless.errors import DataError, Interrupted, Retryable
 from captionless.trainer.elastic import rendezvous_host
 from captionless.trainer.elastic.gang import Gang
 from captionless.trainer.elastic.rendezvous import News, NodeAssignment, Rendezvous
-from tests.trainer.elastic.gang import free_port, until
+from tests import pace
+from tests.trainer.elastic.gang import free_port
 
 
 class Nodes:
@@ -28,9 +29,10 @@ class Nodes:
         self.lines: list[str] = []
         self.closing = False
 
-    def come(self, index: int, training: str = "t", patience: float = 30) -> Future[NodeAssignment]:
+    def come(self, index: int, training: str = "t", patience: float | None = None) -> Future[NodeAssignment]:
         """A node appears and asks for a round."""
-        gang = Gang(index, self.size, self.least, "127.0.0.1", self.port, patience, 10)
+        patience = pace.seconds(30) if patience is None else patience
+        gang = Gang(index, self.size, self.least, "127.0.0.1", self.port, patience, pace.seconds(10))
         self.stacks[index] = ExitStack()
         self.at[index] = self.stacks[index].enter_context(Rendezvous(gang, training, self.lines.append))
         return self.ask(index)
@@ -51,7 +53,7 @@ class Nodes:
             found.append(self.at[index].news())
             return found[-1] != News()
 
-        until(any_news, f"node {index} hears something", 20)
+        pace.wait_for(f"node {index} to have news", any_news, 20)
         return found[-1]
 
     def close(self) -> None:
@@ -69,7 +71,7 @@ def three() -> Iterator[Nodes]:
 
 
 def placed(*asked: Future[NodeAssignment]) -> list[NodeAssignment]:
-    return [future.result(20) for future in asked]
+    return [future.result(pace.seconds(20)) for future in asked]
 
 
 def test_ranks_follow_the_index_whatever_order_nodes_come_in(three: Nodes) -> None:
@@ -121,7 +123,7 @@ def test_a_common_stop_lets_the_others_end_by_themselves(three: Nodes) -> None:
     three.go(1)
     three.at[2].ended("Interrupted", "stopped after step 5")  # what node 0 would hear comes after this
     asked = three.ask(2)
-    until(lambda: 1 not in three.at[0]._here or three.at[0].news().over, "node 0 hears that 1 left", 20)
+    pace.wait_for("node 0 to notice that 1 left", lambda: 1 not in three.at[0]._here or three.at[0].news().over, 20)
     assert three.at[0].news() == News()
     three.at[0].ended("Interrupted", "stopped after step 5")
     assert len(placed(asked, three.ask(0), three.come(1))) == 3

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from captionless.errors import DataError, Interrupted, Retryable, SpecError
 from captionless.trainer import checkpoint, loop
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.job import Job
+from tests import pace
 from tests.trainer import synthetic
 from tests.trainer.elastic.gang import alive
 from tests.trainer.elastic.processes import ranks, start
@@ -40,10 +40,7 @@ def checkpoints(job: Job) -> set[str]:
 
 
 def wait_for_new_checkpoint(job: Job, before: set[str]) -> None:
-    deadline = time.monotonic() + 120
-    while checkpoints(job) <= before:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    pace.wait_for("a newer checkpoint", lambda: not checkpoints(job) <= before, 120, every=0.02)
 
 
 def after(steps: int) -> Callable[[], bool]:
@@ -69,7 +66,7 @@ def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) ->
     process, before = start(job, 2, log), checkpoints(job)  # SIGTERM: both ranks stop at the same step
     wait_for_new_checkpoint(job, before)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
+    said, _ = pace.communicate(process, 120)
     assert process.returncode == 75
     assert b"run again to go on" in said
     assert not ranks(job)
@@ -90,10 +87,7 @@ def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) ->
     assert len(workers) == 2
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 60
-    while any(alive(worker) for worker in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    pace.wait_for("the killed supervisor's ranks to end", lambda: not any(alive(worker) for worker in workers), 60)
     assert not (root / "disturbed" / "model.pt").exists()
 
     supervisor.run(job, 2, log)
