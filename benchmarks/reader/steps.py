@@ -16,8 +16,8 @@ from captionless.spec.weights import Weights
 from captionless.trainer.data.feed import Feed
 from captionless.trainer.data.read_ahead import AHEAD
 from captionless.trainer.elastic.heartbeat import Heartbeat
-from captionless.trainer.job import MEMORY, Job
 from captionless.trainer.loop import TrainingRun
+from captionless.trainer.training_job import MEMORY, TrainingJob
 from tests.embedded import write_embedded
 
 OBJECTS, SHARDS, BATCH, SAMPLED, THREADS = 256, 8, 32, 1024, 2
@@ -27,7 +27,7 @@ STEPS, WARM = 16, 8  # an epoch is 8 steps: all objects were verified, and kept 
 def times(folder: Path, url: str, memory: int, ahead: int = AHEAD) -> tuple[Timing, Timing]:
     """Seconds of each step with its wait, and of the wait alone."""
     spec = TrainSpec(weights=(Weights.uniform,), steps=STEPS, batch_size=BATCH, points=SAMPLED)
-    job = Job(
+    job = TrainingJob(
         run=str(folder / "run"), data=url, weights=Weights.uniform, seed=0, train=spec, clip={}, threads=THREADS,
         memory=memory,
     )  # fmt: skip

@@ -26,10 +26,10 @@ from benchmarks.training.openpoints import OpenPoints
 from captionless.trainer import encoders, loop
 from captionless.trainer.encoders.pointnext import PointNext
 from captionless.trainer.grad_cache import PRECISIONS, backward
-from captionless.trainer.job import Job
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.ops import point_sets, torch_ops
+from captionless.trainer.training_job import TrainingJob
 from tests.trainer import synthetic
 
 _WARM = 2  # steps before the clock of the loop is looked at
@@ -198,7 +198,7 @@ def whole_loop(device: torch.device, count: int, small: bool) -> str:
     return heading + table(["batch", "steps/s", "clouds/s", "device busy"], rows)
 
 
-def _busy_and_times(device: torch.device, job: Job) -> tuple[list[float], list[float]]:
+def _busy_and_times(device: torch.device, job: TrainingJob) -> tuple[list[float], list[float]]:
     """How busy the device is while a job trains, in percent, `_SAMPLES` times a second; when each step had ended."""
     busy: list[float] = []
     ended: list[float] = []

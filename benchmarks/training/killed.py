@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.measure import table
 from captionless.store import objects
-from captionless.trainer import checkpoint, loop
-from captionless.trainer.job import Job
+from captionless.trainer import loop, model_file
+from captionless.trainer.training_job import TrainingJob
 from tests.trainer import synthetic
 from tests.trainer.elastic.processes import ranks, start
 
@@ -51,7 +51,7 @@ def killed_table(times: int, seed: int = 0) -> str:
     )
 
 
-def _job(root: Path, run: str) -> Job:
+def _job(root: Path, run: str) -> TrainingJob:
     return synthetic.job(
         root,
         run,
@@ -66,16 +66,16 @@ def _job(root: Path, run: str) -> Job:
     )
 
 
-def _finish(job: Job, root: Path) -> None:
+def _finish(job: TrainingJob, root: Path) -> None:
     if start(job, 2, root / "log").wait() != 0:
         raise RuntimeError((root / "log").read_text())
 
 
-def _stored(job: Job) -> int:
+def _stored(job: TrainingJob) -> int:
     """The step of the newest checkpoint."""
     return max((int(path.name[5:13]) for path in Path(job.run).glob("checkpoints/step-*")), default=0)
 
 
-def _equal(job: Job, other: Job) -> bool:
-    one, two = (checkpoint.load_model(j.run)[0].state_dict() for j in (job, other))
+def _equal(job: TrainingJob, other: TrainingJob) -> bool:
+    one, two = (model_file.load_model(j.run)[0].state_dict() for j in (job, other))
     return all(torch.equal(one[name], two[name]) for name in one)

@@ -1,6 +1,6 @@
 """classify: labelled objects of any source -> a classifier, and what it reaches on clouds that it never saw.
 
-    <output>/model.pt, history.json    see trainer.classifier and trainer.classify
+    <output>/model.pt, history.json    see trainer.classifier and trainer.classifier_training
     <output>/results.json, table.md    see eval.classification
 
 The training resumes itself; here is decided whether anything is left to do. What validates is drawn from the source's
@@ -28,15 +28,15 @@ from captionless.stages.source_clouds import Cloud, SourceClouds, of_split
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.telemetry.progress import Progress
-from captionless.trainer.modelfile import MODEL, model_digest
-from captionless.trainer.task import Task
+from captionless.trainer.classifier_job import ClassifierJob
+from captionless.trainer.run_folder import HISTORY, MODEL, model_digest
 
 if TYPE_CHECKING:
     from captionless.trainer.data.labelled_clouds import Labelled
 
 VERSION = 1
 PART = "model"
-HISTORY, RESULTS, TABLE = "history.json", "results.json", "table.md"
+RESULTS, TABLE = "results.json", "table.md"
 _PACKAGES = ("torch", "numpy", "numba")
 
 
@@ -49,13 +49,13 @@ def run(spec: ClassificationSpec) -> dict[str, Any]:
     objects.check(spec.root)
     source = open_source(spec.data)
     refs = source.refs()
-    task = _task(spec, source, refs)
-    ledger, fingerprint = Ledger(spec.root), objects.digest(VERSION, task.fingerprint(), _content(source, refs, "test"))
+    job = _task(spec, source, refs)
+    ledger, fingerprint = Ledger(spec.root), objects.digest(VERSION, job.fingerprint(), _content(source, refs, "test"))
     if ledger.whole(PART, fingerprint) is None:
-        _make(spec, task, source, refs)
+        _make(spec, job, source, refs)
         ledger.commit(PART, fingerprint, dict.fromkeys((MODEL, HISTORY, RESULTS, TABLE), ""), {})
     else:
-        with Progress(task.title, spec.classify.steps, "step", done=spec.classify.steps):
+        with Progress(job.title, spec.classify.steps, "step", done=spec.classify.steps):
             pass
     ledger.publish({PART: fingerprint})
     url = objects.join(spec.root, RESULTS)
@@ -104,7 +104,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     return _results(classifier.classes, {split: len(truth)}, {split: tree}, provenance, {})
 
 
-def _task(spec: ClassificationSpec, source: Source, refs: Sequence[ObjectRef]) -> Task:
+def _task(spec: ClassificationSpec, source: Source, refs: Sequence[ObjectRef]) -> ClassifierJob:
     training = [r for r in refs if r.split == "train"]
     classes = tuple(sorted({r.category for r in training}))
     if len(classes) < 2:
@@ -113,7 +113,7 @@ def _task(spec: ClassificationSpec, source: Source, refs: Sequence[ObjectRef]) -
             f"{f' ({classes[0]})' if classes else ''}; a classifier needs at least 2"
         )
     _labels(refs, classes)
-    return Task(
+    return ClassifierJob(
         run=spec.root,
         title=f"classify {spec.name}",
         spec=spec.classify,
@@ -131,44 +131,44 @@ def _content(source: Source, refs: Sequence[ObjectRef], split: str) -> list[list
     return [[r.key, r.category, broken.content(source, r)] for r in refs if r.split == split]
 
 
-def _make(spec: ClassificationSpec, task: Task, source: Source, refs: Sequence[ObjectRef]) -> None:
+def _make(spec: ClassificationSpec, job: ClassifierJob, source: Source, refs: Sequence[ObjectRef]) -> None:
     from captionless.trainer.classifier_training import train  # heavy, and needed only where there is work
     from captionless.trainer.determinism import compute_reproducibly
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
     wanted, data = spec.classify.points, spec.data
     found = SourceClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
-    splits = _splits(found, task)
+    splits = _splits(found, job)
     with signals.signals_noted() as stop:
-        train(task, splits["training"], splits["validation"], stop)
-    document = _measured(spec, task, splits, found.skipped)
+        train(job, splits["training"], splits["validation"], stop)
+    document = _measured(spec, job, splits, found.skipped)
     objects.write_bytes(objects.join(spec.root, RESULTS), results.dumps(document))
     objects.write_bytes(objects.join(spec.root, TABLE), classification.table(document["figures"]).encode())
 
 
-def _splits(found: SourceClouds, task: Task) -> dict[str, Labelled]:
+def _splits(found: SourceClouds, job: ClassifierJob) -> dict[str, Labelled]:
     """The objects: training, validation and, where the source has one, test."""
     from captionless.trainer.data.labelled_clouds import Labelled
     from captionless.trainer.data.splits import kept_out
 
     members: dict[str, list[tuple[ObjectRef, Cloud]]] = {"train": [], "test": []}
     for ref, cloud in found:
-        kept = len(cloud) if ref.split == "train" else task.spec.points  # training draws from all of them
+        kept = len(cloud) if ref.split == "train" else job.spec.points  # training draws from all of them
         members[ref.split].append((ref, cloud[:kept, :3].copy()))
 
     def labelled(split: str) -> Labelled:
         refs = [ref for ref, _ in members[split]]
-        labels = _labels(refs, task.classes)
+        labels = _labels(refs, job.classes)
         clouds = np.stack([cloud for _, cloud in members[split]])
         return Labelled([r.key for r in refs], clouds, np.array([labels[r.key] for r in refs]))
 
     if not members["train"]:
         raise DataError("data.source: no training object is whole")
     training = labelled("train")
-    chosen = kept_out(training.keys, training.labels.tolist(), task.spec.validation_share, task.spec.seed)
+    chosen = kept_out(training.keys, training.labels.tolist(), job.spec.validation_share, job.spec.seed)
     splits = {"training": training.rows(~chosen), "validation": training.rows(chosen)}
     validated = set(splits["validation"].labels.tolist())
-    missing = [name for place, name in enumerate(task.classes) if place not in validated]
+    missing = [name for place, name in enumerate(job.classes) if place not in validated]
     if not validated:
         raise DataError("data.source: no class has the two training objects that it takes to validate one")
     if missing:
@@ -177,14 +177,14 @@ def _splits(found: SourceClouds, task: Task) -> dict[str, Labelled]:
 
 
 def _measured(
-    spec: ClassificationSpec, task: Task, splits: dict[str, Labelled], skipped: list[dict[str, str]]
+    spec: ClassificationSpec, job: ClassifierJob, splits: dict[str, Labelled], skipped: list[dict[str, str]]
 ) -> dict[str, Any]:
     from captionless.trainer.classifier import load_classifier, logits
 
     settings = spec.classify
     classifier, meta = load_classifier(spec.root)
     trees = {
-        name: classification.split_figures(logits(classifier, part.clouds, settings.points), part.labels, task.classes)
+        name: classification.split_figures(logits(classifier, part.clouds, settings.points), part.labels, job.classes)
         for name, part in splits.items()
         if name != "training"
     }
@@ -195,7 +195,7 @@ def _measured(
             "test": "looked at once, after that",
             "clouds": "unit sphere, the first points in farthest-point order, one pass without augmentation",
         },
-        "data": task.data_digest,
+        "data": job.data_digest,
         "checkpoint": {"file": MODEL, "sha256": model_digest(spec.root), "best": meta["best"], "last": meta["last"]},
         "init": {"url": settings.init, "sha256": model_digest(settings.init)} if settings.init else None,
         "encoder": meta["encoder"],
@@ -205,7 +205,7 @@ def _measured(
     }
     seconds = objects.read_json(objects.join(spec.root, HISTORY))["seconds"]
     sizes = {name: len(part) for name, part in splits.items()}
-    return _results(task.classes, sizes, trees, provenance, {f"training_{k}": v for k, v in seconds.items()})
+    return _results(job.classes, sizes, trees, provenance, {f"training_{k}": v for k, v in seconds.items()})
 
 
 def _labels(refs: Sequence[ObjectRef], classes: Sequence[str]) -> dict[str, int]:

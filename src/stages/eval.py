@@ -104,8 +104,8 @@ class _Evaluation:
     def _encode(self, run: TrainingVariant) -> NDArray[np.float32]:
         import torch  # heavy, and needed only where there is work
 
-        from captionless.trainer.checkpoint import load_model
         from captionless.trainer.infer import encode_points
+        from captionless.trainer.model_file import load_model
 
         torch.set_num_threads(self.spec.resources.threads)
         model, _ = load_model(train.model_url(self.spec, run))

@@ -28,7 +28,7 @@ from captionless.stages.provenance import host, versions
 from captionless.stages.source_clouds import SourceClouds
 from captionless.store import objects
 from captionless.telemetry.progress import Progress
-from captionless.trainer.modelfile import model_digest
+from captionless.trainer.run_folder import model_digest
 
 if TYPE_CHECKING:
     from captionless.precompute.testsets.base import Photo, Photos
@@ -88,7 +88,7 @@ def evaluate(
     points: how many of each cloud; None: as many as it was trained with. seed: of the in-batch protocol's shuffle.
     SpecError for what cannot work, DataError for a broken checkpoint or more broken objects than may be left out.
     """
-    from captionless.trainer.checkpoint import load_model
+    from captionless.trainer.model_file import load_model
 
     protocols = protocols_of(dataset, asked)
     templates = list(prompts.templates(prompt))

@@ -1,6 +1,6 @@
 """train: stored embeddings and similarity -> a trained point encoder, one per loss and seed.
 
-    train/<weights>-seed<seed>/model.pt, history.json    see trainer.checkpoint
+    train/<weights>-seed<seed>/model.pt, history.json    see trainer.run_folder
 
 A run is the only part of its stage. It is resumed from its newest checkpoint by the
 trainer itself; here is only decided whether there is anything left to do. Of several
@@ -23,12 +23,12 @@ from captionless.store.ledger import Ledger
 from captionless.telemetry.progress import Progress
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.elastic.gang import Gang, this_node
-from captionless.trainer.job import Job
+from captionless.trainer.run_folder import HISTORY, MODEL
+from captionless.trainer.training_job import TrainingJob
 
 _POLL = 0.5
 
 PART = "model"
-MODEL, HISTORY = "model.pt", "history.json"
 
 
 def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> dict[str, float]:
@@ -64,7 +64,7 @@ def history(spec: AlignmentSpec, run: TrainingVariant) -> dict[str, Any]:
 
 def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
     url = url_of(spec, run)
-    job = Job(
+    job = TrainingJob(
         run=url,
         data=objects.join(spec.root, "embed"),
         similarity={m: objects.join(spec.root, "similarity", m) for m in run.weights.metrics},
@@ -102,9 +102,9 @@ def _is_finished(url: str, fingerprint: str) -> bool:
     """Whether the model is stored although no record says so: node 0 was lost in between."""
     if not objects.exists(objects.join(url, MODEL)):
         return False
-    from captionless.trainer import checkpoint
+    from captionless.trainer import model_file
 
-    return checkpoint.is_finished(url, fingerprint)
+    return model_file.is_finished(url, fingerprint)
 
 
 def _await_manifest(ledger: Ledger, fingerprint: str, gang: Gang) -> None:

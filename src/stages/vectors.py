@@ -30,7 +30,7 @@ from captionless.store.embeddings import EmbeddedObject, Embeddings
 from captionless.store.ledger import Ledger, Record
 from captionless.store.neighbour_store import KIND, block_name
 from captionless.store.shards import decode_array, encode_array
-from captionless.trainer.modelfile import model_digest
+from captionless.trainer.run_folder import model_digest
 
 VERSION = 1
 FOLDER = "embeddings"
@@ -137,7 +137,7 @@ class EncodedClouds:
 
     @cached_property
     def _model(self) -> tuple[Any, dict[str, Any]]:
-        from captionless.trainer.checkpoint import load_model
+        from captionless.trainer.model_file import load_model
 
         return load_model(self._url)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from captionless.errors import DataError, one_line
-from captionless.trainer import checkpoint
+from captionless.trainer import model_file
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.infer import embed_points
 
@@ -49,21 +49,21 @@ def save_classifier(url: str, classifier: Classifier, name: str, options: dict[s
     """Store a classifier whose encoder is `encoders.build(name, **options)`, and `meta`, plain values."""
     head = {key: value.detach().cpu() for key, value in classifier.head.state_dict().items()}
     document = {"head": head, "classes": list(classifier.classes), **meta}
-    checkpoint.save_model(url, classifier.encoder, name, options, document)
+    model_file.save_model(url, classifier.encoder, name, options, document)
 
 
 def load_classifier(url: str) -> tuple[Classifier, dict[str, Any]]:
-    """A classifier on the CPU, in evaluation mode, and the rest of its file; errors as `checkpoint.load_model`."""
-    encoder, meta = checkpoint.load_model(url)
+    """A classifier on the CPU, in evaluation mode, and the rest of its file; errors as `model_file.load_model`."""
+    encoder, meta = model_file.load_model(url)
     if "head" not in meta or "classes" not in meta:
-        raise DataError(f"{url}: an encoder without a head for classes; `captionless classify` trains one")
+        raise DataError(f"{url}: an encoder without a classification head; train one with `captionless classify`")
     classifier = Classifier(encoder, meta["classes"])
     try:
         classifier.head.load_state_dict(meta.pop("head"))
     except (TypeError, RuntimeError, AttributeError) as error:
         count = len(classifier.classes)
-        raise DataError(f"{url}: its head is not one of {count} classes ({one_line(error)})") from error
+        raise DataError(f"{url}: its head does not match its {count} classes ({one_line(error)})") from error
     for key, value in classifier.head.state_dict().items():
         if not bool(value.isfinite().all()):
-            raise DataError(f"{url}: head.{key} holds NaN or infinite values; train again")
+            raise DataError(f"{url}: head.{key} contains NaN or infinite values; retrain")
     return classifier.eval(), meta

@@ -30,17 +30,18 @@ from captionless.errors import Interrupted, LossNotFinite
 from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, encoders
+from captionless.trainer import checkpoint, encoders, model_file
 from captionless.trainer.classifier import Classifier, head_logits, logits, save_classifier
+from captionless.trainer.classifier_job import ClassifierJob
 from captionless.trainer.data.augment import with_channels
 from captionless.trainer.data.batches import batch_of
 from captionless.trainer.data.labelled_clouds import Labelled
+from captionless.trainer.device import select_device
 from captionless.trainer.infer import embed_points
-from captionless.trainer.loop import HISTORY, device, encoder_options
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
+from captionless.trainer.run_folder import HISTORY, MODEL
 from captionless.trainer.seeds import number
-from captionless.trainer.task import Task
 
 _EMBED_DIM = 512  # of a fresh encoder, as CLIP's ViT-B-32
 _METRICS = ("loss", "accuracy", "lr", "grad_norm")
@@ -49,7 +50,7 @@ _SHOWN = 50  # steps that the shown loss and accuracy are means of
 _AT_ONCE = 256  # clouds embedded between two looks at the progress
 
 
-class _Learner(Protocol):
+class _Trainee(Protocol):
     """What is trained, on what."""
 
     module: nn.Module
@@ -68,7 +69,7 @@ class _Learner(Protocol):
         """Make a classifier of what was trained."""
 
 
-class _Whole:
+class _FullModel:
     """The encoder and the head."""
 
     def __init__(self, classifier: Classifier, spec: ClassifySpec, training: Labelled, validation: Labelled) -> None:
@@ -88,7 +89,7 @@ class _Whole:
         pass
 
 
-class _Head:
+class _LinearProbe:
     """The head alone, on standardised embeddings."""
 
     def __init__(self, classifier: Classifier, spec: ClassifySpec, training: Labelled, validation: Labelled) -> None:
@@ -124,30 +125,30 @@ class _Head:
         self._head.bias.copy_(torch.from_numpy(bias))
 
 
-class Training:
+class ClassifierTraining:
     """The training of one classifier: its state, one step of it, and what is stored of it."""
 
-    def __init__(self, task: Task, training: Labelled, validation: Labelled) -> None:
-        self.task, self.spec = task, task.spec
-        self.fingerprint = task.fingerprint()
-        self.device = device(self.spec.device)
+    def __init__(self, job: ClassifierJob, training: Labelled, validation: Labelled) -> None:
+        self.job, self.spec = job, job.spec
+        self.fingerprint = job.fingerprint()
+        self.device = select_device(self.spec.device)
         cuda_ops.choose(self.spec.encoder.operators, self.device)
         self.labels, self.truth = training.labels, validation.labels
         self.sizes = {"training": len(training), "validation": len(validation)}
         self.batch_size = min(self.spec.batch_size, len(training))
         torch.manual_seed(number("init", self.spec.seed))
         if self.spec.init:
-            encoder, about = checkpoint.load_model(self.spec.init)
+            encoder, about = model_file.load_model(self.spec.init)
             self.name, self.options = about["encoder"]["name"], about["encoder"]["options"]
         else:
-            self.name, self.options = self.spec.encoder.name, encoder_options(self.spec.encoder, _EMBED_DIM)
+            self.name, self.options = self.spec.encoder.name, encoders.encoder_options(self.spec.encoder, _EMBED_DIM)
             encoder = encoders.build(self.name, **self.options)
-        self.classifier = Classifier(encoder, task.classes).to(self.device)
-        kind: type[_Learner] = _Head if self.spec.frozen else _Whole
+        self.classifier = Classifier(encoder, job.classes).to(self.device)
+        kind: type[_Trainee] = _LinearProbe if self.spec.frozen else _FullModel
         self.learner = kind(self.classifier, self.spec, training, validation)
         self.module = self.learner.module
         self.optimizer = Adam(self.module.parameters(), self.spec.optim)
-        self.writer = checkpoint.Writer(task.run, _KEEP)
+        self.writer = checkpoint.CheckpointWriter(job.run, _KEEP)
         self.history: dict[str, list[float]] = {name: [] for name in _METRICS}
         self.validations: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "state": {}}
@@ -170,7 +171,7 @@ class Training:
         norm = nn.utils.clip_grad_norm_(self.optimizer.parameters, optim.clip_grad or math.inf)
         if not math.isfinite(float(loss.detach())) or not math.isfinite(float(norm)):
             raise LossNotFinite(
-                f"{self.task.title}: loss {float(loss.detach())} and gradient norm {float(norm)} at step {step}; "
+                f"{self.job.title}: loss {float(loss.detach())} and gradient norm {float(norm)} at step {step}; "
                 "lower classify.optim.lr or set classify.optim.clipGrad"
             )
         self.optimizer.step(rate)
@@ -203,9 +204,9 @@ class Training:
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of this training; one of other settings or data is discarded."""
-        state = checkpoint.newest(self.task.run, self.fingerprint)
+        state = checkpoint.newest(self.job.run, self.fingerprint)
         if state is None:
-            checkpoint.discard(self.task.run)
+            checkpoint.discard(self.job.run)
             return
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -219,10 +220,10 @@ class Training:
         self.learner.fold()
         best = {"step": self.best["step"], "accuracy": self.best["accuracy"]}
         document = {"step": list(range(self.done)), **self.history, "validation": self.validations, "best": best}
-        url = objects.join(self.task.run, HISTORY)
+        url = objects.join(self.job.run, HISTORY)
         objects.write_bytes(url, (json.dumps({**document, "seconds": self.seconds}) + "\n").encode())
         meta = {
-            **self.task.meta,
+            **self.job.meta,
             "fingerprint": self.fingerprint,
             "step": self.best["step"],
             "points": self.spec.points,
@@ -232,14 +233,14 @@ class Training:
             "last": self.validations[-1],
             "objects": self.sizes,
             "provenance": {
-                "data": self.task.data_digest,
+                "data": self.job.data_digest,
                 "captionless": __version__,
                 "torch": str(torch.__version__),
                 "threads": self.spec.threads,
                 "device": self.device.type,
             },
         }
-        save_classifier(objects.join(self.task.run, checkpoint.MODEL), self.classifier, self.name, self.options, meta)
+        save_classifier(objects.join(self.job.run, MODEL), self.classifier, self.name, self.options, meta)
 
     def shown(self) -> dict[str, float]:
         """What stands beside the progress."""
@@ -247,20 +248,22 @@ class Training:
         return {**found, "validation": self.validations[-1]["accuracy"]} if self.validations else found
 
 
-def train(task: Task, training: Labelled, validation: Labelled, stop: Callable[[], bool] = lambda: False) -> None:
+def train(
+    job: ClassifierJob, training: Labelled, validation: Labelled, stop: Callable[[], bool] = lambda: False
+) -> None:
     """Train a classifier to its end, from where it stands; a finished one is left as it is.
 
     `training` and `validation` share no object. `stop` is asked after each step: when it says so, a checkpoint is
     stored and Interrupted raised. SpecError, DataError or Retryable on settings, the model to begin with, or storage.
     """
-    if checkpoint.is_finished(task.run, task.fingerprint()):
+    if model_file.is_finished(job.run, job.fingerprint()):
         return
-    run = Training(task, training, validation)
+    run = ClassifierTraining(job, training, validation)
     run.resume()
     steps, every = run.spec.steps, run.spec.validate_every
     if run.done:
-        say(f"{task.title}: goes on after step {run.done} of {steps}")
-    with Progress(task.title, total=steps, unit="step", done=run.done) as progress:
+        say(f"{job.title}: goes on after step {run.done} of {steps}")
+    with Progress(job.title, total=steps, unit="step", done=run.done) as progress:
         while run.done < steps:
             wall, cpu = time.monotonic(), time.process_time()
             run.step()
@@ -275,5 +278,5 @@ def train(task: Task, training: Labelled, validation: Labelled, stop: Callable[[
                 run.save()
             if stopping:
                 run.writer.wait()
-                raise Interrupted(f"{task.title}: stopped after step {run.done} of {steps}; run again to go on")
+                raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
     run.finish()

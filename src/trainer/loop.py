@@ -21,27 +21,27 @@ from torch import Tensor, nn
 
 from captionless import __version__
 from captionless.errors import Interrupted, LossNotFinite, SpecError
-from captionless.spec.encoder import EncoderSpec
 from captionless.store import objects
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, distributed, encoders
+from captionless.trainer import checkpoint, distributed, encoders, model_file
 from captionless.trainer.data.feed import Feed
 from captionless.trainer.data.training_data import Batch, TrainingData
+from captionless.trainer.device import select_device
 from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.grad_cache import PRECISIONS, backward
 from captionless.trainer.hard_negatives import HardNegatives
-from captionless.trainer.job import Job
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.pair_weights import PairWeights
 from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
+from captionless.trainer.run_folder import HISTORY, MODEL
 from captionless.trainer.seeds import number
+from captionless.trainer.training_job import TrainingJob
 from captionless.trainer.validation import Validation
 
-HISTORY = "history.json"
 _MAX_SCALE = 100.0
 _MEASURED = {
     "loss": catalog.TRAIN_LOSS,
@@ -55,18 +55,13 @@ _MEASURED = {
 History = dict[str, list[float | None]]
 
 
-def encoder_options(spec: EncoderSpec, embed_dim: int) -> dict[str, Any]:
-    """What `encoders.build` needs besides the encoder's name."""
-    return {**spec.model_dump(exclude={"name", "operators"}), "embed_dim": embed_dim}
-
-
 class TrainingRun:
     """A training run on this rank: its state, one step of it, and what is stored of it."""
 
-    def __init__(self, job: Job, beat: Heartbeat | None = None) -> None:
+    def __init__(self, job: TrainingJob, beat: Heartbeat | None = None) -> None:
         self.job, self.spec = job, job.train
         self.rank, self.world = distributed.rank(), distributed.world_size()
-        self.device = device(job.device)
+        self.device = select_device(job.device)
         if self.device.type == "cpu":
             if self.spec.precision != "float32":
                 raise SpecError(f"train.precision: {self.spec.precision} needs a GPU; use float32 on a CPU")
@@ -81,10 +76,10 @@ class TrainingRun:
         self.fingerprint = job.fingerprint(self.data.digest)
         self.weights = WeightSource(job, self.device)
         torch.manual_seed(number("init", job.seed))
-        self.options = encoder_options(self.spec.encoder, self.data.features)
+        self.options = encoders.encoder_options(self.spec.encoder, self.data.features)
         self.encoder = encoders.build(self.spec.encoder.name, **self.options)
         if self.spec.init:
-            checkpoint.load_into(self.encoder, self.spec.init)
+            model_file.load_into(self.encoder, self.spec.init)
         self.encoder.to(self.device)
         if self.spec.compile:
             self.encoder.compile()  # in place: its parameters keep their names
@@ -92,7 +87,7 @@ class TrainingRun:
         self.parameters = [*self.encoder.parameters(), self.log_scale]
         self.optimizer = Adam(self.parameters, self.spec.optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
-        self.writer = checkpoint.Writer(job.run, self.spec.keep_checkpoints)
+        self.writer = checkpoint.CheckpointWriter(job.run, self.spec.keep_checkpoints)
         self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
         self.history: History = {name: [] for name in _MEASURED}
         self.feed = Feed(self.data, job.title, beat or Heartbeat())
@@ -244,11 +239,13 @@ class TrainingRun:
                     "device": self.device.type,
                 },
             }
-            model_url = objects.join(self.job.run, checkpoint.MODEL)
-            checkpoint.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
+            model_url = objects.join(self.job.run, MODEL)
+            model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
 
 
-def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | None = None, **info: Any) -> None:
+def train(
+    job: TrainingJob, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | None = None, **info: Any
+) -> None:
     """Train a job to its end, from where it stands; a finished one is left as it is.
 
     `stop` is asked after each step on every rank: when it says so on any of them, all stop at that step with a
@@ -258,7 +255,7 @@ def train(job: Job, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | 
     """
     beat = beat or Heartbeat()
     run = TrainingRun(job, beat)
-    if distributed.from_first(run.rank == 0 and checkpoint.is_finished(job.run, run.fingerprint)):
+    if distributed.from_first(run.rank == 0 and model_file.is_finished(job.run, run.fingerprint)):
         return
     run.resume()
     steps = run.spec.steps
@@ -304,13 +301,3 @@ def _store(run: TrainingRun, store: Callable[[], None], beat: Heartbeat) -> None
     else:
         with beat.storage():
             distributed.meet()
-
-
-def device(wanted: str) -> torch.device:
-    """The device of this rank for "auto", "cpu" or "cuda". SpecError when a GPU is asked for and none is there."""
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise SpecError("resources.device: cuda, but no CUDA device is available; use auto or cpu")
-    if wanted == "cpu" or not available:
-        return torch.device("cpu")
-    return torch.device("cuda", distributed.rank() % torch.cuda.device_count())

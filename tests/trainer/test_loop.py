@@ -12,7 +12,8 @@ from captionless.errors import Interrupted, LossNotFinite, SpecError
 from captionless.runtime import env
 from captionless.store.embeddings import open_embeddings
 from captionless.telemetry import catalog, progress, registry
-from captionless.trainer import checkpoint, loop
+from captionless.trainer import loop, model_file
+from captionless.trainer.device import select_device
 from captionless.trainer.infer import encode_points
 from tests.trainer import synthetic
 
@@ -26,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def outcome(root: Path, run: str) -> tuple[dict, dict]:
     """Final weights and history, the time it took apart."""
-    model, meta = checkpoint.load_model(str(root / run))
+    model, meta = model_file.load_model(str(root / run))
     history = json.loads((root / run / "history.json").read_text())
     assert history.pop("seconds") > 0
     return {**model.state_dict(), "log_scale": torch.tensor(meta["log_scale"])}, history
@@ -81,7 +82,7 @@ def test_what_is_found_on_the_way_is_kept_over_a_stop(root: Path) -> None:
 
 def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     loop.train(synthetic.job(root, "first", steps=2))
-    model, _ = checkpoint.load_model(str(root / "first"))
+    model, _ = model_file.load_model(str(root / "first"))
     job = synthetic.job(root, "second", init=str(root / "first"))
     run = loop.TrainingRun(job)
     assert all(torch.equal(a, b) for a, b in zip(run.encoder.parameters(), model.parameters(), strict=True))
@@ -119,7 +120,7 @@ def test_a_finished_run_is_left_and_other_settings_begin_anew(root: Path) -> Non
     loop.train(job)
     assert {p: p.stat().st_mtime_ns for p in (root / "twice").rglob("*") if p.is_file()} == before
     loop.train(synthetic.job(root, "twice", points=16))
-    assert checkpoint.load_model(str(root / "twice"))[1]["points"] == 16
+    assert model_file.load_model(str(root / "twice"))[1]["points"] == 16
     loop.train(synthetic.job(root, "fresh", points=16))
     assert outcome(root, "twice")[1] == outcome(root, "fresh")[1]
 
@@ -161,7 +162,7 @@ def test_it_learns_to_find_an_objects_own_image(tmp_path: Path) -> None:
     loop.train(job)
     history = outcome(tmp_path, "run")[1]
     assert np.mean(history["loss"][-10:]) < 0.6 * np.mean(history["loss"][:5])
-    model, meta = checkpoint.load_model(str(tmp_path / "run"))
+    model, meta = model_file.load_model(str(tmp_path / "run"))
     test = open_embeddings(str(tmp_path / "embed"), "test")
     everything = range(len(test))
     shape = encode_points(model, test.points(everything), meta["points"])
@@ -219,8 +220,8 @@ def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytes
 
 def test_no_gpu_is_told(root: Path) -> None:
     if torch.cuda.is_available():
-        assert loop.device("auto").type == "cuda"
+        assert select_device("auto").type == "cuda"
     else:
-        assert loop.device("auto").type == "cpu"
-        with pytest.raises(SpecError, match="no CUDA device"):
-            loop.device("cuda")
+        assert select_device("auto").type == "cpu"
+        with pytest.raises(SpecError, match=r"resources\.device"):
+            select_device("cuda")

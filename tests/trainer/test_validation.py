@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from captionless.trainer import checkpoint, loop, validation
+from captionless.trainer import loop, model_file, validation
 from tests.trainer import synthetic
 
 
@@ -38,7 +38,7 @@ def test_the_result_is_what_scored_best(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(validation, "mean_reciprocal_rank", lambda image, shape: next(scores))
     monkeypatch.setattr(loop, "Validation", Falling)
     loop.train(synthetic.job(tmp_path, steps=7, validation={"share": 0.3, "every": 2}))
-    model, meta = checkpoint.load_model(str(tmp_path / "run"))
+    model, meta = model_file.load_model(str(tmp_path / "run"))
     assert sorted(weights) == [2, 4, 6, 7]
     assert meta["step"] == 4
     assert meta["provenance"]["validation_objects"] == 8

@@ -26,7 +26,7 @@ from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
 from captionless.store import gallery, objects
 from captionless.store.embeddings import NORM_TOLERANCE, Embeddings, open_embeddings
 from captionless.store.ledger import Ledger, Record
-from captionless.trainer.modelfile import model_url
+from captionless.trainer.run_folder import model_url
 
 VERSION = 1
 Split = Literal["all", "train", "test"]

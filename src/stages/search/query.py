@@ -31,7 +31,7 @@ from captionless.store import objects
 from captionless.store.gallery import Gallery
 from captionless.store.shards import decode_array
 from captionless.store.views import encode_view, on_white
-from captionless.trainer.modelfile import model_digest, model_url
+from captionless.trainer.run_folder import model_digest, model_url
 
 Kind = Literal["text", "picture", "shape", "object"]
 
@@ -150,7 +150,7 @@ class Embedder:
 
     @cached_property
     def _encoder(self) -> Any:
-        from captionless.trainer.checkpoint import load_model
+        from captionless.trainer.model_file import load_model
 
         if self._checkpoint is None:
             raise SpecError("--checkpoint: needed to look for a shape; the gallery was built with "

@@ -23,8 +23,8 @@ from captionless.trainer.data.augment import training_clouds, with_channels
 from captionless.trainer.data.batches import batch_of, cut, with_neighbours
 from captionless.trainer.data.samples import SampleRows, Samples
 from captionless.trainer.data.splits import kept_out
-from captionless.trainer.job import MEMORY
 from captionless.trainer.seeds import generator
+from captionless.trainer.training_job import MEMORY
 
 
 @dataclass(frozen=True)

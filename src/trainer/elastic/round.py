@@ -25,7 +25,7 @@ from captionless.runtime import env
 from captionless.trainer.elastic import heartbeat
 from captionless.trainer.elastic.heartbeat import PATIENCE_SECONDS, Beat, Phase
 from captionless.trainer.elastic.rendezvous import NodeAssignment
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 
 """Which cause speaks for the round when ranks ended differently: the earliest named here."""
 
@@ -45,7 +45,7 @@ class Round:
 
     def __init__(
         self,
-        job: Job,
+        job: TrainingJob,
         ranks: int,
         place: NodeAssignment,
         number: int,

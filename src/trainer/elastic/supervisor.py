@@ -30,14 +30,14 @@ from captionless.telemetry import progress
 from captionless.trainer.elastic.gang import Gang
 from captionless.trainer.elastic.rendezvous import NodeAssignment, Rendezvous
 from captionless.trainer.elastic.round import Round
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 
 _ROUNDS = 3
 _GRACE_SECONDS = 300  # a step and a checkpoint must fit; torchrun's default of 30 is too short for large steps
 _POLL = 0.1
 
 
-def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
+def run(job: TrainingJob, ranks: int, log: Path, gang: Gang | None = None) -> None:
     """Train `job` in `ranks` ranks on this node; returns when its model file is stored.
 
     Without a gang all output of torchrun and the ranks is appended to the file `log`, with one it goes to stdout and
@@ -55,7 +55,7 @@ def run(job: Job, ranks: int, log: Path, gang: Gang | None = None) -> None:
             raise error
 
 
-def _rounds(job: Job, ranks: int, gang: Gang, signals: _Signals) -> None:
+def _rounds(job: TrainingJob, ranks: int, gang: Gang, signals: _Signals) -> None:
     training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
     number = without_progress = 0
     with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
@@ -101,7 +101,7 @@ def _await(
     return lost
 
 
-def _say(job: Job, line: str) -> None:
+def _say(job: TrainingJob, line: str) -> None:
     print(f"{job.title}: {line}", file=sys.stderr, flush=True)
 
 

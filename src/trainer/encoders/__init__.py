@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from captionless.errors import SpecError, did_you_mean
+from captionless.spec.encoder import EncoderSpec
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.encoders.pointbert import PointBert
 from captionless.trainer.encoders.pointnext import PointNext
@@ -34,3 +35,8 @@ def build(name: str, **options: Any) -> Encoder:
         return ENCODERS[name](**options)
     except (TypeError, ValueError) as error:
         raise SpecError(f"encoder {name}: {error}") from error
+
+
+def encoder_options(spec: EncoderSpec, embed_dim: int) -> dict[str, Any]:
+    """What `build` takes besides the encoder's name."""
+    return {**spec.model_dump(exclude={"name", "operators"}), "embed_dim": embed_dim}

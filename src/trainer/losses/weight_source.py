@@ -14,15 +14,15 @@ from captionless.errors import SpecError
 from captionless.spec.weights import Weights
 from captionless.store.similarity_store import open_similarity
 from captionless.trainer import distributed
-from captionless.trainer.job import Job
 from captionless.trainer.losses.hn_similarity import category_similarity, sharpened_similarity
 from captionless.trainer.losses.hn_weights import HNWeights, PositiveWeight
+from captionless.trainer.training_job import TrainingJob
 
 
 class WeightSource:
     """Weights of any batch of a job's objects; reads the similarity stores that the job's weights need."""
 
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device) -> None:
         missing = [metric for metric in job.weights.metrics if metric not in job.similarity]
         if missing:
             raise SpecError(f"weights {job.weights.value} need the similarity {missing[0]}; run its stage first")

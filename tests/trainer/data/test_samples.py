@@ -15,8 +15,8 @@ from captionless.store.embeddings import Embeddings
 from captionless.trainer.data.augment import training_clouds, with_channels
 from captionless.trainer.data.read_ahead import ReadAhead
 from captionless.trainer.data.training_data import Batch, TrainingData
-from captionless.trainer.job import MEMORY
 from captionless.trainer.seeds import generator
+from captionless.trainer.training_job import MEMORY
 from tests.embedded import members
 from tests.trainer import synthetic
 

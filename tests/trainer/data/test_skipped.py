@@ -13,10 +13,10 @@ import torch
 from captionless.errors import DataError, Interrupted
 from captionless.store.shards import Shard
 from captionless.telemetry import catalog, registry
-from captionless.trainer import checkpoint, loop
+from captionless.trainer import loop, model_file
 from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.elastic import supervisor
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 from tests.trainer import synthetic
 
 OBJECTS = 24
@@ -37,13 +37,13 @@ def prepare(root: Path, damaged: Sequence[int]) -> list[str]:
     return [keys[i] for i in damaged]
 
 
-def job(root: Path, run: str, **train: object) -> Job:
+def job(root: Path, run: str, **train: object) -> TrainingJob:
     return synthetic.job(root, run, **{"steps": 9, "encoder": ENCODER, **train})
 
 
-def outcome(job: Job) -> tuple[dict[str, torch.Tensor], dict[str, list[float]]]:
+def outcome(job: TrainingJob) -> tuple[dict[str, torch.Tensor], dict[str, list[float]]]:
     """Weights, and history without the time it took."""
-    model, meta = checkpoint.load_model(job.run)
+    model, meta = model_file.load_model(job.run)
     history = json.loads((Path(job.run) / "history.json").read_text())
     history.pop("seconds")
     assert meta["provenance"]["skipped"] == history["skipped"]

@@ -11,9 +11,9 @@ from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.trainer.data.splits import kept_out
 from captionless.trainer.data.training_data import Batch, TrainingData
-from captionless.trainer.job import Job
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.weight_source import WeightSource
+from captionless.trainer.training_job import TrainingJob
 from tests.trainer import reference, synthetic
 
 
@@ -133,7 +133,7 @@ def test_small_and_wrong_data(root: Path, tmp_path: Path) -> None:
         open_data(tmp_path)
 
 
-def log_weights(job: Job, batch: Batch) -> np.ndarray:
+def log_weights(job: TrainingJob, batch: Batch) -> np.ndarray:
     """(N, N) log-weights that a job gives a batch, on one process."""
     found = WeightSource(job, torch.device("cpu"))(batch.keys, batch.categories, batch.sizes)
     n = len(batch.keys)

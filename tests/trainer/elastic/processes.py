@@ -6,19 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 
 
-def start(job: Job, nproc: int, log: Path) -> subprocess.Popen[bytes]:
+def start(job: TrainingJob, nproc: int, log: Path) -> subprocess.Popen[bytes]:
     """`supervise.run` in a process of its own, which exits as a command of the project does."""
     code = """
 import sys
 from pathlib import Path
 from captionless.errors import CaptionlessError
 from captionless.trainer.elastic import supervisor
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 try:
-    supervisor.run(Job.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    supervisor.run(TrainingJob.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
 except CaptionlessError as error:
     print(error)
     sys.exit(error.exit_code)
@@ -27,7 +27,7 @@ except CaptionlessError as error:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def ranks(job: Job) -> list[int]:
+def ranks(job: TrainingJob) -> list[int]:
     """Process ids of the job's workers, found by their command line."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -36,7 +36,7 @@ def ranks(job: Job) -> list[int]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
                 if b"captionless.trainer.worker" in words and b"torch.distributed.run" not in words:
                     document = Path(words[words.index(b"--job") + 1].decode()).read_text()
-                    found += [int(entry.name)] * (Job.model_validate_json(document).run == job.run)
+                    found += [int(entry.name)] * (TrainingJob.model_validate_json(document).run == job.run)
             except (OSError, ValueError):
                 continue
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from captionless.trainer import checkpoint
+from captionless.trainer import model_file
 from tests import pace
 from tests.store.faulty_s3 import FaultyS3
 from tests.trainer import synthetic
@@ -68,7 +68,7 @@ def test_disturbed_in_every_way_it_ends_with_the_bits_of_one_machine(data: Path,
         assert re.search(r"made no progress for \d+ s|timed out", pods.said(0) + pods.said(1), re.IGNORECASE)
 
         run = folder / "train" / "i2i-seed0"
-        (whole, meta), (again, _) = checkpoint.load_model(str(undisturbed)), checkpoint.load_model(str(run))
+        (whole, meta), (again, _) = model_file.load_model(str(undisturbed)), model_file.load_model(str(run))
         for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
             assert torch.equal(a, b)
         assert meta["provenance"]["processes"] == 2

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from captionless.errors import DataError, Interrupted, Retryable, SpecError
-from captionless.trainer import checkpoint, loop
+from captionless.trainer import checkpoint, loop, model_file
 from captionless.trainer.elastic import supervisor
-from captionless.trainer.job import Job
+from captionless.trainer.training_job import TrainingJob
 from tests import pace
 from tests.trainer import synthetic
 from tests.trainer.elastic.gang import alive
@@ -30,16 +30,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def long(root: Path, run: str) -> Job:
+def long(root: Path, run: str) -> TrainingJob:
     encoder = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0}  # masks belong to a rank: two have others
     return synthetic.job(root, run, steps=100, checkpoint_every=5, encoder=encoder)
 
 
-def checkpoints(job: Job) -> set[str]:
+def checkpoints(job: TrainingJob) -> set[str]:
     return {path.name for path in Path(job.run).glob("checkpoints/step-*")}
 
 
-def wait_for_new_checkpoint(job: Job, before: set[str]) -> None:
+def wait_for_new_checkpoint(job: TrainingJob, before: set[str]) -> None:
     pace.wait_for("a newer checkpoint", lambda: not checkpoints(job) <= before, 120, every=0.02)
 
 
@@ -56,7 +56,7 @@ def test_two_ranks_train_what_one_process_trains(root: Path) -> None:
     state = checkpoint.newest(job.run, loop.TrainingRun(job).fingerprint)
     two = json.loads((root / "undisturbed" / "history.json").read_text())
     assert two["loss"][:2] == pytest.approx(state["history"]["loss"], rel=1e-3)
-    assert checkpoint.load_model(str(root / "undisturbed"))[1]["provenance"]["processes"] == 2
+    assert model_file.load_model(str(root / "undisturbed"))[1]["provenance"]["processes"] == 2
 
 
 @pytest.mark.soak
@@ -91,7 +91,7 @@ def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) ->
     assert not (root / "disturbed" / "model.pt").exists()
 
     supervisor.run(job, 2, log)
-    (whole, _), (again, _) = (checkpoint.load_model(str(root / name)) for name in ("undisturbed", "disturbed"))
+    (whole, _), (again, _) = (model_file.load_model(str(root / name)) for name in ("undisturbed", "disturbed"))
     for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     histories = [json.loads((root / name / "history.json").read_text()) for name in ("undisturbed", "disturbed")]

@@ -16,7 +16,7 @@ from captionless.spec import load
 from captionless.spec.encoder import EncoderSpec
 from captionless.spec.train import TrainSpec
 from captionless.store.embeddings import open_embeddings
-from captionless.trainer import checkpoint, encoders, loop
+from captionless.trainer import encoders, loop, model_file
 from captionless.trainer.encoders import sparseconv
 from captionless.trainer.infer import encode_points
 from tests.trainer import synthetic
@@ -53,7 +53,7 @@ def test_the_spec_knows_every_encoder_with_its_options_and_defaults() -> None:
 
 
 def test_todays_runs_keep_their_fingerprint_and_what_is_dumped_is_what_counts() -> None:
-    """The fingerprint is of this dump (`Job.fingerprint`), the same as before there was a choice."""
+    """The fingerprint is of this dump (`TrainingJob.fingerprint`), the same as before there was a choice."""
     assert TrainSpec().model_dump(mode="json")["encoder"] == {
         "name": "pointnext-s",
         "width": 32,
@@ -166,7 +166,7 @@ def test_it_is_trained_stopped_resumed_stored_and_read(root: Path, name: str) ->
     with pytest.raises(Interrupted):
         loop.train(jobs[1], lambda: next(asked) >= 3)
     loop.train(jobs[1])
-    (model, meta), (again, _) = (checkpoint.load_model(job.run) for job in jobs)
+    (model, meta), (again, _) = (model_file.load_model(job.run) for job in jobs)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     losses = json.loads((Path(jobs[0].run) / "history.json").read_text())["loss"]
     assert len(losses) == 6

@@ -11,7 +11,7 @@ import torch
 
 from captionless.errors import SpecError
 from captionless.spec.encoder import EncoderSpec
-from captionless.trainer import loop
+from captionless.trainer import encoders, loop
 from captionless.trainer.ops import cuda_ops, point_sets, torch_ops
 from tests.trainer import synthetic
 from tests.trainer.ops.test_point_sets import cloud
@@ -88,7 +88,7 @@ def test_a_run_asks_for_it_and_its_model_does_not(tmp_path: Path) -> None:
     synthetic.write(tmp_path)
     encoder = {"width": 4, "nsample": 4, "radius": 0.4, "operators": "pointnext"}
     job = synthetic.job(tmp_path, encoder=encoder).model_copy(update={"device": "cpu"})
-    assert "operators" not in loop.encoder_options(job.train.encoder, 8)
+    assert "operators" not in encoders.encoder_options(job.train.encoder, 8)
     assert job.train.encoder.model_dump()["operators"] == "pointnext"  # in the fingerprint
     assert "operators" not in EncoderSpec().model_dump()
     with pytest.raises(SpecError, match=r"encoder\.operators"):

@@ -10,7 +10,7 @@ from captionless.spec.train import TrainSpec
 from captionless.spec.weights import Weights
 from captionless.store import objects
 from captionless.store.similarity_store import MANIFEST
-from captionless.trainer.modelfile import model_digest
+from captionless.trainer.run_folder import model_digest
 
 FORMAT = 5
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
@@ -19,7 +19,7 @@ MEMORY = 4 << 30
 """Bytes of training objects that a rank keeps at most, unless it is told otherwise."""
 
 
-class Job(BaseModel):
+class TrainingJob(BaseModel):
     """One run: a source of weights and a seed. URLs are as `captionless.store.objects` takes them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

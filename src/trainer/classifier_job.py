@@ -7,14 +7,14 @@ from typing import Any
 
 from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
-from captionless.trainer.modelfile import model_digest
+from captionless.trainer.run_folder import model_digest
 
 FORMAT = 1
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
 
 @dataclass(frozen=True)
-class Task:
+class ClassifierJob:
     """run: the folder of checkpoints/, history.json, and model.pt, written last. title: for the progress. data_digest:
     of the clouds and their classes. meta: plain values, copied into the model file."""
 
