@@ -101,7 +101,7 @@ class TimedOut(AssertionError):
 
 def wait_for(
     what: str,
-    condition: Callable[[], T],
+    condition: Callable[[], T | None],
     value: float = 30,
     every: float = 0.05,
     state: Callable[[], object] | None = None,

@@ -65,11 +65,15 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training is by the metrics of its node 0: which pod that is, its round, and how many steps are done."""
+    """Where a training is by the metrics of its node 0: which pod that is, its round, and how many steps are done.
+
+    stored: the step of its newest checkpoint, where that was looked up.
+    """
 
     pod: str = ""
     round: int = 0
     step: int = 0
+    stored: int = 0
 
 
 @dataclass
@@ -109,7 +113,7 @@ class Alignment:
     def stage(self, name: str) -> dict[str, Any]:
         return next((s for s in self.status.get("stages", []) if s["name"] == name), {"state": ""})
 
-    def wait_for(self, what: str, condition: Callable[[], T], seconds: float) -> T:
+    def wait_for(self, what: str, condition: Callable[[], T | None], seconds: float) -> T:
         """The first true result of `condition`; when it does not come, the failure tells the run's `story`."""
         return self.cluster.wait_for(f"{self.name}: {what}", condition, seconds, state=self.story)
 
@@ -128,7 +132,7 @@ class Alignment:
             found = self.condition(kind)
             return found if found["status"] == status and reason in found["reason"] else None
 
-        return self.wait_for(f"{kind}={status} {reason}".strip(), met, seconds) or {}
+        return self.wait_for(f"{kind}={status} {reason}".strip(), met, seconds)
 
     def wait_stage(self, name: str, state: str, seconds: float = 180) -> dict[str, Any]:
         self.wait_for(f"stage {name} {state}", lambda: self.stage(name)["state"] == state, seconds)
@@ -152,7 +156,7 @@ class Alignment:
             now = self.position()
             return now if now.step >= step else None
 
-        return self.wait_for(f"step {step} of {self.training}", reached, seconds) or Position()
+        return self.wait_for(f"step {step} of {self.training}", reached, seconds)
 
     def steps(self) -> int:
         """How far the training is by the Alignment's status."""

@@ -143,7 +143,11 @@ class Cluster:
         return json.loads(self.read(path, **({"labelSelector": selector} if selector else {})))["items"]
 
     def wait_for(
-        self, what: str, condition: Callable[[], T], seconds: float = 60, state: Callable[[], object] | None = None
+        self,
+        what: str,
+        condition: Callable[[], T | None],
+        seconds: float = 60,
+        state: Callable[[], object] | None = None,
     ) -> T:
         """The first true result of `condition`, which is asked for every second (see `pace.wait_for`)."""
         return pace.wait_for(what, condition, seconds, every=1, state=state)

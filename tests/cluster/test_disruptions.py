@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -51,24 +52,31 @@ def copy(
 
 
 def in_the_middle(run: Alignment, intervals: int) -> Position:
-    """The training, half a checkpoint interval after so many of them."""
-    return run.wait_step(intervals * EVERY + EVERY // 2, 120)
+    """The training, half a checkpoint interval after so many of them, with the newest one that is stored by then."""
+    found = run.wait_step(intervals * EVERY + EVERY // 2, 120)
+    return replace(found, stored=run.wait_for("a checkpoint", lambda: newest_checkpoint(run), 60))
+
+
+def newest_checkpoint(run: Alignment) -> int:
+    """The step of the newest checkpoint on S3; 0 when there is none."""
+    prefix = f"{run.cluster.prefix}/{run.name}/{run.training.replace('-', '/', 1)}/checkpoints/step-"
+    listed = run.cluster.s3.list_objects_v2(Bucket=run.cluster.bucket, Prefix=prefix).get("Contents", [])
+    return max((int(o["Key"].removeprefix(prefix).partition("-")[0]) for o in listed), default=0)
 
 
 def resumes(run: Alignment, before: Position, what: str, promised: float = RESUMED) -> None:
     """Asserts that another pod or round does a step, from the newest checkpoint on; how long that takes is promised."""
     began = time.monotonic()
-    newest = before.step - before.step % EVERY
 
     def further() -> Position | None:
         now = run.position()
-        return now if now.step > newest and (now.pod, now.round) != (before.pod, before.round) else None
+        return now if now.step > before.stored and (now.pod, now.round) != (before.pod, before.round) else None
 
-    now = run.wait_for(f"{what}: the training to resume after step {newest}", further, 2 * promised) or Position()
+    now = run.wait_for(f"{what}: the training to resume after step {before.stored}", further, 2 * promised)
     pace.took(f"{what} at step {before.step}: resumed", time.monotonic() - began, promised)
     steps = re.findall(r"after step (\d+) of", run.kubectl("logs", now.pod))
     assert steps, "it started from scratch"
-    assert int(steps[-1]) >= newest
+    assert int(steps[-1]) >= before.stored
 
 
 def undisturbed(cluster: Cluster, run: Alignment, reference: Reference) -> None:
