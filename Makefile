@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-startup bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -92,6 +92,9 @@ bench-reader: venv ## Reading training data beside its peers, on this machine an
 bench-retrieval: venv ## Exact ranks in a gallery of a million, beside a matrix product and faiss
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.retrieval
+
+bench-startup: venv ## Start-up of the command line, next to a bare typer application
+	$(BIN)/python -m benchmarks.startup
 
 bench-gpu: venv ## Training on a GPU: operators, step by precision, loss, loop
 	$(BIN)/python -m benchmarks.training.gpu
