@@ -1,7 +1,7 @@
-"""What this process has measured beside its progress: counters and gauges of `metrics`, kept where they are found.
+"""The registry of this process: values of the counters and gauges of `catalog`.
 
-Who reads, skips or steps says so with one line and knows of no Prometheus. The values go into the progress file
-(`progress`) and from there, by the process that serves a pod's metrics, to whoever asks (`exposition`).
+Code that counts or measures calls `add` or `set_value` and needs no Prometheus. The values go into the progress file
+(`progress`), from which the process that serves a pod's metrics reads them (`server`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _lock = Lock()
 
 
 def set_value(metric: Metric, value: float, **labels: str) -> None:
-    """The metric's value is this now. `labels`: all of the metric's but `stage`, which the exposition knows."""
+    """Sets a gauge. `labels`: all of the metric's but `stage`, which the server adds."""
     with _lock:
         _values[_key(metric, labels)] = value
 
 
 def add(metric: Metric, amount: float = 1, **labels: str) -> None:
-    """A counter is so much further; with 0 it is there from now on, so that its first increase is seen as one."""
+    """Increments a counter; by 0 to export it from now on, so that its first increase is visible as one."""
     key = _key(metric, labels)
     with _lock:
         _values[key] = _values.get(key, 0) + amount
@@ -35,7 +35,7 @@ def snapshot() -> list[list[Any]]:
 
 
 def reset() -> None:
-    """Begin anew, as another process would."""
+    """Clears all values, as in a new process."""
     with _lock:
         _values.clear()
 
@@ -43,5 +43,5 @@ def reset() -> None:
 def _key(metric: Metric, labels: dict[str, str]) -> tuple[str, tuple[str, ...]]:
     wanted = tuple(label for label in metric.labels if label != "stage")
     if set(labels) != set(wanted):
-        raise ValueError(f"{metric.name} has the labels {wanted}, not {tuple(labels)}")
+        raise ValueError(f"{metric.name}: expected the labels {wanted}, found {tuple(labels)}")
     return metric.name, tuple(labels[label] for label in wanted)

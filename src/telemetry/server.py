@@ -1,9 +1,8 @@
-"""A stage's progress for Prometheus, served by the process that a pod runs (METRICS_PORT).
+"""The metrics endpoint of a stage's process in a pod (METRICS_PORT).
 
-What is told is read at the moment it is asked for, from the same small file that the local runner reads (see
-`progress`): a training's progress is rank 0's, a grandchild of the process that serves. The metrics carry the
-stage's name; which shard or node of which run it is stands in the pod's labels. Which metrics there are is said in
-`metrics`; docs/metrics.md lists them.
+Values are read on every scrape from the same small file that the local runner reads (see `progress`): a training's
+progress is that of rank 0, a grandchild of the process that serves. Metrics have the name of the stage as a label; the
+shard or node, and the run, are labels of the pod. `catalog` declares the metrics; docs/metrics.md lists them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from prometheus_client.registry import Collector
 from captionless.errors import SpecError
 from captionless.runtime import env
 from captionless.telemetry import catalog, progress
-from captionless.telemetry.catalog import Kind, Teller
+from captionless.telemetry.catalog import Kind, Source
 
 _FAMILIES = {Kind.gauge: GaugeMetricFamily, Kind.counter: CounterMetricFamily}
 _OF_PROGRESS = {
@@ -32,20 +31,19 @@ _OF_PROGRESS = {
     catalog.STAGE_LAST_ADVANCE: "advanced",
 }
 _ALWAYS = (catalog.STAGE_READ_BYTES, catalog.STAGE_STORAGE_RETRIES)
-"""Counters that are 0 where nothing was counted."""
+"""Counters that are exported as 0 before anything was counted."""
 
 
 def serve(stage: str) -> None:
-    """Serves the progress of this process's stage, where the environment names a port; else does nothing.
+    """Serves the metrics of this process's stage if the environment names a port.
 
-    That the port is taken, or that there is no place for the file, is told and ends no work. SpecError for a port
-    that is no number.
+    A port that is taken, or a file that cannot be created, is a warning on stderr. SpecError for an invalid port.
     """
     port = os.environ.get(env.METRICS_PORT, "")
     if not port:
         return
     if not port.isdigit() or int(port) > 65535:
-        raise SpecError(f"{env.METRICS_PORT}: expected a port, found {port!r}")
+        raise SpecError(f"{env.METRICS_PORT}: expected a port number, found {port!r}")
     try:
         if env.PROGRESS not in os.environ:
             folder = tempfile.mkdtemp(prefix="captionless-progress-")
@@ -54,11 +52,13 @@ def serve(stage: str) -> None:
         registry.register(_Progress(stage, os.environ[env.PROGRESS]))
         _listen(int(port), registry)
     except OSError as error:
-        print(f"captionless: no metrics on port {port}: {error.strerror or error}", file=sys.stderr, flush=True)
+        print(
+            f"captionless: cannot serve metrics on port {port}: {error.strerror or error}", file=sys.stderr, flush=True
+        )
 
 
 def _listen(port: int, registry: CollectorRegistry) -> None:
-    """On all addresses, of both families where the kernel has both."""
+    """Listens on all addresses, IPv6 and IPv4 where the kernel has both."""
     try:
         start_http_server(port, "::", registry)
     except OSError:
@@ -70,7 +70,7 @@ class _Progress(Collector):
         self._stage, self._path = stage, path
 
     def collect(self) -> Iterable[Metric]:
-        """Nothing before the stage has told any progress."""
+        """No metrics before the stage has reported any progress."""
         state = progress.read(self._path)
         if state is None:
             return
@@ -78,7 +78,7 @@ class _Progress(Collector):
         found |= {metric.name: [([state.unit], getattr(state, field))] for metric, field in _OF_PROGRESS.items()}
         for name, group in groupby(sorted(state.measures), key=itemgetter(0)):
             found[name] = [(labels, value) for _, labels, value in group]
-        for metric in catalog.told_by(Teller.stage, Teller.training):
+        for metric in catalog.from_sources(Source.stage, Source.training):
             if metric.name in found:
                 family = _FAMILIES[metric.kind](metric.name, metric.text, labels=metric.labels)
                 for labels, value in found[metric.name]:

@@ -1,4 +1,4 @@
-"""Metrics have names by one rule and labels of bounded values, and alerts and dashboards ask for no others."""
+"""Metric names follow one rule, label values are bounded, and alerts and dashboards query no other metrics."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def test_no_label_is_an_object_or_a_message() -> None:
     assert not set(LABELS) & {"key", "object", "shard", "step", "url", "path", "message", "pod", "category"}
 
 
-def test_what_the_page_says_of_labels_is_so() -> None:
+def test_label_values_are_those_of_the_code() -> None:
     assert re.findall(r"`(\w+)`", LABELS["condition"]) == [SUCCEEDED, SUSPENDED, STALLED]
     assert re.findall(r"`(\w+)`", LABELS["state"]) == [str(state) for state in StageState]
 
 
-def test_every_metric_that_is_asked_for_is_told() -> None:
-    told = {metric.name for metric in METRICS}
-    told |= {f"{metric.name}_bucket" for metric in METRICS if metric.kind is Kind.histogram}
-    told |= {EVAL_FIGURE.name.format(figure="_".join(c.path).replace("@", "_at_")) for c in COLUMNS}
+def test_every_queried_metric_is_exported() -> None:
+    exported = {metric.name for metric in METRICS}
+    exported |= {f"{metric.name}_bucket" for metric in METRICS if metric.kind is Kind.histogram}
+    exported |= {EVAL_FIGURE.name.format(figure="_".join(c.path).replace("@", "_at_")) for c in COLUMNS}
     groups = yaml.safe_load((_FILES / "rules.yaml").read_text())["groups"]
-    asked = [rule["expr"] for group in groups for rule in group["rules"]]
+    queried = [rule["expr"] for group in groups for rule in group["rules"]]
     for path in (_FILES / "dashboards").glob("*.json"):
         dashboard = json.loads(path.read_text())
-        asked += [t["expr"] for panel in dashboard["panels"] for t in panel["targets"]]
-        asked += [v["query"]["query"] for v in dashboard["templating"]["list"] if v["type"] == "query"]
-    names = {name for text in asked for name in _NAME.findall(text) if not _LABELS.match(name)}
+        queried += [t["expr"] for panel in dashboard["panels"] for t in panel["targets"]]
+        queried += [v["query"]["query"] for v in dashboard["templating"]["list"] if v["type"] == "query"]
+    names = {name for text in queried for name in _NAME.findall(text) if not _LABELS.match(name)}
     assert len(names) > 30
-    assert names - {"captionless_eval_"} <= told
+    assert names - {"captionless_eval_"} <= exported
     assert {m.name for m in METRICS if m.name.startswith(("captionless_stage", "captionless_train"))} <= names

@@ -1,4 +1,4 @@
-"""Progress for Prometheus, scraped over HTTP from a stage that is at work."""
+"""The metrics of a running stage, scraped over HTTP."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
     return found
 
 
-def test_a_stage_tells_how_far_it_is(port: int) -> None:
+def test_a_stage_exports_its_progress(port: int) -> None:
     server.serve("embed")
     assert scrape(port) == {}
     before = time.time()
-    with Progress("embed", total=10, unit="object", done=4) as told:
+    with Progress("embed", total=10, unit="object", done=4) as progress:
         begun = scrape(port)["captionless_stage_last_advance_timestamp_seconds"][1]
         assert before <= begun <= time.time()
-        told.advance(3)
+        progress.advance(3)
     found = scrape(port)
     labels = {"stage": "embed", "unit": "object"}
     assert found["captionless_stage_units"] == (labels, 10)
@@ -58,16 +58,16 @@ def test_a_stage_tells_how_far_it_is(port: int) -> None:
     assert not any(name.startswith("captionless_train") for name in found)
 
 
-def test_it_tells_what_it_measured(port: int) -> None:
+def test_a_stage_exports_what_it_measured(port: int) -> None:
     server.serve("train-avg-seed0")
-    with Progress("train avg seed 0", total=10, unit="step") as told:
+    with Progress("train avg seed 0", total=10, unit="step") as progress:
         assert scrape(port)["captionless_stage_read_bytes_total"] == ({"stage": "train-avg-seed0"}, 0)
         registry.set_value(catalog.TRAIN_LOSS, 1.5)
         registry.set_value(catalog.TRAIN_LOSS, float("nan"))
         registry.add(catalog.TRAIN_STEPS)
         registry.add(catalog.TRAIN_STEPS)
         registry.set_value(catalog.STAGE_SKIPPED_OBJECTS, 3, cause="damaged")
-        told.advance(2, loss=1.5, device="cpu")
+        progress.advance(2, loss=1.5, device="cpu")
     found = scrape(port)
     stage = {"stage": "train-avg-seed0"}
     assert found["captionless_stage_units_done"] == (stage | {"unit": "step"}, 2)
@@ -91,29 +91,29 @@ def test_what_is_read_is_counted(port: int, tmp_path: Path) -> None:
 
 
 def test_labels_are_the_declared_ones() -> None:
-    with pytest.raises(ValueError, match=r"captionless_stage_skipped_objects_total has the labels \('cause',\)"):
+    with pytest.raises(ValueError, match=r"captionless_stage_skipped_objects_total: .*\('cause',\)"):
         registry.add(catalog.STAGE_SKIPPED_OBJECTS, key="an-object")
 
 
-def test_without_a_progress_file_it_makes_one(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_progress_file_one_is_created(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(env.PROGRESS)
     server.serve("pack")
-    with Progress("pack", total=1) as told:
-        told.advance()
+    with Progress("pack", total=1) as progress:
+        progress.advance()
     assert scrape(port)["captionless_stage_units_done"][1] == 1
 
 
-def test_a_taken_port_is_told_and_ends_no_work(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_a_warning(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("0.0.0.0", port))
         other.listen()
         server.serve("pack")
-    assert f"no metrics on port {port}: Address already in use" in capsys.readouterr().err
+    assert f"port {port}: Address already in use" in capsys.readouterr().err
 
 
-def test_a_port_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(env.METRICS_PORT, "metrics")
-    with pytest.raises(SpecError, match="expected a port, found 'metrics'"):
+    with pytest.raises(SpecError, match=f"{env.METRICS_PORT}: .*'metrics'"):
         server.serve("pack")
     monkeypatch.delenv(env.METRICS_PORT)
     server.serve("pack")
