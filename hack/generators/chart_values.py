@@ -20,13 +20,13 @@ class Values(BaseModel):
 
 
 class Image(Values):
-    """The image of the controller, and of a run's pods where its `pods.image` is empty."""
+    """The image of the controller, and of runs' pods unless `pods.image` is set."""
 
     repository: str = "ghcr.io/captionless/captionless"
     tag: str = ""
-    """Empty: the chart's appVersion."""
+    """Defaults to the chart's appVersion."""
     digest: str = Field("", pattern=r"^(sha256:[0-9a-f]{64})?$")
-    """As `sha256:...`; goes before the tag."""
+    """`sha256:...`; takes precedence over the tag."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
 
@@ -34,57 +34,57 @@ class Crds(Values):
     """The CustomResourceDefinition of Alignment."""
 
     enabled: bool = True
-    """Part of this release; with `false` apply k8s/crd.yaml yourself."""
+    """Installs it with this release; if `false`, apply k8s/crd.yaml yourself."""
     keep: bool = True
-    """Stays when the release is uninstalled, and every Alignment with it."""
+    """Keeps it, and with it every Alignment, when the release is uninstalled."""
 
 
 class Pushgateway(Values):
     url: str = Field("", pattern=r"^(https?://.+)?$")
-    """The Pushgateway that gets the figures of runs whose `eval.pushgateway` is empty."""
+    """The Pushgateway for the metrics of runs that do not set `eval.pushgateway`."""
 
 
 class JobSet(Values):
     enabled: bool = False
-    """May the controller make JobSets (`train.engine: jobset`)? Their controller must be installed."""
+    """Allows JobSets (`train.engine: jobset`). The JobSet controller must be installed."""
 
 
 class OperatorAccount(Values):
     create: bool = True
     name: str = ""
-    """Empty: the release's full name."""
+    """Defaults to the release's full name."""
     annotations: dict[str, str] = {}
 
 
 class Rbac(Values):
     create: bool = True
-    """The controller's roles."""
+    """Creates the controller's roles."""
     user_roles: bool = True
-    """Let the cluster's roles view, edit and admin hold for Alignments too."""
+    """Extends the cluster roles view, edit and admin to Alignments."""
 
 
 class OperatorPolicy(Values):
-    """Whom the controller's pod may talk to. On by default: it may make Jobs in every namespace, and what it needs is
-    known. It has no effect where the network does not enforce policies."""
+    """Restricts the controller's network access to what it needs. On by default, since it can create Jobs in every
+    namespace. It has no effect if the cluster's network does not enforce policies."""
 
     enabled: bool = True
     api_server_ports: list[int] = [443, 6443]
-    """The ports on which the API server's own addresses listen."""
+    """The ports of the API server's endpoints."""
     egress: list[dict[str, Any]] = []
-    """Further rules (networking.k8s.io/v1 NetworkPolicyEgressRule), as for a Pushgateway that only runs name."""
+    """Additional rules (networking.k8s.io/v1 NetworkPolicyEgressRule), e.g. for a Pushgateway that only specs name."""
 
 
 class Monitor(Values):
     enabled: bool = False
     labels: dict[str, str] = {}
-    """Labels that your Prometheus selects monitors by."""
+    """Labels by which your Prometheus selects monitors."""
     interval: str = Field("15s", pattern=r"^[0-9]+(ms|s|m)$")
 
 
 class Rules(Values):
     enabled: bool = False
     labels: dict[str, str] = {}
-    """Labels that your Prometheus selects rules by."""
+    """Labels by which your Prometheus selects rules."""
 
 
 class Dashboards(Values):
@@ -95,14 +95,14 @@ class Dashboards(Values):
 
 
 class Monitoring(Values):
-    """For prometheus-operator and Grafana; all off, since the cluster may have neither."""
+    """For prometheus-operator and Grafana. Off by default, since the cluster may have neither."""
 
     pod_monitor: Monitor = Monitor()
-    """The pods of runs."""
+    """For the pods of runs."""
     service_monitor: Monitor = Monitor()
-    """The controller."""
+    """For the controller."""
     rules: Rules = Rules()
-    """Alerts."""
+    """Alerting rules."""
     dashboards: Dashboards = Dashboards()
 
 
@@ -111,14 +111,14 @@ class OperatorValues(Values):
     fullname_override: str = Field("", max_length=50)
     image: Image = Image()
     image_pull_secrets: list[ObjectName] = []
-    """Names of Secrets."""
+    """Names of image pull Secrets."""
     watch_namespaces: list[ObjectName] = []
-    """Look after these namespaces only, with a Role in each; empty: all of them, with a ClusterRole."""
+    """The namespaces to watch, with a Role in each. Defaults to all namespaces, with a ClusterRole."""
     pushgateway: Pushgateway = Pushgateway()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     lease_seconds: int = Field(15, ge=10, le=120)
-    """How long a controller that does not answer keeps its Lease, so that no other acts. More makes it outlast an API
-    server that is slow for longer, and the next controller wait longer after a crash."""
+    """Duration of the leader election Lease. A longer one tolerates a slower API server, but after a crash the next
+    controller takes over later."""
     jobset: JobSet = JobSet()
     crds: Crds = Crds()
     service_account: OperatorAccount = OperatorAccount()
@@ -129,7 +129,7 @@ class OperatorValues(Values):
         "requests": {"cpu": "50m", "memory": "192Mi", "ephemeral-storage": "16Mi"},
         "limits": {"memory": "512Mi", "ephemeral-storage": "128Mi"},
     }
-    """The controller's; what it needs grows slowly with the number of Alignments."""
+    """The controller's resources; its needs grow slowly with the number of Alignments."""
     priority_class_name: ObjectName = ""
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
@@ -137,45 +137,45 @@ class OperatorValues(Values):
     pod_labels: dict[str, str] = {}
     pod_annotations: dict[str, str] = {}
     extra_env: list[dict[str, Any]] = []
-    """Further environment variables of the controller (core/v1 EnvVar)."""
+    """Additional environment variables of the controller (core/v1 EnvVar)."""
 
 
 class RunAccount(Values):
-    """The service account of the run's pods, by which workload identity gives them the storage. With
-    `pods.serviceAccount` that one is used and none is made."""
+    """The service account of the run's pods, for access to the storage by workload identity. Not created if
+    `pods.serviceAccount` is set."""
 
     create: bool = True
     name: ObjectName = ""
-    """Empty: the run's name."""
+    """Defaults to the run's name."""
     annotations: dict[str, str] = {}
-    """As `eks.amazonaws.com/role-arn: arn:aws:iam::123456789012:role/shapes`."""
+    """E.g. `eks.amazonaws.com/role-arn: arn:aws:iam::123456789012:role/shapes`."""
 
 
 class RunPolicy(Values):
-    """Who may talk to the run's pods: its own, by any port (a training's ranks choose theirs), and everybody
-    to the port of the metrics."""
+    """Restricts access to the run's pods: its own pods on any port (the ranks of a training choose theirs), everybody
+    on the metrics port."""
 
     enabled: bool = True
     egress: list[dict[str, Any]] = []
-    """Where the pods may go besides names and one another (networking.k8s.io/v1 NetworkPolicyEgressRule): your storage.
-    Empty: anywhere, since only you know your storage's address."""
+    """What the pods may connect to besides DNS and one another (networking.k8s.io/v1 NetworkPolicyEgressRule): your
+    storage. Empty: anything, since only you know your storage's address."""
 
 
 class RunTest(Values):
-    """`helm test`: waits for the run and checks its figures."""
+    """`helm test`: waits for the run to end and checks its results."""
 
     image: str = ""
-    """Any image with captionless; empty: `pods.image`, or the release of the chart's appVersion."""
+    """An image with captionless. Defaults to `pods.image`, or else to the release of the chart's appVersion."""
     timeout_seconds: int = Field(3600, ge=1)
-    """How long it waits for the run to end; give helm at least the same `--timeout`."""
+    """How long to wait for the run to end; use at least the same `--timeout` for helm."""
 
 
 class RunValues(Values):
     name_override: str = Field("", pattern=r"^([a-z]([a-z0-9-]*[a-z0-9])?)?$", max_length=40)
-    """The run's name; empty: the release's."""
+    """The run's name. Defaults to the release's."""
     service_account: RunAccount = RunAccount()
     credentials: dict[str, str] = {}
-    """Makes a Secret of these environment variables (AWS_ACCESS_KEY_ID and so on) for the pods, where there is no
-    workload identity. To keep them out of values use `pods.credentialsSecret`, the name of a Secret of yours."""
+    """Environment variables (AWS_ACCESS_KEY_ID etc.) from which a Secret for the pods is created, if there is no
+    workload identity. To keep them out of the values, use `pods.credentialsSecret`, the name of your own Secret."""
     network_policy: RunPolicy = RunPolicy()
     test: RunTest = RunTest()

@@ -1,8 +1,8 @@
 """Grafana dashboards over the metrics of the controller, of the runs' pods and of evaluations.
 
-Queries use the labels that prometheus-operator gives: `namespace` and `alignment` of what the controller tells and of
-what is pushed are the run's; of a pod's metrics `captionless_dev_alignment` and `pod`. Every query has data while a run
-goes on, also of what has not happened yet; tests/cluster holds that against a real one.
+Queries use the labels that prometheus-operator sets: `namespace` and `alignment` of the controller's metrics and of
+pushed ones are the run's; metrics of pods have `captionless_dev_alignment` and `pod`. Every query has data during a
+run, also about what has not happened yet; tests/cluster verifies that against a real one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def _overview() -> dict[str, Any]:
     stage = "{{alignment}} {{stage}}"
     rows = [
         [
-            number("At work", having("Succeeded", "Unknown")),
+            number("Running", having("Succeeded", "Unknown")),
             number("Succeeded", having("Succeeded", "True")),
             number("Failed", having("Succeeded", "False"), limit=1),
             number("Stalled", having("Stalled", "True"), limit=1, color="orange"),
-            number("Alerts that fire", alerts, limit=1, text="See docs/runbook.md."),
-            number("Controllers that lead", "sum(captionless_controller_leading) or vector(0)"),
+            number("Firing alerts", alerts, limit=1, text="See docs/runbook.md."),
+            number("Leading controllers", "sum(captionless_controller_leading) or vector(0)"),
         ],
         [
             table("Runs", stands, ("namespace", "alignment", "status", "reason")),
@@ -61,12 +61,12 @@ def _overview() -> dict[str, Any]:
         ],
         [
             graph(
-                "Progress of the stages", (f"captionless_alignment_stage_progress_ratio{{{_RUN}}}", stage),
+                "Stage progress", (f"captionless_alignment_stage_progress_ratio{{{_RUN}}}", stage),
                 unit="percentunit", top=1,
             ),
             graph(
                 "Disruptions", (f"captionless_alignment_stage_disruptions{{{_RUN}}}", stage),
-                text="Pods that were evicted, preempted or lost their node.",
+                text="Pods that were evicted, preempted or lost with their node.",
             ),
         ],
         [
@@ -74,11 +74,11 @@ def _overview() -> dict[str, Any]:
                 "Time to reconcile", *((f"histogram_quantile({q}, {seconds})", f"{100 * q:g} %") for q in (0.5, 0.99)),
                 unit="s",
             ),
-            graph("Reconcile errors a second", (errors, "{{error}}"), unit="ops"),
-            graph("Alignments that wait for the controller", ("sum(captionless_work_queue_length)", "waiting")),
+            graph("Reconcile errors per second", (errors, "{{error}}"), unit="ops"),
+            graph("Work queue length", ("sum(captionless_work_queue_length)", "waiting")),
         ],
     ]  # fmt: skip
-    text = "Where every run stands, and how the controller does."
+    text = "The state of every run, and the health of the controller."
     return dashboard(
         "captionless", "Captionless: overview", text, "now-6h", _variables("captionless_alignment_condition"), rows
     )
@@ -89,35 +89,35 @@ def _precompute() -> dict[str, Any]:
     rows = [
         [
             graph(
-                "Done", (f"sum by ({_BY}) ({done}) / sum by ({_BY}) ({units})", _NAME), unit="percentunit", top=1,
-                text="Of the pods at work: those that have ended are out of it.",
+                "Progress", (f"sum by ({_BY}) ({done}) / sum by ({_BY}) ({units})", _NAME), unit="percentunit", top=1,
+                text="Of the running pods, without those that have ended.",
             ),
-            graph("The pod furthest behind", (f"min by ({_BY}) ({done} / {units})", _NAME), unit="percentunit", top=1),
-            graph("Pods at work", (f"count by ({_BY}) ({units})", _NAME)),
+            graph("Slowest pod", (f"min by ({_BY}) ({done} / {units})", _NAME), unit="percentunit", top=1),
+            graph("Running pods", (f"count by ({_BY}) ({units})", _NAME)),
         ],
         [
             graph(
-                "Units a second",
+                "Units per second",
                 (f"sum by ({_BY}, unit) (captionless_stage_units_per_second{{{_STAGE}}})", _NAME + " {{unit}}s"),
             ),
             graph(
-                "Since the last unit", (_since("captionless_stage_last_advance_timestamp_seconds", _STAGE), _NAME),
-                unit="s", limit=_STANDS_STILL, text="An alert is raised from the line on.",
+                "Time since the last unit", (_since("captionless_stage_last_advance_timestamp_seconds", _STAGE), _NAME),
+                unit="s", limit=_STANDS_STILL, text="The line is the alert's threshold.",
             ),
         ],
         [
             graph(
                 "Bytes read", (f"sum by ({_BY}) (captionless_stage_read_bytes_total{{{_STAGE}}})", _NAME), unit="bytes",
-                text="From storage, by the pods at work since they began.",
+                text="From storage, by the running pods since their start.",
             ),
             graph(
                 "Storage retries", (f"sum by ({_BY}) (captionless_stage_storage_retries_total{{{_STAGE}}})", _NAME),
-                text="Accesses that failed in passing and were tried again.",
+                text="Requests that were retried after a transient error.",
             ),
             _skipped(_STAGE),
         ],
     ]  # fmt: skip
-    text = "Every stage but training: how far, how fast, and what it waits for."
+    text = "All stages except training: progress, throughput, and what they wait for."
     return dashboard(
         "captionless-precompute", "Captionless: precompute", text, "now-6h",
         _variables("captionless_stage_units", "captionless_dev_alignment"), rows,
@@ -125,7 +125,7 @@ def _precompute() -> dict[str, Any]:
 
 
 def _training() -> dict[str, Any]:
-    def told(name: str) -> Query:
+    def gauge(name: str) -> Query:
         return f"max by ({_BY}) (captionless_train_{name}{{{_POD}}})", _NAME
 
     def rate(name: str) -> str:
@@ -137,38 +137,38 @@ def _training() -> dict[str, Any]:
     done = f"sum by ({_BY}) (captionless_stage_units_done{{{trains}}})"
     rows = [
         [
-            graph("Loss", told("loss"), text="Of the last step."),
-            graph("Temperature", (f"1 / {told('logit_scale')[0]}", _NAME), text="Learned: 1 / logit scale."),
-            graph("Weight entropy", told("weight_entropy_ratio"), unit="percentunit", top=1,
-                  text="How evenly the anchors' weights lie on their negatives: 100 % is InfoNCE."),
-            graph("Gradient norm", told("gradient_norm"), logarithmic=True, text="Before it was clipped."),
+            graph("Loss", gauge("loss"), text="Of the last step."),
+            graph("Temperature", (f"1 / {gauge('logit_scale')[0]}", _NAME), text="Learned: 1 / logit scale."),
+            graph("Weight entropy", gauge("weight_entropy_ratio"), unit="percentunit", top=1,
+                  text="How evenly each anchor's weight is distributed over its negatives: 100 % is InfoNCE."),
+            graph("Gradient norm", gauge("gradient_norm"), logarithmic=True, text="Before clipping."),
         ],
         [
-            graph("Learning rate", told("learning_rate"), unit="sci"),
-            graph("Validation", told("validation_reciprocal_rank_ratio"), unit="percentunit",
-                  text="Mean reciprocal rank among the objects kept out of training, with train.validation.share."),
+            graph("Learning rate", gauge("learning_rate"), unit="sci"),
+            graph("Validation", gauge("validation_reciprocal_rank_ratio"), unit="percentunit",
+                  text="Mean reciprocal rank on the validation split (train.validation.share)."),
             graph("Steps done", (f"{done} / sum by ({_BY}) (captionless_stage_units{{{trains}}})", _NAME),
                   unit="percentunit", top=1),
-            graph("Steps a second", (steps, _NAME), unit="ops"),
+            graph("Steps per second", (steps, _NAME), unit="ops"),
         ],
         [
-            graph("Time of a step", (f"{computed} / {steps}", _NAME), unit="s", text="Without waiting for its batch."),
-            graph("Share of time waiting for batches", (f"{waited} / ({waited} + {computed})", _NAME),
-                  unit="percentunit", top=1, text="Storage or augmentation does not keep up."),
-            graph("Batches ready", told("batches_ready"), text="When the last step took its own; 0: it had to wait."),
-            graph("Bytes read a second", (rate("stage_read_bytes_total"), _NAME), unit="Bps",
-                  text="From storage, by the first rank. 0 once all is in memory (resources.dataMemory)."),
+            graph("Step time", (f"{computed} / {steps}", _NAME), unit="s", text="Without waiting for the batch."),
+            graph("Time spent waiting for batches", (f"{waited} / ({waited} + {computed})", _NAME),
+                  unit="percentunit", top=1, text="High if storage or augmentation is too slow."),
+            graph("Batches ready", gauge("batches_ready"), text="At the start of the last step; 0: it had to wait."),
+            graph("Bytes read per second", (rate("stage_read_bytes_total"), _NAME), unit="Bps",
+                  text="From storage, by the first rank. 0 once all data is in memory (resources.dataMemory)."),
         ],
         [
             graph("Checkpoint: age", (stored, _NAME), unit="s", limit=_UNSAVED,
-                  text="What would be lost now. An alert is raised from the line on."),
-            graph("Checkpoint: time to store", told("checkpoint_duration_seconds"), unit="s"),
-            graph("Rounds", told("round"), text="Starts of the ranks, of several nodes."),
+                  text="The work that a lost pod would cost. The line is the alert's threshold."),
+            graph("Checkpoint: time to store", gauge("checkpoint_duration_seconds"), unit="s"),
+            graph("Rounds", gauge("round"), text="How often the ranks were started, in a training on several nodes."),
             _skipped(trains),
         ],
     ]  # fmt: skip
     return dashboard(
-        "captionless-training", "Captionless: training", "Is it learning, is it fed, what would be lost now?", "now-6h",
+        "captionless-training", "Captionless: training", "Loss and convergence, data loading, checkpoints.", "now-6h",
         _variables("captionless_train_loss", "captionless_dev_alignment"), rows,
     )  # fmt: skip
 
@@ -188,20 +188,20 @@ def _evaluation() -> dict[str, Any]:
         ],
         [
             table(
-                "Every figure", f'{{__name__=~"captionless_eval_.+_ratio", {_RUN}}}', ("__name__", *columns),
+                "All figures", f'{{__name__=~"captionless_eval_.+_ratio", {_RUN}}}', ("__name__", *columns),
                 unit="percentunit",
             ),
         ],
         [
             table(
-                "Zero-shot top-1 minus that of the run before", f"{top1} - {before}", columns, unit="percentunit",
-                text="The last other value within a week, of the same name, data and prompt.",
+                "Zero-shot top-1: change since the previous run", f"{top1} - {before}", columns, unit="percentunit",
+                text="Compared with the last different value within a week, of the same name, data and prompt.",
             ),
             graph("Test objects", (f"captionless_eval_objects{{{_RUN}}}", "{{alignment}} ({{dataset}})")),
             graph("Age of the figures", (f"time() - {pushed}", "{{alignment}}"), unit="s"),
         ],
     ]  # fmt: skip
-    text = "How good every run is, over time. Figures of different data or prompts do not compare."
+    text = "The quality of every run, over time. Figures for different data or prompts are not comparable."
     return dashboard(
         "captionless-evaluation",
         "Captionless: evaluation",
@@ -218,6 +218,4 @@ def _since(metric: str, labels: str) -> str:
 
 def _skipped(labels: str) -> Panel:
     query = f"sum by ({_BY}, cause) (captionless_stage_skipped_objects_total{{{labels}}})"
-    return graph(
-        "Objects left out", (query, _NAME + " {{cause}}"), text="Within what the spec allows; the log names them."
-    )
+    return graph("Skipped objects", (query, _NAME + " {{cause}}"), text="As the spec allows; the log names them.")

@@ -23,7 +23,7 @@ def status(run: RunStatus) -> dict[str, Any]:
     """The whole status."""
     before = run.alignment.status
     found: dict[str, Any] = {"observedGeneration": run.alignment.generation, "conditions": conditions(run)}
-    found["stages"] = [_record(s, run).written() for s in run.stages] or list(before.get("stages") or ())
+    found["stages"] = [_record(s, run).to_status() for s in run.stages] or list(before.get("stages") or ())
     results = _results(run) or before.get("results")
     if results:
         found["results"] = results

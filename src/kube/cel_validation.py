@@ -1,9 +1,9 @@
-"""What the spec's classes check across fields, as CEL for the API server (KEP-2876), and what may change (KEP-3488).
+"""The spec classes' validation across fields, as CEL for the API server (KEP-2876), and what may change (KEP-3488).
 
-A rule stands beside the class whose validator it mirrors, so that a wrong spec is refused by `kubectl apply`
-with the field's name instead of failing later. An absent field counts as its default, which is
-read from the class: CEL sees only what the author wrote. `tests/cluster/test_crd.py` holds the API server and
-pydantic to the same verdict.
+Each rule mirrors a validator of a class, so that `kubectl apply` refuses a wrong spec
+with the field's name instead of it failing later. An absent field counts as its default, which is
+read from the class: CEL sees only what the author wrote. `tests/cluster/test_crd.py` verifies that the API server and
+pydantic agree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from captionless.spec.weights import Weights
 Rule = dict[str, Any]
 
 MUTABLE = ("resources", "suspend", "ttlSecondsAfterFinished")
-"""What may be changed in an Alignment that exists."""
+"""The fields of an existing Alignment that may be changed."""
 
 _REQUIRED = ("output", "data")
 
@@ -71,7 +71,7 @@ def _landmarks() -> Rule:
 
 def _group() -> Rule:
     met = f"{value(BatchesSpec, 'group')} <= {value(BatchesSpec, 'candidates')} + 1"
-    return _rule(".group", "group exceeds the candidates and the one that they are near to", met)
+    return _rule(".group", "group exceeds candidates + 1", met)
 
 
 def _options() -> list[Rule]:
@@ -81,20 +81,20 @@ def _options() -> list[Rule]:
         takers = [encoder for encoder, options in EncoderSpec.OPTIONS.items() if option in options]
         if 0 < len(takers) < len(EncoderSpec.OPTIONS):
             met = f"!has(self.{field.alias}) || {name} in {_literal(tuple(takers))}"
-            found.append(_rule(f".{field.alias}", f"is an option of {' and '.join(takers)} only", met))
+            found.append(_rule(f".{field.alias}", f"is only an option of {' and '.join(takers)}", met))
     return found
 
 
 def _heads() -> Rule:
     width = f"(has(self.width) ? self.width : {EncoderSpec.DEFAULTS['pointbert']['width']})"
     met = f"{value(EncoderSpec, 'name')} != 'pointbert' || {width} % {value(EncoderSpec, 'heads')} == 0"
-    return _rule(".width", "is no multiple of heads", met)
+    return _rule(".width", "is not a multiple of heads", met)
 
 
 def _depth() -> Rule:
     met = f"{value(EncoderSpec, 'name')} != 'sparseconv' || !has(self.depth) || self.depth in "
     known = EncoderSpec.DEPTHS
-    return _rule(".depth", f"of sparseconv is one of {', '.join(map(str, known))}", met + _literal(known))
+    return _rule(".depth", f"must be one of {', '.join(map(str, known))} for sparseconv", met + _literal(known))
 
 
 def _groups() -> list[Rule]:
@@ -132,7 +132,7 @@ def _grammar() -> Rule:
     trained = f"{value(AlignmentSpec, 'train.weights')}.exists(w, w in [{needing}])"
     return _rule(
         ".landmarks.origin",
-        "grammar has texts for data.source.kind: parametric only; use file or llm, or train with weights that need "
+        "grammar has texts only for data.source.kind: parametric; use file or llm, or train with weights that need "
         "no landmarks (uniform, category, i2i)",
         f"{kind} == '{SourceKind.parametric}' || {origin} != '{LandmarkOrigin.grammar}' || !{trained}",
     )
@@ -141,7 +141,7 @@ def _grammar() -> Rule:
 def _clouds() -> Rule:
     return _rule(
         ".data.source.kind",
-        "points has no meshes to render, so it cannot be aligned with images",
+        "points has no meshes to render, so it cannot be aligned to images",
         f"{value(AlignmentSpec, 'data.source.kind')} != '{SourceKind.points}'",
     )
 
@@ -152,26 +152,27 @@ def _points() -> Rule:
 
 
 def _shared() -> Rule:
-    """Not the spec's own rule: on one machine a local folder is right. `render.manifests` says the same."""
+    """Not a rule of the spec class: on one machine a local folder is fine. `check_shared` is its equivalent."""
     path = "self.output.replace('file://', '', 1)"
     mounts = "has(self.pods) && has(self.pods.volumes) && self.pods.volumes"
     below = f"{path}.startsWith(v.mountPath.endsWith('/') ? v.mountPath : v.mountPath + '/')"
     remote = "self.output.contains('://') && !self.output.matches('^(file|local|memory)://')"
     return _rule(
         ".output",
-        "is not shared by pods; expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes",
+        "is not accessible to all pods; expected object storage (s3://bucket/folder) or a path below a volume of "
+        "pods.volumes",
         f"({remote}) || ({mounts}.exists(v, {below}))",
     )
 
 
 def _kept(name: str) -> Rule:
-    """The transition rule of a section that must stay, also absent or present, as it was created."""
+    """The transition rule of a section that must not change, nor be added or removed, after creation."""
     unchanged = f"self.{name} == oldSelf.{name}"
     if name not in _REQUIRED:
         unchanged = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {unchanged})"
     return _rule(
         f".{name}",
-        f"cannot be changed; make another Alignment (only {', '.join(MUTABLE)} can)",
+        f"cannot be changed; create another Alignment (only {', '.join(MUTABLE)} can)",
         unchanged,
         "FieldValueForbidden",
     )

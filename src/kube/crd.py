@@ -1,7 +1,7 @@
-"""The CustomResourceDefinition of Alignment: the spec's schema and rules, and the shape of its status.
+"""The CustomResourceDefinition of Alignment: the schema and rules of its spec, and the schema of its status.
 
-The status follows the API conventions: conditions with one summary (`Succeeded`), numbers that may be fractions
-as strings, lists keyed by what names their items. It is written by the controller alone, through
+The status follows the API conventions: conditions with one summary (`Succeeded`), possibly fractional numbers
+as strings, lists keyed by the names of their items. Only the controller writes it, through
 the status subresource.
 """
 
@@ -48,16 +48,16 @@ def crd() -> dict[str, Any]:
 
 
 def _root() -> schema.Schema:
-    """The spec is the class's without `name`, which is the object's, and with an `output`."""
+    """The spec is the class's without `name`, which is the object's, and `output` is required."""
     spec = schema.structural(AlignmentSpec, rules())
-    # The name begins those of the Jobs, and a pod's host name has 63 characters at most.
+    # It is the prefix of the Jobs' names, and a pod's host name has at most 63 characters.
     name = {k: v for k, v in spec["properties"].pop("name").items() if k != "description"}
     spec["properties"]["output"] |= {
-        "description": "Where the run's outputs go: s3://bucket/folder, or a path below a volume of `pods.volumes`.",
+        "description": "Where the outputs are stored: s3://bucket/folder, or a path below a volume of `pods.volumes`.",
         "minLength": 1,
     }
     return {
-        "description": "Alignment is a run: it aligns a 3D point-cloud encoder to CLIP, stage by stage, as Jobs.",
+        "description": "An Alignment is a run: it aligns a 3D point-cloud encoder to CLIP, stage by stage, as Jobs.",
         "type": "object",
         "required": ["spec"],
         "properties": {
@@ -84,18 +84,18 @@ def _columns() -> list[dict[str, Any]]:
 
 def _status() -> schema.Schema:
     return _object(
-        "What the controller saw last.",
+        "The state last observed by the controller.",
         {
-            "observedGeneration": _count("The generation of the spec that this status is about."),
+            "observedGeneration": _count("The generation of the spec that this status describes."),
             "conditions": _list("Succeeded (the summary), Suspended and Stalled.", _condition(), "type"),
-            "stage": _text("The stage at work, or the one that failed."),
-            "progress": _text("How far that stage is, as `63%`."),
-            "top1": _text("Zero-shot top-1 accuracy in percent of the spec's first training."),
-            "startTime": _time("When the first Job was made."),
-            "completionTime": _time("When the run ended, well or not."),
-            "retry": _text("The value of the annotation captionless.dev/retry that was acted upon last."),
-            "stages": _list("The plan's stages, in its order.", _stage(), "name"),
-            "results": _list("The figures of each training, once evaluated.", _result(), "run"),
+            "stage": _text("The stage that is running or has failed."),
+            "progress": _text("Progress of that stage, e.g. `63%`."),
+            "top1": _text("Zero-shot top-1 accuracy of the spec's first training, in percent."),
+            "startTime": _time("When the first Job was created."),
+            "completionTime": _time("When the run succeeded or failed."),
+            "retry": _text("The last value of the annotation captionless.dev/retry that was acted upon."),
+            "stages": _list("The stages of the plan, in order.", _stage(), "name"),
+            "results": _list("The evaluation results of each training.", _result(), "run"),
         },
     )
 
@@ -104,29 +104,30 @@ def _stage() -> schema.Schema:
     return _object(
         "",
         {
-            "name": _text("As in `captionless plan`."),
-            "state": _text("", enum=["Waiting", "Running", "Suspended", "Succeeded", "Failed"]),
-            "attempt": _count("Counts the Jobs made for this stage, from 1."),
+            "name": _text("The name, as in `captionless plan`."),
+            "state": _text("The state of the stage.", enum=["Waiting", "Running", "Suspended", "Succeeded", "Failed"]),
+            "attempt": _count("The number of the current attempt, from 1; each has its own Job."),
             "job": _text("The Job (or JobSet) of this attempt."),
-            "done": _count("Units that are done, of `total`."),
-            "total": _count(""),
-            "unit": _text("What is counted: objects, steps and so on."),
-            "failures": _count("Pods of this attempt that failed by a fault."),
-            "disruptions": _count("Pods that were evicted, preempted or lost their node, over all attempts."),
-            "disruptionsWithoutProgress": _count("Disruptions since the stage last got further than `reached`."),
-            "reached": _count("How far it is for good: units done, in a training the step of a checkpoint."),
-            "startTime": _time(""),
-            "completionTime": _time(""),
-            "reason": _text("Why it failed, in a word: LossNotFinite, DataError, OOMKilled and so on."),
-            "message": _text("Why it waits or failed, in one line."),
+            "done": _count("Units done, out of `total`."),
+            "total": _count("Units in total."),
+            "unit": _text("What is counted: objects, steps etc."),
+            "failures": _count("Failed pods of this attempt, without disruptions."),
+            "disruptions": _count("Pods that were evicted, preempted or lost with their node, over all attempts."),
+            "disruptionsWithoutProgress": _count("Disruptions since the stage last made progress beyond `reached`."),
+            "reached": _count("Durable progress: units done; for a training, the step of the last checkpoint."),
+            "startTime": _time("When the stage first started."),
+            "completionTime": _time("When the stage succeeded or failed."),
+            "reason": _text("Why it failed, in one word: LossNotFinite, DataError, OOMKilled etc."),
+            "message": _text("Why it is waiting or has failed, in one line."),
         },
         required=["name", "state"],
     )
 
 
 def _result() -> schema.Schema:
-    figure = _object("", {"name": _text("As `zero_shot/top1`."), "value": _text("A number.")}, ["name", "value"])
-    return _object("", {"run": _text("As `avg-seed0`."), "figures": _list("", figure, "name")}, ["run"])
+    value = {"name": _text("For example `zero_shot/top1`."), "value": _text("A number.")}
+    figures = _list("The figures.", _object("", value, ["name", "value"]), "name")
+    return _object("", {"run": _text("The training, for example `avg-seed0`."), "figures": figures}, ["run"])
 
 
 def _condition() -> schema.Schema:
@@ -146,18 +147,18 @@ def _condition() -> schema.Schema:
 
 
 def _object(description: str, properties: dict[str, Any], required: list[str] | None = None) -> schema.Schema:
-    return _told(
+    return _described(
         description, {"type": "object", **({"required": required} if required else {}), "properties": properties}
     )
 
 
 def _list(description: str, items: schema.Schema, key: str) -> schema.Schema:
     keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-    return _told(description, {"type": "array", **keyed, "items": items})
+    return _described(description, {"type": "array", **keyed, "items": items})
 
 
 def _text(description: str, **limits: Any) -> schema.Schema:
-    return _told(description, {"type": "string", **limits})
+    return _described(description, {"type": "string", **limits})
 
 
 def _time(description: str) -> schema.Schema:
@@ -165,8 +166,8 @@ def _time(description: str) -> schema.Schema:
 
 
 def _count(description: str) -> schema.Schema:
-    return _told(description, {"type": "integer", "format": "int64", "minimum": 0})
+    return _described(description, {"type": "integer", "format": "int64", "minimum": 0})
 
 
-def _told(description: str, found: schema.Schema) -> schema.Schema:
+def _described(description: str, found: schema.Schema) -> schema.Schema:
     return {"description": description, **found} if description else found

@@ -1,7 +1,7 @@
 """A run's stages as manifests for kubectl, without an operator: `captionless render`, and the folder `k8s/`.
 
-The Jobs are those that the controller would make. Since nobody keeps their order, each stage
-waits for what it reads (`--wait-inputs`); since nobody counts attempts, all are the first.
+The Jobs are those that the controller would create. Since nobody enforces their order, each stage
+waits for its inputs (`--wait-inputs`); since nobody counts attempts, all are the first.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def chosen(spec: AlignmentSpec, names: Sequence[str]) -> list[Stage]:
 def manifests(
     spec: AlignmentSpec, operator: Operator, namespace: str = "", names: Sequence[str] = ()
 ) -> dict[str, list[dict[str, Any]]]:
-    """The objects of each stage, in the plan's order. SpecError when the outputs could not be shared by pods."""
+    """The objects of each stage, in the plan's order. SpecError when not all pods can access the outputs."""
     check_shared(spec)
     owner = Owner(spec.name, namespace)
     return {s.name: stage_objects(owner, spec, s, 1, operator) for s in chosen(spec, names)}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, so that a person can read the spec in its ConfigMap."""
+    """Multi-line strings as blocks, so that the spec is readable in its ConfigMap."""
 
     def represent_text(self, text: str) -> yaml.Node:
         return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)

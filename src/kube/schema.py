@@ -1,14 +1,14 @@
-"""The spec's classes as the two schemas that Kubernetes and Helm check a document by.
+"""The spec's classes as the two schemas by which Kubernetes and Helm validate a document.
 
-Both come from pydantic's JSON schema with every reference put in its place:
+Both come from pydantic's JSON schema with every reference inlined:
 
 structural  for a CustomResourceDefinition (KEP-1979 and the API reference of JSONSchemaProps): no `$ref`, no
             `default`, no `additionalProperties` beside `properties` (the API server prunes or, asked to be strict,
             refuses unknown fields by itself), exclusive bounds as flags, number formats.
-values      for a chart's `values.schema.json`: as it is, closed against unknown fields, so that Helm names a typo.
+values      for a chart's `values.schema.json`: unchanged, rejecting unknown fields, so that Helm names a typo.
 
-Neither sets a default: an object keeps saying what its author said, and a default's value is told in
-the field's description. The one place where it is filled in is the spec class.
+Neither sets a default: an object contains only what its author wrote, and a default's value is part of
+the field's description. Only the spec class fills in defaults.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def structural(model: type[BaseModel], rules: Mapping[str, Sequence[Schema]] | N
 def _inlined(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
     if "$ref" in node:
         node = {**definitions[node["$ref"].removeprefix("#/$defs/")], **{k: v for k, v in node.items() if k != "$ref"}}
-    # Only a class keeps its title: pydantic makes up the others.
+    # Only a class keeps its title: pydantic generates the others.
     dropped = ("$defs", "default", "const", "description", *(() if "properties" in node else ("title",)))
     found: Schema = {"description": _described(node)} if _described(node) else {}
     found |= {k: v for k, v in node.items() if k not in dropped}
@@ -56,13 +56,13 @@ def _inlined(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 
 def _described(node: Schema) -> str:
-    """The description on one line, with the default where there is one to tell."""
+    """The description on one line, with the default if there is one to mention."""
     text, default = " ".join(node.get("description", "").split()), node.get("default")
     if default in (None, "", []) or isinstance(default, dict):
         return text
-    told = f"[{', '.join(map(str, default))}]" if isinstance(default, list) else default
-    told = str(told).lower() if isinstance(told, bool) else told
-    return f"{text} Default: {told}.".strip()
+    shown = f"[{', '.join(map(str, default))}]" if isinstance(default, list) else default
+    shown = str(shown).lower() if isinstance(shown, bool) else shown
+    return f"{text} Default: {shown}.".strip()
 
 
 def _structural(node: Schema, rules: Mapping[str, Sequence[Schema]], path: str) -> Schema:

@@ -1,4 +1,4 @@
-"""Where a run's outputs may be when pods make them."""
+"""Where a run's outputs may be stored when pods write them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def check_shared(spec: AlignmentSpec) -> None:
     on_volume = objects.is_local(root) and any(objects.local_path(root).startswith(m) for m in mounted)
     if not on_volume and (objects.is_local(root) or root.startswith("memory://")):
         raise SpecError(
-            f"output: {spec.output or 'empty'} is not shared by pods; "
+            f"output: {spec.output or 'empty'} is not accessible to all pods; "
             "expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes"
         )

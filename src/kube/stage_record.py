@@ -1,7 +1,7 @@
-"""What an Alignment's status remembers of a stage: one item of `status.stages`.
+"""The record of a stage in an Alignment's status: one item of `status.stages`.
 
-Most of it repeats what can be seen in the cluster and is there for people. The controller itself needs
-of it: that a stage succeeded or failed (its Job may be gone), the number of its newest attempt, and
+Most of it repeats what can be observed in the cluster and is there for people. The controller itself needs
+only that a stage succeeded or failed (its Job may be gone), the number of its newest attempt, and
 the count of disruptions.
 """
 
@@ -27,10 +27,10 @@ class StageState(StrEnum):
 class StageRecord:
     """A stage in the status.
 
-    done, total: in `unit`s, over all its pods. failures: pods that failed in this attempt and counted.
-    disruptions: pods that ended by no fault of their own, over all attempts; disruptions_without_progress: how many of
-    them since the stage last got further than `reached` (for a training: the step of the newest checkpoint known).
-    reason: why it failed, in a word. message: why it failed or waits, in a line.
+    done, total: in `unit`s, over all its pods. failures: pods of this attempt that failed and were counted.
+    disruptions: pods that were disrupted, over all attempts; disruptions_without_progress: how many of
+    them since the stage last made progress beyond `reached` (for a training: the step of the newest known checkpoint).
+    reason: why it failed, in one word. message: why it failed or is waiting, in one line.
     """
 
     name: str
@@ -49,14 +49,14 @@ class StageRecord:
     reason: str = ""
     message: str = ""
 
-    def written(self) -> dict[str, Any]:
-        """As it stands in the status: what is empty is left out."""
+    def to_status(self) -> dict[str, Any]:
+        """As an item of the status, without empty fields."""
         values = {to_camel(f.name): getattr(self, f.name) for f in fields(self)}
         return {k: str(v) if isinstance(v, StageState) else v for k, v in values.items() if v or k == "name"}
 
 
 def read(status: Mapping[str, Any], stages: Iterable[str]) -> dict[str, StageRecord]:
-    """The records of the given stages; a stage that the status doesn't know waits."""
+    """The records of the given stages; a stage without a record is waiting."""
     known = {str(r.get("name")): r for r in status.get("stages") or ()}
     return {name: _record(name, known.get(name, {})) for name in stages}
 

@@ -146,7 +146,7 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["output=runs/x"], "output: runs/x is not shared by pods"),
+        (["output=runs/x"], "output: runs/x"),
         (["eval.prompt=papr"], 'prompt "papr"'),
         (["clip.model=ViT-Q"], '"ViT-Q"'),
         (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes is on"),

@@ -16,12 +16,12 @@ _OPERATOR = Operator("captionless:test", wait_inputs="30m")
 def test_groups_and_names_choose_stages() -> None:
     assert [s.name for s in chosen(spec(), ["train", "eval"])] == ["train-avg-seed0", "eval"]
     assert [s.name for s in chosen(spec(), ["embed"])] == ["embed"]
-    with pytest.raises(SpecError, match=r"no stage 'embd'; did you mean \"embed\""):
+    with pytest.raises(SpecError, match=r"'embd'.*embed"):
         chosen(spec(), ["embd"])
 
 
 def test_outputs_must_be_shared_by_pods() -> None:
-    with pytest.raises(SpecError, match="output: runs/x is not shared by pods"):
+    with pytest.raises(SpecError, match="output: runs/x"):
         manifests(spec("output=runs/x"), _OPERATOR)
     manifests(spec("output=/data/x", "pods.volumes=[{mountPath: /data, claim: c, readOnly: false}]"), _OPERATOR)
 

@@ -1,4 +1,4 @@
-"""helm test: waits for the Alignment to end, then checks that it succeeded and that its figures are there."""
+"""helm test: waits for the Alignment to end, then checks that it succeeded and that its results are complete."""
 
 import os
 import time
@@ -21,20 +21,20 @@ def summary(found):
 
 
 config.load_incluster_config()
-deadline, told = time.monotonic() + SECONDS, ""
+deadline, printed = time.monotonic() + SECONDS, ""
 while (condition := summary(found := status()))["status"] == "Unknown":
-    line = f"{condition.get('reason', 'not begun')}: {found.get('stage', '')} {found.get('progress', '')}"
-    if line != told:
+    line = f"{condition.get('reason', 'not started')}: {found.get('stage', '')} {found.get('progress', '')}"
+    if line != printed:
         print(line, flush=True)
-        told = line
+        printed = line
     if time.monotonic() > deadline:
-        raise SystemExit(f"FAILED: alignment {NAME} has not ended after {SECONDS:.0f} s ({line})")
+        raise SystemExit(f"FAILED: alignment {NAME} did not end within {SECONDS:.0f} s ({line})")
     time.sleep(2)
 if condition["status"] != "True":
     raise SystemExit(f"FAILED: alignment {NAME}: {condition['reason']}: {condition['message']}")
 undone = [s["name"] for s in found["stages"] if s["state"] != "Succeeded"]
 if undone:
-    raise SystemExit(f"FAILED: alignment {NAME} has succeeded, but not its stages {', '.join(undone)}")
+    raise SystemExit(f"FAILED: alignment {NAME} succeeded, but its stages did not:  {', '.join(undone)}")
 trained = {s["name"].removeprefix("train-") for s in found["stages"] if s["name"].startswith("train-")}
 figures = {r["run"]: {f["name"]: float(f["value"]) for f in r.get("figures", [])} for r in found.get("results", [])}
 for run in sorted(trained):

@@ -1,4 +1,4 @@
-"""helm test: the controller is ready and leads, and the API server holds Alignments to the spec.
+"""helm test: the controller is ready and holds the Lease, and the API server validates Alignments.
 
 Nothing is created: the Alignments are sent as a dry run.
 """
@@ -37,7 +37,7 @@ def leader():
 
 
 def answer(spec):
-    """What the API server says to an Alignment: '' or the refusal."""
+    """The API server's answer to an Alignment: '' or the error."""
     body = {
         "apiVersion": "captionless.dev/v1alpha1",
         "kind": "Alignment",
@@ -56,15 +56,15 @@ def answer(spec):
 def refused(spec, field):
     said = answer(spec)
     if field not in said:
-        raise SystemExit(f"FAILED: expected a refusal that names {field}, the API server said: {said or 'accepted'}")
-    print(f"ok: a bad Alignment is refused: {said}")
+        raise SystemExit(f"FAILED: expected an error that names {field}, but the API server answered: {said or 'accepted'}")
+    print(f"ok: an invalid Alignment is rejected: {said}")
 
 
 config.load_incluster_config()
 print(f"ok: the controller is ready ({ready(60)})")
 print(f"ok: {leader()} holds the lease {LEASE}")
 if said := answer(GOOD):
-    raise SystemExit(f"FAILED: a good Alignment was refused: {said}")
-print("ok: a good Alignment is accepted")
+    raise SystemExit(f"FAILED: a valid Alignment was rejected: {said}")
+print("ok: a valid Alignment is accepted")
 refused({**GOOD, "train": {"stpes": 5}}, "spec.train.stpes")
 refused({**GOOD, "train": {"points": 20000}}, "spec.train.points")

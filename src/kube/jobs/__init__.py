@@ -1,15 +1,15 @@
 """The Job builder: pure functions from a stage of the plan to Kubernetes objects.
 
-The controller, `captionless render` and the manifests in `k8s/` all come from `stage_objects`; there is no
-other place where a Job is described.
+The Jobs of the controller, of `captionless render` and in `k8s/` all come from `stage_objects`; no
+other code describes a Job.
 
-    names       what things are called, and their labels
+    names       names and labels
     pod         the pod template: command, environment, security, volumes, resources
-    placement   where pods may run
-    failure     what a pod's exit code does to the Job
+    placement   scheduling constraints
+    failure     how the Job reacts to a pod's exit code
     job         the Indexed Job around the template
     jobset      the same Job within a JobSet
-    queue       waiting in a Kueue queue
+    queue       queueing by Kueue
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ WORKER = "worker"
 def pod_failure_policy(gang: bool) -> dict[str, Any]:
     """The rules for a training (gang) or a sharded stage.
 
-    Bad data costs a sharded stage its index and lets the others go on; in a training the nodes share the data,
+    Bad data fails an index of a sharded stage and lets the others continue; the nodes of a training share the data,
     so it fails the Job.
     """
     fail_job, fail_index, ignore = PodFailureAction.fail_job, PodFailureAction.fail_index, PodFailureAction.ignore

@@ -1,9 +1,9 @@
-"""The batch/v1 Job of a stage: an Indexed Job, whether its pods share parts or train together.
+"""The batch/v1 Job of a stage: an Indexed Job, whether its pods are shards or train together.
 
 A sharded stage (KEP-3850) gives every index four tries of its own, so that one bad shard neither uses up
-the others' tries nor stops them. A training ends well when node 0 does (KEP-3998: it alone stores the
+the others' tries nor stops them. A training succeeds when node 0 does (KEP-3998: only it stores the
 final manifest) and fails as a whole with any node. A replacement waits until the pod that it replaces has
-ended (KEP-3939), so that two never write as the same index.
+terminated (KEP-3939), so that two pods never write as the same index.
 """
 
 from __future__ import annotations

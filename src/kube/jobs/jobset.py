@@ -1,8 +1,8 @@
-"""A training as a JobSet (jobset.x-k8s.io), for clusters that queue and place by it.
+"""A training as a JobSet (jobset.x-k8s.io), for clusters that queue and schedule JobSets.
 
 The one replicated Job is the same Job as without JobSet. JobSet brings the headless Service and host names,
-`<jobset>-nodes-0-<index>.<jobset>`. A Job that failed has said that trying again is useless (its own indexes'
-tries are used up, or a code was final), so the JobSet is not restarted.
+`<jobset>-nodes-0-<index>.<jobset>`. A failed Job has either used up its retries or ended with a final exit code,
+so the JobSet is not restarted.
 """
 
 from __future__ import annotations

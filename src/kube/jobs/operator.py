@@ -1,4 +1,4 @@
-"""Who makes a stage's objects, and for whom."""
+"""The operator's settings for a stage's objects, and their owner."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ VERSION, KIND, PLURAL = f"{GROUP}/v1alpha1", "Alignment", "alignments"
 
 @dataclass(frozen=True)
 class Operator:
-    """What the operator (or `captionless render`) brings where a spec leaves it open.
+    """The operator's (or `captionless render`'s) defaults for what a spec leaves open.
 
-    wait_inputs: how long a stage waits for what it reads, as `30m`; empty where somebody else keeps the order.
+    wait_inputs: how long a stage waits for its inputs, e.g. `30m`; empty if somebody else enforces the order.
     """
 
     image: str
@@ -25,14 +25,14 @@ class Operator:
 
 @dataclass(frozen=True)
 class Owner:
-    """The Alignment that the objects belong to. Without a `uid` (rendered manifests) nothing owns them."""
+    """The Alignment that owns the objects. Without a `uid` (rendered manifests) nothing owns them."""
 
     name: str
     namespace: str = ""
     uid: str = ""
 
     def metadata(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
-        """An object's metadata; it is removed with its owner by the garbage collector."""
+        """An object's metadata; the garbage collector deletes it with its owner."""
         found: dict[str, Any] = {"name": name, "labels": dict(labels)}
         if self.namespace:
             found["namespace"] = self.namespace

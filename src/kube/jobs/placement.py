@@ -7,7 +7,7 @@ from typing import Any
 from captionless.spec.pods import PodsSpec, Toleration
 
 _AWAY = 30
-"""Seconds that a pod stays on a node that is not ready or not reachable; the default of 300 idles a gang."""
+"""Seconds that a pod stays on a node that is not ready or unreachable; the default of 300 would idle a gang."""
 
 
 def placement(pods: PodsSpec, gang: dict[str, str] | None) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def placement(pods: PodsSpec, gang: dict[str, str] | None) -> dict[str, Any]:
 
 
 def _together(pods: PodsSpec, selector: dict[str, str]) -> dict[str, Any]:
-    # A required affinity to oneself is satisfied by the first pod, which the scheduler lets choose the domain.
+    # The scheduler lets the first pod satisfy a required self-affinity, and so choose the domain.
     term = {"labelSelector": {"matchLabels": selector}, "topologyKey": pods.topology_key}
     if pods.topology == "required":
         return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}

@@ -1,8 +1,8 @@
-"""The pod template of a stage: one container that runs the stage's command under the restricted standard.
+"""The pod template of a stage: one container that runs the stage's command under the restricted pod security standard.
 
-The root file system is read-only; everything that is written locally goes to /tmp, an emptyDir whose
-size is asked for as ephemeral storage. No API token is mounted: a worker tells how it ended through its
-termination message and how far it is through /metrics. Credentials come from the service account's
+The root file system is read-only; local files are written to /tmp, an emptyDir whose
+size is requested as ephemeral storage. No API token is mounted: a worker reports its result through its
+termination message and its progress through /metrics. Credentials come from the service account's
 workload identity or from a Secret, never from arguments.
 """
 
@@ -121,7 +121,7 @@ def _variable(given: Variable) -> dict[str, Any]:
 
 
 def _resources(spec: AlignmentSpec, stage: Stage) -> dict[str, Any]:
-    """Memory, disk and GPUs are bounded by what is asked for; the CPU is not: a limit would only throttle."""
+    """Memory, disk and GPUs are limited to what is requested; the CPU is not: a limit would only throttle."""
     has = spec.resources
     fixed = {
         "memory": has.train_memory if stage.gang else has.memory,

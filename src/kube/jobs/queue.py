@@ -1,6 +1,6 @@
-"""Waiting in a Kueue queue: the label, and suspended at creation.
+"""Queueing by Kueue: the queue's label, and suspended at creation.
 
-From then on `spec.suspend` belongs to the queue. A JobSet carries the label itself and its Jobs do not, or
+From then on Kueue owns `spec.suspend`. Only a JobSet carries the label, not its Jobs, or
 they would be queued a second time.
 """
 
@@ -12,7 +12,7 @@ LABEL = "kueue.x-k8s.io/queue-name"
 
 
 def queued(manifest: dict[str, Any], queue: str) -> dict[str, Any]:
-    """The Job or JobSet as it is made for a queue; as it is without one."""
+    """The Job or JobSet for a queue; unchanged without one."""
     if not queue:
         return manifest
     metadata = {**manifest["metadata"], "labels": {**manifest["metadata"]["labels"], LABEL: queue}}
