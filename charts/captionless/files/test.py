@@ -56,7 +56,7 @@ def answer(spec):
 def refused(spec, field):
     said = answer(spec)
     if field not in said:
-        raise SystemExit(f"FAILED: expected an error that names {field}, but the API server answered: {said or 'accepted'}")
+        raise SystemExit(f"FAILED: expected an error that names {field}; the API server answered: {said or 'accepted'}")
     print(f"ok: an invalid Alignment is rejected: {said}")
 
 
