@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from captionless.controller import disruption_limit, retry_request
 from captionless.controller.diagnosis import Cause, failure_cause, stall_reason
-from captionless.controller.policies import disruption_limit, retry
 from captionless.errors import SpecError
 from captionless.kube import stage_record as records
 from captionless.kube.observed_state import (
@@ -116,7 +116,7 @@ def run_status(seen: ObservedState, now: datetime) -> RunStatus:
     known = records.read(alignment.status, (s.name for s in planned))
     workloads = joined(seen.workloads, alignment.uid)
     every = belonging(seen.pods, seen.workloads, alignment.uid)
-    again = retry.wanted(alignment)
+    again = retry_request.wanted(alignment)
     found = []
     for stage in planned:
         mine = tuple(w for w in workloads if w.stage == stage.name)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from captionless.controller.policies.disruption_limit import LIMIT, DisruptionCount, count, reached
+from captionless.controller.disruption_limit import LIMIT, DisruptionCount, count, reached
 from captionless.kube.observed_state import Reading
 from captionless.kube.stage_record import StageRecord, StageState
 from tests.controller.seen import ended, pod, reading, record, run, spec, stage, workload
