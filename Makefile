@@ -1,11 +1,11 @@
-# Everything a person or CI does here. `make help` lists the targets.
+# Every task of developers and CI. `make help` lists the targets.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV_VERSION := 0.13.8
 
-# An editable install links single files, so it is renewed when a file comes or goes, and when
-# what it is made from changes: the stamp's name carries a checksum of all that.
+# An editable install links individual files, so it is redone when files are added or removed or the
+# dependencies change: the name of the stamp contains a checksum of both.
 TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*' | LC_ALL=C sort; cat pyproject.toml requirements.lock) | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(TREE)
 
@@ -13,9 +13,9 @@ STAMP := $(VENV)/.installed-$(TREE)
 .PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-startup bench-gpu lint format lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-venv: $(STAMP) ## Make .venv with everything that is needed
+venv: $(STAMP) ## Create .venv with all dependencies
 
 $(STAMP): $(BIN)/uv
 	hack/ensure-opengl $(BIN)/python
@@ -31,31 +31,31 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-demo: venv ## The whole flow on the embedded demo world: figures and a report, in minutes
+demo: venv ## Run all stages on the embedded demo world: figures and a report, in minutes
 	$(BIN)/captionless run examples/demo.yaml
 
-demo-seeds: venv ## The demo with three seeds: the table in docs/results.md
+demo-seeds: venv ## Run the demo with three seeds: the table in docs/results.md
 	$(BIN)/captionless run examples/demo.yaml --set name=demo-seeds --set train.seeds=[0,1,2]
 
-demo-furniture: venv ## The flow on 820 real furniture meshes (Debian's sweethome3d-furniture)
+demo-furniture: venv ## Run all stages on 820 real furniture meshes (Debian's sweethome3d-furniture)
 	$(BIN)/python examples/furniture/make_manifest.py runs/furniture-meshes
 	$(BIN)/python examples/furniture/make_landmarks.py runs/furniture-meshes/landmarks.jsonl
 	$(BIN)/captionless run examples/furniture/furniture.yaml
 
-test: venv lint ## Lint and tests
+test: venv lint ## Run lint and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
-test-fast: venv ## Tests without the whole flow
+test-fast: venv ## Run the tests except those of whole runs
 	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not soak and not gpu and not browser"
 
-test-browser: venv ## The pages in a real headless Chromium (installed here, as root)
+test-browser: venv ## Test the HTML pages in a headless Chromium (installed if run as root)
 	hack/ensure-chromium
 	$(BIN)/pytest -n 2 --dist worksteal -m browser tests/browser
 
-test-soak: venv ## Whole runs, killed and disturbed again and again
+test-soak: venv ## Test whole runs that are interrupted repeatedly
 	$(BIN)/pytest -n 2 --dist worksteal -m soak
 
-test-cluster: venv ## Tests on a real cluster: KUBECONFIG's, or one raised here (as root)
+test-cluster: venv ## Run the cluster tests: on KUBECONFIG's cluster, or on one created here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
 	$(MAKE) --no-print-directory -j2 tests-on-the-cluster tests-of-the-charts
 
@@ -65,58 +65,58 @@ tests-on-the-cluster:
 tests-of-the-charts: # they need the cluster's programs, and nothing of what runs there
 	$(BIN)/pytest -m cluster tests/charts
 
-test-cluster-times: venv ## What is promised in seconds on a cluster, asserted: on a machine that does nothing else
+test-cluster-times: venv ## Assert the time limits promised on a cluster; needs an otherwise idle machine
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
 	CAPTIONLESS_TEST_TIMES=1 $(BIN)/pytest -v -m cluster tests/cluster/test_disruptions.py tests/cluster/test_failures.py
 
-test-gpu: venv ## Tests of what runs on a GPU, on this machine's
+test-gpu: venv ## Run the GPU tests on this machine's GPU
 	$(BIN)/pytest -m gpu tests/trainer
 
-cluster: venv ## Raise the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` ends it
+cluster: venv ## Create the test cluster with the image of this checkout (as root); `hack/cluster/cluster down` deletes it
 	hack/cluster/cluster up --image
 
-bench-similarity: venv ## Similarity beside its peers: speed, memory, workers, lookup, scale (about 20 minutes)
+bench-similarity: venv ## Benchmark similarity against its peers: speed, memory, workers, lookup, scale (about 20 minutes)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.similarity
 
-bench-structure: venv ## How similarity ranks structural likeness, beside Chamfer and earth mover's distance
+bench-structure: venv ## Benchmark how similarity ranks structural likeness, against Chamfer and earth mover's distance
 	$(BIN)/python -m benchmarks.similarity.structure
 
-bench-training: venv ## Loss, step and operators of training beside their peers
+bench-training: venv ## Benchmark loss, step and operators of training against their peers
 	$(BIN)/python -m benchmarks.training
 
-bench-reader: venv ## Reading training data beside its peers, on this machine and over S3 (about 10 minutes)
+bench-reader: venv ## Benchmark reading of training data against its peers, locally and over S3 (about 10 minutes)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.reader
 
-bench-retrieval: venv ## Exact ranks in a gallery of a million, beside a matrix product and faiss
+bench-retrieval: venv ## Benchmark exact ranks in a gallery of a million, against a matrix product and faiss
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.retrieval
 
-bench-startup: venv ## Start-up of the command line, next to a bare typer application
+bench-startup: venv ## Benchmark the start-up of the command line, against a bare typer application
 	$(BIN)/python -m benchmarks.startup
 
-bench-gpu: venv ## Training on a GPU: operators, step by precision, loss, loop
+bench-gpu: venv ## Benchmark training on a GPU: operators, step by precision, loss, loop
 	$(BIN)/python -m benchmarks.training.gpu
 
-generate: venv ## Renew what is generated from the code (docs/spec.md, the CRD, k8s/, the charts)
+generate: venv ## Regenerate what is derived from the code (docs/spec.md, the CRD, k8s/, the charts)
 	$(BIN)/python hack/generate.py
 
-lint: venv ## ruff, mypy, import-linter
+lint: venv ## Run ruff, mypy and import-linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: venv ## Let ruff format and mend
+format: venv ## Format and fix with ruff
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra kubernetes
 
-lock: $(BIN)/uv ## Renew the lock files from pyproject.toml: everything, and what the image needs of it
+lock: $(BIN)/uv ## Update the lock files from pyproject.toml: the full one, and the one of the image
 	$(COMPILE) --extra search --group dev pyproject.toml -o requirements.lock
 	$(COMPILE) -c requirements.lock pyproject.toml -o requirements.runtime.lock
 
-clean: ## Remove what was built (not the runs)
+clean: ## Remove build outputs (not the runs)
 	rm -rf $(VENV) build dist

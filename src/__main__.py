@@ -1,8 +1,8 @@
-"""The console script, also `python -m captionless`: a process's life around its command.
+"""The console script, also `python -m captionless`: what surrounds a command in its process.
 
-Signals are handled before anything else is imported (`runtime.signals`). Every end is an exit code of `errors`; a
-failure that a person can act on is told in lines on stderr without a traceback, which means a bug; and whoever started
-the process reads the same in its termination message (`runtime.termination_message`).
+Signals are handled before anything else is imported (`runtime.signals`). Every exit code is one of `errors`. A failure
+that the user can act on is printed to stderr without a traceback; a traceback means a bug. The same error is written to
+the termination message (`runtime.termination_message`) for the process's parent.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 from captionless.runtime import numba_cache, parent_death, signals
 
 if TYPE_CHECKING:
+    from captionless.errors import CaptionlessError
     from captionless.runtime.termination_message import TerminationMessage
 
 
 def main() -> NoReturn:
-    """Runs the command line and ends the process."""
+    """Runs the command line and exits."""
     parent_death.end_with_parent()
     signals.stop_on_signals()
     numba_cache.provide()
@@ -30,9 +31,10 @@ def main() -> NoReturn:
 
 
 def _call() -> TerminationMessage:
-    """The command's end, told on stderr where it went wrong."""
+    """Runs the command; prints its error, if any, to stderr."""
     import logging
 
+    from captionless.errors import Retryable
     from captionless.runtime import redaction, termination_message
 
     handler = logging.StreamHandler()
@@ -42,12 +44,12 @@ def _call() -> TerminationMessage:
     try:
         from captionless.cli.app import app
 
-        found = app(standalone_mode=False)  # what the command returned, or the code of an early exit as --version's
+        found = app(standalone_mode=False)  # the command's result, or the code of an early exit such as --version's
     except SystemExit as end:
-        if not end.code:  # so a shell's question for completions ends
+        if not end.code:  # shell completion exits this way
             return termination_message.TerminationMessage(0)
-        # and so typer ends where the reader of our output (head, say) has gone
-        return termination_message.TerminationMessage(1, "Retryable", "the reader of the output has gone")
+        # typer exits this way if the reader of the output, such as head, has closed the pipe
+        return _failed(Retryable("the output pipe was closed by its reader"))
     except Exception as error:
         return _failure(error)
     if isinstance(found, termination_message.CommandResult):
@@ -56,7 +58,7 @@ def _call() -> TerminationMessage:
 
 
 def _failure(error: BaseException) -> TerminationMessage:
-    """The end by an exception, told on stderr."""
+    """Prints an exception to stderr."""
     from captionless.errors import CaptionlessError, Interrupted, UsageError, one_line
     from captionless.runtime import termination_message
     from captionless.runtime.redaction import redacted
@@ -73,10 +75,18 @@ def _failure(error: BaseException) -> TerminationMessage:
         import traceback
 
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
-        return termination_message.TerminationMessage(1, "crash", f"{type(error).__name__}: {one_line(error)}")
+        return termination_message.TerminationMessage(
+            CaptionlessError.exit_code, "crash", f"{type(error).__name__}: {one_line(error)}"
+        )
     for line in redacted(str(error)).splitlines():
         print(f"captionless: {line}", file=sys.stderr)
-    return termination_message.TerminationMessage(error.exit_code, type(error).__name__, str(error))
+    return _failed(error)
+
+
+def _failed(error: CaptionlessError) -> TerminationMessage:
+    from captionless.runtime.termination_message import TerminationMessage
+
+    return TerminationMessage(error.exit_code, type(error).__name__, str(error))
 
 
 def _end(message: TerminationMessage) -> NoReturn:
