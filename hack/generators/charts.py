@@ -116,14 +116,16 @@ def _spec_rows() -> Iterator[str]:
     for field in AlignmentSpec.model_fields.values():
         if field.alias == "name":
             continue
-        section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        text = " ".join((field.description or "").split())
-        text = {"output": "Where the run's outputs are stored: `s3://bucket/folder`.", "data": "The objects."}.get(
-            field.alias or "", text
+        section = (
+            field.annotation if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) else None
         )
-        anchor = f"[the spec's `{field.alias}`](../../docs/spec.md#{field.alias})"
+        text = " ".join(((section.__doc__ if section else field.description) or "").split())
+        if field.alias == "output":
+            text = "Where the run's outputs are stored: `s3://bucket/folder`."
+        if section:
+            text += f" See [the spec's `{field.alias}`](../../docs/spec.md#{field.alias})."
         default = "required" if field.alias == "output" else "" if section else f"`{json.dumps(field.get_default())}`"
-        yield f"| `{field.alias}` | {f'{text} ' if text else ''}{anchor if section else ''} | {default} |"
+        yield f"| `{field.alias}` | {text} | {default} |"
 
 
 def _readme(chart: str, rows: Any) -> str:
