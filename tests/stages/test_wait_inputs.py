@@ -72,14 +72,15 @@ def test_it_goes_on_when_all_of_them_are_there(
     thread.start()
     wait_inputs.wait(spec(tmp_path), "similarity-i2l", pace.seconds(60))
     thread.join()
-    told = capsys.readouterr().err
-    assert told == f"similarity-i2l: waiting for {tmp_path}/embed/manifest.json and 1 more (0:00)\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("similarity-i2l: ")
+    assert f"{tmp_path}/embed/manifest.json" in line
     wait_inputs.wait(spec(tmp_path), "similarity-i2l", 0)
 
 
 def test_what_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_inputs, "_POLL_SECONDS", 0.01)
-    with pytest.raises(Retryable, match=f"{tmp_path}/pack/manifest.json: still not there after 0:00"):
+    with pytest.raises(Retryable, match=f"{tmp_path}/pack/manifest.json"):
         wait_inputs.wait(spec(tmp_path), "embed", 0.05)
 
 

@@ -33,6 +33,11 @@ class Fault:
     hits: Callable[[str, str], bool] = lambda method, path: True
 
 
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a busy machine accepts late, and a connection that is dropped is tried again by seconds
+
+
 @dataclass
 class FaultyS3:
     """Listens on one port all its life; every connection carries one request."""
@@ -72,8 +77,7 @@ class FaultyS3:
 
     def answer(self) -> None:
         """Accepts connections, again on the same port."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Proxy(("127.0.0.1", self._port), self._handler())
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
