@@ -27,7 +27,7 @@ from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, 
 from captionless.store import neighbour_store as store
 from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.store.ledger import Ledger, Record
+from captionless.store.ledger import Ledger, WorkRecord
 
 VERSION = 1
 
@@ -80,14 +80,14 @@ class _Neighbours:
         items = {block: self._work_item(block) for block in plan.blocks}
         mine = [items[block] for block in plan.workers[shard.index]]
 
-        def check(records: Mapping[str, Record]) -> None:
+        def check(records: Mapping[str, WorkRecord]) -> None:
             self._publish({block: records[part.name] for block, part in items.items()})
 
         return work("neighbours", "pair", Ledger(self.out), list(items.values()), mine, check)
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The rows of a block of a store of the same values that is there already."""
-        found = store.KIND.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
+        found = store.FORMAT.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
         return found and {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
 
     def _work_item(self, block: RowBlock) -> WorkItem:
@@ -119,11 +119,11 @@ class _Neighbours:
                 rows = self.pieces.take(following)
         return store.write_block(self.out, block.group, block.start, *nearest.result())
 
-    def _publish(self, records: Mapping[RowBlock, Record]) -> None:
+    def _publish(self, records: Mapping[RowBlock, WorkRecord]) -> None:
         blocks: dict[str, list[store.NeighbourBlock]] = {group: [] for group in self.keys}
         for block, record in records.items():  # by row
             blocks[block.group].append(store.NeighbourBlock.of_entry(record.facts))
-        groups = [store.Group(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
+        groups = [store.NeighbourGroup(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
         store.publish(self.out, self.of, self.within, self.k, groups)
 
 

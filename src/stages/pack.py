@@ -22,7 +22,7 @@ from captionless.spec.data import DataSpec
 from captionless.stages import broken
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
-from captionless.store.ledger import Ledger, Record
+from captionless.store.ledger import Ledger, WorkRecord
 from captionless.store.shards import encode_array, index_url, write_shard
 from captionless.store.views import encode_view, view_name
 from captionless.telemetry import catalog, registry
@@ -52,7 +52,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     packer = _Packer(url, spec.data, source)
     items = list(packer.items())
 
-    def check(records: Mapping[str, Record]) -> None:
+    def check(records: Mapping[str, WorkRecord]) -> None:
         broken.refuse([s for p in items for s in records[p.name].facts["skipped"]], spec.data.max_skipped)
 
     return work("pack", "object", Ledger(url), items, shard.of(items), check)

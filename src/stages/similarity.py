@@ -27,8 +27,8 @@ from captionless.store import objects
 from captionless.store import similarity_store as store
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.landmark_store import LandmarkTexts, open_landmarks
-from captionless.store.ledger import Ledger, Record
-from captionless.store.tiles import KIND, Metric, Tile, TileBlock, write_tile
+from captionless.store.ledger import Ledger, WorkRecord
+from captionless.store.tiles import FORMAT, Metric, Tile, TileBlock, write_tile
 
 if TYPE_CHECKING:
     from captionless.precompute.pair_similarity import ByLandmarks
@@ -99,7 +99,7 @@ class _Similarity:
         items = {block: self._work_item(block) for block in plan.tiles}
         mine = [items[block] for block in plan.workers[shard.index]]
 
-        def check(records: Mapping[str, Record]) -> None:
+        def check(records: Mapping[str, WorkRecord]) -> None:
             self._publish(plan, {block: records[part.name] for block, part in items.items()})
 
         facts = {"crossCategorySim": self.cross_category_sim}
@@ -107,7 +107,7 @@ class _Similarity:
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The sides of the tiles of a store of the same values that is there already."""
-        found = KIND.published(self.out, store.digest(self.metric, self.cross_category_sim, self.sources))
+        found = FORMAT.published(self.out, store.digest(self.metric, self.cross_category_sim, self.sources))
         return found and {category: int(entry["side"]) for category, entry in found["categories"].items()}
 
     def _landmarks_digest(self, category: str) -> str:
@@ -147,7 +147,7 @@ class _Similarity:
             self._row = rows, pair_similarity.ByLandmarks(rows, self._landmarks_of(block.category))
         return self._row[1].similarity(columns)
 
-    def _publish(self, plan: WorkPlan, records: Mapping[TileBlock, Record]) -> None:
+    def _publish(self, plan: WorkPlan, records: Mapping[TileBlock, WorkRecord]) -> None:
         tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
         for block in sorted(records, key=lambda b: (b.rows, b.columns)):
             tiles[block.category].append(Tile.of_entry(block.category, records[block].facts))

@@ -27,8 +27,8 @@ from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.work_items import Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.embeddings import EmbeddedObject, Embeddings
-from captionless.store.ledger import Ledger, Record
-from captionless.store.neighbour_store import KIND, block_name
+from captionless.store.ledger import Ledger, WorkRecord
+from captionless.store.neighbour_store import FORMAT, block_name
 from captionless.store.shards import decode_array, encode_array
 from captionless.trainer.run_folder import model_digest
 
@@ -148,7 +148,7 @@ class _Stored:
     def __init__(self, data: Embeddings, groups: Mapping[str, Sequence[int]], out: str, model: _Model) -> None:
         self._data, self._groups, self._model = data, groups, model
         self._ledger = Ledger(objects.join(out, FOLDER))
-        self._records: Mapping[str, Record] = {}
+        self._records: Mapping[str, WorkRecord] = {}
         self.source = model.source
 
     def prepare(self, shard: Shard) -> None:
@@ -192,4 +192,4 @@ class _Stored:
     def _file(self, name: str) -> NDArray[np.float32]:
         file = f"{name}.npy"
         url = objects.join(self._ledger.url, file)
-        return decode_array(KIND.read_file(url, self._records[name].files[file]["sha256"]), url)
+        return decode_array(FORMAT.read_file(url, self._records[name].files[file]["sha256"]), url)

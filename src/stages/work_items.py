@@ -14,7 +14,7 @@ from typing import Any
 
 from captionless.errors import DataError
 from captionless.runtime import signals
-from captionless.store.ledger import Ledger, Record
+from captionless.store.ledger import Ledger, WorkRecord
 from captionless.telemetry.progress import Progress, say
 
 
@@ -78,7 +78,7 @@ def work(
     ledger: Ledger,
     items: Sequence[WorkItem],
     own: Sequence[WorkItem] | None = None,
-    check: Callable[[Mapping[str, Record]], None] | None = None,
+    check: Callable[[Mapping[str, WorkRecord]], None] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Makes this worker's missing items; publishes the stage when the items of all workers are complete.

@@ -22,7 +22,7 @@ from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import float16, objects, ranged_reads
 from captionless.store.ledger import Ledger
-from captionless.store.members import Layout, Members, Places, Want, memory_of
+from captionless.store.members import Layout, MemberOffsets, MemberRead, Members, memory_of
 
 NORM_TOLERANCE = 5e-3
 """How far from 1 a stored row's norm may be: float16 rounding stays well below it."""
@@ -32,9 +32,9 @@ _LOCAL = 2  # from a local disk 2 at a time are as fast as 8 and take half the p
 _TOGETHER, _AT_ONCE = 128, 1024  # members, of a shard and of all: their bytes are held until they are decoded
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
-Given = tuple[Members, NDArray[Any], memoryview, int, Indices | None]
-"""Members that are asked for, the array that they go to, its bytes, how many of an object, and which row of each."""
-Spans = tuple[NDArray[np.int64], int, list[list[memoryview]]]
+RequestedMembers = tuple[Members, NDArray[Any], memoryview, int, Indices | None]
+"""Members to read, the array that they go to, its bytes, how many of an object, and which row of each."""
+MemberSpans = tuple[NDArray[np.int64], int, list[list[memoryview]]]
 """Where in its shard each of some objects' bytes begin, how many they are, and what they go to, in pieces."""
 
 
@@ -58,7 +58,7 @@ class Embeddings:
         self.keys = [o.key for o in self.objects]
         self.categories = [o.category for o in self.objects]
         self.digest = objects.digest([[o.key, o.category, o.views_digest, o.points_digest] for o in self.objects])
-        places = Places(url, self.keys, [o.shard for o in self.objects], ("views.npy", "points.npy"))
+        places = MemberOffsets(url, self.keys, [o.shard for o in self.objects], ("views.npy", "points.npy"))
         self._views = Members(places, "views.npy", [o.views_digest for o in self.objects], check_views)
         self._points = Members(places, "points.npy", [o.points_digest for o in self.objects], _check_points)
 
@@ -134,15 +134,15 @@ class Embeddings:
         local = objects.is_local(self.url)
         if local and self._read_known(np.asarray(indices, np.int64), given):
             return
-        shards: dict[str, list[Want]] = {}
+        shards: dict[str, list[MemberRead]] = {}
         for place, index in enumerate(map(int, indices)):
             wanted = shards.setdefault(self.objects[index].shard, [])
             for members, into, memory, size, rows in given:
                 own = memory[place * size : (place + 1) * size]
                 row = None if rows is None else int(rows[place])
-                wanted.append(Want(members, index, into, place, own, row))
+                wanted.append(MemberRead(members, index, into, place, own, row))
 
-        def read(shard: str, own: Sequence[Want]) -> None:
+        def read(shard: str, own: Sequence[MemberRead]) -> None:
             counts = self._views.places.shard(shard).read_into([want.plan() for want in own])
             for want, count in zip(own, counts, strict=True):
                 try:
@@ -163,11 +163,11 @@ class Embeddings:
         with thread_pool(_LOCAL if local else requests) as pool:
             list(pool.map(lambda part: read(*part), parts))
 
-    def _read_known(self, indices: NDArray[np.int64], given: Sequence[Given]) -> bool:
+    def _read_known(self, indices: NDArray[np.int64], given: Sequence[RequestedMembers]) -> bool:
         """`read` where all is local and was verified, so that bytes go from files to where they are wanted and nothing
         else is done: whether it was so. In one thread, since a page cache answers sooner than threads get the
         interpreter's lock from one another."""
-        spans: list[Spans] = []
+        spans: list[MemberSpans] = []
         for members, _, memory, size, rows in given:
             starts = members.starts(indices, rows)
             if starts is None:
@@ -185,8 +185,8 @@ class Embeddings:
         return True
 
 
-def _joined(spans: list[Spans], more: Spans) -> list[Spans]:
-    """Spans of every object with those of a further member: in one, with what lies between, where that is little."""
+def _joined(spans: list[MemberSpans], more: MemberSpans) -> list[MemberSpans]:
+    """The spans of all objects with those of another member: joined, with what lies between, where that is little."""
     if spans:
         (starts, size, pieces), (of_more, size_of_more, further) = spans[-1], more
         gaps = of_more - starts - size
@@ -201,7 +201,9 @@ def _joined(spans: list[Spans], more: Spans) -> list[Spans]:
 def _check_points(array: NDArray[Any], key: str, where: str) -> None:
     """DataError unless `array` is (P, 6) and finite."""
     if array.ndim != 2 or array.shape[1] != 6 or not np.isfinite(array).all():
-        raise DataError(f"{where}: object {key!r}: its points are {array.shape} or not finite, expected finite (P, 6)")
+        raise DataError(
+            f"{where}: object {key!r}: its points have shape {array.shape} or are not finite, expected finite (P, 6)"
+        )
 
 
 def check_views(array: NDArray[Any], key: str, where: str) -> None:
@@ -216,7 +218,7 @@ def check_views(array: NDArray[Any], key: str, where: str) -> None:
     if len(wrong):
         view, norm = int(wrong[0]), norms[wrong[0]]
         what = "is not finite (NaN or inf)" if not np.isfinite(norm) else f"has norm {norm:.4f}, expected 1"
-        raise DataError(f"{where}: object {key!r}: the embedding of view {view} {what}; run embed again for it")
+        raise DataError(f"{where}: object {key!r}: the embedding of view {view} {what}; rerun embed")
 
 
 def open_embeddings(url: str, split: str) -> Embeddings:

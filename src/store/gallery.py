@@ -35,13 +35,13 @@ from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
 from captionless.store.embeddings import EmbeddedObject
-from captionless.store.published import REQUESTS, Kind, check_unique
+from captionless.store.published import REQUESTS, StoreFormat, check_unique
 
 if TYPE_CHECKING:
     from faiss import IndexFlatIP
 
 VERSION = 1
-KIND = Kind("gallery", "`captionless search build`", "gallery.json", VERSION)
+FORMAT = StoreFormat("gallery", "`captionless search build`", "gallery.json", VERSION)
 OBJECTS = "objects.json"
 
 
@@ -107,7 +107,7 @@ def publish(
         "objects": {"file": OBJECTS, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()},
         "parts": [asdict(part) for part in parts],
     }
-    objects.renew_json(objects.join(url, KIND.manifest), manifest)
+    objects.renew_json(objects.join(url, FORMAT.manifest), manifest)
 
 
 def open_gallery(url: str) -> Gallery:
@@ -120,17 +120,15 @@ def open_gallery(url: str) -> Gallery:
     def read(manifest: Any) -> tuple[Gallery, list[tuple[str, int]]]:
         listed, parts = manifest["objects"], [GalleryPart(**{**p, "rows": tuple(p["rows"])}) for p in manifest["parts"]]
         target = objects.join(url, listed["file"])
-        found = json.loads(KIND.read_file(target, listed["sha256"]))
+        found = json.loads(FORMAT.read_file(target, listed["sha256"]))
         gallery = Gallery(url, int(manifest["dim"]), dict(manifest["about"]), found, parts)
         edges = [0, *(p.rows[1] for p in parts)]
         if [p.rows[0] for p in parts] != edges[:-1] or edges[-1] != len(gallery.keys):
-            raise DataError(
-                f"{url}: its parts do not make up its {len(gallery.keys):,} objects; run {KIND.maker} again"
-            )
+            raise DataError(f"{url}: its parts do not cover its {len(gallery.keys):,} objects; rerun {FORMAT.maker}")
         return gallery, [(listed["file"], listed["bytes"]), *((p.file, p.bytes) for p in parts)]
 
-    gallery, files = KIND.open(url, read)
-    KIND.check_sizes(url, files)
+    gallery, files = FORMAT.open(url, read)
+    FORMAT.check_sizes(url, files)
     return gallery
 
 
@@ -181,7 +179,7 @@ class Gallery:
         try:
             return self.keys.index(key)
         except ValueError:
-            raise DataError(f'{self.url}: holds no object "{key}"{did_you_mean(key, self.keys)}') from None
+            raise DataError(f'{self.url}: no object "{key}"{did_you_mean(key, self.keys)}') from None
 
     def indices(self) -> list[IndexFlatIP]:
         """The rows, each part a faiss index, in order; checksums are compared while they are read.
@@ -193,10 +191,10 @@ class Gallery:
 
         def read(part: GalleryPart) -> IndexFlatIP:
             target = objects.join(self.url, part.file)
-            data = KIND.read_file(target, part.sha256)
+            data = FORMAT.read_file(target, part.sha256)
             index: IndexFlatIP = library.deserialize_index(np.frombuffer(data, np.uint8))
             if (index.ntotal, index.d) != (part.rows[1] - part.rows[0], self.dim):
-                raise KIND.damaged(target, f"{index.ntotal} rows of {index.d}, expected {part.rows} of {self.dim}")
+                raise FORMAT.damaged(target, f"{index.ntotal} rows of {index.d}, expected {part.rows} of {self.dim}")
             return index
 
         with thread_pool(REQUESTS) as pool:

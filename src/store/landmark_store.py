@@ -42,7 +42,7 @@ class LandmarkTexts:
         try:
             return decode_array(objects.read_bytes(f"{self.url}.npy"), f"{self.url}.npy")
         except FileNotFoundError:
-            raise DataError(f"{self.url}.npy: missing; run landmarks again") from None
+            raise DataError(f"{self.url}.npy: missing; rerun landmarks") from None
 
 
 def file_stem(category: str) -> str:

@@ -1,7 +1,7 @@
-"""What a stage has finished, so that running it again does only what is missing.
+"""Records of the work that a stage has finished, so that a rerun does only what is missing.
 
-A stage's work is cut into parts (a shard, a category, a training run). A part that is
-done has a record `<stage>/.../_parts/<part>.json`:
+A stage's work is divided into parts (a shard, a category, a training run). A finished
+part has a record `<stage>/.../_parts/<part>.json`:
 
     {"part": "train-00000", "fingerprint": "...",
      "files": {"train/00000.tar": {"size": <bytes>, "sha256": "..."}, ...}, "facts": {...}}
@@ -31,7 +31,7 @@ _PARTS = "_parts"
 
 
 @dataclass(frozen=True)
-class Record:
+class WorkRecord:
     """A finished part. `files` maps paths below the stage's URL to `size` in bytes and `sha256`."""
 
     part: str
@@ -46,7 +46,7 @@ class Manifest:
 
     url: str
     digest: str
-    records: Mapping[str, Record]
+    records: Mapping[str, WorkRecord]
     own: Mapping[str, Any] = field(default_factory=dict)
     """Facts of the stage as a whole."""
 
@@ -64,22 +64,22 @@ class Ledger:
     def _record_url(self, part: str) -> str:
         return objects.join(self.url, _PARTS, f"{part}.json")
 
-    def record(self, part: str) -> Record | None:
+    def record(self, part: str) -> WorkRecord | None:
         """The record of a part, None when it has none."""
         try:
             document = objects.read_json(self._record_url(part))
             files = {n: {"size": int(f["size"]), "sha256": str(f["sha256"])} for n, f in document["files"].items()}
-            return Record(document["part"], document["fingerprint"], files, document["facts"])
+            return WorkRecord(document["part"], document["fingerprint"], files, document["facts"])
         except FileNotFoundError:
             return None
         except (KeyError, TypeError) as error:
-            raise DataError(f"{self._record_url(part)}: not a part's record ({error}); delete it") from error
+            raise DataError(f"{self._record_url(part)}: not a record of finished work ({error}); delete it") from error
 
-    def whole(self, part: str, fingerprint: str) -> Record | None:
+    def whole(self, part: str, fingerprint: str) -> WorkRecord | None:
         """The part's record when nothing is left to do for it, None when it must be made.
 
-        A file that is gone is made again. One that is not the recorded one any more was
-        damaged from outside: DataError, since nobody but its owner knows what happened.
+        A file that is missing is made again. A file that differs from its record was
+        modified from outside: DataError, since only its owner knows what happened.
         """
         record = self.record(part)
         if record is None or record.fingerprint != fingerprint:
@@ -92,32 +92,31 @@ class Ledger:
                 return None
             if found != expected["size"]:
                 raise DataError(
-                    f"{url}: truncated or altered: {found:,} bytes, expected {expected['size']:,}; "
-                    "delete it and run again to have it made anew"
+                    f"{url}: truncated or modified: {found:,} bytes, expected {expected['size']:,}; "
+                    "delete it and rerun to recreate it"
                 )
             if time > recorded and objects.sha256(url) != expected["sha256"]:
                 raise DataError(
-                    f"{url}: altered since it was recorded (sha256 differs); "
-                    "delete it and run again to have it made anew"
+                    f"{url}: modified since it was recorded (sha256 differs); delete it and rerun to recreate it"
                 )
         return record
 
-    def commit(self, part: str, fingerprint: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> Record:
+    def commit(self, part: str, fingerprint: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> WorkRecord:
         """Records a part whose `files` (path below the stage's URL -> sha256, empty if unknown) are all stored."""
         stored: dict[str, dict[str, Any]] = {}
         for name, sha256 in files.items():
             url = objects.join(self.url, name)
             size = objects.size(url)
             if size is None:
-                raise DataError(f"{url}: vanished before part {part} was recorded")
+                raise DataError(f"{url}: disappeared before {part} was recorded")
             stored[name] = {"size": size, "sha256": sha256 or objects.sha256(url)}
-        record = Record(part, fingerprint, stored, facts)
+        record = WorkRecord(part, fingerprint, stored, facts)
         objects.write_json(
             self._record_url(part), {"part": part, "fingerprint": fingerprint, "files": stored, "facts": dict(facts)}
         )
         return record
 
-    def finished(self, fingerprints: Mapping[str, str]) -> dict[str, Record] | None:
+    def finished(self, fingerprints: Mapping[str, str]) -> dict[str, WorkRecord] | None:
         """The records of all parts by name, None unless every one has its fingerprint."""
         with thread_pool(16) as pool:
             records = dict(zip(fingerprints, pool.map(self.record, fingerprints), strict=True))
@@ -146,18 +145,18 @@ class Ledger:
             document = objects.read_json(url)
         except FileNotFoundError:
             raise DataError(
-                f"{url}: not there: the stage that makes {self.url} is not finished; run it first"
+                f"{url}: not found: the stage that writes {self.url} is not finished; run it first"
             ) from None
         try:
             parts: dict[str, str] = document["parts"]
             digest = str(document["digest"])
         except (KeyError, TypeError) as error:
-            raise DataError(f"{url}: not a stage's manifest (no {error}); delete it and run again") from error
+            raise DataError(f"{url}: not the manifest of a stage (no {error}); delete it and rerun") from error
         with thread_pool(16) as pool:
             records = dict(zip(parts, pool.map(self.record, parts), strict=True))
         missing = [name for name, record in records.items() if record is None]
         if missing:
-            raise DataError(f"{self.url}: the record of part {missing[0]} is missing; run the stage again")
+            raise DataError(f"{self.url}: the record of {missing[0]} is missing; rerun the stage")
         return Manifest(
             self.url, digest, {name: r for name, r in records.items() if r is not None}, document.get("facts", {})
         )

@@ -4,8 +4,8 @@ A member is a `.npy`, and those of all objects have one layout: the same header,
 nothing left to decode but that header: the bytes behind it are read to where they are wanted, and of an object that is
 known already a row can be read by itself.
 
-An object's bytes are held against their checksum and their meaning when a process first reads them, and trusted from
-then on. Files are read and not mapped: who touches a mapped page of a file that was truncated since is killed.
+An object's bytes are verified, their checksum and their values, when a process first reads them, and trusted from then
+on. Files are read and not mapped: a process that touches a mapped page of a truncated file is killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from captionless.store.shards import Shard, decode_array, encode_array
 _PROBES = 16  # objects that are tried for the layout: they are all damaged only if everything is
 
 
-class Places:
+class MemberOffsets:
     """Where in its shard each of some members of every object is; a shard's index is read when it is first needed."""
 
     def __init__(self, url: str, keys: Sequence[str], shards: Sequence[str], extensions: Sequence[str]) -> None:
@@ -105,7 +105,7 @@ class Members:
 
     def __init__(
         self,
-        places: Places,
+        places: MemberOffsets,
         extension: str,
         digests: Sequence[str],
         check: Callable[[NDArray[Any], str, str], None],
@@ -125,7 +125,7 @@ class Members:
                 return Layout(array.shape, array.dtype)
             except DataError as error:
                 causes.append(error)
-        raise causes[0] if causes else DataError(f"{self.places.url}: it holds no objects")
+        raise causes[0] if causes else DataError(f"{self.places.url}: no objects")
 
     def starts(self, indices: NDArray[np.int64], rows: Sequence[int] | NDArray[Any] | None) -> NDArray[np.int64] | None:
         """Where in its shard each object's array begins, or that row of it, (n,); None unless all were verified."""
@@ -150,12 +150,12 @@ class Members:
             digest.update(piece)
         if digest.hexdigest() != self._digests[index]:
             raise DataError(
-                f"{url}: {self.places.shards[index]}: object {key!r}: its .{self.extension} is not the one that was "
-                "written (sha256 differs); delete the shard and run embed again"
+                f"{url}: {self.places.shards[index]}: object {key!r}: its .{self.extension} is not what was "
+                "written (sha256 differs); delete the shard and rerun embed"
             )
 
 
-class Want:
+class MemberRead:
     """A member of an object and where it goes: to `into[place]`, (R, ...) of the members' layout, or with `row` (...),
     that row of it. memory: the bytes there."""
 
@@ -217,7 +217,7 @@ class Want:
             raise DataError(
                 f"{members.places.url}: {members.places.shards[self.index]}: truncated within object "
                 f"{members.places.keys[self.index]!r}: its .{members.extension} ends after {count:,} of "
-                f"{self._length:,} bytes; delete the shard and run embed again"
+                f"{self._length:,} bytes; delete the shard and rerun embed"
             )
         if self._header is None:
             return
@@ -233,7 +233,7 @@ class Want:
         if array.shape != members.layout.shape:
             raise DataError(
                 f"{members.places.url}: object {members.places.keys[self.index]!r}: its .{members.extension} has shape "
-                f"{array.shape}, others have {members.layout.shape}; run embed again"
+                f"{array.shape}, others have {members.layout.shape}; rerun embed"
             )
         self._into[self.place] = array if self._row is None else array[self._row]
 

@@ -30,19 +30,19 @@ from numpy.typing import NDArray
 from captionless.errors import DataError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
-from captionless.store.published import REQUESTS, Kind, check_unique
+from captionless.store.published import REQUESTS, StoreFormat, check_unique
 from captionless.store.shards import decode_array, encode_array
 from captionless.store.tiles import category_stem
 
 Within: TypeAlias = Literal["category", "dataset"]
 
 VERSION = 1
-KIND = Kind("neighbours", "neighbours", "neighbours.json", VERSION)
-MANIFEST = KIND.manifest
+FORMAT = StoreFormat("neighbours", "neighbours", "neighbours.json", VERSION)
+MANIFEST = FORMAT.manifest
 
 
 @dataclass(frozen=True)
-class File:
+class StoredFile:
     """A file below the store's folder."""
 
     file: str
@@ -55,8 +55,8 @@ class NeighbourBlock:
     """The neighbours of a group's objects [rows[0], rows[1])."""
 
     rows: tuple[int, int]
-    indices: File
-    similarity: File
+    indices: StoredFile
+    similarity: StoredFile
 
     def entry(self) -> dict[str, Any]:
         """The block as a JSON document, which `of_entry` reads."""
@@ -66,15 +66,15 @@ class NeighbourBlock:
     def of_entry(cls, entry: Mapping[str, Any]) -> NeighbourBlock:
         """The block that `entry` describes; KeyError or TypeError when it is none."""
         start, stop = entry["rows"]
-        return cls((int(start), int(stop)), File(**entry["indices"]), File(**entry["similarity"]))
+        return cls((int(start), int(stop)), StoredFile(**entry["indices"]), StoredFile(**entry["similarity"]))
 
     @property
-    def files(self) -> tuple[File, File]:
+    def files(self) -> tuple[StoredFile, StoredFile]:
         return self.indices, self.similarity
 
 
 @dataclass(frozen=True)
-class Group:
+class NeighbourGroup:
     """Objects whose neighbours are among themselves, the digest of what these were made from, and their blocks by
     row."""
 
@@ -97,7 +97,7 @@ def write_block(
     for kind, array in (("indices", indices.astype("<i4")), ("similarity", similarity.astype("<f4"))):
         name, data = f"{block_name(group, row)}.{kind}.npy", encode_array(array)
         objects.write_bytes(objects.join(url, name), data)
-        files.append(File(name, len(data), hashlib.sha256(data).hexdigest()))
+        files.append(StoredFile(name, len(data), hashlib.sha256(data).hexdigest()))
     return NeighbourBlock((row, row + len(indices)), *files)
 
 
@@ -106,7 +106,7 @@ def digest(of: str, within: Within, k: int, sources: Mapping[str, str]) -> str:
     return objects.digest(VERSION, of, within, k, dict(sources))
 
 
-def publish(url: str, of: str, within: Within, k: int, groups: Iterable[Group]) -> None:
+def publish(url: str, of: str, within: Within, k: int, groups: Iterable[NeighbourGroup]) -> None:
     """Write the manifest over the stored blocks of `groups`; from then on `open_neighbours` opens `url`.
 
     Raises:
@@ -139,25 +139,27 @@ def open_neighbours(url: str) -> Neighbours:
         DataError: no manifest, or a file that is missing or truncated.
     """
 
-    def read(manifest: Any) -> tuple[Neighbours, list[Group]]:
+    def read(manifest: Any) -> tuple[Neighbours, list[NeighbourGroup]]:
         groups = [
-            Group(name, entry["keys"], str(entry["source"]), [NeighbourBlock.of_entry(b) for b in entry["blocks"]])
+            NeighbourGroup(
+                name, entry["keys"], str(entry["source"]), [NeighbourBlock.of_entry(b) for b in entry["blocks"]]
+            )
             for name, entry in sorted(manifest["groups"].items())
         ]
         return Neighbours(url, str(manifest["of"]), manifest["within"], int(manifest["k"]), groups), groups
 
-    store, groups = KIND.open(url, read)
+    store, groups = FORMAT.open(url, read)
     _check(url, groups)
     return store
 
 
-def _check(url: str, groups: Iterable[Group]) -> None:
+def _check(url: str, groups: Iterable[NeighbourGroup]) -> None:
     """DataError unless the blocks make up the groups and their files are all there, with their sizes."""
     for group in groups:
         edges = [0, *(b.rows[1] for b in group.blocks)]
         if [b.rows[0] for b in group.blocks] != edges[:-1] or edges[-1] != len(group.keys):
-            raise DataError(f'{url}: the blocks of "{group.name}" do not make up its {len(group.keys):,} objects')
-    KIND.check_sizes(url, ((f.file, f.bytes) for g in groups for block in g.blocks for f in block.files))
+            raise DataError(f'{url}: the blocks of "{group.name}" do not cover its {len(group.keys):,} objects')
+    FORMAT.check_sizes(url, ((f.file, f.bytes) for g in groups for block in g.blocks for f in block.files))
 
 
 class Neighbours:
@@ -170,7 +172,7 @@ class Neighbours:
         keys: all objects, group by group.
     """
 
-    def __init__(self, url: str, of: str, within: Within, k: int, groups: Sequence[Group]) -> None:
+    def __init__(self, url: str, of: str, within: Within, k: int, groups: Sequence[NeighbourGroup]) -> None:
         self.url, self.of, self.within, self.k = url, of, within, k
         self.keys = [key for group in groups for key in group.keys]
         self._blocks = [(group, block) for group in groups for block in group.blocks]
@@ -220,6 +222,6 @@ class Neighbours:
         for at, number in enumerate(numbers):
             self._loaded[number] = arrays[2 * at], arrays[2 * at + 1]
 
-    def _read(self, file: File) -> NDArray[Any]:
+    def _read(self, file: StoredFile) -> NDArray[Any]:
         target = objects.join(self.url, file.file)
-        return decode_array(KIND.read_file(target, file.sha256), target)
+        return decode_array(FORMAT.read_file(target, file.sha256), target)

@@ -1,7 +1,7 @@
-"""A folder that a manifest makes one store: what stored similarity and stored neighbours have in common.
+"""A store that is published by its manifest: what stored similarity, neighbours and galleries have in common.
 
-Many workers write the files. Who finds them all there writes the manifest, which lists them, last of all. So a folder
-without one is no store yet, and a file that a manifest lists was there: if it isn't now, it was lost or damaged since.
+Many workers write the files. The worker that finds them complete writes the manifest, which lists them, last. So a
+folder without one is not a store yet, and a file that the manifest lists but is missing was lost since.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from captionless.errors import DataError
 from captionless.store import objects
 
 REQUESTS = 16
-"""To storage at a time."""
+"""Concurrent requests to storage."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of store: what it holds and what makes it, as messages say it; its manifest's name and version."""
+class StoreFormat:
+    """A format: what the store holds and what writes it, for messages; the name and version of its manifest."""
 
     holds: str
     maker: str
@@ -51,18 +51,17 @@ class Kind:
             manifest = objects.read_json(target)
         except FileNotFoundError:
             raise DataError(
-                f"{url}: no stored {self.holds} ({self.manifest} is missing); run {self.maker}, or correct the URL"
+                f"{url}: no stored {self.holds} ({self.manifest} is missing); run {self.maker} or correct the URL"
             ) from None
         try:
             if manifest["version"] != self.version:
                 raise DataError(
-                    f"{target}: version {manifest['version']}; this release reads {self.version}: "
-                    f"run {self.maker} again"
+                    f"{target}: version {manifest['version']}; this release reads {self.version}; rerun {self.maker}"
                 )
             return read(manifest)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{target}: not a manifest of stored {self.holds} ({error!r}); run {self.maker} again"
+                f"{target}: not a manifest of stored {self.holds} ({error!r}); rerun {self.maker}"
             ) from error
 
     def check_sizes(self, url: str, expected: Iterable[tuple[str, int]]) -> None:
@@ -87,19 +86,19 @@ class Kind:
 
     def missing(self, target: str) -> DataError:
         """A file is not there."""
-        return DataError(f"{target}: missing; run {self.maker} again")
+        return DataError(f"{target}: missing; rerun {self.maker}")
 
     def damaged(self, target: str, how: str) -> DataError:
         """A file cannot be what was written."""
-        return DataError(f"{target}: damaged or truncated ({how}); delete it and run {self.maker} again")
+        return DataError(f"{target}: damaged or truncated ({how}); delete it and rerun {self.maker}")
 
     def altered(self, target: str) -> DataError:
         """A file is not what was written."""
-        return DataError(f"{target}: the checksum does not match; delete it and run {self.maker} again")
+        return DataError(f"{target}: checksum mismatch; delete it and rerun {self.maker}")
 
 
 def check_unique(url: str, keys: Iterable[str]) -> None:
     """DataError when an object is in a store twice."""
     for key, count in Counter(keys).items():
         if count > 1:
-            raise DataError(f'{url}: object "{key}" is there twice; keys must be unique, across categories too')
+            raise DataError(f'{url}: object "{key}" appears twice; keys must be unique across all categories')

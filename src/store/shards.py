@@ -108,7 +108,7 @@ class Shard:
             document = objects.read_json(index_url(self.url))
         except FileNotFoundError:
             raise DataError(f"{self.url}: its index {index_url(self.url)} is missing; delete the shard's record "
-                            "or run the stage again") from None  # fmt: skip
+                            "or rerun the stage") from None  # fmt: skip
         if not isinstance(document, dict) or document.get("version") != INDEX_VERSION:
             raise DataError(f"{index_url(self.url)}: expected an index of version {INDEX_VERSION}")
         return document
@@ -132,7 +132,7 @@ class Shard:
         try:
             return self.index[key]
         except KeyError:
-            raise DataError(f"{self.url}: holds no object {key!r}") from None
+            raise DataError(f"{self.url}: no object {key!r}") from None
 
     def read(self, key: str, extension: str) -> bytes:
         """One member, by one ranged read."""
@@ -174,19 +174,18 @@ class Shard:
         if len(data) != self._document["size"]:
             raise self._truncated(len(data))
         if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise DataError(f"{self.url}: its bytes are not the ones that were written (sha256 differs); "
-                            "delete it and run again to have it made anew")  # fmt: skip
+            raise DataError(f"{self.url}: its content is not what was written (sha256 differs); "
+                            "delete it and rerun to recreate it")  # fmt: skip
         view = memoryview(data)
         for key, entry in self.index.items():
             yield key, {ext: bytes(view[offset : offset + length]) for ext, (offset, length) in entry.items()}
 
     def _missing(self) -> DataError:
-        return DataError(f"{self.url}: the shard is missing; run the stage that makes it again")
+        return DataError(f"{self.url}: the shard is missing; rerun the stage that writes it")
 
     def _truncated(self, found: int) -> DataError:
         return DataError(
-            f"{self.url}: truncated: {found:,} of {self._document['size']:,} bytes are there; "
-            "delete it and run again to have it made anew"
+            f"{self.url}: truncated: {found:,} of {self._document['size']:,} bytes; delete it and rerun to recreate it"
         )
 
 

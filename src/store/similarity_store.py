@@ -45,12 +45,12 @@ from captionless.errors import DataError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
 from captionless.store.published import REQUESTS, check_unique
-from captionless.store.tiles import KIND, VERSION, Metric, Tile, TileBlock, category_stem, check_tile, read_steps
+from captionless.store.tiles import FORMAT, VERSION, Metric, Tile, TileBlock, category_stem, check_tile, read_steps
 
 CROSS_CATEGORY_SIM = 0.25
 """The paper's alpha: the similarity of objects of different categories, for either metric."""
 
-MANIFEST = KIND.manifest
+MANIFEST = FORMAT.manifest
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,14 @@ def open_similarity(url: str) -> SimilarityStore:
             categories = list(pool.map(lambda item: _category(url, *item), sorted(manifest["categories"].items())))
         return SimilarityStore(url, manifest["metric"], float(manifest["cross_category_sim"]), categories), categories
 
-    store, categories = KIND.open(url, read)
+    store, categories = FORMAT.open(url, read)
     _check(url, categories)
     return store
 
 
 def _category(url: str, name: str, entry: dict[str, Any]) -> Category:
     """A category by its index."""
-    index = json.loads(KIND.read_file(objects.join(url, entry["index"]), entry["sha256"]))
+    index = json.loads(FORMAT.read_file(objects.join(url, entry["index"]), entry["sha256"]))
     tiles = [Tile.of_entry(name, entry) for entry in index["tiles"]]
     return Category(name, index["keys"], str(index["source"]), int(index["side"]), tiles)
 
@@ -164,8 +164,8 @@ def _check(url: str, categories: Iterable[Category]) -> None:
     """DataError unless the tiles make up the matrices and their files are all there, with their sizes."""
     for category in categories:
         if [t.block for t in category.tiles] != blocks(category.name, len(category.keys), category.side):
-            raise DataError(f'{url}: the tiles of category "{category.name}" do not make up its matrix')
-    KIND.check_sizes(url, ((t.block.file, t.bytes) for category in categories for t in category.tiles))
+            raise DataError(f'{url}: the tiles of category "{category.name}" do not cover its matrix')
+    FORMAT.check_sizes(url, ((t.block.file, t.bytes) for category in categories for t in category.tiles))
 
 
 class SimilarityStore:

@@ -37,12 +37,12 @@ from numpy.typing import ArrayLike, NDArray
 from captionless.errors import DataError
 from captionless.store import objects
 from captionless.store.atomic_writes import open_write
-from captionless.store.published import Kind
+from captionless.store.published import StoreFormat
 
 Metric: TypeAlias = Literal["i2i", "i2l"]
 
 VERSION = 2
-KIND = Kind("similarity", "the similarity stage", "similarity.json", VERSION)
+FORMAT = StoreFormat("similarity", "the similarity stage", "similarity.json", VERSION)
 STEPS = 65535
 _MAGIC = b"captsim2"
 _CHECKSUM = 32
@@ -221,10 +221,10 @@ def read_steps(url: str, tile: Tile) -> NDArray[np.uint16]:
             return np.memmap(path, "<u2", "r", offset, (pairs,)).view(np.ndarray) if pairs else _nothing()
         data = objects.read_bytes(target)
     except FileNotFoundError:
-        raise KIND.missing(target) from None
+        raise FORMAT.missing(target) from None
     offset = _data_offset(target, data[:_FIRST_READ], len(data), tile)
     if hashlib.sha256(data).hexdigest() != tile.sha256:
-        raise KIND.altered(target)
+        raise FORMAT.altered(target)
     return np.frombuffer(data, "<u2", pairs, offset)
 
 
@@ -233,9 +233,9 @@ def check_tile(url: str, tile: Tile) -> None:
     target = objects.join(url, tile.block.file)
     try:
         if objects.sha256(target) != tile.sha256:
-            raise KIND.altered(target)
+            raise FORMAT.altered(target)
     except FileNotFoundError:
-        raise KIND.missing(target) from None
+        raise FORMAT.missing(target) from None
 
 
 def _nothing() -> NDArray[np.uint16]:
@@ -245,19 +245,19 @@ def _nothing() -> NDArray[np.uint16]:
 def _data_offset(target: str, start: bytes, size: int, tile: Tile) -> int:
     """Where the steps begin, after the header has been found to be the tile's."""
     if size != tile.bytes:
-        raise KIND.damaged(target, f"{size:,} bytes, expected {tile.bytes:,}")
+        raise FORMAT.damaged(target, f"{size:,} bytes, expected {tile.bytes:,}")
     if start[:8] != _MAGIC:
-        raise KIND.damaged(target, "it does not begin as a similarity file")
+        raise FORMAT.damaged(target, "wrong magic number")
     offset = 16 + int.from_bytes(start[8:16], "little")
     if offset + 2 * tile.block.pairs + _CHECKSUM != size:
-        raise KIND.damaged(target, "its header is not as long as it should be")
+        raise FORMAT.damaged(target, "wrong header length")
     if offset > len(start):
         start = objects.read_bytes(target, 0, offset)
     try:
         header = json.loads(start[16:offset])
         found = Tile.of_entry(header["category"], {**header, "bytes": size, "sha256": tile.sha256})
     except (ValueError, KeyError, TypeError) as error:
-        raise KIND.damaged(target, f"header: {error}") from error
+        raise FORMAT.damaged(target, f"header: {error}") from error
     if found != tile:
-        raise DataError(f"{target}: not the file that the store's index tells of; run the similarity stage again")
+        raise DataError(f"{target}: not the file that the store's index describes; rerun the similarity stage")
     return offset

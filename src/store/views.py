@@ -38,7 +38,7 @@ def decode_view(data: bytes, what: str) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGBA"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{what}: not a picture ({error}); delete its shard and run pack again") from error
+        raise DataError(f"{what}: not a picture ({error}); delete its shard and rerun pack") from error
 
 
 def thumbnail(data: bytes, what: str, side: int = 112) -> bytes:

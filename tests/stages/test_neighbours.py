@@ -147,7 +147,7 @@ def test_what_is_whole_is_not_made_again_whatever_the_number_of_workers(
     assert sum(compute(tmp_path, "near", "mean", index=i, count=2).made for i in range(2)) == 1
     assert everything(tmp_path / "near").keys() == {str(p.relative_to(tmp_path / "near")) for p in before}
     (tmp_path / "near" / "big.0.indices.npy").write_bytes(b"short")
-    with pytest.raises(DataError, match=r"big\.0\.indices\.npy: truncated or altered"):
+    with pytest.raises(DataError, match=r"big\.0\.indices\.npy"):
         compute(tmp_path, "near", "mean")
 
 

@@ -267,7 +267,7 @@ def test_another_model_is_refused(root: Path, tmp_path: Path) -> None:
 
 def test_names_that_are_not_there_are_told(root: Path, tmp_path: Path) -> None:
     search = Search(str(root / "gallery"))
-    with pytest.raises(DataError, match=r'holds no object "rod-5"; did you mean "rod-05"\?'):
+    with pytest.raises(DataError, match=r'"rod-5".*"rod-05"'):
         search("key:rod-5")
     with pytest.raises(SpecError, match=r'no category "rods"; did you mean "rod"\?; there are ball, box <b>, rod'):
         search("a rod", within="rods")
@@ -286,17 +286,17 @@ def test_damage_is_named(copied: Path) -> None:
     rows, listed = copied / "0.faiss", copied / "objects.json"
     whole = rows.read_bytes()
     rows.write_bytes(whole[:-4] + b"\0\0\0\0")
-    with pytest.raises(DataError, match=r"0\.faiss: the checksum does not match; delete it and run"):
+    with pytest.raises(DataError, match=r"0\.faiss: .*checksum"):
         Search(str(copied))("key:rod-05")
     rows.write_bytes(whole[:-4])
     with pytest.raises(DataError, match=r"0\.faiss: damaged or truncated \(.* bytes, expected"):
         Search(str(copied))
     rows.unlink()
-    with pytest.raises(DataError, match=r"0\.faiss: missing; run `captionless search build` again"):
+    with pytest.raises(DataError, match=r"0\.faiss: .*`captionless search build`"):
         Search(str(copied))
     rows.write_bytes(whole)
     listed.write_bytes(listed.read_bytes().replace(b"rod-05", b"rod-95"))
-    with pytest.raises(DataError, match=r"objects\.json: the checksum does not match"):
+    with pytest.raises(DataError, match=r"objects\.json: .*checksum"):
         Search(str(copied))
 
 

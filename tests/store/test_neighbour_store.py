@@ -14,7 +14,7 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.store import neighbour_store, objects
-from captionless.store.neighbour_store import Group, open_neighbours, publish, write_block
+from captionless.store.neighbour_store import NeighbourGroup, open_neighbours, publish, write_block
 
 SIZES = {"chair": 9, "lamp/desk": 5, "mug": 1}
 K = 6
@@ -35,11 +35,11 @@ def made_up(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return indices, similarity
 
 
-def store_group(url: str, name: str, n: int, side: int, seed: int = 0) -> Group:
+def store_group(url: str, name: str, n: int, side: int, seed: int = 0) -> NeighbourGroup:
     indices, similarity = made_up(n, seed)
     cuts = [(start, min(start + side, n)) for start in range(0, n, side)]
     blocks = [write_block(url, name, a, indices[a:b], similarity[a:b]) for a, b in cuts]
-    return Group(name, keys_of(name, n), f"source of {name}", blocks)
+    return NeighbourGroup(name, keys_of(name, n), f"source of {name}", blocks)
 
 
 def store_all(url: str, side: int = 4) -> None:
@@ -130,12 +130,12 @@ def test_what_cannot_be_published(url: str) -> None:
     with pytest.raises(DataError, match=re.escape(url)):
         publish(url, "views", "category", K, [])
     chairs = store_group(url, "chair", 9, 4)
-    twice = Group("mug", ["chair-3"], "", store_group(url, "mug", 1, 1).blocks)
+    twice = NeighbourGroup("mug", ["chair-3"], "", store_group(url, "mug", 1, 1).blocks)
     with pytest.raises(DataError, match='"chair-3"'):
         publish(url, "views", "category", K, [chairs, twice])
     for blocks in (chairs.blocks[:-1], chairs.blocks[1:], chairs.blocks[::-1]):
         with pytest.raises(DataError, match=r'"chair".* 9 '):
-            publish(url, "views", "category", K, [Group("chair", chairs.keys, "", blocks)])
+            publish(url, "views", "category", K, [NeighbourGroup("chair", chairs.keys, "", blocks)])
     objects.remove(objects.join(url, "chair.8.indices.npy"))
     with pytest.raises(DataError, match=r"chair\.8\.indices\.npy"):
         publish(url, "views", "category", K, [chairs])

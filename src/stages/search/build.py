@@ -25,7 +25,7 @@ from captionless.stages.vectors import EncodedClouds
 from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
 from captionless.store import gallery, objects
 from captionless.store.embeddings import NORM_TOLERANCE, Embeddings, open_embeddings
-from captionless.store.ledger import Ledger, Record
+from captionless.store.ledger import Ledger, WorkRecord
 from captionless.trainer.run_folder import model_url
 
 VERSION = 1
@@ -62,7 +62,7 @@ class _Build:
             self._work_item(start, min(start + _ROWS, len(self.data))) for start in range(0, len(self.data), _ROWS)
         ]
 
-        def check(records: Mapping[str, Record]) -> None:
+        def check(records: Mapping[str, WorkRecord]) -> None:
             self._publish([records[part.name] for part in items])
 
         return work("search: embed", "object", Ledger(self.out), items, check=check)
@@ -106,7 +106,7 @@ class _Build:
             "versions": versions(_PACKAGES),
         }
 
-    def _publish(self, records: list[Record]) -> None:
+    def _publish(self, records: list[WorkRecord]) -> None:
         last = records[-1].facts
         about = {
             "dataset": _place(self.data.url),
