@@ -74,7 +74,10 @@ def init(
 
 @app.command()
 def validate(spec: SpecPath, set_: Set = None) -> None:
-    """Validate a spec and report every invalid field."""
+    """Validate a spec and report every invalid field.
+
+    Example: `captionless validate run.yaml --set train.steps=500`
+    """
     from captionless.cli import preflight
     from captionless.spec.load import load_spec
     from captionless.spec.plan import plan
@@ -91,7 +94,10 @@ def show_plan(
     resolved: Annotated[bool, typer.Option("--spec", help="Print the full spec, defaults included, instead.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the stages as JSON.")] = False,
 ) -> None:
-    """Show the stages of a spec: command, workers, CPUs and dependencies."""
+    """Show the stages of a spec: command, workers, CPUs and dependencies.
+
+    Examples: `captionless plan run.yaml`, `captionless plan run.yaml --spec`
+    """
     from captionless.spec.load import dump_spec, load_spec
 
     loaded = load_spec(spec, set_ or ())

@@ -185,7 +185,10 @@ def logs(
     namespace: Namespace = None,
     context: Context = None,
     stage: Annotated[
-        str, typer.Option("--stage", metavar="STAGE", help="Default: the failed stage, else the running ones.")
+        str,
+        typer.Option(
+            "--stage", metavar="STAGE", help="Only this stage. Default: the failed one, else the running ones."
+        ),
     ] = "",
     index: Annotated[
         int | None, typer.Option("--index", min=0, metavar="I", help="Only this shard, or this node of a training.")

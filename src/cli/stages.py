@@ -40,21 +40,30 @@ def start_stage(stage: str, spec: str, set_: list[str] | None, patience: float |
 
 
 def pack(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
-    """Stage 1: render views and sample a point cloud of every object into shards."""
+    """Stage 1: render views and sample a point cloud of every object into shards.
+
+    Examples: `captionless pack run.yaml`, `captionless pack run.yaml --shard 0/4`
+    """
     from captionless.stages import pack as stage
 
     stage.run(start_stage("pack", spec, set_, wait), parse_shard(shard))
 
 
 def embed(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
-    """Stage 2: embed the views with the frozen CLIP model."""
+    """Stage 2: embed the views with the frozen CLIP model.
+
+    Examples: `captionless embed run.yaml`, `captionless embed run.yaml --shard 0/4`
+    """
     from captionless.stages import embed as stage
 
     stage.run(start_stage("embed", spec, set_, wait), parse_shard(shard))
 
 
 def landmarks(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
-    """Stage 3: get the landmark texts of every category and embed them."""
+    """Stage 3: get the landmark texts of every category and embed them.
+
+    Example: `captionless landmarks run.yaml --set landmarks.count=64`
+    """
     from captionless.stages import landmarks as stage
 
     stage.run(start_stage("landmarks", spec, set_, wait), parse_shard(shard))
@@ -98,7 +107,10 @@ def train(
     wait: Wait = None,
     quiet: Quiet = False,
 ) -> CommandResult:
-    """Stage 5: train the point encoder with torchrun, for every loss and seed of the spec or only the selected ones."""
+    """Stage 5: train the point encoder with torchrun, for every loss and seed of the spec or only the selected ones.
+
+    Examples: `captionless train run.yaml`, `captionless train run.yaml --weights avg --seed 0`
+    """
     from captionless.stages import train as stage
 
     name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
