@@ -1,4 +1,4 @@
-"""`captionless init`: a spec for a person's own meshes, with the choices explained where they stand."""
+"""`captionless init`: a starter spec for the user's own meshes, with comments on the main choices."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from captionless.errors import SpecError
 from captionless.store import objects
 
 _TEMPLATE = """\
-# Written by `captionless init`. Every field: `captionless plan {where} --spec`.
+# Written by `captionless init`. To see all fields: `captionless plan {where} --spec`.
 name: {name}
 data:
   source:
     kind: {kind}
     url: {url}
-{up}  testFraction: 0.25        # objects held out, by a hash of their keys
+{up}  testFraction: 0.25        # share of objects held out for testing, by a hash of their keys
   imageSize: {size}
   points: 2048
-  maxSkipped: 0             # broken meshes that may be left out; each is named
+  maxSkipped: 0             # broken meshes that may be skipped; each is logged by name
 clip:
-{clip}# i2l and avg need landmark texts: see `landmarks.origin: file | llm` in the reference.
+{clip}# The losses i2l and avg need landmark texts: see `landmarks.origin` (file or llm) in docs/spec.md.
 train:
-  weights: [uniform, i2i]   # plain InfoNCE, and negatives weighted by image similarity
+  weights: [uniform, i2i]   # plain InfoNCE, and negatives weighted by image similarity (I2I)
   steps: {steps}
   batchSize: 32
   points: {points}
@@ -35,15 +35,15 @@ resources:
 """
 
 _DEMO = f"""\
-  model: {DEMO}   # small, embedded, knows furniture and a few household things only.
-  # For figures that mean something on your objects (it downloads 600 MB once):
+  model: {DEMO}   # small, embedded; knows only furniture and a few household objects.
+  # For meaningful results on other objects use a real model (downloads 600 MB once):
   # model: ViT-B-32
   # pretrained: laion2b_s34b_b79k
 """
 
 
 def write_spec(meshes: str, out: str, clip: str, up: str) -> str:
-    """Writes the spec and returns where it is; SpecError when `meshes` holds nothing to begin with."""
+    """Writes the spec and returns its location; SpecError when `meshes` does not exist or is empty."""
     if meshes.endswith((".jsonl", ".json")):
         kind = "manifest"
         if not objects.exists(meshes):
@@ -51,9 +51,9 @@ def write_spec(meshes: str, out: str, clip: str, up: str) -> str:
     else:
         kind = "folder"
         if not objects.list_names(meshes):
-            raise SpecError(f"{meshes}: no such folder, or empty; expected one sub-folder of meshes per category")
+            raise SpecError(f"{meshes}: missing or empty; expected a folder with one sub-folder of meshes per category")
     if out != "-" and objects.exists(out):
-        raise SpecError(f"{out}: exists already; remove it or choose another with --out")
+        raise SpecError(f"{out}: already exists; remove it or choose another file with --out")
     model, _, tag = clip.partition("/")
     demo = model == DEMO
     url = os.path.abspath(meshes) if objects.is_local(meshes) else meshes

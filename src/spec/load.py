@@ -1,7 +1,7 @@
-"""Reading a description: YAML from a path, URL or stdin, `--set a.b=c` on top, and errors a person can act on.
+"""Loading a spec: YAML from a path, URL or stdin, `--set a.b=c` overrides, and errors a user can act on.
 
-Every problem is told on one line by field path, the value found and what is allowed,
-with the nearest right name where a name is wrong.
+Every problem is one line with the field path, the value found and what is allowed, and the nearest valid name for an
+unknown one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_spec(where: str, overrides: Sequence[str] = ()) -> AlignmentSpec:
-    """The spec at `where` (path, URL, or `-` for stdin) with `a.b=c` overrides. SpecError tells what is wrong."""
+    """The spec at `where` (path, URL, or `-` for stdin) with `a.b=c` overrides. SpecError for each problem."""
     return build_spec(read_document(where), overrides, where)
 
 
 def build_spec(document: dict[str, Any], overrides: Sequence[str] = (), where: str = "spec") -> AlignmentSpec:
-    """The spec of a parsed document. An `Alignment` object (with `kind` and `spec`) is taken by its spec."""
+    """The spec of a parsed document. Of an `Alignment` object (with `kind` and `spec`) the spec is used."""
     if document.get("kind") == "Alignment" and isinstance(document.get("spec"), dict):
         name = (document.get("metadata") or {}).get("name")
         document = {**({"name": name} if name else {}), **document["spec"]}
@@ -36,7 +36,7 @@ def build_spec(document: dict[str, Any], overrides: Sequence[str] = (), where: s
 
 
 def validated(model: type[_Model], document: Any, overrides: Sequence[str] = (), where: str = "spec") -> _Model:
-    """A parsed document with its overrides as another description than a run's, or as a section of one."""
+    """A parsed document with overrides, validated as another model than `AlignmentSpec`, or as a section of it."""
     for override in overrides:
         document = _override(document, override)
     try:
@@ -46,38 +46,38 @@ def validated(model: type[_Model], document: Any, overrides: Sequence[str] = (),
 
 
 def spec_error(error: ValidationError, where: str, model: type[BaseModel] = AlignmentSpec) -> SpecError:
-    """pydantic's findings about a document as one line each."""
+    """pydantic's validation errors as one line each."""
     problems = error.errors()
     wrong = {e["loc"] for e in problems}
-    # A list whose items are wrong also counts as too short: the item's line says it all.
+    # A list with invalid items is also reported as too short: the line of the item is enough.
     kept = [e for e in problems if not (e["type"] == "too_short" and any(w[:-1] == e["loc"] for w in wrong if w))]
-    return SpecError("\n".join(f"{where}: {_tell(e, model)}" for e in kept))
+    return SpecError("\n".join(f"{where}: {_describe(e, model)}" for e in kept))
 
 
 def dump_spec(spec: AlignmentSpec) -> str:
-    """The whole spec as YAML, defaults included; `load` of it gives the same spec."""
+    """The whole spec as YAML, defaults included; `load_spec` of it gives the same spec."""
     text: str = yaml.safe_dump(spec.model_dump(by_alias=True, mode="json"), sort_keys=False, allow_unicode=True)
     return text
 
 
 def read_document(where: str) -> dict[str, Any]:
-    """The parsed YAML mapping at a path, a URL or stdin; SpecError when it is none."""
+    """The parsed YAML mapping at a path, a URL or stdin; SpecError when it is not one."""
     try:
         text = sys.stdin.read() if where == "-" else objects.read_bytes(where).decode()
     except FileNotFoundError:
-        raise SpecError(f"{where}: no such file; `captionless init` writes one to start from") from None
+        raise SpecError(f"{where}: no such file; create one with `captionless init`") from None
     except Retryable as error:
         if not isinstance(error.__cause__, IsADirectoryError):
             raise
-        raise SpecError(f"{where}: is a folder, expected a YAML file") from None
+        raise SpecError(f"{where}: expected a YAML file, found a folder") from None
     except UnicodeDecodeError:
-        raise SpecError(f"{where}: not UTF-8 text, expected YAML") from None
+        raise SpecError(f"{where}: expected YAML, found text that is not UTF-8") from None
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SpecError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
-        raise SpecError(f"{where}: expected a mapping with `data:` and so on, found {type(document).__name__}")
+        raise SpecError(f"{where}: expected a mapping of fields such as `data:`, found {type(document).__name__}")
     return document
 
 
@@ -95,7 +95,7 @@ def _override(document: dict[str, Any], override: str) -> dict[str, Any]:
         snake = _snake(name)
         found = node.pop(snake, None) if snake != name and snake in node else node.get(name)
         if found is not None and not isinstance(found, dict):
-            raise SpecError(f"--set {override}: {'.'.join(names[: depth + 1])} is a value, not a section")
+            raise SpecError(f"--set {override}: {'.'.join(names[: depth + 1])} is not a section")
         node[name] = dict(found or {})
         node = node[name]
     node.pop(_snake(names[-1]), None)
@@ -107,14 +107,12 @@ def _snake(camel: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in camel)
 
 
-def _tell(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _describe(error: ErrorDetails, model: type[BaseModel]) -> str:
     path = ".".join(str(p) for p in error["loc"]) or "the spec"
     kind, context, value = error["type"], error.get("ctx") or {}, error.get("input")
     if kind == "extra_forbidden":
         siblings = _fields_at(error["loc"][:-1], model)
-        return (
-            f"{path}: unknown field{did_you_mean(str(error['loc'][-1]), siblings)} (known here: {', '.join(siblings)})"
-        )
+        return f"{path}: unknown field{did_you_mean(str(error['loc'][-1]), siblings)} (fields: {', '.join(siblings)})"
     if kind == "missing":
         return f"{path}: required field is missing"
     if kind in ("model_type", "model_attributes_type", "dict_type"):

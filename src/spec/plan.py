@@ -1,9 +1,9 @@
-"""ONE PLAN: the stages that a spec asks for, and what must be done before each.
+"""The plan: the stages of a spec, and their dependencies.
 
-A stage is a command that anybody can run by hand, by `workers` equal callers of it that
-either share its parts (`--shard I/N`) or, as a gang, train one model together. The local
-runner starts them as processes, the controller as pods of an Indexed Job; neither knows
-more about a stage than this.
+A stage is a command that can also be run by hand. Its `workers` equal callers either process
+shards of it (`--shard I/N`) or, as a gang, train one model together. The local runner starts
+them as processes, the controller as pods of an Indexed Job; neither knows more about a stage
+than this.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Stage:
     """A step of the plan.
 
     command: the sub-command and its own options; the runner adds the spec and `--shard`.
-    workers: how many callers share the work. cpus, gpus: what each of them keeps busy.
-    gang: they are nodes of one training, which begin and end together.
-    after: names of the stages whose outputs it reads. output: its folder below the root.
+    workers: how many callers share the work. cpus, gpus: what each of them uses.
+    gang: the workers are nodes of one training, which start and end together.
+    after: the stages whose outputs it reads. output: its folder below the root.
     """
 
     name: str

@@ -50,30 +50,32 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "field", "named"),
     [
-        ("train.stps=4", 'train.stps: unknown field; did you mean "steps"?'),
-        ("trian.steps=4", 'trian: unknown field; did you mean "train"?'),
-        ("train.encoder.widht=8", 'train.encoder.widht: unknown field; did you mean "width"?'),
-        ("train.weights=[i2j]", "train.weights.0: 'i2j' is not one of uniform, category, i2i, i2l, avg"),
-        ("train.weights=[]", "train.weights: expected at least 1 item, found []"),
-        ("data.source.kind=foldr", "data.source.kind: 'foldr' is not one of"),
-        ("data.source.kind=folder", "data.source: url is required for kind: folder"),
-        ("data.source=3", "data.source: expected a section with fields, found 3"),
-        ("train.batchSize=many", "train.batchSize: input should be a valid integer"),
-        ("train.batchSize=1", "train.batchSize: input should be greater than or equal to 2, found 1"),
-        ("train.points=20000", "train.points: 20000 exceeds data.points: 10000"),
-        ("name=My_Run", "name: string should match pattern"),
-        ("landmarks.origin=file", "landmarks: file is required for origin: file"),
-        ("data.source.kind.x=1", "--set data.source.kind.x=1: data.source.kind is a value, not a section"),
-        ("nonsense", "--set nonsense: expected field.path=value"),
+        ("train.stps=4", "train.stps", ['"steps"']),
+        ("trian.steps=4", "trian", ['"train"']),
+        ("train.encoder.widht=8", "train.encoder.widht", ['"width"']),
+        ("train.weights=[i2j]", "train.weights.0", ["'i2j'", "uniform, category, i2i, i2l, avg"]),
+        ("train.weights=[]", "train.weights", ["1", "[]"]),
+        ("data.source.kind=foldr", "data.source.kind", ["'foldr'", '"folder"']),
+        ("data.source.kind=folder", "data.source", ["url", "folder"]),
+        ("data.source=3", "data.source", ["3"]),
+        ("train.batchSize=many", "train.batchSize", ["integer", "'many'"]),
+        ("train.batchSize=1", "train.batchSize", ["2", "1"]),
+        ("train.points=20000", "train.points", ["20000", "data.points", "10000"]),
+        ("name=My_Run", "name", ["'My_Run'"]),
+        ("landmarks.origin=file", "landmarks", ["file", "origin"]),
+        ("data.source.kind.x=1", "--set data.source.kind.x=1", ["data.source.kind"]),
+        ("nonsense", "--set nonsense", ["field.path=value"]),
     ],
+    ids=lambda value: value if isinstance(value, str) and ("=" in value or value == "nonsense") else "",
 )
-def test_a_mistake_is_one_line_that_names_the_field(override: str, told: str) -> None:
+def test_a_mistake_is_one_line_that_names_the_field(override: str, field: str, named: list[str]) -> None:
     with pytest.raises(SpecError) as caught:
         load.build_spec(BASE, [override])
-    assert told in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+    (line,) = str(caught.value).splitlines()
+    assert f"{field}: " in line
+    assert all(name in line.partition(f"{field}: ")[2] for name in named)
 
 
 def test_grammar_landmarks_are_the_parametric_source_s_only() -> None:
@@ -83,14 +85,14 @@ def test_grammar_landmarks_are_the_parametric_source_s_only() -> None:
     load.build_spec(document, ["train.weights=[uniform,i2i]"])
 
 
-def test_files_that_are_no_spec(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="no such file"):
+def test_files_that_are_not_a_spec(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"absent\.yaml"):
         load.load_spec(str(tmp_path / "absent.yaml"))
-    for name, text, told in (("a", "[1]", "expected a mapping"), ("b", "a: [", "not valid YAML")):
+    for name, text in (("a", "[1]"), ("b", "a: [")):
         (tmp_path / name).write_text(text)
-        with pytest.raises(SpecError, match=told):
+        with pytest.raises(SpecError, match=str(tmp_path / name)):
             load.load_spec(str(tmp_path / name))
-    with pytest.raises(SpecError, match="is a folder"):
+    with pytest.raises(SpecError, match=str(tmp_path)):
         load.load_spec(str(tmp_path))
 
 
@@ -104,6 +106,7 @@ def test_files_that_are_no_spec(tmp_path: Path) -> None:
         ({"dataMemory": "1000m"}, 1),
         ({"dataMemory": "0"}, 0),
     ],
+    ids=["default", "share of trainMemory", "fraction", "per process", "milli", "zero"],
 )
 def test_memory_that_a_rank_keeps_objects_in(given: dict[str, object], expected: int) -> None:
     assert ResourcesSpec.model_validate(given).rank_memory == expected
