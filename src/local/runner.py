@@ -24,6 +24,7 @@ from captionless.local import workers
 from captionless.local.selection import select
 from captionless.local.workers import LocalStatus, StageProcesses, WorkerProcess
 from captionless.runtime.env import cores
+from captionless.runtime.signals import handle_signals
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage, logs_folder, plan
@@ -75,20 +76,18 @@ class _Runner:
         self.stopping = False
 
     def run(self) -> None:
-        before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            with self.view:
-                while self._step():
-                    self.view.show(self._rows())
-                    time.sleep(_POLL)
-                self.view.show(self._rows(), last=True)
-        finally:
-            self._kill()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with handle_signals(self._stop):
+            try:
+                with self.view:
+                    while self._step():
+                        self.view.show(self._rows())
+                        time.sleep(_POLL)
+                    self.view.show(self._rows(), last=True)
+            finally:
+                self._kill()
         self._raise()
 
-    def _stop(self, number: int, frame: object) -> None:
+    def _stop(self, number: int) -> None:
         self.stopping = True
         self._terminate()
 

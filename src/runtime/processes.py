@@ -1,4 +1,4 @@
-"""Other processes of this machine, as /proc tells of them."""
+"""Other processes of this machine, as /proc describes them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 
 
-def is_alive(pid: int) -> bool:
-    """Whether there is a process with this id that has not ended; one that nobody has reaped yet has ended."""
+def state(pid: int) -> str:
+    """The state letter of a process in /proc/PID/stat, such as R, S, T or Z; "" where it cannot be read."""
     with contextlib.suppress(OSError, IndexError):
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-            return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this id exists and has not ended; a zombie has ended."""
+    if state(pid) in ("Z", "X"):
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -19,3 +25,8 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or a debugger."""
+    return state(pid) in ("T", "t")

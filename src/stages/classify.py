@@ -139,7 +139,7 @@ def _make(spec: ClassificationSpec, job: ClassifierJob, source: Source, refs: Se
     wanted, data = spec.classify.points, spec.data
     found = SourceClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
     splits = _splits(found, job)
-    with signals.signals_noted() as stop:
+    with signals.defer_signals() as stop:
         train(job, splits["training"], splits["validation"], stop)
     document = _measured(spec, job, splits, found.skipped)
     objects.write_bytes(objects.join(spec.root, RESULTS), results.dumps(document))

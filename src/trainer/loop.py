@@ -58,7 +58,7 @@ History = dict[str, list[float | None]]
 class TrainingRun:
     """A training run on this rank: its state, one step of it, and what is stored of it."""
 
-    def __init__(self, job: TrainingJob, beat: Heartbeat | None = None) -> None:
+    def __init__(self, job: TrainingJob, heartbeat: Heartbeat | None = None) -> None:
         self.job, self.spec = job, job.train
         self.rank, self.world = distributed.rank(), distributed.world_size()
         self.device = select_device(job.device)
@@ -90,7 +90,7 @@ class TrainingRun:
         self.writer = checkpoint.CheckpointWriter(job.run, self.spec.keep_checkpoints)
         self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
         self.history: History = {name: [] for name in _MEASURED}
-        self.feed = Feed(self.data, job.title, beat or Heartbeat())
+        self.feed = Feed(self.data, job.title, heartbeat or Heartbeat())
         self.done = 0
         self.seconds = 0.0
 
@@ -244,17 +244,17 @@ class TrainingRun:
 
 
 def train(
-    job: TrainingJob, stop: Callable[[], bool] = lambda: False, beat: Heartbeat | None = None, **info: Any
+    job: TrainingJob, stop: Callable[[], bool] = lambda: False, heartbeat: Heartbeat | None = None, **info: Any
 ) -> None:
     """Train a job to its end, from where it stands; a finished one is left as it is.
 
     `stop` is asked after each step on every rank: when it says so on any of them, all stop at that step with a
-    checkpoint and raise Interrupted. The supervisor hears of the work by `beat`; `info` is shown with the progress.
+    checkpoint and raise Interrupted. `heartbeat` reports to the supervisor; `info` is shown with the progress.
     Ranks that end well end together, after all is stored. SpecError, DataError or Retryable on settings, data or
     storage.
     """
-    beat = beat or Heartbeat()
-    run = TrainingRun(job, beat)
+    heartbeat = heartbeat or Heartbeat()
+    run = TrainingRun(job, heartbeat)
     if distributed.from_first(run.rank == 0 and model_file.is_finished(job.run, run.fingerprint)):
         return
     run.resume()
@@ -266,38 +266,38 @@ def train(
         run.feed.wait(run.done)
         while run.done < steps:
             if run.hard_negatives.due(run.done):
-                with beat.storage():
+                with heartbeat.storage():
                     run.hard_negatives.search(run.encoder, run.done)
                 run.feed.drop()
                 run.feed.wait(run.done)
             run.step()
-            beat.step(run.done)
+            heartbeat.step(run.done)
             if run.validation.due(run.done):
-                with beat.storage():
+                with heartbeat.storage():
                     run.validation.score(run.encoder, run.log_scale, run.done)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
             flags = stop(), run.writer.ended(), run.feed.is_late(run.done)
             stopping, stored, late = distributed.any_rank(*flags)
             if stored:
-                beat.saved()
+                heartbeat.saved()
             if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
-                _store(run, run.save, beat)
+                _store(run, run.save, heartbeat)
             if stopping and run.done < steps:
-                _store(run, run.writer.wait, beat)
-                beat.saved()
+                _store(run, run.writer.wait, heartbeat)
+                heartbeat.saved()
                 raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
             if late:
                 run.feed.wait(run.done)
-    _store(run, run.finish, beat)
+    _store(run, run.finish, heartbeat)
 
 
-def _store(run: TrainingRun, store: Callable[[], None], beat: Heartbeat) -> None:
+def _store(run: TrainingRun, store: Callable[[], None], heartbeat: Heartbeat) -> None:
     """Rank 0 stores something and the others wait until it has; only who waits for storage may be late."""
     if run.rank == 0:
-        with beat.storage():
+        with heartbeat.storage():
             store()
         distributed.meet()
     else:
-        with beat.storage():
+        with heartbeat.storage():
             distributed.meet()

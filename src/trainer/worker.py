@@ -1,10 +1,10 @@
 """One rank of a training run, as torchrun starts it: `python -m captionless.trainer.worker --job F --report FOLDER`.
 
-torchrun exits 1 whatever happened in its workers, and rank 1 fails of a lost connection when rank 0 fails of a wrong
-spec. Each rank therefore leaves the cause of its end as `rank-<r>.json` in the report's folder, which the supervisor
-reads, and beside it while it works its heartbeat; an unexpected exception keeps its traceback on stderr, the log.
+torchrun exits 1 whatever happened in its workers, and rank 1 fails with a lost connection when rank 0 fails because of
+an invalid spec. So each rank writes the cause of its exit to `rank-<r>.json` in the report folder, which the supervisor
+reads, and keeps its heartbeat beside it while it runs. An unexpected exception leaves its traceback on stderr, the log.
 
-torch is imported late, after the first heartbeat and after this process has bound its life to torchrun's.
+torch is imported late: after the first heartbeat, and after this process is bound to the life of torchrun.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from captionless.errors import CaptionlessError
+from captionless.runtime import signals
 from captionless.runtime.parent_death import end_with_parent
 from captionless.runtime.redaction import redacted
 from captionless.telemetry import catalog, registry
-from captionless.trainer.elastic import heartbeat
-from captionless.trainer.elastic.heartbeat import Heartbeat
+from captionless.trainer.elastic.heartbeat import Heartbeat, status_file
 from captionless.trainer.training_job import TrainingJob
 
 
-def main() -> int:
-    """Run this rank to its end; returns the exit code."""
+def main(stop: Callable[[], bool]) -> int:
+    """Run this rank to its end, or until `stop` says so after a step; returns the exit code."""
     end_with_parent()
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
@@ -35,11 +35,11 @@ def main() -> int:
     parser.add_argument("--round", type=int)
     arguments = parser.parse_args()
     rank = int(os.environ.get("RANK", "0"))
-    beat, stop = Heartbeat(heartbeat.path_of(arguments.report, rank)), _stop_flag()
+    heartbeat = Heartbeat(status_file(arguments.report, rank))
     report: dict[str, object] = {"error": None, "line": ""}
     code = 0
     try:
-        _run(TrainingJob.model_validate_json(arguments.job.read_text()), stop, beat, arguments.round)
+        _run(TrainingJob.model_validate_json(arguments.job.read_text()), stop, heartbeat, arguments.round)
     except CaptionlessError as error:
         report, code = {"error": type(error).__name__, "line": str(error)}, error.exit_code
     except Exception as error:
@@ -50,7 +50,7 @@ def main() -> int:
     partial = whole.with_suffix(".partial")
     partial.write_text(json.dumps(report))
     partial.replace(whole)
-    # A failed rank's peers may hang in a collective: leave the group to the process's end, do not wait for them.
+    # The peers of a failed rank may hang in a collective: don't wait for them, the group ends with the process.
     if code == 0:
         from captionless.trainer import distributed
 
@@ -58,7 +58,7 @@ def main() -> int:
     return code
 
 
-def _run(job: TrainingJob, stop: list[bool], beat: Heartbeat, number: int | None) -> None:
+def _run(job: TrainingJob, stop: Callable[[], bool], heartbeat: Heartbeat, number: int | None) -> None:
     import torch
 
     from captionless.trainer import distributed
@@ -70,27 +70,16 @@ def _run(job: TrainingJob, stop: list[bool], beat: Heartbeat, number: int | None
         cuda = job.device != "cpu" and torch.cuda.is_available()
         distributed.start("cpu:gloo,cuda:nccl" if cuda else "gloo", job.train.collective_timeout)
     if number is None:
-        train(job, lambda: stop[0], beat)
+        train(job, stop, heartbeat)
     else:
         registry.set_value(catalog.TRAIN_ROUND, number)
-        train(job, lambda: stop[0], beat, round=number)
-
-
-def _stop_flag() -> list[bool]:
-    """A one-element list that SIGTERM and SIGINT set to True; the loop looks at it after each step."""
-    flag = [False]
-
-    def handler(number: int, frame: object) -> None:
-        flag[0] = True
-
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
-    return flag
+        train(job, stop, heartbeat, round=number)
 
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # no interpreter shutdown: threads of a broken process group could hang it
+    with signals.note_signals() as stop_requested:
+        code = main(stop_requested)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # no interpreter shutdown: threads of a broken process group could hang it

@@ -13,6 +13,7 @@ import pytest
 
 from captionless.errors import Interrupted
 from captionless.runtime import env, processes, signals, thread_pools
+from tests import pace
 
 _CHILD = "from captionless.runtime.parent_death import end_with_parent; end_with_parent(); print('alive')"
 
@@ -58,20 +59,55 @@ def test_noted_signals_raise_nothing_before_the_end() -> None:
     asked = []
 
     def at_the_end() -> None:
-        with signals.signals_noted() as stop:
+        with signals.defer_signals() as stop:
             asked.append(stop())
             os.kill(os.getpid(), signal.SIGTERM)
             asked.append(stop())
 
     def at_a_good_place() -> None:
-        with signals.signals_noted() as stop:
+        with signals.defer_signals() as stop:
             os.kill(os.getpid(), signal.SIGINT)
             if stop():
                 raise Interrupted("at a good place")
 
-    with pytest.raises(signals.Stopped, match="stopped by SIGTERM"):
+    with pytest.raises(signals.Stopped, match="SIGTERM"):
         at_the_end()
     assert asked == [False, True]
     assert signal.getsignal(signal.SIGTERM) is before
     with pytest.raises(Interrupted, match="at a good place"):
         at_a_good_place()
+
+
+def test_signals_that_are_only_noted_raise_nothing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with signals.note_signals() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_another_thread_leaves_the_handlers() -> None:
+    before, found = signal.getsignal(signal.SIGTERM), []
+
+    def elsewhere() -> None:
+        with signals.note_signals() as stop:
+            found.append((signal.getsignal(signal.SIGTERM), stop()))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found == [(before, False)]
+
+
+def test_a_stopped_process_is_alive() -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    try:
+        os.kill(child.pid, signal.SIGSTOP)
+        pace.wait_for("the child to stop", lambda: processes.is_stopped(child.pid), 20)
+        assert processes.is_alive(child.pid)
+    finally:
+        child.kill()
+        child.wait()
+    assert not processes.is_stopped(child.pid)
+    assert processes.state(child.pid) == ""

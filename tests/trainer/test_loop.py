@@ -47,7 +47,7 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(root: Path, weigh
     for stops in ([1], [5], [1, 2, 1]):
         job = synthetic.job(root, f"{weights}-{stops}", weights)
         for steps in stops:
-            with pytest.raises(Interrupted, match="run again to go on"):
+            with pytest.raises(Interrupted):
                 loop.train(job, after(steps))
         loop.train(job)
         again, its_history = outcome(root, f"{weights}-{stops}")

@@ -19,11 +19,11 @@ from captionless.trainer.elastic.heartbeat import Heartbeat
 class Feed:
     """As a context manager it leaves no thread behind; every rank has one and uses it for the same steps.
 
-    Until `wait` has returned on every rank, only who says by `beat` that it waits for storage may be late.
+    Until `wait` has returned on every rank, only who says by `heartbeat` that it waits for storage may be late.
     """
 
-    def __init__(self, data: TrainingData, title: str, beat: Heartbeat, ahead: int = AHEAD) -> None:
-        self._data, self._beat = data, beat
+    def __init__(self, data: TrainingData, title: str, heartbeat: Heartbeat, ahead: int = AHEAD) -> None:
+        self._data, self._heartbeat = data, heartbeat
         self._ahead: ReadAhead[RawBatch, Batch] = ReadAhead(self._read, data.make, data.spec.steps, ahead)
         self.skipped = Skipped(title, data.spec.max_skipped, data.spec.accumulate)
 
@@ -41,7 +41,7 @@ class Feed:
             batch = self._ahead.take(step)
         damaged = self.skipped.of(batch)
         if damaged:
-            with self._beat.storage():
+            with self._heartbeat.storage():
                 batch = self._data.batch(step, distributed.rank(), distributed.world_size(), damaged)
                 distributed.meet()
         return batch
@@ -52,7 +52,7 @@ class Feed:
 
     def wait(self, step: int) -> None:
         """Until every rank has its part; as long as storage may take."""
-        with self._beat.storage(), _waiting():
+        with self._heartbeat.storage(), _waiting():
             self._ahead.wait(step)
             distributed.meet()
 

@@ -1,1 +1,1 @@
-"""A training on several nodes: who takes part, how a round of torchrun begins and ends, and who is noticed to hang."""
+"""Training on several nodes: membership, rounds of torchrun, and detection of hangs."""

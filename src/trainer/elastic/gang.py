@@ -10,15 +10,16 @@ from captionless.runtime import env
 from captionless.spec.alignment import AlignmentSpec
 
 _SPARE_SECONDS = 15
-"""What is left of a pod's grace period for the end of torchrun and of the supervisor, after the ranks' last step."""
+"""The part of a pod's grace period that torchrun and the supervisor need to exit after the ranks' last step."""
 
 
 @dataclass(frozen=True)
 class Gang:
     """One node of a training on several.
 
-    index: this node, from 0. nodes: how many there are, and least: how few may go on. host, port: node 0 as the others
-    find it. patience: seconds to wait for missing nodes. grace: seconds that the ranks have to end after a SIGTERM.
+    index: this node, zero-based. nodes: the number of nodes; least: the minimum to train with. host, port: node 0's
+    address for the others. patience: seconds to wait for missing nodes. grace: seconds for the ranks to exit after a
+    SIGTERM.
     """
 
     index: int
@@ -31,16 +32,16 @@ class Gang:
 
 
 def this_node(spec: AlignmentSpec) -> Gang | None:
-    """The gang that the environment describes; None on a single machine. SpecError where it describes none."""
+    """The gang that the environment describes; None on a single machine. SpecError when the variables are invalid."""
     where = os.environ.get(env.RENDEZVOUS)
     if not where:
         return None
     host, _, port = where.rpartition(":")
     if not host or not port.isdigit():
-        raise SpecError(f"{env.RENDEZVOUS}: {where!r}, expected host:port of node 0")
+        raise SpecError(f"{env.RENDEZVOUS}: {where!r}; expected host:port of node 0")
     has, index = spec.resources, os.environ.get(env.INDEX, "")
     if not index.isdigit() or int(index) >= has.nodes:
-        raise SpecError(f"{env.INDEX}: {index!r}, expected a number below resources.nodes: {has.nodes}")
+        raise SpecError(f"{env.INDEX}: {index!r}; expected a number below resources.nodes ({has.nodes})")
     return Gang(
         int(index),
         has.nodes,

@@ -1,8 +1,8 @@
-"""Becomes another program, one that dies with its parent: `python -m captionless.trainer.elastic.launch PROGRAM ...`.
+"""Executes another program that dies with its parent: `python -m captionless.trainer.elastic.launch PROGRAM ...`.
 
-torchrun knows no such bond, and to make it between fork and exec is not safe in a process with threads. The kernel
-keeps it across exec. The ranks, which torchrun starts, are given its process id as
-the parent that they must not outlive (`runtime.parent_death`).
+torchrun has no such option, and setting it between fork and exec is not safe in a process with threads; the kernel
+keeps it across exec. The ranks, which torchrun starts, are given its process id as the parent that they must not
+outlive (`runtime.parent_death`).
 """
 
 from __future__ import annotations

@@ -1,23 +1,24 @@
-"""How the nodes of a training agree when a round begins, who is in it, and that it is over.
+"""How the nodes of a training agree on when a round begins, who is in it, and that it is over.
 
-torchrun brings ranks together, but forgets everything with the process in which it ran: a survivor that starts it
-again may meet the round that is just dying, and ranks follow from addresses and process ids. The supervisors outlive
-the rounds, so they agree first. Each keeps one connection to the supervisor of node 0, whose `Host` sees at once, or
-by TCP keep-alive within 30 s, that a node is gone.
+torchrun's own rendezvous loses its state with its process: a survivor that restarts it may meet the round that is just
+dying, and ranks are ordered by addresses and process ids. The supervisors outlive the rounds, so they agree first. Each
+keeps one connection to the supervisor of node 0, whose `Host` sees at once, or by TCP keep-alive within 30 s, that a
+node is gone. A c10d rendezvous that keeps ranks in order of the nodes and fences off the previous round would replace
+this module.
 
-    node -> host   ready                     begin a round with me
+    node -> host   ready                     ready for a round
                    ended  [error, line]      my part of the round is over
     host -> node   here   nodes              who is connected
                    begin  round, rank, nodes, port
                    over   line               the round is lost, end your part of it
-                   fail   error, line        a cause that no round mends: end
+                   fail   error, line        an error that no restart fixes: exit
                    regroup                   (to node 0) a missing node is back: stop at a checkpoint
 
-A round begins when all nodes are ready; in an elastic training, when the fewest that may go on have been for a while.
-torchrun then gets what it would else have to find out: the number of nodes, this one's rank (nodes are in order of
-their index, so a rank is the same in every round and equals that of one machine with as many processes), the address
-of node 0, which is the one that this node is connected to, and a port that no earlier round used. Node 0 finds itself
-at the loopback address, never by a name.
+A round begins when all nodes are ready; in an elastic training, some time after the minimum number is. torchrun is then
+given what it would otherwise negotiate: the number of nodes, this one's rank (nodes are in order of their index, so a
+rank is the same in every round and equals that of one machine with as many processes), the address of node 0, which is
+the one that this node is connected to, and a port that no earlier round used. Node 0 reaches itself at the loopback
+address, never by name.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from captionless.trainer.elastic.rendezvous_wire import Message, encode, keep_al
 
 _LOOPBACK = "127.0.0.1"
 _CONNECT_SECONDS = 3.0
-_AGAIN_SECONDS = 0.5
-_TELL_SECONDS = 30.0
+_RECONNECT_SECONDS = 0.5
+_REPORT_SECONDS = 30.0
 _POLL = 0.1
 
 
 @dataclass(frozen=True)
 class NodeAssignment:
-    """This node's place in a round: its rank among so many nodes, and where torchrun's store is."""
+    """This node's part in a round: its rank among how many nodes, and the address of torchrun's store."""
 
     round: int = 1
     rank: int = 0
@@ -58,17 +59,17 @@ class NodeAssignment:
 
 @dataclass
 class News:
-    """What the other nodes say during a round. over: why it is lost; regroup: stop at a checkpoint, a node is back."""
+    """What the other nodes report in a round. over: why it is lost; regroup: stop at a checkpoint, a node is back."""
 
     over: str = ""
     regroup: bool = False
 
 
 class Rendezvous:
-    """This node's place in the gang, as a context manager; node 0 hosts it.
+    """This node's membership in the gang, as a context manager; node 0 hosts it.
 
-    training: a digest of what is trained, the same on all nodes. tell: gets a line now and then while others are
-    missing. Methods raise SpecError or DataError when another node has found something that no round mends.
+    training: a digest of what is trained, the same on all nodes. tell: receives a line from time to time while others
+    are missing. Methods raise SpecError or DataError when another node reported an error that no restart fixes.
     """
 
     def __init__(self, gang: Gang, training: str, tell: Callable[[str], None]) -> None:
@@ -86,15 +87,15 @@ class Rendezvous:
         if self._host is not None:
             self._host.close()
 
-    def place(self, stopping: Callable[[], bool]) -> NodeAssignment:
-        """Wait for a round; Interrupted when `stopping`, Retryable at the end of the gang's patience."""
+    def join_round(self, stopping: Callable[[], bool]) -> NodeAssignment:
+        """Wait for the next round; Interrupted when `stopping`, Retryable after the gang's patience."""
         self._member.say(say="ready")
         began = told = time.monotonic()
         while not stopping():
             now = time.monotonic()
             if now - began > self._gang.patience:
-                raise Retryable(f"waited {self._gang.patience:.0f} s for the training's nodes: {self._missing()}")
-            if now - told > _TELL_SECONDS:
+                raise Retryable(f"timed out after {self._gang.patience:.0f} s waiting for nodes: {self._missing()}")
+            if now - told > _REPORT_SECONDS:
                 told = now
                 self._tell(f"waiting: {self._missing()}")
             with contextlib.suppress(queue.Empty):
@@ -105,10 +106,10 @@ class Rendezvous:
                 if message["say"] == "connected":
                     self._member.say(say="ready")
                 self._note(message)
-        raise Interrupted("stopped while waiting for the training's nodes; run again to go on")
+        raise Interrupted("stopped while waiting for the training's nodes; rerun to resume")
 
     def news(self) -> News:
-        """What came since the last call; does not wait."""
+        """What arrived since the last call; does not wait."""
         found = News()
         with contextlib.suppress(queue.Empty):
             while True:
@@ -123,7 +124,7 @@ class Rendezvous:
         return found
 
     def ended(self, error: str | None, line: str = "") -> None:
-        """This node's part of the round has ended: with the class and the line of an error, or well."""
+        """This node's part of the round has ended: with the class and message of an error, or successfully."""
         self._member.say(say="ended", error=error, line=line)
 
     def _note(self, message: Message) -> None:
@@ -139,15 +140,15 @@ class Rendezvous:
     def _missing(self) -> str:
         wanted = self._gang.least
         if not self._here:
-            return f"node 0 does not answer at {self._gang.host}:{self._gang.port}, {wanted} nodes are needed"
+            return f"node 0 does not answer at {self._gang.host}:{self._gang.port}; {wanted} nodes are required"
         missing = ", ".join(str(i) for i in range(self._gang.nodes) if i not in self._here)
-        return f"{len(self._here)} of {wanted} nodes are here" + (f", missing: {missing}" if missing else "")
+        return f"{len(self._here)} of {wanted} nodes are connected" + (f"; missing: {missing}" if missing else "")
 
 
 class Member:
-    """A node's connection to the host, held and renewed by a thread; what comes is in `messages`.
+    """A node's connection to the host, kept and renewed by a thread; what arrives is in `messages`.
 
-    Two messages are its own: `connected`, with the address of node 0, and `lost`.
+    It adds two messages of its own: `connected`, with the address of node 0, and `lost`.
     """
 
     def __init__(self, gang: Gang, training: str) -> None:
@@ -159,14 +160,14 @@ class Member:
         threading.Thread(target=self._stay, daemon=True).start()
 
     def say(self, **message: Any) -> None:
-        """Send a message, or drop it where there is no connection: a `connected` will follow."""
+        """Send a message, or drop it while there is no connection: a `connected` will follow."""
         held = self._socket
         if held is not None:
             with contextlib.suppress(OSError):
                 held.sendall(encode(message))
 
     def close(self) -> None:
-        """Leave; what was said before still arrives."""
+        """Leave; messages sent before still arrive."""
         self._closing.set()
         held = self._socket
         if held is not None:
@@ -175,9 +176,11 @@ class Member:
 
     def _stay(self) -> None:
         while not self._closing.is_set():
-            with contextlib.suppress(OSError, ValueError):  # not there yet, or garbage: try again
+            # Not `runtime.retry`: an established connection that ends is no failure, but is renewed as well, for as
+            # long as this node is a member; how long it may take is up to `join_round`.
+            with contextlib.suppress(OSError, ValueError):
                 self._talk()
-            self._closing.wait(_AGAIN_SECONDS)
+            self._closing.wait(_RECONNECT_SECONDS)
 
     def _talk(self) -> None:
         # The name is looked up for every attempt, because node 0's address changes with its pod.

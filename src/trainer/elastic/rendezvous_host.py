@@ -1,4 +1,4 @@
-"""Node 0's side of the rendezvous: who is here, and the round that they are in."""
+"""Node 0's side of the rendezvous: which nodes are connected, and the round that they are in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captionless.trainer.elastic.gang import Gang
 from captionless.trainer.elastic.rendezvous_wire import LONGEST, Message, encode, keep_alive, read
 
 LAST_CALL_SECONDS = 30.0
-"""How long an elastic training waits for the nodes above its minimum: a Job replaces a lost pod in 10 to 20 s."""
+"""How long an elastic training waits for nodes beyond its minimum: a Job replaces a lost pod in 10 to 20 s."""
 
 _CLOSE_SECONDS = 2.0
 
@@ -21,8 +21,8 @@ _CLOSE_SECONDS = 2.0
 class Host:
     """Lives in a thread of its own, whose event loop alone touches its state.
 
-    training: a digest of what is trained; a node that trains something else is turned away. Retryable when the port
-    cannot be had.
+    training: a digest of what is trained; a node that trains something else is rejected. Retryable when the port is
+    not available.
     """
 
     def __init__(self, gang: Gang, training: str) -> None:
@@ -38,7 +38,7 @@ class Host:
         self._thread.start()
 
     def close(self) -> None:
-        """Tell the nodes what is left to tell, and go."""
+        """Send what is left to send, and close."""
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
@@ -52,9 +52,9 @@ class Host:
             await self._closing.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS):
-                    while 0 in self._writers:  # its last words are for the others
+                    while 0 in self._writers:  # its last message is for the others
                         await asyncio.sleep(0.01)
-            writers, self._writers = self._writers, {}  # nobody is to hear that those were lost whom this parts with
+            writers, self._writers = self._writers, {}  # nodes that are disconnected here are not reported as lost
             for writer in writers.values():
                 writer.close()
                 with contextlib.suppress(TimeoutError, OSError):
@@ -68,7 +68,7 @@ class Host:
             writer.close()
             return
         keep_alive(writer.get_extra_info("socket"))
-        if index in self._writers:  # its connection broke without our noticing
+        if index in self._writers:  # its old connection broke unnoticed
             self._writers[index].close()
             self._left(index)
         self._writers[index] = writer
@@ -145,7 +145,7 @@ def _listen(port: int) -> socket.socket:
             ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both, backlog=1024
         )
     except OSError as error:
-        raise Retryable(f"port {port}, where the nodes of a training meet: {error.strerror}") from error
+        raise Retryable(f"port {port}, for the rendezvous of the training's nodes: {error.strerror}") from error
 
 
 def _free_port() -> int:

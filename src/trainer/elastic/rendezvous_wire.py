@@ -1,4 +1,4 @@
-"""Messages between the supervisors of a training: JSON objects, one a line, over connections that notice their end."""
+"""Messages between the supervisors of a training: JSON objects, one per line, over connections with keep-alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Message = dict[str, Any]
 
 
 def keep_alive(held: socket.socket) -> None:
-    """Notice within 30 s that the other side has vanished without a word."""
+    """Detect within 30 s that the other side has vanished without closing the connection."""
     held.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 30_000)):
         if hasattr(socket, name):  # Linux has all of them
@@ -24,7 +24,7 @@ def encode(message: Message) -> bytes:
 
 
 async def read(reader: asyncio.StreamReader) -> Message | None:
-    """The next message; None at the end of the connection, and for what is no message."""
+    """The next message; None at the end of the connection, and for anything that is not a message."""
     try:
         line = await reader.readline()
         return dict(json.loads(line)) if line else None

@@ -1,22 +1,23 @@
-"""Runs a training job through torchrun, on one node or as one node of several, and tells how it ended.
+"""Runs a training job through torchrun, on one node or as one node of several, and reports how it ended.
 
 The calling process stays the parent: it forwards SIGTERM and SIGINT, shows the progress that rank 0 reports, and turns
-the causes that the ranks left into one exception of `captionless.errors`. torchrun and the ranks die with it.
+the causes that the ranks reported into one exception of `captionless.errors`. torchrun and the ranks die with it.
 
-On one node there is one round. In a gang this process also outlives the rounds: when a node was lost, a rank failed or
-stood still, or another node was told to stop, it waits a little, meets the other nodes again (`rendezvous`), and starts
-torchrun anew from the newest checkpoint. It gives up after three rounds in a row that stored no newer checkpoint.
-Waiting for nodes is no part of a round and costs nothing until `train.peerTimeout`.
+On one node there is one round. In a gang this process also outlives the rounds: when a node is lost, a rank fails or
+hangs, or another node is told to stop, it pauses, meets the other nodes again (`rendezvous`), and restarts torchrun
+from the latest checkpoint. It gives up after three rounds in a row without a newer checkpoint. Waiting for nodes does
+not count as a round, and is limited only by `train.peerTimeout`.
+
+The rounds are not retried by `runtime.retry`: an attempt is one of several nodes that must agree on it, and a round
+that stored a checkpoint resets the count.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from captionless.errors import DataError, Retryable, SpecError
-from captionless.runtime import env
+from captionless.runtime import env, signals
 from captionless.store import objects
 from captionless.telemetry import progress
 from captionless.trainer.elastic.gang import Gang
@@ -42,48 +43,51 @@ def run(job: TrainingJob, ranks: int, log: Path, gang: Gang | None = None) -> No
 
     Without a gang all output of torchrun and the ranks is appended to the file `log`, with one it goes to stdout and
     stderr. SpecError or DataError as a rank of any node reports them, Interrupted when this process was told to stop
-    (after a checkpoint), Retryable when ranks ended otherwise, too often in a gang, or nodes were missing too long.
+    (after a checkpoint), Retryable when ranks failed otherwise, too often in a gang, or nodes were missing too long.
     """
-    with _Signals() as signals:
+    with signals.note_signals() as stop:
         if gang is not None:
-            _rounds(job, ranks, gang, signals)
+            _rounds(job, ranks, gang, stop)
             return
         with _View() as view, Round(job, ranks, NodeAssignment(), 0, log, _GRACE_SECONDS, view.file) as alone:
-            _await(alone, signals, view.show)
-            error = alone.error(signals.came, "")
+            _await(alone, stop, view.show)
+            error = alone.error(stop(), "")
         if error is not None:
             raise error
 
 
-def _rounds(job: TrainingJob, ranks: int, gang: Gang, signals: _Signals) -> None:
+def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool]) -> None:
     training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
     number = without_progress = 0
     with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
         while True:
-            place = rendezvous.place(lambda: signals.came)
+            assignment = rendezvous.join_round(stop)
             number += 1
-            _say(job, f"round {number} as node {place.rank} of {place.nodes}")
-            with Round(job, ranks, place, number, None, gang.grace) as current:
-                lost = _await(current, signals, rendezvous=rendezvous)
-                error, saved, shared = current.error(signals.came, lost), current.saved, current.stopped_together
+            _say(job, f"round {number} as node {assignment.rank} of {assignment.nodes}")
+            with Round(job, ranks, assignment, number, None, gang.grace) as current:
+                lost = _await(current, stop, rendezvous=rendezvous)
+                error, saved, shared = current.error(stop(), lost), current.saved, current.stopped_together
             if error is None:
                 rendezvous.ended(None)
                 return
             rendezvous.ended("Interrupted" if shared else type(error).__name__, str(error))
-            if isinstance(error, SpecError | DataError) or signals.came:
+            if isinstance(error, SpecError | DataError) or stop():
                 raise error
             without_progress = 0 if saved else without_progress + 1
             if without_progress == _ROUNDS:
-                raise Retryable(f"{error}; {_ROUNDS} rounds in a row brought no newer checkpoint")
+                raise Retryable(f"{error}; {_ROUNDS} rounds in a row without a newer checkpoint")
             pause = 2**without_progress
-            _say(job, f"round {number} ended: {error}; the next in {pause} s")
-            signals.pause(pause)
+            _say(job, f"round {number} ended: {error}; next round in {pause} s")
+            _pause(pause, stop)
 
 
 def _await(
-    current: Round, signals: _Signals, show: Callable[[], None] | None = None, rendezvous: Rendezvous | None = None
+    current: Round,
+    stop: Callable[[], bool],
+    show: Callable[[], None] | None = None,
+    rendezvous: Rendezvous | None = None,
 ) -> str:
-    """Until the round has ended, by itself or by us; returns what another node said of its end."""
+    """Wait until the round is over, by itself or by us; returns why another node ended it, if one did."""
     stopping, regroup, lost = False, False, ""
     while current.running:
         if rendezvous is not None:
@@ -91,7 +95,7 @@ def _await(
             regroup, lost = regroup or news.regroup, lost or news.over
             if lost:
                 current.over()
-        if not stopping and (signals.came or (regroup and current.stepping)):
+        if not stopping and (stop() or (regroup and current.stepping)):
             stopping = True
             current.stop()
         current.check()
@@ -105,35 +109,15 @@ def _say(job: TrainingJob, line: str) -> None:
     print(f"{job.title}: {line}", file=sys.stderr, flush=True)
 
 
-class _Signals:
-    """SIGTERM and SIGINT while the block lasts, noted and not acted upon. Outside the main thread none come."""
-
-    def __init__(self) -> None:
-        self.came = False
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def pause(self, seconds: float) -> None:
-        """Sleep, but not longer than until a signal comes."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self.came:
-            time.sleep(_POLL)
-
-    def _note(self, number: int, frame: object) -> None:
-        self.came = True
+def _pause(seconds: float, stop: Callable[[], bool]) -> None:
+    """Sleep, until a signal arrives at the longest."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not stop():
+        time.sleep(_POLL)
 
 
 class _View:
-    """Rank 0's progress, shown here unless the environment names a file for it, which somebody else shows."""
+    """Rank 0's progress, shown here unless the environment names a file for it, which another process shows."""
 
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()
@@ -149,7 +133,7 @@ class _View:
         self._stack.__exit__(kind, error, tb)
 
     def show(self) -> None:
-        """Bring what is shown up to date."""
+        """Refresh what is shown."""
         state = progress.read(self.file) if self.file else None
         if state is None:
             return

@@ -65,14 +65,6 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(name.split("-")[1]) for name in names)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and awaits its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from captionless.errors import DataError, Interrupted, Retryable, SpecError
+from captionless.runtime.processes import is_alive
 from captionless.trainer import checkpoint, loop, model_file
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.training_job import TrainingJob
 from tests import pace
 from tests.trainer import synthetic
-from tests.trainer.elastic.gang import alive
 from tests.trainer.elastic.processes import ranks, start
 
 
@@ -68,7 +68,7 @@ def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) ->
     process.send_signal(signal.SIGTERM)
     said, _ = pace.communicate(process, 120)
     assert process.returncode == 75
-    assert b"run again to go on" in said
+    assert b"train i2i seed 0" in said
     assert not ranks(job)
 
     def kill_a_rank(before: set[str]) -> None:
@@ -87,7 +87,7 @@ def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) ->
     assert len(workers) == 2
     process.kill()
     process.wait()
-    pace.wait_for("the killed supervisor's ranks to end", lambda: not any(alive(worker) for worker in workers), 60)
+    pace.wait_for("the killed supervisor's ranks to end", lambda: not any(is_alive(worker) for worker in workers), 60)
     assert not (root / "disturbed" / "model.pt").exists()
 
     supervisor.run(job, 2, log)
