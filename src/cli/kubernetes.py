@@ -209,8 +209,8 @@ def logs(
     """
     from captionless.client import logs as logging
 
-    choice = logging.Choice(stage, index, previous_attempts, tail)
-    (logging.follow if follow else logging.show)(_connect(context, namespace), name, choice)
+    selection = logging.Selection(stage, index, previous_attempts, tail)
+    (logging.follow if follow else logging.show)(_connect(context, namespace), name, selection)
 
 
 @k8s.command()

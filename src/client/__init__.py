@@ -1,6 +1,6 @@
-"""What a person's machine does with a cluster: `captionless k8s submit|status|logs|cancel`.
+"""The client of a cluster with the operator: `captionless k8s submit|status|logs|cancel`.
 
-    alignment_view   an Alignment and its pods as these commands look at them
+    alignment_view   an Alignment and its pods, as these commands use them
     feed             several watches in one loop
     submit, status, logs, cancel
 

@@ -1,6 +1,6 @@
-"""An Alignment as these commands look at it: conditions, stages, whether and how it ended.
+"""An Alignment as these commands read it: conditions, stages, whether and how it ended.
 
-The status is the operator's and may be behind the spec: what it says of the end counts only once it is
+The operator writes the status, which may be behind the spec: an end counts only if the status is
 about the newest generation and the newest request for a retry.
 """
 
@@ -52,7 +52,7 @@ class AlignmentView:
 
     @property
     def output(self) -> str:
-        """Where it stores what it makes."""
+        """Where its outputs are stored."""
         return str((self.found.get("spec") or {}).get("output", ""))
 
     @property
@@ -60,8 +60,8 @@ class AlignmentView:
         return str(self.found["metadata"].get("creationTimestamp", ""))
 
     @property
-    def seen(self) -> bool:
-        """The status is about the newest spec, and about the newest request for a retry."""
+    def up_to_date(self) -> bool:
+        """The status is about the newest spec and the newest request for a retry."""
         metadata = self.found["metadata"]
         asked = (metadata.get("annotations") or {}).get(RETRY, "")
         current = int(self.status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
@@ -95,11 +95,11 @@ class AlignmentView:
 
     @property
     def ended(self) -> bool:
-        """It succeeded or failed, and nothing was asked of it since."""
-        return self.seen and self.summary.status in ("True", "False")
+        """It succeeded or failed, and neither a change nor a retry was requested since."""
+        return self.up_to_date and self.summary.status in ("True", "False")
 
     def figures(self) -> dict[str, dict[str, str]]:
-        """run -> name -> number, as the evaluation told them."""
+        """training -> name -> number, as the evaluation reported them."""
         return {
             str(r.get("run")): {str(f.get("name")): str(f.get("value")) for f in r.get("figures") or ()}
             for r in self.status.get("results") or ()
@@ -119,7 +119,7 @@ def find(api: KubernetesApi, name: str) -> AlignmentView:
 
 
 def selector(name: str, stage: str = "") -> str:
-    """The labels of what belongs to a run, or to one of its stages."""
+    """The label selector of a run's objects, or of those of one of its stages."""
     marks = {names.ALIGNMENT: name, **({names.STAGE: stage} if stage else {})}
     return ",".join(f"{k}={v}" for k, v in marks.items())
 
@@ -130,14 +130,14 @@ def pods(objects: Any) -> list[Pod]:
 
 
 def failure(api: KubernetesApi, run: AlignmentView) -> CaptionlessError:
-    """Why a run failed, as an error whose exit code is that of the pods that did."""
-    told = f"{run.name} failed: {run.summary.message or run.summary.reason}"
+    """Why a run failed, as an error with the exit code of the pods that failed."""
+    words = f"{run.name} failed: {run.summary.message or run.summary.reason}"
     if run.summary.reason == "SpecInvalid":
-        return SpecError(told)
+        return SpecError(words)
     codes: set[int] = set()
     for stage in run.in_state(StageState.failed):
         found = [p for p in pods(api.list("Pod", selector(run.name, stage.name))) if p.attempt == stage.attempt]
         codes |= {p.end.exit_code for p in newest_pods(found).values() if p.end is not None and p.phase == "Failed"}
     if codes.intersection(exit_codes(PodFailureAction.fail_job)):
-        return SpecError(told)
-    return DataError(told) if codes.intersection(exit_codes(PodFailureAction.fail_index)) else CaptionlessError(told)
+        return SpecError(words)
+    return DataError(words) if codes.intersection(exit_codes(PodFailureAction.fail_index)) else CaptionlessError(words)

@@ -1,6 +1,6 @@
-"""Ending a run for good: its Alignment is deleted, and the garbage collector follows with Jobs and pods.
+"""Cancelling a run: its Alignment is deleted, and the garbage collector deletes its Jobs and pods.
 
-What the run stored stays, so the same spec submitted again goes on from there.
+Its outputs stay, so the same spec submitted again resumes from them.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi, Object
 
 _OVERDUE = 60.0
-"""Seconds beyond a pod's grace period after which its node is suspected."""
+"""Seconds after a pod's grace period until its node is considered lost."""
 
 
 def cancel(api: KubernetesApi, run: AlignmentView, view: LiveView) -> None:
-    """Deletes the Alignment and waits until nothing of it runs any more."""
+    """Deletes the Alignment and waits until all its Jobs and pods are gone."""
     if api.delete(KIND, api.namespace, run.name, run.found["metadata"]["uid"]) is None:
-        view.say(f"alignment {run.name} is gone already")
+        view.say(f"alignment {run.name} was already deleted")
     try:
         _wait(api, run, view)
     except (KeyboardInterrupt, Stopped):
-        raise Interrupted(f"no longer waiting; {run.name} is being removed all the same") from None
+        raise Interrupted(f"stopped waiting; {run.name} is still being deleted") from None
 
 
 def _wait(api: KubernetesApi, run: AlignmentView, view: LiveView) -> None:
-    """Until the run has neither Jobs, which could make pods, nor pods, which could still write."""
+    """Waits until the run has neither Jobs, which could create pods, nor pods, which could still write."""
     labels = alignment_view.selector(run.name)
     seen: dict[str, dict[str, Object]] = {}
-    told = ""
+    shown = ""
     with Feed(api, {k: api.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0) as feed:
         for event in feed:
             if event is not None:
@@ -45,9 +45,9 @@ def _wait(api: KubernetesApi, run: AlignmentView, view: LiveView) -> None:
             if len(seen) == 2 and not any(seen.values()):
                 return
             words = _waiting_for(seen.get("Pod", {}))
-            if words and words != told:
+            if words and words != shown:
                 view.say(f"{run.name}: {words}")
-            told = words
+            shown = words
 
 
 def _waiting_for(found: dict[str, Object]) -> str:
@@ -55,8 +55,8 @@ def _waiting_for(found: dict[str, Object]) -> str:
     overdue = next((p for p in pods if p.deleting and time.time() > p.deleting.timestamp() + _OVERDUE), None)
     if overdue is not None:
         return (
-            f"node {overdue.node} does not confirm the end of pod {overdue.name}; if it will not come back: "
-            f"kubectl delete node {overdue.node}"
+            f"node {overdue.node} does not confirm the termination of pod {overdue.name}; "
+            f"if the node is gone for good: kubectl delete node {overdue.node}"
         )
     many = "1 pod" if len(pods) == 1 else f"{len(pods)} pods"
-    return f"waiting for {many} to checkpoint and end" if pods else ""
+    return f"waiting for {many} to save a checkpoint and terminate" if pods else ""

@@ -1,6 +1,6 @@
-"""Several watches, and the clock, in one loop.
+"""Several watches, and a timer, in one loop.
 
-Each watch blocks in a thread of its own until something changes; the loop gets what came, in order.
+Each watch blocks in a thread of its own until something changes; the loop receives the changes in order.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _JOIN = 5.0
 
 
 class Feed:
-    """Iterates over (name, snapshot) of every source as they come; a source's error is raised in the loop.
+    """Iterates over (name, snapshot) of every source as they arrive; a source's error is raised in the loop.
 
-    None comes when there was nothing for `tick` seconds. A context manager: leaving it stops the cluster's watches.
+    Yields None when nothing arrived for `tick` seconds. A context manager: leaving it stops the API's watches.
     """
 
     def __init__(self, api: KubernetesApi, sources: Mapping[str, Snapshots], tick: float):
@@ -36,7 +36,7 @@ class Feed:
         return self
 
     def thread(self, target: Callable[..., None], *given: Any) -> threading.Thread:
-        """Starts something beside the loop, which must end when the cluster's watches are stopped; its error is raised
+        """Starts a thread beside the loop, which must end when the API's watches are stopped; its error is raised
         in the loop."""
 
         def guarded() -> None:

@@ -1,12 +1,12 @@
 """The logs of a run: which pods, and their lines.
 
-Without a choice it is the stage that failed, or else those at work, and of each index its last pod; of a stage
-that failed only the pods that did. A failed Job keeps its pods, so their logs are there afterwards too; where a
-pod is gone, what it told at its end may still stand in the Alignment's status.
+By default these are the failed stage or else the running ones, and the last pod of each index; of a failed
+stage only the failed pods. A failed Job keeps its pods, so their logs remain available; if a
+pod is gone, its termination message may still be in the Alignment's status.
 
-Followed, new pods are taken up as they come (replacements, the next stage) until the run, or the chosen stage,
-ends. A log whose connection breaks is taken up again after its last line: the API server is asked for the
-times of lines, which are taken off again here.
+With `follow`, new pods are included as they appear (replacements, the next stage) until the run, or the selected
+stage, ends. A log whose connection breaks is resumed after its last line: the API server is asked for
+timestamps, which are removed here.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi, Object
 
 _AGAIN = 1.0
-"""Seconds before a log that broke off is asked for again."""
+"""Seconds before a broken log stream is requested again."""
 _TRIES = 60
-"""How often in a row that may fail."""
+"""How many consecutive failures are tolerated."""
 _SKEW = 300
-"""Seconds by which this machine's clock and a node's may differ."""
+"""Seconds by which the clocks of this machine and of a node may differ."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the person asked for. `stage` empty: found by itself; `index` None: all; `tail` None: all lines."""
+class Selection:
+    """What to show. `stage` empty: chosen by state; `index` None: all; `tail` None: all lines."""
 
     stage: str = ""
     index: int | None = None
@@ -50,7 +50,7 @@ class Choice:
     tail: int | None = None
 
     def of(self, found: Sequence[Pod]) -> list[Pod]:
-        """The pods of these that were asked for: each index's last of the last attempt, unless all were."""
+        """The selected pods: the last of each index in the last attempt, or all with `previous`."""
         mine = [p for p in found if self.stage in ("", p.stage) and self.index in (None, p.index)]
         if self.previous:
             return mine
@@ -61,36 +61,36 @@ class Choice:
         return [p for p in mine if p in kept]
 
 
-def show(api: KubernetesApi, name: str, choice: Choice) -> None:
-    """Prints what the pods have said so far. NotFound where there is nothing of that name."""
+def show(api: KubernetesApi, name: str, selection: Selection) -> None:
+    """Prints the pods' logs so far. NotFound if there is nothing of that name."""
     run, found = _look(api, name)
-    _check_stage(choice.stage, run, found)
-    stages = [choice.stage] if choice.stage else _stages(run, found)
-    chosen = [p for s in stages for p in _worth(Choice(s, choice.index, choice.previous).of(found), choice)]
+    _check_stage(selection.stage, run, found)
+    stages = [selection.stage] if selection.stage else _stages(run, found)
+    chosen = [p for s in stages for p in _worth(Selection(s, selection.index, selection.previous).of(found), selection)]
     for record in run.stages if run is not None else ():
         there = {p.attempt for p in chosen if p.stage == record.name}
         if there and max(there) < record.attempt:
-            _note(f"{record.name}: attempt {record.attempt} has no pods; these are of attempt {max(there)}")
+            _note(f"{record.name}: attempt {record.attempt} has no pods; showing attempt {max(there)}")
     many = len({(p.stage, p.index) for p in chosen}) > 1
     for one in chosen:
         printer = Printer(_prefix(one) if many else "")
         if len(chosen) > 1 and not many:
             _note(f"pod {one.name}, attempt {one.attempt}")
-        _print(api, one, printer, choice.tail)
+        _print(api, one, printer, selection.tail)
     if not chosen:
-        _without_pods(run, stages, choice)
+        _without_pods(run, stages, selection)
 
 
-def follow(api: KubernetesApi, name: str, choice: Choice) -> None:
-    """Prints what the pods say until the run, or the stage that was chosen, has ended."""
+def follow(api: KubernetesApi, name: str, selection: Selection) -> None:
+    """Prints the pods' logs until the run, or the selected stage, has ended."""
     run, found = _look(api, name)
-    _check_stage(choice.stage, run, found)
-    stages = [choice.stage] if choice.stage else _stages(run, found)
-    # Whatever had ended before and is not wanted; all that comes from now on is.
+    _check_stage(selection.stage, run, found)
+    stages = [selection.stage] if selection.stage else _stages(run, found)
+    # Pods of other stages that had ended before are not shown; all later ones are.
     old = {p.uid for p in found if p.stage not in stages and p.finished}
     before = {p.uid for p in found}
-    alone = choice.stage and choice.index is not None
-    labels = alignment_view.selector(name, choice.stage)
+    alone = selection.stage and selection.index is not None
+    labels = alignment_view.selector(name, selection.stage)
     ends = api.snapshots(KIND, name=name) if run is not None else api.snapshots("Job", labels)
     followers: dict[str, threading.Thread] = {}
     ended = looked = False
@@ -103,20 +103,20 @@ def follow(api: KubernetesApi, name: str, choice: Choice) -> None:
                     continue
                 what, objects = event
                 if what == "end":
-                    ended = _ended(objects, name, choice.stage, run is not None)
+                    ended = _ended(objects, name, selection.stage, run is not None)
                     continue
                 looked = True
-                for one in choice.of([p for p in alignment_view.pods(objects.values()) if p.uid not in old]):
+                for one in selection.of([p for p in alignment_view.pods(objects.values()) if p.uid not in old]):
                     if one.uid not in followers and (one.started is not None or one.end is not None):
                         printer = Printer("" if alone else _prefix(one))
-                        tail = choice.tail if one.uid in before else None
+                        tail = selection.tail if one.uid in before else None
                         followers[one.uid] = feed.thread(_follow, api, one.name, printer, tail)
     except (KeyboardInterrupt, Stopped):
-        raise Interrupted(f"no longer following; {name} goes on") from None
+        raise Interrupted(f"stopped following; {name} continues") from None
 
 
 class Printer:
-    """Prints the lines of one pod, whole ones only, among those of others."""
+    """Prints whole lines of one pod, interleaved with those of others."""
 
     _lock = threading.Lock()
 
@@ -129,7 +129,7 @@ class Printer:
 
 
 def _look(api: KubernetesApi, name: str) -> tuple[AlignmentView | None, list[Pod]]:
-    """The Alignment and the pods of its name. Jobs that were rendered have pods without an Alignment."""
+    """The Alignment and its pods. Rendered Jobs have pods without an Alignment."""
     found = alignment_view.pods(api.list("Pod", alignment_view.selector(name)))
     try:
         return alignment_view.find(api, name), found
@@ -140,7 +140,7 @@ def _look(api: KubernetesApi, name: str) -> tuple[AlignmentView | None, list[Pod
 
 
 def _stages(run: AlignmentView | None, found: Sequence[Pod]) -> list[str]:
-    """The stages that a person wants to see: those that failed, or that are at work, or the last that was."""
+    """The stages to show by default: those that failed, or are running, or the last one that ran."""
     if run is not None:
         for state in (StageState.failed, StageState.running, StageState.suspended):
             if chosen := run.in_state(state):
@@ -154,46 +154,46 @@ def _stages(run: AlignmentView | None, found: Sequence[Pod]) -> list[str]:
 
 def newest_of(found: Sequence[Pod]) -> list[Pod]:
     """The last pod of every index of every stage."""
-    return Choice().of(found)
+    return Selection().of(found)
 
 
-def _worth(found: list[Pod], choice: Choice) -> list[Pod]:
-    """Of a stage that failed, the pods that did: the others' lines would only hide theirs."""
+def _worth(found: list[Pod], selection: Selection) -> list[Pod]:
+    """Of a failed stage, the failed pods: the others' lines would only hide theirs."""
     broken = [p for p in found if p.phase == "Failed" and not p.disrupted]
-    if choice.index is not None or choice.previous or not broken or any(not p.finished for p in found):
+    if selection.index is not None or selection.previous or not broken or any(not p.finished for p in found):
         return found
     if left := sorted(p.index for p in found if p not in broken):
-        _note(f"{found[0].stage}: not shown are {_indexes(left)}, which did not fail (--index shows one)")
+        _note(f"{found[0].stage}: not showing {_indexes(left)}, which did not fail (use --index)")
     return broken
 
 
 def _print(api: KubernetesApi, one: Pod, printer: Printer, tail: int | None) -> None:
-    """Prints a pod's lines so far; where there are none to be had, what else is known of it."""
+    """Prints a pod's log so far, or what else is known about the pod if there is no log."""
     printed = False
     try:
         for line in api.log(one.name, WORKER, follow=False, tail=tail):
-            printer.line(_parted(line)[1])
+            printer.line(_split_time(line)[1])
             printed = True
     except (SpecError, Unavailable) as error:
-        # Gone, not begun (400), or on a node that does not answer (500): the pod itself may say more.
+        # Gone, not started (400), or on a node that does not respond (500): the pod's status may say more.
         waits = one.unschedulable or ": ".join(filter(None, one.waiting))
-        _note(f"pod {one.name} waits: {waits}" if waits else f"no log of pod {one.name}: {error}")
+        _note(f"pod {one.name} is waiting: {waits}" if waits else f"no log of pod {one.name}: {error}")
     if one.end is not None and one.end.exit_code:
-        told = one.end.termination.message if one.end.termination is not None and not printed else ""
-        why = "; ".join(told.splitlines()) or one.end.reason.removeprefix("Error")
+        reported = one.end.termination.message if one.end.termination is not None and not printed else ""
+        why = "; ".join(reported.splitlines()) or one.end.reason.removeprefix("Error")
         _note(f"pod {one.name} ended with exit code {one.end.exit_code}{': ' if why else ''}{why}")
 
 
 def _follow(api: KubernetesApi, name: str, printer: Printer, tail: int | None) -> None:
-    """Prints a pod's lines until its container has ended, or the pod is gone."""
+    """Prints a pod's log until its container has ended, or the pod is gone."""
     last, errors = "", 0
     while errors < _TRIES and not api.stopped.is_set():
-        # Having been there once, only what came since: by far enough to allow for clocks that differ.
+        # After a break, only later lines: with a margin for clock skew.
         have = {"tail": tail} if not last else {"since_seconds": _age(last) + _SKEW}
         known = last
         try:
             for line in api.log(name, WORKER, follow=True, **have):
-                at, text = _parted(line)
+                at, text = _split_time(line)
                 if at > known:
                     last = at
                     printer.line(text)
@@ -206,32 +206,32 @@ def _follow(api: KubernetesApi, name: str, printer: Printer, tail: int | None) -
         except CaptionlessError as error:
             errors += 1
             if errors == _TRIES and not api.stopped.is_set():
-                _note(f"no more of the log of pod {name}: {error}")
+                _note(f"cannot follow the log of pod {name} any longer: {error}")
         api.stopped.wait(_AGAIN)
 
 
 def _ended(found: dict[str, Object], name: str, stage: str, operated: bool) -> bool:
-    """Whether the run, or the stage, has ended, by its Alignment or else by its Jobs."""
+    """Whether the run, or the stage, has ended, according to its Alignment or else its Jobs."""
     if not operated:
         return bool(found) and all(workload(o).finished for o in found.values())
     if name not in found:
         return True
     run = AlignmentView(found[name])
-    return run.ended or (run.seen and any(s.name == stage and s.completion_time for s in run.stages))
+    return run.ended or (run.up_to_date and any(s.name == stage and s.completion_time for s in run.stages))
 
 
-def _without_pods(run: AlignmentView | None, stages: Sequence[str], choice: Choice) -> None:
-    """What is known where no pod is left, or none came yet."""
+def _without_pods(run: AlignmentView | None, stages: Sequence[str], selection: Selection) -> None:
+    """What is known if there are no pods, or none yet."""
     records = [s for s in run.stages if s.name in stages] if run is not None else []
-    if choice.index is not None and records:
-        _note(f"{stages[0]} has no pod of index {choice.index} any more, or never had")
+    if selection.index is not None and records:
+        _note(f"{stages[0]} has no pod with index {selection.index}")
     for record in records:
         if record.message:
-            _note(f"{record.name}: its pods are gone; what they told last: {record.message}")
+            _note(f"{record.name}: its pods are gone; their last message: {record.message}")
         else:
-            _note(f"{record.name}: {record.state.value.lower()}, and it has no pods now")
+            _note(f"{record.name}: {record.state.value.lower()}, without pods at the moment")
     if not records:
-        _note("no stage has begun yet, so there are no logs")
+        _note("no stage has started yet, so there are no logs")
 
 
 def _check_stage(stage: str, run: AlignmentView | None, found: Sequence[Pod]) -> None:
@@ -241,7 +241,7 @@ def _check_stage(stage: str, run: AlignmentView | None, found: Sequence[Pod]) ->
         raise SpecError(f'no stage "{stage}"{did_you_mean(stage, known)} (stages: {", ".join(known) or "none yet"})')
 
 
-def _parted(line: bytes) -> tuple[str, str]:
+def _split_time(line: bytes) -> tuple[str, str]:
     """A line's time and its text. Times are RFC 3339 with nanoseconds, so that they sort as text."""
     at, _, text = line.decode(errors="replace").partition(" ")
     return at, text

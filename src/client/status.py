@@ -1,8 +1,8 @@
-"""How runs go: a table of all, or the stages of one, once or live.
+"""The status of runs: a table of all, or the stages of one, once or live.
 
-What is shown is the Alignment's status, which the operator keeps; live, it comes by a watch, and between two
-changes only the clock moves. The rate is what was seen here since the first look; a single
-look can only divide what is done by the stage's age.
+What is shown is the Alignment's status, which the operator updates; live, it comes by a watch, and between two
+changes only the time changes. The rate is measured since the first observation; with a single
+one it is the work done divided by the stage's age.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi, Object
 
 _UNSEEN = 30.0
-"""Seconds after which an Alignment without a status is one that no operator looks after."""
+"""Seconds after which an Alignment without a status has apparently no operator."""
 _WORDS = {
     StageState.waiting: "waiting",
     StageState.running: "running",
@@ -43,10 +43,10 @@ _WORDS = {
 
 
 def show_all(api: KubernetesApi) -> None:
-    """Prints a table of the namespace's alignment_view."""
+    """Prints a table of the namespace's runs."""
     found = [AlignmentView(o) for o in api.list(KIND)]
     if not found:
-        print(f"no alignments in namespace {api.namespace}; captionless k8s submit SPEC makes one")
+        print(f"no alignments in namespace {api.namespace}; create one: captionless k8s submit SPEC")
         return
     now = datetime.now(UTC)
     rows = Table(box=None, pad_edge=False, header_style="dim")
@@ -55,7 +55,7 @@ def show_all(api: KubernetesApi) -> None:
     rows.add_column("", overflow="fold")
     for run in sorted(found, key=lambda r: r.created):
         status = [str(run.status.get(k, "")) for k in ("stage", "progress", "top1")]
-        # What a person should look at first: that it stands still, rather than that it alignment_view.
+        # The most important first: that it is stalled, rather than that it is running.
         state = run.stalled if run.stalled.true and not run.ended else run.summary
         words = state.message if state.reason not in ("Completed", "Running") else ""
         age = progress.duration(_since(run.created, now))
@@ -64,7 +64,7 @@ def show_all(api: KubernetesApi) -> None:
 
 
 def show(api: KubernetesApi, name: str) -> None:
-    """Prints the stages of a run, what is wrong with it, and its figures."""
+    """Prints the stages of a run, its problems, and its results."""
     run, console = alignment_view.find(api, name), terminal_console.results_console(200)
     now = datetime.now(UTC)
     if run.stages:
@@ -75,7 +75,7 @@ def show(api: KubernetesApi, name: str) -> None:
 
 
 def show_json(api: KubernetesApi, name: str | None) -> None:
-    """Prints the Alignment, or a list of all, as the API server has it."""
+    """Prints the Alignment, or a list of all, as the API server returns it."""
     if name is not None:
         print(json.dumps(_tidy(alignment_view.find(api, name).found), indent=1))
         return
@@ -84,8 +84,8 @@ def show_json(api: KubernetesApi, name: str | None) -> None:
 
 
 def follow(api: KubernetesApi, name: str, view: LiveView) -> None:
-    """Shows a run until it ends; ends as it did: a CaptionlessError with the exit code of what failed."""
-    run, meter, told = alignment_view.find(api, name), Meter(), list[str]()
+    """Shows a run until it ends; a failed run raises a CaptionlessError with the exit code of what failed."""
+    run, meter, shown = alignment_view.find(api, name), Meter(), list[str]()
     uid = run.found["metadata"]["uid"]
     try:
         with view, Feed(api, {"alignment": api.snapshots(KIND, name=name)}, tick=1.0) as feed:
@@ -96,25 +96,25 @@ def follow(api: KubernetesApi, name: str, view: LiveView) -> None:
                         raise CaptionlessError(f"alignment {name} was deleted")
                     run = AlignmentView(objects[name])
                 now = datetime.now(UTC)
-                before, told = told, notes(run, now)
-                for line in told:
+                before, shown = shown, notes(run, now)
+                for line in shown:
                     if line not in before:
                         view.say(f"{name}: {line}")
                 view.show(meter.rows(run, now), last=run.ended)
                 if run.ended:
                     break
     except (KeyboardInterrupt, Stopped):
-        raise Interrupted(f"no longer watching; {name} goes on (captionless k8s status {name} --watch)") from None
+        raise Interrupted(f"stopped watching; {name} continues (captionless k8s status {name} --watch)") from None
     show_figures(run, terminal_console.results_console(200))
     if not run.summary.true:
         raise alignment_view.failure(api, run)
 
 
 def notes(run: AlignmentView, now: datetime) -> list[str]:
-    """What a person should know beside the table, a line each."""
+    """Notes beside the table, a line each."""
     if not run.status:
         old = (_since(run.created, now) or 0.0) > _UNSEEN
-        return [f"no operator has looked at it yet; is there one? {INSTALL}"] if old else []
+        return [f"no operator has processed it yet; is one installed? {INSTALL}"] if old else []
     found = []
     for kind, condition in (("stalled", run.stalled), ("suspended", run.suspended)):
         if condition.true and not run.ended:
@@ -126,13 +126,13 @@ def notes(run: AlignmentView, now: datetime) -> list[str]:
     for stage in run.stages:
         if stage.message and not any(stage.message in line for line in found):
             found.append(f"{stage.name}: {stage.message}")
-    if not run.seen:
-        found.append("the operator has not acted upon the last change yet")
+    if not run.up_to_date:
+        found.append("the operator has not processed the last change yet")
     return found
 
 
 def show_figures(run: AlignmentView, console: Console) -> None:
-    """Prints the evaluation's figures, a training a row."""
+    """Prints the evaluation's figures, one row per training."""
     figures = run.figures()
     if not figures:
         return
@@ -148,10 +148,10 @@ def show_figures(run: AlignmentView, console: Console) -> None:
 
 @dataclass
 class Meter:
-    """Turns records into rows of the live view, with the rates seen since the first look."""
+    """Turns stage records into rows of the live view, with the rates since the first observation."""
 
     first: dict[tuple[str, int], tuple[int, datetime]] = field(default_factory=dict)
-    """By stage and attempt: how far it was when it was first seen to get on, and when."""
+    """By stage and attempt: progress at the first observation, and when that was."""
     last: dict[tuple[str, int], tuple[int, datetime]] = field(default_factory=dict)
 
     def rows(self, run: AlignmentView, now: datetime) -> list[Row]:

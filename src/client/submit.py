@@ -1,7 +1,7 @@
-"""Giving a run to the operator: an Alignment with the fields that the author wrote, and no more.
+"""Submitting a run to the operator: an Alignment with only the fields that the author wrote.
 
-Defaults stay out of it, so that `kubectl get -o yaml` shows what was meant. Submitted again, the same
-spec changes nothing; what may be changed in a run that exists (`rules.MUTABLE`) is patched; anything
+Defaults are left out, so that `kubectl get -o yaml` shows what was meant. Submitting the same
+spec again changes nothing; mutable fields (`cel_validation.MUTABLE`) of an existing run are patched; anything
 else would be another run.
 """
 
@@ -32,7 +32,7 @@ _NOT_SHOWN = ("pods.env",)
 
 @dataclass(frozen=True)
 class Difference:
-    """A field whose value is another than before; None where there is none."""
+    """A field with different values before and after; None where it is absent."""
 
     path: str
     before: Any
@@ -40,17 +40,17 @@ class Difference:
 
     @property
     def allowed(self) -> bool:
-        """It may be changed in an Alignment that exists."""
+        """It may be changed in an existing Alignment."""
         return self.path.split(".")[0] in MUTABLE
 
     def __str__(self) -> str:
         if self.path.startswith(_NOT_SHOWN):
-            return f"{self.path}: other values (not shown, they may be secret)"
+            return f"{self.path}: changed (not shown, may be secret)"
         return f"{self.path}: {_shown(self.before)} -> {_shown(self.after)}"
 
 
 def manifest(document: dict[str, Any], spec: AlignmentSpec) -> Object:
-    """The Alignment of a spec. `document` is what it was read from; of an Alignment its labels and annotations stay."""
+    """The Alignment of a spec. `document` is what it was read from; an Alignment's labels and annotations are kept."""
     body = spec.model_dump(by_alias=True, mode="json", exclude_unset=True, exclude={"name"})
     metadata: Object = {"name": spec.name}
     if document.get("kind") == KIND:
@@ -60,12 +60,12 @@ def manifest(document: dict[str, Any], spec: AlignmentSpec) -> Object:
 
 
 def namespace(document: dict[str, Any]) -> str | None:
-    """The namespace that an Alignment's document names itself."""
+    """The namespace in an Alignment's document."""
     return (document.get("metadata") or {}).get("namespace") if document.get("kind") == KIND else None
 
 
 def check(spec: AlignmentSpec) -> None:
-    """SpecError for what would fail in the pods and can be known here: names, and places that pods do not see."""
+    """SpecError for what would fail in the pods and can be checked here: names, and paths that pods cannot access."""
     check_shared(spec)
     prompts.templates(spec.eval.prompt)
     if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
@@ -76,22 +76,22 @@ def check(spec: AlignmentSpec) -> None:
 
 
 def submit(api: KubernetesApi, wanted: Object, dry_run: bool = False) -> str:
-    """Creates the Alignment or brings it up to date; says in a line what was done. SpecError where neither can be."""
+    """Creates or updates the Alignment; returns one line that says what was done. SpecError if neither is possible."""
     name = wanted["metadata"]["name"]
     there = api.get(KIND, api.namespace, name)
     if there is None:
         return _create(api, wanted, dry_run)
     if there["metadata"].get("deletionTimestamp"):
-        raise Conflict(f"alignment {name} is being deleted; submit again when it is gone")
+        raise Conflict(f"alignment {name} is being deleted; submit again afterwards")
     found = differences(there["spec"], wanted["spec"], name)
     if not found:
-        return f"alignment {name} is there already, with the same spec"
+        return f"alignment {name} already exists with the same spec"
     fixed = [d for d in found if not d.allowed]
     if fixed:
-        told = "".join(f"\n  {d}" for d in fixed)
+        listed = "".join(f"\n  {d}" for d in fixed)
         raise SpecError(
-            f"alignment {name} is there already, and these fields of it cannot be changed:{told}\n"
-            f"to replace it (its outputs stay): captionless k8s cancel {name}; to run both: --set name=..."
+            f"alignment {name} already exists, and these fields cannot be changed:{listed}\n"
+            f"to replace it (its outputs are kept): captionless k8s cancel {name}; to run both: --set name=..."
         )
     changes = {
         k: _merge_patch(there["spec"].get(k), wanted["spec"].get(k)) for k in {d.path.split(".")[0] for d in found}
@@ -121,7 +121,7 @@ def differences(before: Object, after: Object, name: str) -> list[Difference]:
 
 
 def _whole(body: Object, name: str) -> Object:
-    """A spec with its defaults; as it stands where it is none that this version knows."""
+    """A spec with its defaults; unchanged if this version does not accept it."""
     try:
         return load.build_spec({**body, "name": name}).model_dump(by_alias=True, mode="json")
     except SpecError:
@@ -145,13 +145,13 @@ def _merge_patch(before: Any, after: Any) -> Any:
 
 
 def _check_input(field: str, url: str, spec: AlignmentSpec) -> None:
-    """A path of this machine is no place for pods, unless a volume or an image of one's own has it."""
+    """Pods cannot access a path of this machine, unless a volume or a custom image provides it."""
     if not url or not objects.is_local(url) or spec.pods.image:
         return
     mounts = [v.mount_path.rstrip("/") + "/" for v in spec.pods.volumes]
     if not any(objects.local_path(url).startswith(m) for m in mounts):
         raise SpecError(
-            f"{field}: {url} is on this machine, where pods do not see it; upload it (s3://bucket/folder), "
+            f"{field}: {url} is a local path, which pods cannot access; upload it (s3://bucket/folder), "
             "or mount it below a volume of pods.volumes"
         )
 
@@ -162,6 +162,6 @@ def _done(what: str, dry_run: bool) -> str:
 
 def _shown(value: Any) -> str:
     if value in (None, ""):
-        return "nothing"
+        return "(none)"
     text = redacted(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 80 else text[:79] + "…"

@@ -112,7 +112,7 @@ def stall_reason(
     if lost is not None:
         return Cause(
             "NodeLost",
-            f"node {lost.node} does not confirm the termination of pod {lost.name}; if the node is lost for good: "
+            f"node {lost.node} does not confirm the termination of pod {lost.name}; if the node is gone for good: "
             f"kubectl delete node {lost.node}, or kubectl taint node {lost.node} "
             "node.kubernetes.io/out-of-service=lost:NoExecute",
         )

@@ -24,7 +24,7 @@ def test_it_waits_until_jobs_and_pods_are_gone(server: Server) -> None:
     thread.join(pace.seconds(20))
     (ended,) = found
     assert ended.code == 0
-    assert "demo: waiting for 1 pod to checkpoint and end" in ended.err
+    assert "demo: waiting for 1 pod" in ended.err
     assert "s3://b/demo" in ended.out
     assert list(server.objects["alignments"]) == ["other"]
     ((_, body),) = server.sent("DELETE")
@@ -41,10 +41,11 @@ def test_a_pod_whose_node_does_not_answer_is_named(server: Server) -> None:
     server.await_watch("pods")
     server.remove("pods", "demo-embed-1-0-a")
     thread.join(pace.seconds(20))
-    assert "node node-1 does not confirm the end of pod demo-embed-1-0-a" in found[0].err
+    assert "node-1" in found[0].err
+    assert "demo-embed-1-0-a" in found[0].err
 
 
-def test_nobody_to_ask_means_nothing_is_done(server: Server) -> None:
+def test_without_a_terminal_nothing_is_deleted(server: Server) -> None:
     server.put(alignment())
     ended = k8s("cancel", "demo")
     assert ended.code == 2
@@ -52,12 +53,13 @@ def test_nobody_to_ask_means_nothing_is_done(server: Server) -> None:
     assert server.sent("DELETE") == []
 
 
-def test_an_unknown_run_is_told(server: Server) -> None:
+def test_an_unknown_run_is_named(server: Server) -> None:
     ended = k8s("cancel", "demo", "--yes")
-    assert (ended.code, ended.error) == (SpecError.exit_code, 'no alignment "demo" in namespace lab')
+    assert ended.code == SpecError.exit_code
+    assert '"demo" in namespace lab' in ended.error
 
 
-def test_who_may_not_delete_is_told(server: Server) -> None:
+def test_a_missing_permission_is_named(server: Server) -> None:
     server.put(alignment())
     words = (
         'alignments.captionless.dev "demo" is forbidden: User "ann" cannot delete resource "alignments" in API group '

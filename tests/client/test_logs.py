@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -47,8 +48,8 @@ def test_of_a_failed_stage_only_what_failed_and_only_its_last_pod(server: Server
         server.say(f"demo-embed-1-{name}", f"lines of {name}", end=True)
     ended = k8s("logs", "demo")
     assert ended.out == "lines of 1-last\n"
-    assert "not shown are index 0, which did not fail" in ended.err
-    assert "pod demo-embed-1-1-last ended with exit code 65" in ended.err
+    assert "index 0" in ended.err
+    assert "demo-embed-1-1-last ended with exit code 65" in ended.err
     assert k8s("logs", "demo", "--index", "0").out == "lines of 0-a\n"
     every = k8s("logs", "demo", "--previous-attempts").out
     assert every.splitlines() == ["[embed/0] lines of 0-a", "[embed/1] lines of 1-first", "[embed/1] lines of 1-last"]
@@ -70,28 +71,34 @@ def test_where_the_last_attempt_has_no_pods_it_says_whose_lines_these_are(server
     server.put(running(stage("embed", "Running", attempt=2)))
     server.put(pod("embed", 0, "Failed", attempt=1, code=1))
     server.say("demo-embed-1-0-a", "old", end=True)
-    assert "embed: attempt 2 has no pods; these are of attempt 1" in k8s("logs", "demo").err
+    note = k8s("logs", "demo").err.splitlines()[0]
+    assert "embed" in note
+    assert re.findall(r"attempt (\d)", note) == ["2", "1"]
 
 
 def test_where_pods_are_gone_the_status_still_says_why(server: Server) -> None:
     server.put(alignment(conditions=[ENDED], stages=[stage("embed", "Failed", message="object o7 is broken")]))
     ended = k8s("logs", "demo")
     assert ended.out == ""
-    assert "embed: its pods are gone; what they told last: object o7 is broken" in ended.err
+    assert "object o7 is broken" in ended.err
 
 
 def test_before_anything_has_begun_it_says_so(server: Server) -> None:
     server.put(alignment())
-    assert "no stage has begun yet" in k8s("logs", "demo").err
+    ended = k8s("logs", "demo")
+    assert (ended.code, ended.out) == (0, "")
+    assert "no stage" in ended.err
 
 
 def test_a_pod_that_has_not_started_says_what_it_waits_for(server: Server) -> None:
     server.put(running(stage("embed", "Running")))
     server.put(pod("embed", 0, "Pending"))
-    assert "pod demo-embed-1-0-a waits: ImagePullBackOff: Back-off pulling image" in k8s("logs", "demo").err
+    (note,) = k8s("logs", "demo").err.splitlines()
+    assert "demo-embed-1-0-a" in note
+    assert "ImagePullBackOff: Back-off pulling image" in note
 
 
-def test_where_the_node_does_not_answer_the_pods_own_words_are_told(server: Server) -> None:
+def test_where_the_node_does_not_answer_the_pods_own_message_is_shown(server: Server) -> None:
     server.put(alignment(conditions=[ENDED], stages=[stage("embed", "Failed")]))
     server.put(pod("embed", 0, "Failed", code=64, message="no bucket b"))
     server.refusals["GET", "pods"] = (200, {"metadata": {}, "items": list(server.objects["pods"].values())})
@@ -102,10 +109,10 @@ def test_where_the_node_does_not_answer_the_pods_own_words_are_told(server: Serv
     assert "pod demo-embed-1-0-a ended with exit code 64: no bucket b" in ended.err
 
 
-def test_unknown_names_are_told_with_the_nearest(server: Server) -> None:
+def test_unknown_names_suggest_the_nearest(server: Server) -> None:
     server.put(running(stage("embed", "Running")))
     assert 'no alignment "dem"' in k8s("logs", "dem").error
-    assert 'no stage "embde"; did you mean "embed"? (stages: embed)' in k8s("logs", "demo", "--stage", "embde").error
+    assert '"embde"; did you mean "embed"?' in k8s("logs", "demo", "--stage", "embde").error
 
 
 def test_rendered_jobs_have_logs_without_an_alignment(server: Server) -> None:
@@ -170,13 +177,13 @@ def test_a_log_that_breaks_off_goes_on_after_its_last_line(server: Server) -> No
     assert ended.out.splitlines() == [f"[embed/0] {n}" for n in ("one", "two", "three")]
 
 
-def test_who_may_not_read_logs_is_told_why(server: Server) -> None:
+def test_a_missing_permission_is_named(server: Server) -> None:
     server.put(running(stage("embed", "Running")))
     words = 'pods is forbidden: User "ann" cannot list resource "pods" in API group "" in the namespace "lab"'
     server.refusals["GET", "pods"] = (403, status(403, "Forbidden", words))
     ended = k8s("logs", "demo")
     assert ended.code == 64
-    assert ended.error == "no permission: ann may not list pods in namespace lab; ask for a role that allows it"
+    assert "ann may not list pods in namespace lab" in ended.error
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(server: Server) -> None:
@@ -193,7 +200,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(server: Server) -> None:
         assert following.stderr.read() == ""
 
 
-def test_interrupted_it_says_that_the_run_goes_on(server: Server) -> None:
+def test_interrupted_it_says_that_the_run_continues(server: Server) -> None:
     server.put(running(stage("embed", "Running")))
     server.put(pod("embed", 0))
     server.say("demo-embed-1-0-a", "one")
@@ -203,4 +210,6 @@ def test_interrupted_it_says_that_the_run_goes_on(server: Server) -> None:
         assert following.stdout.readline() == "[embed/0] one\n"
         following.send_signal(signal.SIGINT)
         _, err = pace.communicate(following, 20)
-    assert (following.returncode, err) == (75, "captionless: no longer following; demo goes on\n")
+    assert following.returncode == 75
+    assert len(err.splitlines()) == 1
+    assert "demo" in err

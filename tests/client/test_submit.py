@@ -53,7 +53,7 @@ def test_the_same_spec_changes_nothing_though_written_otherwise(server: Server, 
     k8s("submit", spec)
     before = stored(server)
     ended = k8s("submit", spec, "--set", "train.steps=10000")  # the default
-    assert ended.out.startswith("alignment demo is there already, with the same spec")
+    assert "with the same spec" in ended.out
     assert stored(server) == before
     assert server.sent("PATCH") == []
 
@@ -70,7 +70,7 @@ def test_what_may_be_changed_is_patched_alone(server: Server, spec: str) -> None
     assert "resources" not in stored(server)["spec"]
 
 
-def test_what_may_not_be_changed_is_told_field_by_field(server: Server, spec: str) -> None:
+def test_what_may_not_be_changed_is_listed_field_by_field(server: Server, spec: str) -> None:
     k8s("submit", spec)
     ended = k8s("submit", spec, "--set", "train.steps=7", "--set", "suspend=true", "--set", "output=s3://u:pw@b/x")
     assert ended.code == 64
@@ -132,7 +132,7 @@ def test_without_the_operator_it_says_how_to_install_it_or_do_without(server: Se
     server.installed = False
     ended = k8s("submit", spec)
     assert ended.code == 64
-    assert "helm install captionless" in ended.error
+    assert "helm install" in ended.error
     assert "captionless render" in ended.error
 
 
@@ -144,19 +144,20 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "named"),
     [
         (["output=runs/x"], "output: runs/x"),
         (["eval.prompt=papr"], 'prompt "papr"'),
         (["clip.model=ViT-Q"], '"ViT-Q"'),
-        (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes is on"),
-        (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl is on this machine"),
+        (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes"),
+        (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl"),
     ],
+    ids=["output", "prompt", "model", "source", "landmarks"],
 )
-def test_what_pods_would_miss_is_told_before_they_run(overrides: list[str], told: str) -> None:
+def test_what_pods_cannot_access_is_reported_before_they_run(overrides: list[str], named: str) -> None:
     with pytest.raises(SpecError) as caught:
         check(load.build_spec(yaml.safe_load(TEXT), overrides))
-    assert told in str(caught.value)
+    assert named in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,7 @@ def test_what_pods_would_miss_is_told_before_they_run(overrides: list[str], told
         ["landmarks.origin=file", "landmarks.file=/in/the/image.jsonl", "pods.image=mine"],
         ["clip.model=local-dir:/models/x"],
     ],
+    ids=["volume", "image", "local-dir"],
 )
 def test_places_within_pods_are_not_looked_for_here(overrides: list[str]) -> None:
     check(load.build_spec(yaml.safe_load(TEXT), overrides))
@@ -180,4 +182,4 @@ def test_waiting_ends_as_the_run_does(server: Server, spec: str) -> None:
     server.put(pod("embed", 2, "Failed", code=65))
     ended = k8s("submit", spec, "--wait")
     assert ended.code == 65
-    assert ended.error == "demo failed: embed: shard 2: object o7 is broken"
+    assert "embed: shard 2: object o7 is broken" in ended.error

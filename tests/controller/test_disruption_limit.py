@@ -36,6 +36,7 @@ from tests.controller.seen import ended, pod, reading, record, run, spec, stage,
             DisruptionCount(4, 2, 200),
         ),
     ],
+    ids=["none", "first", "known", "one-more", "progress", "after-progress", "pods-gone"],
 )
 def test_disruptions_are_counted_until_the_stage_gets_further(
     before: StageRecord, ignored: list[int], reached_now: int, expected: DisruptionCount

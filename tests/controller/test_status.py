@@ -130,6 +130,7 @@ def test_results_outlive_their_pod() -> None:
         (workload("eval", failed=Failed("r", "m"), ended=ago(1)), 1, "Running"),
         (workload("eval", failed=Failed("r", "m"), ended=ago(11)), 11, "Failed"),
     ],
+    ids=["complete", "complete-settled", "failed", "failed-settled"],
 )
 def test_a_jobs_end_waits_a_little_for_its_pods_last_word(job: Workload, seconds: int, state: str) -> None:
     assert status(run(job, status=done(*ALL[:6])))["stages"][-1]["state"] == state

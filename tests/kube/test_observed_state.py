@@ -35,7 +35,9 @@ def test_conditions_of_a_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "indexes"), [("0,2-4,9", {0, 2, 3, 4, 9}), ("", set()), (None, set()), ("a-b,1-", {1}), ("3", {3})]
+    ("text", "indexes"),
+    [("0,2-4,9", {0, 2, 3, 4, 9}), ("", set()), (None, set()), ("a-b,1-", {1}), ("3", {3})],
+    ids=["ranges", "empty", "absent", "malformed", "one"],
 )
 def test_lists_of_indexes(text: str | None, indexes: set[int]) -> None:
     job = {"kind": "Job", "metadata": METADATA, "status": {"completedIndexes": text}}

@@ -29,6 +29,7 @@ FAILED = Failed("PodFailurePolicy", "words")
         (workload(complete=True), False),
         (workload(failed=FAILED), False),
     ],
+    ids=["running", "suspended", "deleting", "complete", "failed"],
 )
 def test_suspension_removes_what_is_at_work_and_keeps_what_has_ended(found: Workload, goes: bool) -> None:
     assert bool(list(suspension(run(found, suspend=True)))) is goes

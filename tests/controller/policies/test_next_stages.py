@@ -22,6 +22,7 @@ PRECOMPUTE = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l")
         ((*PRECOMPUTE, "train-avg-seed0"), {"eval"}),
         ((*PRECOMPUTE, "train-avg-seed0", "eval"), set()),
     ],
+    ids=["start", "pack", "embed", "landmarks", "similarity", "train", "eval"],
 )
 def test_a_stage_begins_when_what_it_reads_is_finished(finished: tuple[str, ...], next_: set[str]) -> None:
     assert {c.stage.name for c in next_stages(run(status=done(*finished)))} == next_
@@ -42,6 +43,7 @@ def test_independent_trainings_begin_together() -> None:
         ([], {"stages": [record("pack", "Failed")]}),
         ([workload(complete=True, ended=ago(60))], {}),
     ],
+    ids=["running", "suspended", "deleting", "failed-job", "failed-stage", "complete"],
 )
 def test_a_stage_that_is_at_work_or_over_does_not_begin_again(
     workloads: list[Workload], status: dict[str, Any]
