@@ -1,1 +1,1 @@
-"""What a person sees on a terminal while something runs: the console that results are printed on, and the live view."""
+"""What is shown on the terminal: the console for results, and the live view of a run."""

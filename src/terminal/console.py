@@ -1,4 +1,4 @@
-"""Where results are printed: a terminal as wide as it is, or else lines of a fixed width, which nobody tears."""
+"""The console that results are printed on: as wide as the terminal, or of a fixed width elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from rich.console import Console
 
 
 def results_console(width: int = 120) -> Console:
-    """Standard output; `width` characters a line where it is no terminal."""
+    """A console on standard output; `width` characters wide if that is not a terminal."""
     found = Console()
     return found if found.is_terminal else Console(width=width)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -32,10 +33,10 @@ def _allowed(module: str) -> bool:
 
 
 def _loaded(arguments: Sequence[str], **environment: str) -> set[str]:
-    """The modules that a command has loaded when it ends."""
+    """The modules that a command has loaded when it ends, and `GC` if garbage is collected then."""
     script = (
-        "import atexit, sys\n"
-        "atexit.register(lambda: print('LOADED', *sys.modules))\n"
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print('LOADED', 'GC' if gc.isenabled() else '', *sys.modules))\n"
         f"sys.argv = ['captionless', *{list(arguments)!r}]\n"
         "from captionless.__main__ import main\n"
         "main()"
@@ -65,6 +66,10 @@ def test_help_of_the_application_loads_no_pydantic() -> None:
 def test_completion_loads_no_heavy_library() -> None:
     loaded = _loaded([], _CAPTIONLESS_COMPLETE="complete_bash", COMP_WORDS="captionless k8s lo", COMP_CWORD="2")
     _assert_light(loaded)
+
+
+def test_garbage_is_collected_while_a_command_runs() -> None:
+    assert "GC" in _loaded(["validate", str(Path(__file__).parents[2] / "examples" / "demo.yaml")])
 
 
 def test_importing_the_package_loads_nothing() -> None:
