@@ -14,7 +14,7 @@ from captionless.controller.conditions import conditions, stage_names
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.observed_state import newest_pods, written
 from captionless.kube.stage_record import StageRecord, StageState
-from captionless.spec.plan import runs
+from captionless.spec.plan import training_variants
 
 TOP1 = "zero_shot/top1"
 
@@ -117,7 +117,7 @@ def _columns(run: RunStatus, results: Any) -> dict[str, str]:
     elif run.succeeded:
         found["stage"], found["progress"] = run.stages[-1].stage.name, "100%"
     if run.spec is not None:
-        first = runs(run.spec)[0].name
+        first = training_variants(run.spec)[0].name
         figures = next((r.get("figures", ()) for r in results if r.get("run") == first), ())
         found["top1"] = next((str(f.get("value", "")) for f in figures if f.get("name") == TOP1), "")
     return found

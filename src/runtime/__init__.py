@@ -1,1 +1,1 @@
-"""A process and its surroundings: signals, its parent, its environment, its threads, and how it tells its end."""
+"""A process and its surroundings: signals, parent, environment, threads, retries, termination message."""

@@ -1,4 +1,4 @@
-"""Dying with the parent, so that a `kill -9` of whoever started a process leaves no orphan that goes on writing."""
+"""Dying with the parent, so that a `kill -9` of the process that started this one leaves no orphan that writes on."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainingVariant:
-    """One training: a source of weights and a seed."""
+    """One training: a kind of weights and a seed."""
 
     weights: Weights
     seed: int
@@ -55,8 +55,8 @@ def logs_folder(spec: AlignmentSpec) -> Path:
     return Path(root) / "logs"
 
 
-def runs(spec: AlignmentSpec) -> tuple[TrainingVariant, ...]:
-    """The trainings a spec asks for: every source of weights with every seed, seeds outermost."""
+def training_variants(spec: AlignmentSpec) -> tuple[TrainingVariant, ...]:
+    """The trainings of a spec: every kind of weights with every seed, seeds outermost."""
     return tuple(
         TrainingVariant(w, s) for s in dict.fromkeys(spec.train.seeds) for w in dict.fromkeys(spec.train.weights)
     )
@@ -78,13 +78,13 @@ def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:
         reads: tuple[str, ...] = ("embed", "landmarks") if metric == "i2l" else ("embed",)
         command = ("similarity", "--metric", metric)
         stages.append(Stage(f"similarity-{metric}", command, f"similarity/{metric}", reads, workers, threads))
-    for run in runs(spec):
-        reads = ("embed", *(f"similarity-{m}" for m in run.weights.metrics))
-        options = ("--weights", run.weights.value, "--seed", str(run.seed))
-        output, cpus = f"train/{run.name}", threads * has.processes
+    for variant in training_variants(spec):
+        reads = ("embed", *(f"similarity-{m}" for m in variant.weights.metrics))
+        options = ("--weights", variant.weights.value, "--seed", str(variant.seed))
+        output, cpus = f"train/{variant.name}", threads * has.processes
         stages.append(
-            Stage(f"train-{run.name}", ("train", *options), output, reads, has.nodes, cpus, train_gpus, gang=True)
+            Stage(f"train-{variant.name}", ("train", *options), output, reads, has.nodes, cpus, train_gpus, gang=True)
         )
-    trained = tuple(f"train-{r.name}" for r in runs(spec))
+    trained = tuple(f"train-{v.name}" for v in training_variants(spec))
     stages.append(Stage("eval", ("eval",), "eval", trained, cpus=threads, gpus=clip_gpus))
     return tuple(stages)

@@ -28,7 +28,7 @@ from captionless.runtime.redaction import redacted
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import SourceKind
 from captionless.spec.evaluation import EvalSpec
-from captionless.spec.plan import TrainingVariant, runs
+from captionless.spec.plan import TrainingVariant, training_variants
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
 from captionless.stages.provenance import host, versions
@@ -73,7 +73,7 @@ def _stored(spec: AlignmentSpec) -> dict[str, Any]:
 class _Evaluation:
     def __init__(self, spec: AlignmentSpec):
         self.spec, self.url = spec, objects.join(spec.root, "eval")
-        self.runs = runs(spec)
+        self.runs = training_variants(spec)
         self.data = open_embeddings(objects.join(spec.root, "embed"), "test")
         if not len(self.data):
             raise DataError("the test split has no objects: raise data.testFraction or data.source.testObjects")

@@ -19,7 +19,7 @@ from captionless.eval import results
 from captionless.eval.report import context as shown
 from captionless.eval.report.html import render_report
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import TrainingVariant, runs
+from captionless.spec.plan import TrainingVariant, training_variants
 from captionless.stages import train
 from captionless.stages.inspect import measure
 from captionless.store import objects
@@ -36,7 +36,7 @@ _MOST_MARKS = 1000
 
 def report_html(spec: AlignmentSpec, data: Embeddings, test: results.TestSplit, found: Mapping[str, Any]) -> str:
     """The page for the results `found` on the test split `data`; classes are shown of the spec's first run."""
-    first = runs(spec)[0]
+    first = training_variants(spec)[0]
     url = objects.join(spec.root, "eval", "runs", f"{first.name}.npy")
     shapes = decode_array(objects.read_bytes(url), url)
     training = open_embeddings(data.url, "train")
@@ -63,7 +63,7 @@ def report_html(spec: AlignmentSpec, data: Embeddings, test: results.TestSplit, 
             chosen=(first.weights.value, first.seed),
             thumbnails=small | _pictures(spec, data, seen) | _pictures(spec, training, of_training),
             categories=categories | training_categories,
-            histories=[_curve(spec, r) for r in runs(spec)],
+            histories=[_curve(spec, r) for r in training_variants(spec)],
             queries=queries,
             neighbours=neighbours,
             examples=examples,

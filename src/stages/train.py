@@ -15,7 +15,7 @@ from typing import Any
 from captionless.clip import checkpoints
 from captionless.errors import DataError, Retryable
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import TrainingVariant, logs_folder, runs
+from captionless.spec.plan import TrainingVariant, logs_folder, training_variants
 from captionless.spec.weights import Weights
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
@@ -34,7 +34,7 @@ PART = "model"
 def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> dict[str, float]:
     """Trains the spec's runs, or those of one loss or one seed; their steps, the seconds that these took, and how many
     objects were left out, if any."""
-    chosen = [r for r in runs(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
+    chosen = [r for r in training_variants(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
         chosen = [TrainingVariant(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
     data = open_embeddings(objects.join(spec.root, "embed"), "train").digest

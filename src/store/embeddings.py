@@ -181,7 +181,7 @@ class Embeddings:
         for shard, places in shards.items():
             wanted = [(starts[place], pieces[place], size) for starts, size, pieces in listed for place in places]
             if not ranged_reads.fill(objects.join(self.url, shard), wanted):
-                return False  # the file has changed: reading it with care tells how
+                return False  # the file has changed: the slow path finds out how
         return True
 
 

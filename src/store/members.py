@@ -195,7 +195,7 @@ class MemberRead:
         """Where in its shard to begin to read, and what to read to. DataError when the shard does not have it."""
         layout = self.members.layout
         offset, length = self.members.places.span(self.index, self.members.extension)
-        if length != layout.size:  # not as the others are: read as it is, to tell what it is
+        if length != layout.size:  # not like the others: read whole, to report what it is
             self._header = bytearray(length)
             self._pieces, self._length = [memoryview(self._header)], length
         elif self._row is not None and self.is_known:

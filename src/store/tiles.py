@@ -210,7 +210,7 @@ def read_steps(url: str, tile: Tile) -> NDArray[np.uint16]:
     """The steps of a tile under the folder `url`: mapped from a local file, read whole and checked from elsewhere.
 
     Raises:
-        DataError: the file is missing, damaged or truncated, or another one than `tile` tells of.
+        DataError: the file is missing, damaged or truncated, or not the one that `tile` describes.
     """
     target, pairs = objects.join(url, tile.block.file), tile.block.pairs
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from captionless.spec import load
-from captionless.spec.plan import plan, runs
+from captionless.spec.plan import plan, training_variants
 
 
 def _plan(*overrides: str) -> dict[str, tuple[str, ...]]:
@@ -32,4 +32,4 @@ def test_seeds_are_paired_and_repeated_ones_count_once() -> None:
     spec = load.build_spec(
         {"data": {"source": {"kind": "parametric"}}}, ["train.weights=[uniform,i2i,uniform]", "train.seeds=[1,0,1]"]
     )
-    assert [r.name for r in runs(spec)] == ["uniform-seed1", "i2i-seed1", "uniform-seed0", "i2i-seed0"]
+    assert [r.name for r in training_variants(spec)] == ["uniform-seed1", "i2i-seed1", "uniform-seed0", "i2i-seed0"]

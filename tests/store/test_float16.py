@@ -21,7 +21,7 @@ def test_every_half_becomes_the_number_it_is() -> None:
     assert np.isnan(got[~numbers]).all()
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (1,), (7, 11, 13), (4, 2000)])
+@pytest.mark.parametrize("shape", [(0, 3), (1,), (7, 11, 13), (4, 2000)], ids=str)
 def test_any_shape_and_layout(shape: tuple[int, ...]) -> None:
     whole = np.resize(EVERY[:31744], shape)
     into = np.full(shape, np.nan, np.float32)

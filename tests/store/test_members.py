@@ -187,7 +187,7 @@ def test_damage_is_named_and_what_is_whole_is_read(folder: Path, arrays: dict[st
             np.testing.assert_array_equal(array[whole], stacked(arrays, data, indices[whole], extension))
 
 
-@pytest.mark.parametrize("size", [0, 700, 5000])
+@pytest.mark.parametrize("size", [0, 700, 5000], ids=lambda size: f"{size} bytes")
 def test_what_lies_between_members_need_not_be_alike(tmp_path: Path, size: int) -> None:
     """Members that follow one another at the same small distance are read at once, others are not."""
     written = write_embedded(str(tmp_path), {"a": 6}, shards=2, points=POINTS)
