@@ -38,9 +38,12 @@ def test_a_signal_ends_it_with_75_and_one_line(number: signal.Signals, tmp_path:
         command("run", str(spec)), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    pace.wait_for("the run's first stage", (tmp_path / "out" / "logs" / "pack.0.log").exists, 60)
-    process.send_signal(number)
-    _, error = pace.communicate(process, 60)
+    try:
+        pace.wait_for("the run's first stage", (tmp_path / "out" / "logs" / "pack.0.log").exists, 60)
+        process.send_signal(number)
+        _, error = pace.communicate(process, 60)
+    finally:
+        process.kill()
     assert process.returncode == 75, error
     assert "Traceback" not in error
 

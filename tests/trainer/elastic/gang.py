@@ -121,7 +121,9 @@ class Pods:
 
     def wait(self, index: int) -> int:
         """The exit code of the pod, once it has ended."""
-        return self.running.pop(index).wait(pace.seconds(120))
+        code = self.running[index].wait(pace.seconds(120))
+        del self.running[index]
+        return code
 
     def ranks(self, index: int) -> list[int]:
         """Process ids of the pod's ranks."""
