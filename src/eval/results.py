@@ -46,9 +46,11 @@ from captionless.eval.bootstrap import Floats
 from captionless.eval.cosine import unit_rows
 from captionless.eval.outcomes import Ints, Outcomes, Path
 from captionless.eval.resampled import Resampled, leaves
+from captionless.spec.weights import Weights
 
 SCHEMA = 1
-MODES = ("uniform", "category", "i2i", "i2l", "avg")
+MODES = tuple(weights.value for weights in Weights)
+"""In the order of a table's rows."""
 BASELINE = "uniform"
 Tree = dict[str, Any]
 
