@@ -72,6 +72,13 @@ def test_garbage_is_collected_while_a_command_runs() -> None:
     assert "GC" in _loaded(["validate", str(Path(__file__).parents[2] / "examples" / "demo.yaml")])
 
 
+def test_annotations_of_commands_are_no_strings() -> None:
+    modules = (Path(__file__).parents[2] / "src" / "cli").glob("*.py")
+    commands = {module.name: text for module in modules if "typer.Option(" in (text := module.read_text())}
+    assert len(commands) > 5
+    assert not [name for name, text in commands.items() if "\nfrom __future__ import" in text]
+
+
 def test_importing_the_package_loads_nothing() -> None:
     script = "import sys; before = set(sys.modules); import captionless; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -89,11 +89,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         tmp_path_factory.getbasetemp().parent / "undisturbed" if several else tmp_path_factory.mktemp("undisturbed")
     )
     folder.mkdir(exist_ok=True)
-    told = folder / "told.txt"
+    output = folder / "output.txt"
     with FileLock(folder / "lock"):
-        if not told.exists():
+        if not output.exists():
             done = call("run", str(write_spec(folder)), cwd=folder)
             assert done.returncode == 0, done.stdout + done.stderr
-            told.write_text(done.stdout + done.stderr)
+            output.write_text(done.stdout + done.stderr)
     results = (folder / "out" / "eval" / "results.json").read_bytes()
-    return Finished(folder, folder / "tiny.yaml", comparable(results), told.read_text())
+    return Finished(folder, folder / "tiny.yaml", comparable(results), output.read_text())

@@ -1,7 +1,8 @@
-"""What a wrong or damaged input says: one clear line, its exit code, no traceback, nothing lost."""
+"""Invalid or damaged input: one line that names it, the exit code, no traceback, nothing lost."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from tests.flow.conftest import TINY, Finished, call, command, comparable, envir
 pytestmark = pytest.mark.flow
 
 
-def _told(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> str:
+def _error(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> str:
     """The one line on stderr that begins with `captionless:`; the rest of stderr is the view's."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -35,15 +36,15 @@ def _outputs(folder: Path) -> dict[str, bytes]:
 
 def test_a_typo_in_the_spec(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, train={**TINY["train"], "stps": 5})
-    _told(call("run", str(spec), cwd=tmp_path), 64, "train.stps", 'did you mean "steps"?')
+    _error(call("run", str(spec), cwd=tmp_path), 64, "train.stps", '"steps"')
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_clip_model(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, clip={"model": "VitB-32"})
-    _told(call("run", str(spec), cwd=tmp_path), 64, "clip.model", "VitB-32", 'did you mean "ViT-B-32"?')
+    _error(call("run", str(spec), cwd=tmp_path), 64, "clip.model", "VitB-32", '"ViT-B-32"')
     spec = write_spec(tmp_path, clip={"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79"})
-    _told(call("run", str(spec), cwd=tmp_path), 64, "laion2b_s34b_b79", 'did you mean "laion2b_s34b_b79k"?')
+    _error(call("run", str(spec), cwd=tmp_path), 64, "laion2b_s34b_b79", '"laion2b_s34b_b79k"')
     assert not (tmp_path / "out" / "pack").exists()
 
 
@@ -65,7 +66,7 @@ def test_a_missing_mesh_and_an_empty_one(tmp_path: Path) -> None:
     assert broken.returncode == 65, broken.stderr
     assert "Traceback" not in broken.stderr
     lines = [line for line in broken.stderr.splitlines() if line.startswith("captionless: pack:")]
-    assert all("data.maxSkipped allows 0" in line for line in lines)
+    assert all("data.maxSkipped" in line for line in lines)
     assert "ghost" in "".join(lines)
     assert "hollow" in "".join(lines)
     allowed = call("run", str(spec), "--only", "pack", "--set", "data.maxSkipped=2", cwd=tmp_path)
@@ -82,9 +83,9 @@ def test_a_truncated_shard(finished: Finished, tmp_path: Path) -> None:
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     before = _outputs(tmp_path / "out")
-    _told(call("run", str(spec), cwd=tmp_path), 65, str(shard.relative_to(tmp_path / "out")), "truncated")
+    _error(call("run", str(spec), cwd=tmp_path), 65, str(shard.relative_to(tmp_path / "out")))
     assert before.items() <= _outputs(tmp_path / "out").items()
-    _told(call("embed", str(spec), cwd=tmp_path), 65, str(shard.name), "truncated")
+    _error(call("embed", str(spec), cwd=tmp_path), 65, str(shard.name))
     shard.unlink()
     assert call("run", str(spec), "--only", "pack", cwd=tmp_path).returncode == 0
     assert shard.read_bytes() == whole
@@ -101,11 +102,11 @@ def test_a_nan_embedding(finished: Finished, tmp_path: Path) -> None:
     views[2, 5] = np.nan
     members["views.npy"] = encode_array(views)
     write_shard(url, samples)
-    _told(call("run", str(spec), cwd=tmp_path), 65, url.removesuffix(".tar"), "sha256")
-    _told(call("similarity", str(spec), "--metric", "i2i", cwd=tmp_path), 65, key, "view 2", "NaN")
+    _error(call("run", str(spec), cwd=tmp_path), 65, url.removesuffix(".tar"), "sha256")
+    _error(call("similarity", str(spec), "--metric", "i2i", cwd=tmp_path), 65, key, "view 2", "NaN")
 
 
-def test_a_full_disk_keeps_what_is_written_and_goes_on_when_there_is_room(finished: Finished, tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_and_the_run_resumes_when_there_is_room(finished: Finished, tmp_path: Path) -> None:
     """On a real, small file system of its own; the second call is in the same namespace, after making room."""
     out = tmp_path / "small"
     out.mkdir()
@@ -127,8 +128,8 @@ def test_a_full_disk_keeps_what_is_written_and_goes_on_when_there_is_room(finish
     assert done.returncode == 0, done.stderr
     first = (tmp_path / "first.err").read_text()
     code = int((tmp_path / "first.code").read_text())
-    line = _told(subprocess.CompletedProcess([], code, "", first), 1)
-    assert "no space left" in line.lower()
+    line = _error(subprocess.CompletedProcess([], code, "", first), 1)
+    assert os.strerror(errno.ENOSPC).lower() in line.lower()
     assert (tmp_path / "left").read_text() == ""
     assert (tmp_path / "second.code").read_text().strip() == "0", (tmp_path / "second.err").read_text()
     assert comparable((tmp_path / "results.json").read_bytes()) == finished.results
@@ -136,10 +137,10 @@ def test_a_full_disk_keeps_what_is_written_and_goes_on_when_there_is_room(finish
 
 def test_memory_output_and_unwritable_places(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, output="memory://x")
-    _told(call("run", str(spec), cwd=tmp_path), 64, "memory://x", "use a path or s3://")
+    _error(call("run", str(spec), cwd=tmp_path), 64, "output", "memory://x")
     (tmp_path / "file").write_text("")
     spec = write_spec(tmp_path, output=str(tmp_path / "file" / "x"))
-    _told(call("run", str(spec), cwd=tmp_path), 64, "is a file, expected a folder")
+    _error(call("run", str(spec), cwd=tmp_path), 64, str(tmp_path / "file"))
 
 
 def test_usage_errors_are_2(tmp_path: Path) -> None:

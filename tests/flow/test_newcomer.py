@@ -45,4 +45,4 @@ def test_init_and_run_give_a_figure_of_ones_own_meshes(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "shapes" / "eval" / "report.html").stat().st_size > 100_000
     refused = call("init", "shapes", "--out", "mine.yaml", cwd=tmp_path)
     assert refused.returncode == 64
-    assert "exists already" in refused.stderr
+    assert "mine.yaml" in refused.stderr

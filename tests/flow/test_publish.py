@@ -13,7 +13,7 @@ pytestmark = pytest.mark.flow
 GROUP = "/metrics/job/captionless/alignment/tiny/namespace/lab"
 
 
-def test_eval_pushes_and_a_push_that_failed_is_made_up_for(finished: Finished) -> None:
+def test_eval_pushes_again_after_a_failed_push(finished: Finished) -> None:
     with serving() as gateway:
         url = gateway.url.replace("//", "//me:let-me-in@")
         gateway.answers = [500] * 5
@@ -24,10 +24,10 @@ def test_eval_pushes_and_a_push_that_failed_is_made_up_for(finished: Finished) -
             assert "Traceback" not in done.stderr
             return done.returncode, done.stderr
 
-        code, told = evaluated("--set", f"eval.pushgateway={url}")
-        assert code == 0  # the results are stored: a run does not fail for want of somebody who watches
-        assert "the Pushgateway did not take the figures" in told
-        assert "let-me-in" not in told
+        code, shown = evaluated("--set", f"eval.pushgateway={url}")
+        assert code == 0  # the results are stored: a run does not fail because its figures cannot be pushed
+        assert "Pushgateway" in shown
+        assert "let-me-in" not in shown
         assert len(gateway.seen) == 5
         assert not gateway.groups
         before = (finished.folder / "out" / "eval" / "results.json").stat().st_mtime_ns

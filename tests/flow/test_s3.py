@@ -1,4 +1,4 @@
-"""The whole flow over S3 on the wire, against moto's server: same results, and its errors told."""
+"""The whole flow over S3 on the wire, against moto's server: same results, and its errors."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def s3() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-def test_a_missing_bucket_is_told_at_once(s3: dict[str, str], tmp_path: Path) -> None:
+def test_a_missing_bucket_is_reported_at_once(s3: dict[str, str], tmp_path: Path) -> None:
     spec = write_spec(tmp_path, output="s3://no-such-bucket/tiny")
     done = call("run", str(spec), cwd=tmp_path, **s3)
     assert done.returncode == 64, done.stderr
-    assert "the bucket 'no-such-bucket' does not exist" in done.stderr
+    assert "no-such-bucket" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_is_away_is_tried_again_and_then_told(tmp_path: Path) -> None:
+def test_a_server_that_is_away_is_retried_and_then_reported(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, output=f"s3://{BUCKET}/tiny")
     away = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
@@ -57,7 +57,8 @@ def test_a_server_that_is_away_is_tried_again_and_then_told(tmp_path: Path) -> N
     }  # fmt: skip
     done = call("run", str(spec), cwd=tmp_path, **away)
     assert done.returncode == 1, done.stderr
-    assert "storage did not answer for 2 s" in done.stderr
+    assert f"s3://{BUCKET}/tiny" in done.stderr
+    assert "2 s" in done.stderr
     assert "Traceback" not in done.stderr
 
 
