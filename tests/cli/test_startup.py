@@ -72,6 +72,21 @@ def test_garbage_is_collected_while_a_command_runs() -> None:
     assert "GC" in _loaded(["validate", str(Path(__file__).parents[2] / "examples" / "demo.yaml")])
 
 
+def test_signals_are_handled_before_anything_else_is_loaded() -> None:
+    script = (
+        "import sys\n"
+        "from captionless.runtime import signals\n"
+        "signals.stop_on_signals = lambda: print('LOADED', *sys.modules)\n"
+        "sys.argv = ['captionless', '--version']\n"
+        "from captionless.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(next(line for line in done.stdout.splitlines() if line.startswith("LOADED")).split())
+    assert "captionless.runtime.signals" in loaded
+    assert not loaded & {*HEAVY, "pydantic", "rich", "typer", "logging", "captionless.cli"}
+
+
 def test_annotations_of_commands_are_no_strings() -> None:
     modules = (Path(__file__).parents[2] / "src" / "cli").glob("*.py")
     commands = {module.name: text for module in modules if "typer.Option(" in (text := module.read_text())}
