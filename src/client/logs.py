@@ -25,7 +25,7 @@ from captionless.errors import CaptionlessError, Interrupted, SpecError, did_you
 from captionless.kube.api_errors import NoSuchKind, NotFound, Unavailable
 from captionless.kube.jobs.failure import WORKER
 from captionless.kube.jobs.operator import KIND
-from captionless.kube.observed_state import Pod, newest_pods, pod, time_of, workload
+from captionless.kube.observed_state import Pod, newest_pods, parse_time, pod, workload
 from captionless.kube.stage_record import StageState
 from captionless.runtime.signals import Stopped
 
@@ -248,7 +248,7 @@ def _split_time(line: bytes) -> tuple[str, str]:
 
 
 def _age(at: str) -> int:
-    begun = time_of(f"{at[:19]}Z") or datetime.now(UTC)
+    begun = parse_time(f"{at[:19]}Z") or datetime.now(UTC)
     return max(0, int((datetime.now(UTC) - begun).total_seconds()))
 
 

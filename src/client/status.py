@@ -21,7 +21,7 @@ from captionless.client.feed import Feed
 from captionless.errors import CaptionlessError, Interrupted
 from captionless.kube.api_errors import INSTALL
 from captionless.kube.jobs.operator import KIND
-from captionless.kube.observed_state import time_of
+from captionless.kube.observed_state import parse_time
 from captionless.kube.stage_record import StageRecord, StageState
 from captionless.runtime.signals import Stopped
 from captionless.telemetry import progress
@@ -158,7 +158,7 @@ class Meter:
         return [self._row(s, now) for s in run.stages]
 
     def _row(self, stage: StageRecord, now: datetime) -> Row:
-        ended = time_of(stage.completion_time) or now
+        ended = parse_time(stage.completion_time) or now
         seconds = _since(stage.start_time, ended) or 0.0
         counts = {"attempt": stage.attempt, "failures": stage.failures, "disruptions": stage.disruptions}
         info = {k: v for k, v in counts.items() if v > (k == "attempt")}
@@ -183,7 +183,7 @@ class Meter:
 
 
 def _since(time: str, now: datetime) -> float | None:
-    begun = time_of(time)
+    begun = parse_time(time)
     return max(0.0, (now - begun).total_seconds()) if begun is not None else None
 
 

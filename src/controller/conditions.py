@@ -15,7 +15,7 @@ from typing import Any
 from captionless.controller.diagnosis import Cause
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
-from captionless.kube.observed_state import written
+from captionless.kube.observed_state import format_time
 from captionless.kube.stage_record import StageState
 
 
@@ -35,7 +35,7 @@ def conditions(run: RunStatus) -> list[dict[str, Any]]:
                 "type": kind,
                 "status": status,
                 "observedGeneration": run.alignment.generation,
-                "lastTransitionTime": old["lastTransitionTime"] if same else written(run.now),
+                "lastTransitionTime": old["lastTransitionTime"] if same else format_time(run.now),
                 "reason": cause.reason,
                 "message": cause.message,
             }

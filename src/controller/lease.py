@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from captionless.errors import CaptionlessError
 from captionless.kube.api_errors import Conflict
-from captionless.kube.observed_state import written_exactly
+from captionless.kube.observed_state import format_micro_time
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class Lease:
         return self.clock() - self._seen[1] > float(spec.get("leaseDurationSeconds") or self.duration)
 
     def _manifest(self, found: dict[str, Any] | None) -> dict[str, Any]:
-        time = written_exactly(datetime.now(UTC))
+        time = format_micro_time(datetime.now(UTC))
         before = (found or {}).get("spec") or {}
         mine = before.get("holderIdentity") == self.identity
         metadata = found["metadata"] if found else {"name": NAME, "namespace": self.namespace}

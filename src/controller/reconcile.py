@@ -27,7 +27,7 @@ from captionless.kube import observed_state
 from captionless.kube.api import Api
 from captionless.kube.api_errors import Conflict, Refused
 from captionless.kube.jobs import Operator, Owner, job_name, stage_objects
-from captionless.kube.observed_state import Key, Problem, written_exactly
+from captionless.kube.observed_state import Key, Problem, format_micro_time
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ class Reconciler:
         name = event.name(run.alignment)
         if (name, event.count) in self._emitted:
             return
-        time = written_exactly(datetime.now(UTC))
+        time = format_micro_time(datetime.now(UTC))
         try:
             made = self.api.create(event.manifest(run.alignment, self.reporter, time))
             if made is None and event.count > 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 from captionless.controller.conditions import conditions, stage_names
 from captionless.controller.stage_status import RunStatus, StageStatus
-from captionless.kube.observed_state import newest_pods, written
+from captionless.kube.observed_state import format_time, newest_pods
 from captionless.kube.stage_record import StageRecord, StageState
 from captionless.spec.plan import training_variants
 
@@ -32,7 +32,7 @@ def status(run: RunStatus) -> dict[str, Any]:
     if starts:
         found["startTime"] = before.get("startTime") or min(starts)
     if run.finished:
-        found["completionTime"] = before.get("completionTime") or written(run.now)
+        found["completionTime"] = before.get("completionTime") or format_time(run.now)
     if run.alignment.retry:
         found["retry"] = run.alignment.retry
     return {k: v for k, v in found.items() if v not in ("", [], None)}
@@ -74,8 +74,8 @@ def _record(s: StageStatus, run: RunStatus) -> StageRecord:
         disruptions=s.count.disruptions,
         disruptions_without_progress=s.count.disruptions_without_progress,
         reached=s.count.reached,
-        start_time=start or (written(began) if began is not None else before.start_time),
-        completion_time=(before.completion_time or written(ended)) if over else "",
+        start_time=start or (format_time(began) if began is not None else before.start_time),
+        completion_time=(before.completion_time or format_time(ended)) if over else "",
         reason=s.failure.reason if s.failure is not None else "",
         message=message,
     )

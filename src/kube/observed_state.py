@@ -181,21 +181,21 @@ class ObservedState:
     namespace_terminating: bool = False
 
 
-def time_of(text: Any) -> datetime | None:
-    """A metav1.Time or MicroTime, which are RFC 3339 in UTC."""
+def parse_time(text: Any) -> datetime | None:
+    """The time of a metav1.Time or MicroTime (RFC 3339, in UTC); None if it is absent or malformed."""
     try:
         return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
     except ValueError:
         return None
 
 
-def written(time: datetime) -> str:
-    """The same as a metav1.Time: whole seconds."""
+def format_time(time: datetime) -> str:
+    """A metav1.Time: whole seconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def written_exactly(time: datetime) -> str:
-    """The same as a metav1.MicroTime."""
+def format_micro_time(time: datetime) -> str:
+    """A metav1.MicroTime."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -217,7 +217,7 @@ def alignment(found: Object) -> Alignment:
         uid=metadata.get("uid", ""),
         generation=int(metadata.get("generation") or 0),
         version=str(metadata.get("resourceVersion", "")),
-        created=time_of(metadata.get("creationTimestamp")),
+        created=parse_time(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
         spec=found.get("spec") or {},
         status=found.get("status") or {},
@@ -242,13 +242,13 @@ def workload(found: Object) -> Workload:
         owner=_owner(metadata),
         stage=labels.get(names.STAGE, ""),
         attempt=_number(labels.get(names.ATTEMPT)),
-        created=time_of(metadata.get("creationTimestamp")),
+        created=parse_time(metadata.get("creationTimestamp")),
         suspended=bool(spec.get("suspend")),
         deleting=bool(metadata.get("deletionTimestamp")),
         complete=complete is not None,
         failed=Failed(str(failed.get("reason", "")), str(failed.get("message", ""))) if failed else None,
-        began=time_of(status.get("startTime")),
-        ended=time_of(last.get("lastTransitionTime")) if last else None,
+        began=parse_time(status.get("startTime")),
+        ended=parse_time(last.get("lastTransitionTime")) if last else None,
         failures=_number(status.get("failed")),
         completed=_indexes(status.get("completedIndexes")),
         failed_indexes=_indexes(status.get("failedIndexes")),
@@ -307,9 +307,9 @@ def pod(found: Object) -> Pod:
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
         phase=status.get("phase") or "Pending",
-        created=time_of(metadata.get("creationTimestamp")),
-        started=time_of(running.get("startedAt")),
-        deleting=time_of(metadata.get("deletionTimestamp")),
+        created=parse_time(metadata.get("creationTimestamp")),
+        started=parse_time(running.get("startedAt")),
+        deleting=parse_time(metadata.get("deletionTimestamp")),
         failures=_number(annotations.get(_FAILURES)),
         ignored=_number(annotations.get(_IGNORED)),
         unschedulable=str(scheduled.get("message", "")) if scheduled.get("reason") == "Unschedulable" else "",
@@ -326,7 +326,7 @@ def _end(terminated: Object | None) -> End | None:
     return End(
         exit_code=_number(terminated.get("exitCode")),
         reason=str(terminated.get("reason", "")),
-        at=time_of(terminated.get("finishedAt")),
+        at=parse_time(terminated.get("finishedAt")),
         termination=parse(str(terminated.get("message") or "")),
     )
 

@@ -24,7 +24,7 @@ from captionless.controller.workqueue import WorkQueue
 from captionless.errors import Retryable, SpecError
 from captionless.kube.api import MANAGED
 from captionless.kube.api_errors import Conflict, Forbidden, NotFound, Refused, Unavailable
-from captionless.kube.observed_state import Key, ObservedState, written
+from captionless.kube.observed_state import Key, ObservedState, format_time
 from tests.controller.seen import ago, alignment, pod, reading, workload
 from tests.controller.world import KEY, Controller, World
 
@@ -145,7 +145,7 @@ def test_events_of_watches_reach_the_queue_only_with_news() -> None:
         (ObservedState(alignment(), (workload(complete=True, ended=ago(3600)),)), False),
         (ObservedState(alignment(), (), (pod(),)), True),
         (ObservedState(alignment()), False),
-        (ObservedState(alignment({"completionTime": written(ago(1))}), (workload(),)), False),
+        (ObservedState(alignment({"completionTime": format_time(ago(1))}), (workload(),)), False),
     ],
     ids=["job", "suspended-job", "deleting-job", "old-job", "pod", "nothing", "finished-run"],
 )
@@ -200,7 +200,7 @@ def test_the_jobs_of_a_namespace_that_ends_are_removed(monkeypatch: pytest.Monke
     jobs = {j["metadata"]["name"] for j in world.live()}
     for job in world.live():
         pod = world.pod(job, 0)
-        pod["metadata"]["deletionTimestamp"] = written(world.time)
+        pod["metadata"]["deletionTimestamp"] = format_time(world.time)
     controller.work()
     assert {j["metadata"]["name"] for j in world.live()} == jobs, "pods may be deleted for other reasons"
     world.terminating.add("lab")

@@ -10,7 +10,7 @@ from captionless.controller.conditions import conditions
 from captionless.controller.stage_status import RunStatus
 from captionless.controller.status import changes, status
 from captionless.kube.crd import crd
-from captionless.kube.observed_state import Failed, Problem, Workload, written
+from captionless.kube.observed_state import Failed, Problem, Workload, format_time
 from tests.controller.seen import NOW, ago, done, ended, pod, reading, record, run, workload
 
 ALL = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
@@ -69,11 +69,11 @@ def test_a_refusal_of_the_api_server_comes_first() -> None:
 def test_the_time_moves_only_with_the_status() -> None:
     before = conditions(run(workload(suspended=True)))
     for c in before:
-        c["lastTransitionTime"] = written(ago(500))
+        c["lastTransitionTime"] = format_time(ago(500))
     after = {c["type"]: c for c in conditions(run(workload(), status={"conditions": before}))}
-    assert after["Succeeded"]["lastTransitionTime"] == written(ago(500)), "Unknown before and after"
+    assert after["Succeeded"]["lastTransitionTime"] == format_time(ago(500)), "Unknown before and after"
     assert after["Succeeded"]["reason"] == "Running"
-    assert after["Suspended"]["lastTransitionTime"] == written(NOW)
+    assert after["Suspended"]["lastTransitionTime"] == format_time(NOW)
 
 
 def test_progress_of_a_training_is_node_zeros() -> None:
@@ -152,7 +152,7 @@ def test_the_patch_is_the_difference() -> None:
 
 def test_completion_time_goes_when_the_run_goes_on() -> None:
     failed = status(run(status={"stages": [record("pack", "Failed")]}))
-    assert failed["completionTime"] == written(NOW)
+    assert failed["completionTime"] == format_time(NOW)
     assert "completionTime" not in status(run(workload(attempt=2), status=failed, retry="x"))
 
 

@@ -18,7 +18,7 @@ from captionless.controller.cache import Cache
 from captionless.controller.reconcile import Reconciler
 from captionless.kube.api_errors import Conflict
 from captionless.kube.jobs import Operator
-from captionless.kube.observed_state import time_of, written
+from captionless.kube.observed_state import format_time, parse_time
 
 Object = dict[str, Any]
 NAMESPACE = "lab"
@@ -66,7 +66,7 @@ class World:
         made = None
         if key not in self.objects:
             made = copy.deepcopy(manifest)
-            made["metadata"] |= {"uid": f"uid-{next(self._uid)}", "creationTimestamp": written(self.time)}
+            made["metadata"] |= {"uid": f"uid-{next(self._uid)}", "creationTimestamp": format_time(self.time)}
             self._store(made)
         self._call(f"create {key[0]} {key[2]}")
         return copy.deepcopy(made)
@@ -76,7 +76,7 @@ class World:
         if found is not None and uid and found["metadata"]["uid"] != uid:
             raise Conflict("another uid")
         if found is not None and wait:
-            found["metadata"].setdefault("deletionTimestamp", written(self.time))
+            found["metadata"].setdefault("deletionTimestamp", format_time(self.time))
             self._store(found)
             found = copy.deepcopy(found)
         elif found is not None:
@@ -185,7 +185,7 @@ class World:
                     "name": f"{prefix}{len(mine)}",
                     "namespace": NAMESPACE,
                     "uid": f"uid-{next(self._uid)}",
-                    "creationTimestamp": written(self.time),
+                    "creationTimestamp": format_time(self.time),
                     "labels": labels,
                     "annotations": {},
                     "ownerReferences": [{"kind": "Job", "uid": metadata["uid"], "controller": True}],
@@ -199,13 +199,13 @@ class World:
 
     def start(self, job: Object) -> None:
         for index in range(job["spec"]["completions"]):
-            state = {"running": {"startedAt": written(self.time)}}
+            state = {"running": {"startedAt": format_time(self.time)}}
             worker = [{"name": "worker", "state": state}]
             self.pod(job, index, phase="Running", podIP=f"10.0.0.{index + 1}", containerStatuses=worker)
 
     def end(self, job: Object, index: int, code: int, message: str = "", **ending: Any) -> Object:
         told = json.dumps({"exitCode": code, "kind": "", "message": message, "figures": {}, "facts": {}, **ending})
-        state = {"terminated": {"exitCode": code, "finishedAt": written(self.time), "message": told}}
+        state = {"terminated": {"exitCode": code, "finishedAt": format_time(self.time), "message": told}}
         worker = [{"name": "worker", "state": state}]
         return self.pod(job, index, phase="Failed" if code else "Succeeded", containerStatuses=worker)
 
@@ -231,7 +231,7 @@ class World:
 
     def _finish(self, job: Object, kind: str, reason: str = "", message: str = "", **status: Any) -> None:
         condition = {"type": kind, "status": "True", "reason": reason, "message": message}
-        condition["lastTransitionTime"] = written(self.time)
+        condition["lastTransitionTime"] = format_time(self.time)
         job["status"] = {**(job.get("status") or {}), **status, "conditions": [condition]}
         self._store(job)
 
@@ -275,4 +275,4 @@ class Controller:
         raise AssertionError(f"does not come to rest: {self.world.calls[-10:]}")
 
 
-__all__ = ["KEY", "NAMESPACE", "SPEC", "Controller", "Killed", "World", "time_of"]
+__all__ = ["KEY", "NAMESPACE", "SPEC", "Controller", "Killed", "World", "parse_time"]

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from captionless.controller.actions import Remove
 from captionless.controller.stage_status import RunStatus
-from captionless.kube.observed_state import Alignment, time_of
+from captionless.kube.observed_state import Alignment, parse_time
 
 
 def due(alignment: Alignment) -> datetime | None:
     """When a finished Alignment is to be deleted; None when it is kept or not finished."""
-    ended, seconds = time_of(alignment.status.get("completionTime")), alignment.spec.get("ttlSecondsAfterFinished")
+    ended, seconds = parse_time(alignment.status.get("completionTime")), alignment.spec.get("ttlSecondsAfterFinished")
     if ended is None or not isinstance(seconds, int) or seconds < 0:
         return None
     return ended + timedelta(seconds=seconds)

@@ -13,7 +13,7 @@ from captionless.controller.policies.garbage_collection import garbage_collectio
 from captionless.controller.policies.suspension import suspension
 from captionless.controller.policies.terminating_namespace import suspected
 from captionless.controller.policies.ttl import due, ttl
-from captionless.kube.observed_state import Failed, ObservedState, Workload, written
+from captionless.kube.observed_state import Failed, ObservedState, Workload, format_time
 from captionless.kube.stage_record import StageState
 from tests.controller.seen import NOW, ago, alignment, done, pod, record, run, workload
 
@@ -80,7 +80,7 @@ def test_a_job_is_removed_once_however_many_reasons_there_are() -> None:
 )
 def test_time_to_live(seconds: int | None, age: float, goes: bool) -> None:
     changed: dict[str, Any] = {} if seconds is None else {"ttlSecondsAfterFinished": seconds}
-    status = {"stages": [record("pack", "Failed")], "completionTime": written(ago(age))}
+    status = {"stages": [record("pack", "Failed")], "completionTime": format_time(ago(age))}
     assert bool(list(ttl(run(status=status, **changed)))) is goes
 
 
