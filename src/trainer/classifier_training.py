@@ -1,12 +1,12 @@
-"""Training of a classifier: all of it, or its head alone on a frozen encoder (a linear probe).
+"""Training of a classifier: fine-tuning of all of it, or of its head on a frozen encoder (a linear probe).
 
-All of it sees a fresh augmented sample of a cloud in every epoch. A linear probe embeds every cloud once, without
+Fine-tuning sees a newly augmented sample of a cloud in every epoch. A linear probe embeds every cloud once, without
 augmentation and with the encoder in evaluation mode, and then trains on the embeddings; the encoder keeps its bits.
 They are standardised by the training objects' mean and deviation, so that one learning rate serves encoders of any
 scale; in the end that is folded into the head, which is linear in the embedding again.
 
-A step is a pure function of the state before it and of (seed, step), as in `loop`: stopped anywhere and started again,
-a training ends with the weights and the history of the undisturbed one, bit for bit on a CPU with the same threads and
+A step is a pure function of the state before it and of (seed, step), as in `loop`: interrupted anywhere and resumed, a
+training ends with the weights and the history of an uninterrupted one, bit for bit on a CPU with the same threads and
 versions. The validation objects are classified every `validateEvery` steps and after the last, and the weights that
 did best, the first of equals, are the result.
 """
@@ -70,7 +70,7 @@ class _Trainee(Protocol):
 
 
 class _FullModel:
-    """The encoder and the head."""
+    """The encoder and the head, fine-tuned together."""
 
     def __init__(self, classifier: Classifier, spec: ClassifySpec, training: Labelled, validation: Labelled) -> None:
         self.module: nn.Module = classifier
@@ -181,7 +181,7 @@ class ClassifierTraining:
         self.done += 1
 
     def validate(self) -> None:
-        """Classify the validation objects; the weights are kept when none before did as well."""
+        """Classify the validation objects; the weights are kept when they are better than all before."""
         accuracy = float((self.learner.validated().argmax(axis=1) == self.truth).mean())
         self.validations.append({"step": self.done, "accuracy": accuracy})
         if accuracy > self.best["accuracy"]:
@@ -203,7 +203,7 @@ class ClassifierTraining:
         self.writer.save(self.done, state)
 
     def resume(self) -> None:
-        """Go on from the newest whole checkpoint of this training; one of other settings or data is discarded."""
+        """Resume from the newest intact checkpoint of this training; those of other settings or data are discarded."""
         state = checkpoint.newest(self.job.run, self.fingerprint)
         if state is None:
             checkpoint.discard(self.job.run)
@@ -243,7 +243,7 @@ class ClassifierTraining:
         save_classifier(objects.join(self.job.run, MODEL), self.classifier, self.name, self.options, meta)
 
     def shown(self) -> dict[str, float]:
-        """What stands beside the progress."""
+        """What is shown beside the progress."""
         found = {name: float(np.mean(self.history[name][-_SHOWN:])) for name in ("loss", "accuracy")}
         return {**found, "validation": self.validations[-1]["accuracy"]} if self.validations else found
 
@@ -251,7 +251,7 @@ class ClassifierTraining:
 def train(
     job: ClassifierJob, training: Labelled, validation: Labelled, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Train a classifier to its end, from where it stands; a finished one is left as it is.
+    """Train a classifier to its end, resuming where it was interrupted; a finished one is left as it is.
 
     `training` and `validation` share no object. `stop` is asked after each step: when it says so, a checkpoint is
     stored and Interrupted raised. SpecError, DataError or Retryable on settings, the model to begin with, or storage.
@@ -262,7 +262,7 @@ def train(
     run.resume()
     steps, every = run.spec.steps, run.spec.validate_every
     if run.done:
-        say(f"{job.title}: goes on after step {run.done} of {steps}")
+        say(f"{job.title}: resuming after step {run.done} of {steps}")
     with Progress(job.title, total=steps, unit="step", done=run.done) as progress:
         while run.done < steps:
             wall, cpu = time.monotonic(), time.process_time()
@@ -278,5 +278,5 @@ def train(
                 run.save()
             if stopping:
                 run.writer.wait()
-                raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
+                raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; rerun to resume")
     run.finish()

@@ -1,7 +1,7 @@
-"""The search that hard-negative batches are made from: every training object's nearest in the encoder's own space.
+"""The search behind hard-negative batches: the nearest neighbours of every training object in the embedding space.
 
-It is made anew every `train.batches.every` epochs, by all ranks together, and kept in checkpoints: a run that goes on
-in the middle of those epochs could not make it again. Until the first, after so many epochs, batches are random.
+It is repeated every `train.batches.every` epochs, by all ranks together, and stored in checkpoints, since a run that
+resumes between two searches could not reproduce it. Before the first search batches are random.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The training loop: what one step does, when it is saved, and how a run goes on after a stop.
+"""The training loop: what a step does, when checkpoints are saved, and how a run resumes.
 
 A step is a pure function of the state before it and of (seed, step): the batch, the views, the augmentation and the
-dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser, the history, and what was
-found on the way, the best weights and the nearest neighbours, and no generator state; a run that was stopped anywhere
-and started again ends with the weights and the history of the undisturbed one, bit for bit on a CPU with the same
-ranks, threads and versions; only `seconds` is its own.
+dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser, the history, the best
+weights so far and the nearest neighbours, and no generator state; a run that was interrupted anywhere and resumed ends
+with the weights and the history of an uninterrupted one, bit for bit on a CPU with the same ranks, threads and
+versions; only `seconds` differs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MEASURED = {
     "grad_norm": catalog.TRAIN_GRADIENT_NORM,
     "weight_entropy": catalog.TRAIN_WEIGHT_ENTROPY,
 }
-"""What the history has of a step, and the metric that tells it."""
+"""What the history records of a step, and its metric."""
 
 History = dict[str, list[float | None]]
 
@@ -64,15 +64,19 @@ class TrainingRun:
         self.device = select_device(job.device)
         if self.device.type == "cpu":
             if self.spec.precision != "float32":
-                raise SpecError(f"train.precision: {self.spec.precision} needs a GPU; use float32 on a CPU")
+                raise SpecError(f"train.precision: {self.spec.precision} requires a GPU; use float32 on a CPU")
             if self.spec.compile:
-                raise SpecError("train.compile: true needs a GPU; a CPU has compiled kernels already")
+                raise SpecError(
+                    "train.compile: true requires a GPU; use false on a CPU, whose kernels are compiled already"
+                )
         cuda_ops.choose(self.spec.encoder.operators, self.device)
         self.data = TrainingData(job.data, self.spec, job.seed, job.memory)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
-            raise SpecError(f"a global batch of {self.data.batch_size} cannot be cut over {self.world} processes{what}")
+            raise SpecError(
+                f"a global batch of {self.data.batch_size} cannot be split over {self.world} processes{what}"
+            )
         self.fingerprint = job.fingerprint(self.data.digest)
         self.weights = WeightSource(job, self.device)
         torch.manual_seed(number("init", job.seed))
@@ -96,7 +100,7 @@ class TrainingRun:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        """What has a state beside the plain values, by its name in a checkpoint."""
+        """What has a state of its own, by its name in a checkpoint."""
         return {
             "encoder": self.encoder,
             "optimizer": self.optimizer,
@@ -107,9 +111,9 @@ class TrainingRun:
         }
 
     def step(self) -> None:
-        """One optimisation step on the next global batch, what is measured of it appended to the history.
+        """One optimisation step on the next global batch; its metrics are appended to the history.
 
-        LossNotFinite, with the loss told before, when the training has left what its settings can mend.
+        LossNotFinite, after the metrics are set, when the training has diverged.
         """
         step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.feed.take(step)
@@ -129,7 +133,7 @@ class TrainingRun:
         found = dict(zip(_MEASURED, (loss, scale, rate, norm, entropy), strict=True))
         for name, value in found.items():
             registry.set_value(_MEASURED[name], value)
-        # float16's gradients overflow now and then: the scaler leaves such a step out and goes on with a smaller scale
+        # float16 gradients overflow now and then: the scaler skips such a step and continues with a smaller scale
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
             raise LossNotFinite(
                 f"{self.job.title}: loss {loss} and gradient norm {norm} at step {step}; "
@@ -181,10 +185,8 @@ class TrainingRun:
             self.writer.save(self.done, state)
 
     def resume(self) -> None:
-        """Go on from the newest whole checkpoint of this run; one of other settings or data is discarded."""
-        registry.set_value(
-            catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time()
-        )  # from now on there is work that may be lost
+        """Resume from the newest intact checkpoint of this run; those of other settings or data are discarded."""
+        registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())  # from now on there is work to lose
         state = checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None
         if self.rank == 0 and state is None:
             checkpoint.discard(self.job.run)
@@ -199,7 +201,7 @@ class TrainingRun:
     def finish(self) -> None:
         """Store history.json, then the model file, which says that the run is complete (rank 0).
 
-        The model is the best one where there is a validation, and the last one otherwise.
+        The model is the best one if there is a validation set, else the last one.
         """
         if self.rank == 0:
             self.writer.wait()
@@ -246,7 +248,7 @@ class TrainingRun:
 def train(
     job: TrainingJob, stop: Callable[[], bool] = lambda: False, heartbeat: Heartbeat | None = None, **info: Any
 ) -> None:
-    """Train a job to its end, from where it stands; a finished one is left as it is.
+    """Train a job to its end, resuming where it was interrupted; a finished one is left as it is.
 
     `stop` is asked after each step on every rank: when it says so on any of them, all stop at that step with a
     checkpoint and raise Interrupted. `heartbeat` reports to the supervisor; `info` is shown with the progress.
@@ -260,7 +262,7 @@ def train(
     run.resume()
     steps = run.spec.steps
     if run.rank == 0 and run.done:
-        say(f"{job.title}: goes on after step {run.done} of {steps}")
+        say(f"{job.title}: resuming after step {run.done} of {steps}")
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
     with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
         run.feed.wait(run.done)
@@ -286,7 +288,7 @@ def train(
             if stopping and run.done < steps:
                 _store(run, run.writer.wait, heartbeat)
                 heartbeat.saved()
-                raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; run again to go on")
+                raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; rerun to resume")
             if late:
                 run.feed.wait(run.done)
     _store(run, run.finish, heartbeat)

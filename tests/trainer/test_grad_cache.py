@@ -88,7 +88,9 @@ def embedded(precision: torch.dtype) -> torch.Tensor:
     return found[0]
 
 
-@pytest.mark.parametrize(("precision", "error"), [(torch.bfloat16, 0.4), (torch.float16, 0.1)])
+@pytest.mark.parametrize(
+    ("precision", "error"), [(torch.bfloat16, 0.4), (torch.float16, 0.1)], ids=["bfloat16", "float16"]
+)
 def test_low_precision_is_near_float32(precision: torch.dtype, error: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Autocast of the plain torch operators, which GPUs take, on this CPU."""
     monkeypatch.setattr("captionless.trainer.encoders.pointnext.set_abstraction", set_abstraction.set_abstraction_torch)
@@ -100,9 +102,9 @@ def test_low_precision_is_near_float32(precision: torch.dtype, error: float, mon
 def test_what_needs_a_gpu_is_told_on_a_cpu(tmp_path: Path) -> None:
     synthetic.write(tmp_path)
     if not torch.cuda.is_available():
-        with pytest.raises(SpecError, match=r"train\.precision: bfloat16 needs a GPU"):
+        with pytest.raises(SpecError, match=r"train\.precision: bfloat16"):
             loop.TrainingRun(synthetic.job(tmp_path, precision="bfloat16"))
-        with pytest.raises(SpecError, match=r"train\.compile: true needs a GPU"):
+        with pytest.raises(SpecError, match=r"train\.compile: true"):
             loop.TrainingRun(synthetic.job(tmp_path, compile=True))
 
 

@@ -92,7 +92,7 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
 
 
 def test_a_batch_that_is_too_small_for_its_micro_batches_is_told(root: Path) -> None:
-    with pytest.raises(SpecError, match=r"batch of 8 cannot be cut over 1 processes in 9 micro-batches"):
+    with pytest.raises(SpecError, match=r"batch of 8 .*1 processes.*train\.accumulate"):
         loop.TrainingRun(synthetic.job(root, "x", accumulate=9))
 
 
@@ -181,7 +181,7 @@ def told(path: Path) -> dict[str, float]:
 def test_a_diverging_run_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loss as well, for Prometheus, before it ends."""
     monkeypatch.setenv(env.PROGRESS, str(tmp_path / "progress"))
-    with pytest.raises(LossNotFinite, match=r"lower train\.optim\.lr"):
+    with pytest.raises(LossNotFinite, match=r"train\.optim\.lr"):
         loop.train(synthetic.job(root, "nan", optim={"lr": 1e30, "warmup": 0.0}))
     found = told(tmp_path / "progress")
     assert not math.isfinite(found["captionless_train_loss"]) or not math.isfinite(

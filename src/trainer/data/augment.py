@@ -71,7 +71,7 @@ def augment(cloud: NDArray[np.float32], spec: AugmentSpec, generator: np.random.
 def evaluation_clouds(stored: NDArray[Any], m: int) -> NDArray[np.float32]:
     """The first m points of each cloud: (B, P, 3 or more) in farthest-point order -> (B, m, 3) float32."""
     if stored.shape[1] < m:
-        raise ValueError(f"{m} points are asked for, the clouds have {stored.shape[1]}")
+        raise ValueError(f"{m} points requested, but the clouds have {stored.shape[1]}")
     return stored[:, :m, :3].astype(np.float32)
 
 

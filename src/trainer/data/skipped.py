@@ -1,8 +1,8 @@
-"""Objects whose stored bytes are damaged, left out of their batches: named, counted, and the same ones on every rank.
+"""Objects whose stored bytes are corrupt are skipped: named, counted, and the same ones on every rank.
 
-A rank reads its own part of a batch only, and the loss is over all of it. So once a step's batch is read the ranks tell
-one another which of its objects are damaged, and each makes its part anew from the others. How many ranks there are
-does not matter to what the batch holds then, and it is cut as evenly as any.
+A rank reads only its own part of a batch, and the loss is over all of it. So once a step's batch is read the ranks
+exchange which of its objects are corrupt, and each rebuilds its part from the others. What the batch then holds does
+not depend on the number of ranks, and it is split as evenly as any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMED = 5
 
 
 class Skipped:
-    """What a run leaves out, `limit` objects at most (`train.maxSkipped`); with 0 the ranks exchange nothing.
+    """The objects that a run skips, at most `limit` (`train.maxSkipped`); with 0 the ranks exchange nothing.
 
     micro_batches: that a batch is cut into on every rank.
     """
@@ -44,18 +44,20 @@ class Skipped:
         first = sum(batch.sizes[: distributed.rank()])
         for place, error in batch.damaged.items():
             if batch.keys[first + place] not in self.keys:
-                print(f"{self._title}: left out: {error}", file=sys.stderr, flush=True)
+                print(f"{self._title}: skipped: {error}", file=sys.stderr, flush=True)
         self.keys += [key for key in found if key not in self.keys]
         self._count()
         if len(self.keys) > self._limit:
             named = ", ".join(self.keys[:_NAMED]) + (", ..." if len(self.keys) > _NAMED else "")
             raise DataError(
-                f"{self._title}: {len(self.keys)} damaged objects, train.maxSkipped allows {self._limit}: {named}"
+                f"{self._title}: {len(self.keys)} corrupt objects exceed train.maxSkipped ({self._limit}): {named}"
             )
         left = sum(key not in found for key in batch.keys)
         if found and left < max(2, distributed.world_size() * self._micro_batches):
             named = ", ".join(found[:_NAMED])
-            raise DataError(f"{self._title}: damage leaves {left} of a batch's {len(batch.keys)} objects: {named}")
+            raise DataError(
+                f"{self._title}: only {left} of the {len(batch.keys)} objects of a batch are left; corrupt: {named}"
+            )
         return set(found)
 
     def state_dict(self) -> dict[str, Any]:

@@ -65,13 +65,13 @@ class TrainingData:
     def __init__(self, url: str, spec: TrainSpec, seed: int, memory: int = MEMORY) -> None:
         data = open_embeddings(url, "train")
         if len(data) < 2:
-            raise DataError(f"{url}: {len(data)} training objects; contrastive training needs at least 2")
+            raise DataError(f"{url}: {len(data)} training objects; contrastive training requires at least 2")
         self.keys, self.categories, self.digest = data.keys, data.categories, data.digest
         self.samples = Samples(data, memory)
         if self.samples.stored_points < spec.points:
             raise SpecError(
                 f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
-                "lower it, or raise data.points and pack again"
+                "lower it, or raise data.points and rerun pack"
             )
         self.spec, self.seed = spec, seed
         out = kept_out(self.keys, self.categories, spec.validation.share)

@@ -82,11 +82,11 @@ def load_openpoints(model: PointNext, state: Mapping[str, Tensor]) -> list[str]:
         if theirs == _PROJECTION and not projection:
             continue
         if key not in state:
-            raise DataError(f"state dict of openpoints: {key} is missing (here {name})")
+            raise DataError(f"openpoints state dict: {key} is missing (our {name})")
         given = state[key].t() if theirs == _PROJECTION else state[key]
         if given.numel() != value.numel() or given.shape[: value.ndim] != value.shape:
             raise DataError(
-                f"state dict of openpoints: {key} has shape {tuple(state[key].shape)}; {name} is {tuple(value.shape)}"
+                f"openpoints state dict: {key} has shape {tuple(state[key].shape)}; our {name} has {tuple(value.shape)}"
             )
         own[name] = given.reshape(value.shape)
         used.add(key)

@@ -123,7 +123,9 @@ class PointBert(Encoder):
         self.check(points)
         least = max(self.groups, self.nsample)
         if points.shape[1] < least:
-            raise ValueError(f"clouds of {points.shape[1]} points have no {self.groups} groups of {self.nsample}")
+            raise ValueError(
+                f"clouds of {points.shape[1]} points are too small for {self.groups} groups of {self.nsample}"
+            )
         xyz = points[..., :3]
         sample = point_sets.farthest_point_sample(xyz, self.groups).unsqueeze(-1)
         centers = xyz.gather(1, sample.expand(-1, -1, 3))
@@ -148,6 +150,6 @@ def _check(width: int, depth: int, heads: int, groups: int, nsample: int, drop_p
             f"and {nsample}"
         )
     if width % heads:
-        raise ValueError(f"width: {width} is no multiple of heads: {heads}")
+        raise ValueError(f"width: {width} is not a multiple of heads: {heads}")
     if not 0 <= drop_path < 1:
         raise ValueError(f"drop_path must be in [0, 1), not {drop_path}")

@@ -1,7 +1,7 @@
-"""Where a batch's weights come from: nothing, the category, one stored similarity, or two averaged.
+"""The source of a batch's weights (`train.weights`): none, the category, one stored similarity, or two averaged.
 
-`train.sharpen` raises the spread of each similarity within categories before it becomes weights; the `category`
-control has none to raise.
+`train.sharpen` amplifies the spread of each similarity within categories before it becomes weights; the `category`
+control has none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class WeightSource:
     def __init__(self, job: TrainingJob, device: torch.device) -> None:
         missing = [metric for metric in job.weights.metrics if metric not in job.similarity]
         if missing:
-            raise SpecError(f"weights {job.weights.value} need the similarity {missing[0]}; run its stage first")
+            raise SpecError(
+                f"train.weights: {job.weights.value} requires the similarity {missing[0]}; run its stage first"
+            )
         self.weights, self.device = job.weights, device
         self.positive: PositiveWeight = job.train.positive_weight
         self.stores = [open_similarity(job.similarity[metric]) for metric in job.weights.metrics]

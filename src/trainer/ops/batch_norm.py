@@ -78,7 +78,7 @@ class BatchNorm(nn.Module):
             mean = (counts * means).sum(0) / count
             centred = (squares + counts * (means - mean).square()).sum(0)
         if count < 2:
-            raise ValueError("batch normalisation needs more than one row while training")
+            raise ValueError("batch normalisation requires more than one row in training")
         var = (centred / count).clamp_min(0)
         if self.tracks:
             self.running_mean.lerp_((mean * sign).to(self.running_mean.dtype), self.momentum)

@@ -48,7 +48,11 @@ def test_scale_and_shift() -> None:
     assert np.ptp(shifts, axis=0).min() > 0.18
 
 
-@pytest.mark.parametrize(("fields", "largest"), [({"rotate_up": True}, np.pi), ({"perturb_sigma": 0.06}, 0.18 * 3)])
+@pytest.mark.parametrize(
+    ("fields", "largest"),
+    [({"rotate_up": True}, np.pi), ({"perturb_sigma": 0.06}, 0.18 * 3)],
+    ids=["about the up axis", "perturbation"],
+)
 def test_rotations_keep_distances_and_their_bounds(fields: dict, largest: float) -> None:
     angles = []
     for after in many(only(**fields)):

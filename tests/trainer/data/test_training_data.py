@@ -104,7 +104,7 @@ def test_hard_negative_batches_are_groups_of_a_seed_and_its_neighbours(root: Pat
     again = open_data(root, batches=spec)
     again.nearest = data.nearest
     np.testing.assert_array_equal(again.indices(7)[1], data.indices(7)[1])
-    with pytest.raises(SpecError, match=r"train\.batches\.candidates: 31, but there are 26"):
+    with pytest.raises(SpecError, match=r"train\.batches\.candidates: 31.* 26 "):
         open_data(root, batches={"kind": "neighbours"})
     with pytest.raises(ValidationError, match=r"group: 5\b.*candidates"):
         open_data(root, batches={"kind": "neighbours", "group": 5, "candidates": 3})
@@ -129,7 +129,7 @@ def test_small_and_wrong_data(root: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"train\.points: 65"):
         open_data(root, points=65)
     synthetic.write(tmp_path, train=1)
-    with pytest.raises(DataError, match="1 training objects"):
+    with pytest.raises(DataError, match="1 training object"):
         open_data(tmp_path)
 
 
@@ -188,7 +188,7 @@ def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monke
 
 def test_missing_similarity_is_told(root: Path) -> None:
     job = synthetic.job(root, weights="avg").model_copy(update={"similarity": {"i2i": "x"}})
-    with pytest.raises(SpecError, match="need the similarity i2l"):
+    with pytest.raises(SpecError, match=r"train\.weights: .*i2l"):
         WeightSource(job, torch.device("cpu"))
 
 

@@ -45,6 +45,7 @@ def test_a_pod_is_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
         ("run-0:29400", "", env.INDEX),
         ("run-0:29400", "3", env.INDEX),
     ],
+    ids=["no port", "no host", "a port by name", "no index", "an index too large"],
 )
 def test_a_wrong_environment_is_told(where: str, index: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(env.RENDEZVOUS, where)

@@ -92,6 +92,7 @@ def test_an_option_of_another_encoder_is_refused_even_at_its_default() -> None:
         ({"name": "pointbert", "heads": 5}, "train.encoder: width: 384 "),
         ({"name": "sparseconv", "depth": 50}, "train.encoder: depth: 50 is not one of 11, 18, 34"),
     ],
+    ids=["another's option", "groups", "nsample", "heads", "depth"],
 )
 def test_a_mistake_is_one_line_that_names_the_field(encoder: dict[str, Any], told: str) -> None:
     document = {"data": {"source": {"kind": "parametric"}}, "train": {"points": 64, "encoder": encoder}}
@@ -178,7 +179,11 @@ def test_it_is_trained_stopped_resumed_stored_and_read(root: Path, name: str) ->
     assert np.linalg.matrix_rank(embedded) > 1
 
 
-@pytest.mark.parametrize("encoder", [{"name": "pointbert", "width": 32, "groups": 16}, {"name": "sparseconv"}])
+@pytest.mark.parametrize(
+    "encoder",
+    [{"name": "pointbert", "width": 32, "groups": 16}, {"name": "sparseconv"}],
+    ids=lambda encoder: encoder["name"],
+)
 def test_it_learns_to_find_an_objects_own_image(tmp_path: Path, encoder: dict[str, Any]) -> None:
     synthetic.write(tmp_path, train=64)
     still = {"dropout": 0.0, "rotate_up": False, "shift": 0.0, "scale_low": 1.0, "scale_high": 1.0}

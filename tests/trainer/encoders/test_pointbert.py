@@ -29,6 +29,7 @@ def count(channels: int, width: int, depth: int, embed_dim: int) -> int:
         ({"depth": 18}, 32_891_008),  # ULIP-2's
         ({"width": 512, "heads": 8, "groups": 384, "nsample": 64}, 38_962_560),  # the sizes of OpenShape's
     ],
+    ids=["ULIP", "with height", "ULIP-2", "OpenShape"],
 )
 def test_parameter_counts(options: dict[str, int], whole: int) -> None:
     model = encoders.build("pointbert", **options)
@@ -106,14 +107,14 @@ def test_points_in_any_order_behind_the_first_give_the_same() -> None:
 
 
 def test_bad_options_and_clouds_are_told() -> None:
-    with pytest.raises(SpecError, match="width: 100 is no multiple of heads: 6"):
+    with pytest.raises(SpecError, match=r"width: 100 .*heads: 6"):
         encoders.build("pointbert", width=100)
     with pytest.raises(SpecError, match="must be positive"):
         encoders.build("pointbert", depth=0)
     with pytest.raises(SpecError, match="drop_path"):
         encoders.build("pointbert", drop_path=1.0)
     model = encoders.build("pointbert", **TINY)
-    with pytest.raises(ValueError, match="11 points have no 12 groups of 8"):
+    with pytest.raises(ValueError, match=r"11 points .*12 groups of 8"):
         model(clouds(1, 11, 3))
     with pytest.raises(ValueError, match=r"\(B, N, 3\)"):
         model(clouds(1, 32, 4))

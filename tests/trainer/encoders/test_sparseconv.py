@@ -33,6 +33,7 @@ def count(channels: int, width: int, blocks: tuple[int, ...], embed_dim: int) ->
         ({"depth": 11, "width": 16}, 7_198_736),
         ({"depth": 18}, 32_948_640),
     ],
+    ids=["defaults", "with height", "depth 11", "depth 18"],
 )
 def test_parameter_counts(options: dict[str, int], whole: int) -> None:
     model = encoders.build("sparseconv", **options)

@@ -67,7 +67,7 @@ def hard_clouds(dtype: torch.dtype) -> list[torch.Tensor]:
     return [cloud(4, 300, dtype), flat, grid, grid[:, :1].expand(1, 20, 3)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_compiled_and_torch_paths_agree_to_the_index(dtype: torch.dtype) -> None:
     for xyz in hard_clouds(dtype):
         m = xyz.shape[1] // 2
