@@ -214,7 +214,7 @@ def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytes
     assert began < found["captionless_train_checkpoint_last_success_timestamp_seconds"] < time.time()
     assert 0 < found["captionless_train_checkpoint_duration_seconds"] < time.time() - began
     assert found["captionless_stage_read_bytes_total"] > 24 * synthetic.VIEWS * synthetic.FEATURES * 2
-    of_a_training = {metric.name for metric in catalog.told_by(catalog.Teller.training)}
+    of_a_training = {metric.name for metric in catalog.from_sources(catalog.Source.training)}
     assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
 
 
