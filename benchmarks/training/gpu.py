@@ -25,7 +25,7 @@ from benchmarks.measure import Section, Timing, table, write_page
 from benchmarks.training.openpoints import OpenPoints
 from captionless.trainer import encoders, loop
 from captionless.trainer.encoders.pointnext import PointNext
-from captionless.trainer.grad_cache import PRECISIONS, backward
+from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.ops import point_sets, torch_ops
@@ -129,7 +129,7 @@ def steps(device: torch.device, batch: int, points: int, rounds: int) -> str:
                 encoder.compile()
 
             def run(encoder: encoders.Encoder = encoder, precision: torch.dtype = precision) -> None:
-                backward(encoder, clouds, [batch], lambda shape: -(shape * target).sum(), [0], precision)
+                accumulate_gradients(encoder, clouds, [batch], lambda shape: -(shape * target).sum(), [0], precision)
 
             timing = seconds(device, run, rounds)
             rate = f"{batch / timing.median:,.0f}"

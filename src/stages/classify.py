@@ -149,7 +149,7 @@ def _make(spec: ClassificationSpec, job: ClassifierJob, source: Source, refs: Se
 def _splits(found: SourceClouds, job: ClassifierJob) -> dict[str, Labelled]:
     """The objects: training, validation and, where the source has one, test."""
     from captionless.trainer.data.labelled_clouds import Labelled
-    from captionless.trainer.data.splits import kept_out
+    from captionless.trainer.data.splits import held_out
 
     members: dict[str, list[tuple[ObjectRef, Cloud]]] = {"train": [], "test": []}
     for ref, cloud in found:
@@ -165,7 +165,7 @@ def _splits(found: SourceClouds, job: ClassifierJob) -> dict[str, Labelled]:
     if not members["train"]:
         raise DataError("data.source: no training object is whole")
     training = labelled("train")
-    chosen = kept_out(training.keys, training.labels.tolist(), job.spec.validation_share, job.spec.seed)
+    chosen = held_out(training.keys, training.labels.tolist(), job.spec.validation_share, job.spec.seed)
     splits = {"training": training.rows(~chosen), "validation": training.rows(chosen)}
     validated = set(splits["validation"].labels.tolist())
     missing = [name for place, name in enumerate(job.classes) if place not in validated]

@@ -1,4 +1,4 @@
-"""What the training of one classifier is, and whether it is there already: what is asked before torch is needed."""
+"""Describes the training of one classifier. Without torch, so that a finished one is recognised quickly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ClassifierJob:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Digest of what decides the result, the threads apart (they move only the last bits)."""
+        """Digest of what determines the result, except the number of threads, which changes only the last bits."""
         spec = self.spec.model_dump(mode="json", exclude={"init", *ClassifySpec.OPERATIONAL})
         init = model_digest(self.spec.init) if self.spec.init else ""
         return objects.digest(FORMAT, spec, init, self.classes, self.data_digest)

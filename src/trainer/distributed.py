@@ -3,7 +3,7 @@
 Convention: the loss of a rank is its share of the global loss, and the shares sum to it. Then every gradient that a
 rank computes is a part of the one-process gradient, and summing parameter gradients over ranks gives it whole; the
 backward pass of each collective is again a plain sum. Gradients are summed as one flat buffer in parameter order and
-not by DistributedDataParallel, whose buckets are laid out anew after a restart: a ring all-reduce adds in an order
+not by DistributedDataParallel, whose buckets differ after a restart: a ring all-reduce adds in an order
 that depends on an element's place, so only a fixed layout resumes to the same bits.
 
 There are two process groups of the same ranks. A step's collectives give up after `train.collectiveTimeout`, so that a

@@ -20,7 +20,7 @@ from captionless.trainer.ops.batch_norm import running_statistics_kept
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def backward(
+def accumulate_gradients(
     encoder: Encoder,
     points: Tensor,
     sizes: Sequence[int],

@@ -29,7 +29,7 @@ from captionless.trainer.data.feed import Feed
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.device import select_device
 from captionless.trainer.elastic.heartbeat import Heartbeat
-from captionless.trainer.grad_cache import PRECISIONS, backward
+from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
 from captionless.trainer.hard_negatives import HardNegatives
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.pair_weights import PairWeights
@@ -168,7 +168,7 @@ class TrainingRun:
         names = [(self.done, self.rank), *((self.done, self.rank, i) for i in range(1, len(batch.micro_batches)))]
         seeds = [number("dropout", self.job.seed, *name) for name in names]
         points = torch.from_numpy(batch.points).to(self.device)
-        backward(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
+        accumulate_gradients(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
         return found
 
     def save(self) -> None:

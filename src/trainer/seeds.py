@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator(*key: object) -> np.random.Generator:
-    """A counter-based generator (Philox) keyed by a hash of `key`, whose parts are told apart by their text."""
+    """A counter-based generator (Philox) keyed by a hash of `key`, whose parts are distinguished by their text."""
     return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(key), "little")))
 
 

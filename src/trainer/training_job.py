@@ -1,4 +1,4 @@
-"""What one training run is: everything a worker needs, as one JSON document."""
+"""Describes one training run: everything a rank needs, as one JSON document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMAT = 5
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
 MEMORY = 4 << 30
-"""Bytes of training objects that a rank keeps at most, unless it is told otherwise."""
+"""The default limit of the training objects that a rank caches, in bytes."""
 
 
 class TrainingJob(BaseModel):
@@ -37,7 +37,7 @@ class TrainingJob(BaseModel):
     """The CLIP model's name, tag and identity; copied into the model file."""
     threads: int = 1
     memory: int = MEMORY
-    """Bytes of training objects that a rank keeps at most."""
+    """The limit of the training objects that a rank caches, in bytes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: dict[str, Any] = {}
     """Copied into the model file."""
@@ -47,7 +47,7 @@ class TrainingJob(BaseModel):
         return f"train {self.weights.value} seed {self.seed}"
 
     def fingerprint(self, data_digest: str) -> str:
-        """Digest of what decides the result, the number of ranks and threads apart (they move only the last bits)."""
+        """Digest of what determines the result: not of the numbers of ranks and threads, which change only last bits."""
         stores = {m: objects.read_json(objects.join(url, MANIFEST))["digest"] for m, url in self.similarity.items()}
         spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
         start = model_digest(self.train.init) if self.train.init else ""

@@ -20,7 +20,7 @@ from captionless.trainer.classifier import Classifier, load_classifier, logits, 
 from captionless.trainer.classifier_job import ClassifierJob
 from captionless.trainer.data.batches import batch_of
 from captionless.trainer.data.labelled_clouds import Labelled
-from captionless.trainer.data.splits import kept_out
+from captionless.trainer.data.splits import held_out
 from captionless.trainer.infer import embed_points
 from tests import clouds
 
@@ -36,7 +36,7 @@ def splits() -> tuple[Labelled, Labelled]:
     given = clouds.fields(per_class=10)
     stored = np.stack([ordered(points, np.zeros((64, 3), np.uint8))[:, :3] for points in given["points"]])
     everything = Labelled([f"o{i:02d}" for i in range(30)], stored, given["labels"])
-    chosen = kept_out(everything.keys, everything.labels.tolist(), 0.2, 0)
+    chosen = held_out(everything.keys, everything.labels.tolist(), 0.2, 0)
     return everything.rows(~chosen), everything.rows(chosen)
 
 
@@ -171,18 +171,18 @@ def test_a_diverging_training_is_told(tmp_path: Path, splits: tuple[Labelled, La
 def test_validation_is_stratified_seeded_and_apart() -> None:
     labels = np.repeat([0, 1, 2, 3], [40, 20, 2, 1])
     keys = [f"k{i:02d}" for i in range(63)]
-    chosen = kept_out(keys, labels.tolist(), 0.1, 0)
+    chosen = held_out(keys, labels.tolist(), 0.1, 0)
     assert np.bincount(labels[chosen], minlength=4).tolist() == [4, 2, 1, 0]
-    assert np.array_equal(chosen, kept_out(keys, labels.tolist(), 0.1, 0))
-    assert not np.array_equal(chosen, kept_out(keys, labels.tolist(), 0.1, 1))
+    assert np.array_equal(chosen, held_out(keys, labels.tolist(), 0.1, 0))
+    assert not np.array_equal(chosen, held_out(keys, labels.tolist(), 0.1, 1))
     order = np.random.default_rng(0).permutation(63)
-    shuffled = kept_out([keys[i] for i in order], labels[order].tolist(), 0.1, 0)
+    shuffled = held_out([keys[i] for i in order], labels[order].tolist(), 0.1, 0)
     assert {keys[i] for i in order[shuffled]} == {keys[i] for i in np.flatnonzero(chosen)}
     everything = Labelled(keys, np.zeros((63, 4, 3), np.float16), labels)
     training, validation = everything.rows(~chosen), everything.rows(chosen)
     assert not set(training.keys) & set(validation.keys)
     assert sorted([*training.keys, *validation.keys]) == keys
-    most = kept_out(keys, labels.tolist(), 0.99, 0)
+    most = held_out(keys, labels.tolist(), 0.99, 0)
     assert np.bincount(most + 2 * labels).tolist()[::2] == [1, 1, 1, 1]  # each class trains
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from captionless.trainer import distributed, encoders
 from captionless.trainer.data import batches
-from captionless.trainer.grad_cache import backward
+from captionless.trainer.grad_cache import accumulate_gradients
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.tiled import contrastive_share
@@ -85,7 +85,7 @@ def accumulated() -> list[torch.Tensor]:
         return hcl_share(images[own], shape, scale, 0.7, 0.05, None, sizes)
 
     pieces = [len(places) for places in cuts[distributed.rank()]]
-    backward(model, points[own], pieces, loss, [0] * len(pieces))
+    accumulate_gradients(model, points[own], pieces, loss, [0] * len(pieces))
     parameters = [*model.parameters(), torch.nn.Parameter(scale.detach())]
     parameters[-1].grad = scale.grad
     distributed.all_reduce_gradients(parameters)

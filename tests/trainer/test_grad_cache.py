@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from captionless.errors import SpecError
 from captionless.trainer import encoders, loop
-from captionless.trainer.grad_cache import backward
+from captionless.trainer.grad_cache import accumulate_gradients
 from captionless.trainer.losses import hn_weights
 from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.ops import set_abstraction
@@ -44,7 +44,7 @@ def whole_step(accumulated: bool) -> list[torch.Tensor]:
         return losses[-1]
 
     if accumulated:
-        backward(encoder, points, SIZES, loss, SEEDS)
+        accumulate_gradients(encoder, points, SIZES, loss, SEEDS)
     else:
         parts = []
         for seed, part in zip(SEEDS, points.split(SIZES), strict=True):
@@ -69,7 +69,7 @@ def test_one_micro_batch_is_the_plain_gradient() -> None:
     torch.manual_seed(3)
     contrastive_share(image, functional.normalize(plain(points), dim=-1), scale, None, [9]).backward()
     encoder = problem(torch.float32)[0]
-    backward(encoder, points, [9], lambda shape: contrastive_share(image, shape, scale, None, [9]), [3])
+    accumulate_gradients(encoder, points, [9], lambda shape: contrastive_share(image, shape, scale, None, [9]), [3])
     assert all(torch.equal(got, expected) for got, expected in zip(state(encoder), state(plain), strict=True))
 
 
@@ -82,7 +82,7 @@ def embedded(precision: torch.dtype) -> torch.Tensor:
         found.append(shape.detach())
         return contrastive_share(image, shape, torch.tensor(10.0), None, [9])
 
-    backward(encoder, points, SIZES, loss, SEEDS, precision)
+    accumulate_gradients(encoder, points, SIZES, loss, SEEDS, precision)
     assert all(x.dtype in (torch.float32, torch.int64) for x in [*found, *state(encoder)])
     assert all(x.isfinite().all() for x in state(encoder))
     return found[0]

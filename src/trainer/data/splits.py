@@ -1,4 +1,4 @@
-"""Which training objects are kept out of training, to choose among weights."""
+"""Which training objects are held out for validation, to select among weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from captionless.trainer.seeds import number
 
 
-def kept_out(keys: Sequence[str], classes: Sequence[Hashable], share: float, seed: int = 0) -> NDArray[np.bool_]:
+def held_out(keys: Sequence[str], classes: Sequence[Hashable], share: float, seed: int = 0) -> NDArray[np.bool_]:
     """Which objects validate, (n,) bool: of each class the `share`, rounded, that a hash of (seed, key) puts first.
 
     At least one object of a class validates where there are two, and at least one trains; none does when `share` is 0.

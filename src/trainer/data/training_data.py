@@ -22,7 +22,7 @@ from captionless.store.embeddings import open_embeddings
 from captionless.trainer.data.augment import training_clouds, with_channels
 from captionless.trainer.data.batches import batch_of, cut, with_neighbours
 from captionless.trainer.data.samples import SampleRows, Samples
-from captionless.trainer.data.splits import kept_out
+from captionless.trainer.data.splits import held_out
 from captionless.trainer.seeds import generator
 from captionless.trainer.training_job import MEMORY
 
@@ -74,7 +74,7 @@ class TrainingData:
                 "lower it, or raise data.points and rerun pack"
             )
         self.spec, self.seed = spec, seed
-        out = kept_out(self.keys, self.categories, spec.validation.share)
+        out = held_out(self.keys, self.categories, spec.validation.share)
         self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
         self._training_keys = [self.keys[i] for i in self.training]
         self.batch_size = min(spec.batch_size, len(self.training))
@@ -119,7 +119,7 @@ class TrainingData:
     def read(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> RawBatch:
         """The part of rank `rank` of `world` in the global batch of a step, from which some keys are left out first.
 
-        DataError when an object is damaged, unless `train.maxSkipped` allows some: then it is told with the rows.
+        DataError when an object is damaged, unless `train.maxSkipped` allows some: then it is reported with the rows.
         """
         epoch, chosen = self.indices(step)
         if without:

@@ -90,13 +90,13 @@ class Rendezvous:
     def join_round(self, stopping: Callable[[], bool]) -> NodeAssignment:
         """Wait for the next round; Interrupted when `stopping`, Retryable after the gang's patience."""
         self._member.say(say="ready")
-        began = told = time.monotonic()
+        began = reported = time.monotonic()
         while not stopping():
             now = time.monotonic()
             if now - began > self._gang.patience:
                 raise Retryable(f"timed out after {self._gang.patience:.0f} s waiting for nodes: {self._missing()}")
-            if now - told > _REPORT_SECONDS:
-                told = now
+            if now - reported > _REPORT_SECONDS:
+                reported = now
                 self._tell(f"waiting: {self._missing()}")
             with contextlib.suppress(queue.Empty):
                 message = self._member.messages.get(timeout=_POLL)

@@ -1,7 +1,7 @@
 """A residual network of sparse voxel convolutions: OpenShape's SparseConv (its MinkResNet), without MinkowskiEngine.
 
 Points become voxels, each with the mean of its points' features (positions, and the height). A stem of width 5 works at
-that size; four stages halve the resolution by a convolution of width and stride 2 and go on with residual blocks of two
+that size; four stages halve the resolution by a convolution of width and stride 2, followed by residual blocks of two
 convolutions of width 3. All four scales are brought back to the finest voxels, each of which takes what the coarser
 one around it has, side by side; two convolutions of width 3 and stride 2, the maximum and the mean over each cloud's
 voxels, two layers and a projection lead to the embedding. Except for those with a stride, convolutions keep to the

@@ -80,7 +80,7 @@ def _order_by_cell(points: NDArray[np.floating], order: NDArray[np.int32]) -> No
         cell = 0
         for axis in range(3):
             place = (points[j, axis] - low[axis]) * step[axis]
-            if place >= 0 and place < _CELLS:  # what is no number is in cell 0
+            if place >= 0 and place < _CELLS:  # NaN is in cell 0
                 cell |= _SPREAD[int(place)] << axis
         cells[j] = cell
         ends[cell + 1] += 1

@@ -70,7 +70,7 @@ def _farthest_point_sample(xyz, out, n, m, BLOCK: tl.constexpr):  # type: ignore
         dy = y - tl.load(xyz + last * 3 + 1)
         dz = z - tl.load(xyz + last * 3 + 2)
         distance = tl.minimum(distance, (dx * dx + dy * dy) + dz * dz)
-        last = tl.minimum(tl.argmax(distance, 0, tie_break_left=True), n - 1)  # of what is no number any point
+        last = tl.minimum(tl.argmax(distance, 0, tie_break_left=True), n - 1)  # any point if all are NaN
         tl.store(out + i, last)
 
 

@@ -9,7 +9,7 @@ from captionless.errors import DataError, SpecError
 from captionless.spec.weights import Weights
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity_store import SimilarityStore, open_similarity
-from captionless.trainer.data.splits import kept_out
+from captionless.trainer.data.splits import held_out
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.weight_source import WeightSource
@@ -78,7 +78,7 @@ def test_a_share_of_every_category_is_kept_out_of_training(root: Path) -> None:
     np.testing.assert_array_equal(open_data(root, seed=7, validation={"share": 0.3}).validation, data.validation)
     drawn = {int(i) for step in range(20) for i in data.indices(step)[1]}
     assert drawn == set(data.training.tolist())
-    everything = kept_out(["a", "b", "c"], ["x", "x", "y"], 0.5)
+    everything = held_out(["a", "b", "c"], ["x", "x", "y"], 0.5)
     assert everything.sum() == 1
     assert not everything[2]  # the only one of its category
 
