@@ -47,7 +47,7 @@ class TrainingJob(BaseModel):
         return f"train {self.weights.value} seed {self.seed}"
 
     def fingerprint(self, data_digest: str) -> str:
-        """Digest of what determines the result: not of the numbers of ranks and threads, which change only last bits."""
+        """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits."""
         stores = {m: objects.read_json(objects.join(url, MANIFEST))["digest"] for m, url in self.similarity.items()}
         spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
         start = model_digest(self.train.init) if self.train.init else ""
