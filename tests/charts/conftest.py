@@ -27,11 +27,11 @@ def render(cluster: Cluster) -> Render:
     """`helm template`: the objects of a chart, as release `r` in namespace `lab`, with values laid over its own."""
 
     def rendered(chart: str, values: dict[str, Any], version: str = "1.34") -> list[dict[str, Any]]:
-        told = cluster.run(
+        result = cluster.run(
             "helm", "template", "r", str(CHARTS / chart), "-n", "lab", "--kube-version", version, "-f", "-",
             input=yaml.safe_dump(values),
         )  # fmt: skip
-        return [d for d in yaml.safe_load_all(told.stdout) if d]
+        return [d for d in yaml.safe_load_all(result.stdout) if d]
 
     return rendered
 

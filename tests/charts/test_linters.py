@@ -40,8 +40,8 @@ def test_kubeconform(cluster: Cluster, manifests: list[Path], schemas: list[str]
     [release] = [f for f in cluster.variables["CAPTIONLESS_TEST_SCHEMAS"].split(":") if f"v{minor}." in f]
     where = [w for s in (f"{release}/{_KINDS}", *schemas) for w in ("-schema-location", s)]
     chosen = [str(m) for m in manifests if f"-{minor}-" in m.name]
-    told = cluster.run("kubeconform", "-strict", "-summary", "-output", "json", *where, *chosen).stdout
-    summary = json.loads(told)["summary"]
+    result = cluster.run("kubeconform", "-strict", "-summary", "-output", "json", *where, *chosen).stdout
+    summary = json.loads(result)["summary"]
     assert summary["valid"] > 10 * len(chosen) / 2
     assert summary["invalid"] == summary["errors"] == summary["skipped"] == 0
 
@@ -55,9 +55,9 @@ def test_kubeconform_finds_a_misspelt_field(cluster: Cluster, schemas: list[str]
     }
     given = {"apiVersion": "captionless.dev/v1alpha1", "kind": "Alignment", "metadata": {"name": "r"}, "spec": wrong}
     where = [w for s in schemas for w in ("-schema-location", s)]
-    told = cluster.run("kubeconform", "-strict", *where, "-", input=json.dumps(given), check=False).stdout
-    assert "stpes" in told
-    assert "exclusiveMinimum" in told or "must be > 0" in told
+    result = cluster.run("kubeconform", "-strict", *where, "-", input=json.dumps(given), check=False).stdout
+    assert "stpes" in result
+    assert "exclusiveMinimum" in result or "must be > 0" in result
 
 
 def test_kube_score(cluster: Cluster, manifests: list[Path]) -> None:
@@ -67,10 +67,10 @@ def test_kube_score(cluster: Cluster, manifests: list[Path]) -> None:
 
 def test_checkov(cluster: Cluster, manifests: list[Path]) -> None:
     files = [str(m) for m in manifests if "-1.34-" in m.name]
-    told = cluster.run(
+    result = cluster.run(
         "checkov", "--quiet", "--compact", "--skip-download", "--framework", "kubernetes", "-o", "json", "-f", *files
     )  # fmt: skip
-    summary = json.loads(told.stdout)["summary"]
+    summary = json.loads(result.stdout)["summary"]
     assert summary["failed"] == summary["parsing_errors"] == 0
     assert summary["passed"] > 500
 

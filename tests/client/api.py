@@ -242,8 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
         assert query["container"] == "worker"
         assert query["timestamps"] in ("true", "True")
         if pod not in server.logs:
-            told = f'container "worker" in pod "{pod}" is waiting to start: ContainerCreating'
-            self._answer(400, status(400, "BadRequest", told))
+            reported = f'container "worker" in pod "{pod}" is waiting to start: ContainerCreating'
+            self._answer(400, status(400, "BadRequest", reported))
             return
         log = server.logs[pod]
         sent = max(0, len(log.lines) - int(query["tailLines"])) if "tailLines" in query else 0

@@ -50,13 +50,13 @@ def test_no_runs_say_how_to_make_one(server: Server) -> None:
 
 
 def test_one_run_shows_stages_what_is_wrong_and_figures(server: Server) -> None:
-    stalled = condition("Stalled", "True", "NoProgress", "embed: no progress told by pod p")
+    stalled = condition("Stalled", "True", "NoProgress", "embed: no progress reported by pod p")
     server.put(alignment(conditions=[RUNNING, stalled], stages=WORKING, results=RESULTS))
     out = k8s("status", "demo").out
     assert "64/64" in out
     assert "30/60" in out
     assert "attempt 2" in out
-    assert "stalled (NoProgress): embed: no progress told by pod p" in out
+    assert "stalled (NoProgress): embed: no progress reported by pod p" in out
     assert ["avg-seed0", "93.3", "0.5"] in [line.split() for line in out.splitlines()]
     assert ["uniform-seed0", "90.1"] in [line.split() for line in out.splitlines()]
 

@@ -106,7 +106,7 @@ def test_a_stage_goes_on_while_one_shard_does() -> None:
     assert why("pack", *pods, readings={pods[0].uid: slow, pods[1].uid: slow}).startswith("NoProgress")
 
 
-def test_a_pod_that_never_told_is_given_time_to_start() -> None:
+def test_a_pod_that_never_reported_is_given_time_to_start() -> None:
     assert why(TRAIN, pod(TRAIN, started=ago(500))) == ""
     assert why(TRAIN, pod(TRAIN, started=ago(700))).startswith("NoProgress")
 

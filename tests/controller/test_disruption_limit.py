@@ -66,9 +66,9 @@ def test_earlier_attempts_are_in_the_count() -> None:
 
 @pytest.mark.parametrize(("steps", "expected"), [(0, 0), (99, 0), (100, 100), (999, 900)])
 def test_a_training_is_as_far_as_its_last_checkpoint(steps: int, expected: int) -> None:
-    told: list[Reading] = [reading(steps, 1000, 1)]
-    assert reached(spec(), stage("train-avg-seed0"), told) == expected
-    assert reached(spec(), stage("pack"), told) == steps
+    reported: list[Reading] = [reading(steps, 1000, 1)]
+    assert reached(spec(), stage("train-avg-seed0"), reported) == expected
+    assert reached(spec(), stage("pack"), reported) == steps
 
 
 @pytest.mark.parametrize(

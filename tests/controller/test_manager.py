@@ -272,7 +272,7 @@ def test_watches_that_have_ended_end_the_process(monkeypatch: pytest.MonkeyPatch
         controller.wait()
 
 
-def test_a_taken_port_is_told() -> None:
+def test_a_taken_port_is_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()

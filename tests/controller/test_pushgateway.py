@@ -67,7 +67,7 @@ def test_figures_of_runs_that_are_gone_go(gateway: tuple[str, Groups]) -> None:
     assert sweep(url, {("lab", "alive")}, ()) == 1, "all namespaces"
 
 
-def test_a_gateway_that_refuses_is_told_without_its_password(
+def test_a_gateway_that_refuses_is_reported_without_its_password(
     gateway: tuple[str, Groups], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert sweep(gateway[0].replace("s%2Fcret", "another"), set(), ()) == 0
@@ -75,6 +75,6 @@ def test_a_gateway_that_refuses_is_told_without_its_password(
     assert "another" not in caplog.text
 
 
-def test_a_gateway_that_is_away_is_told_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gateway_that_is_away_is_reported_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     assert sweep("http://127.0.0.1:1", set(), ()) == 0
     assert "Pushgateway" in caplog.text

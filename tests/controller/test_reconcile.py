@@ -98,7 +98,7 @@ def _play(scenario: Callable[[World], Iterator[None]], kill_at: int | None = Non
     return world
 
 
-def _told(world: World) -> dict[str, object]:
+def _outcome(world: World) -> dict[str, object]:
     """What a person can see in the end."""
     return {
         "status": world.status(),
@@ -153,7 +153,7 @@ def test_killed_at_any_call_it_ends_the_same(scenario: Callable[[World], Iterato
     for k in range(1, calls + 1):
         again = _play(scenario, kill_at=k)
         assert len(again.calls) >= k
-        assert _told(again) == _told(whole), f"killed at call {k}, {whole.calls[k - 1]}"
+        assert _outcome(again) == _outcome(whole), f"killed at call {k}, {whole.calls[k - 1]}"
 
 
 def test_suspend_removes_the_jobs_and_resume_goes_on_with_the_next_attempt() -> None:
@@ -327,7 +327,7 @@ def test_one_bad_alignment_does_not_stop_the_others() -> None:
     assert world.condition("Succeeded")["reason"] == "Running"
 
 
-def test_somebody_elses_job_of_that_name_is_told_and_left_alone() -> None:
+def test_somebody_elses_job_of_that_name_is_reported_and_left_alone() -> None:
     world = World()
     world.align()
     theirs = {"kind": "ConfigMap", "metadata": {"name": "shapes-pack-1", "namespace": NAMESPACE}, "data": {}}
@@ -345,7 +345,7 @@ def test_somebody_elses_job_of_that_name_is_told_and_left_alone() -> None:
     assert ("Job", NAMESPACE, "shapes-pack-1") in world.objects
 
 
-def test_what_the_api_server_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_api_server_refuses_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.align()
 
@@ -386,7 +386,7 @@ def test_an_alignment_that_is_being_deleted_is_left_to_the_garbage_collector() -
     assert not world.calls
 
 
-def test_a_jobset_where_there_is_none_is_told_and_nothing_is_made() -> None:
+def test_a_jobset_where_there_is_none_is_reported_and_nothing_is_made() -> None:
     world = World()
     world.align(train={"weights": ["avg"], "engine": "jobset"})
     controller = Controller(world)

@@ -79,8 +79,8 @@ def test_the_time_moves_only_with_the_status() -> None:
 def test_progress_of_a_training_is_node_zeros() -> None:
     name = "train-avg-seed0"
     pods = [pod(name, i) for i in range(2)]
-    told = {pods[0].uid: reading(630, 1000, 1, "step"), pods[1].uid: reading(0, 5, 1)}
-    found = status(run(workload(name), pods=pods, readings=told, status=done(*ALL[:5])))
+    reported = {pods[0].uid: reading(630, 1000, 1, "step"), pods[1].uid: reading(0, 5, 1)}
+    found = status(run(workload(name), pods=pods, readings=reported, status=done(*ALL[:5])))
     assert (found["stage"], found["progress"]) == (name, "63%")
     stage = next(s for s in found["stages"] if s["name"] == name)
     assert (stage["done"], stage["total"], stage["unit"], stage["reached"]) == (630, 1000, "step", 600)
@@ -101,9 +101,9 @@ def test_progress_of_shards_is_their_sum(
     readings: dict[int, tuple[int, int]], completed: tuple[int, ...], expected: tuple[int, int]
 ) -> None:
     pods = [pod(index=i) for i in range(2)]
-    told = {pods[i].uid: reading(*r, 1) for i, r in readings.items()}
+    reported = {pods[i].uid: reading(*r, 1) for i, r in readings.items()}
     before = {"stages": [record("pack", "Running", done=4, total=9, unit="object")]}
-    found = status(run(workload(completed=frozenset(completed)), pods=pods, readings=told, status=before))
+    found = status(run(workload(completed=frozenset(completed)), pods=pods, readings=reported, status=before))
     assert (found["stages"][0]["done"], found["stages"][0]["total"]) == expected
 
 
@@ -136,7 +136,7 @@ def test_a_jobs_end_waits_a_little_for_its_pods_last_word(job: Workload, seconds
     assert status(run(job, status=done(*ALL[:6])))["stages"][-1]["state"] == state
 
 
-def test_a_failure_without_a_word_is_told_in_kubernetes_words() -> None:
+def test_a_failure_without_a_word_is_reported_in_kubernetes_words() -> None:
     job = workload(failed=Failed("DeadlineExceeded", "Job was active longer"), ended=ago(60))
     assert status(run(job))["stages"][0]["message"] == "DeadlineExceeded: Job was active longer"
 
@@ -161,9 +161,16 @@ def test_every_field_is_in_the_crd() -> None:
     version = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
     figures = {"avg-seed0/zero_shot/top1": 93.3}
     pods = [pod("eval", **ended(0, **figures)), pod(index=0, ignored=3), pod(index=1)]
-    told = {p.uid: reading(5, 9, 1) for p in pods[1:]}
+    reported = {p.uid: reading(5, 9, 1) for p in pods[1:]}
     found = status(
-        run(workload(), workload("eval", complete=True, ended=NOW), pods=pods, readings=told, retry="x", suspend=True)
+        run(
+            workload(),
+            workload("eval", complete=True, ended=NOW),
+            pods=pods,
+            readings=reported,
+            retry="x",
+            suspend=True,
+        )
     )
 
     def check(value: Any, schema: dict[str, Any], path: str) -> None:

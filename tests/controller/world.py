@@ -204,8 +204,8 @@ class World:
             self.pod(job, index, phase="Running", podIP=f"10.0.0.{index + 1}", containerStatuses=worker)
 
     def end(self, job: Object, index: int, code: int, message: str = "", **ending: Any) -> Object:
-        told = json.dumps({"exitCode": code, "kind": "", "message": message, "figures": {}, "facts": {}, **ending})
-        state = {"terminated": {"exitCode": code, "finishedAt": format_time(self.time), "message": told}}
+        reported = json.dumps({"exitCode": code, "kind": "", "message": message, "figures": {}, "facts": {}, **ending})
+        state = {"terminated": {"exitCode": code, "finishedAt": format_time(self.time), "message": reported}}
         worker = [{"name": "worker", "state": state}]
         return self.pod(job, index, phase="Failed" if code else "Succeeded", containerStatuses=worker)
 

@@ -41,8 +41,8 @@ class Server:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else None
                 outer.asked.append((self.command, self.path, self.headers.get("Content-Type", ""), body))
-                code, told = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
-                text = json.dumps(told).encode()
+                code, reported = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
+                text = json.dumps(reported).encode()
                 self.send_response(code)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))

@@ -60,7 +60,7 @@ def test_what_may_change_has_no_transition_rule_and_all_else_has() -> None:
         assert "oldSelf" not in json.dumps(_SPEC["properties"][name])
 
 
-def test_rules_are_told_with_field_and_reason() -> None:
+def test_rules_are_reported_with_field_and_reason() -> None:
     rules = _find(_SPEC)
     assert len(rules) == 23 + len(set(_SPEC["properties"]) - set(MUTABLE))
     for rule in rules:
