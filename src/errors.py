@@ -73,7 +73,7 @@ class DataError(CaptionlessError):
 
 
 class Interrupted(CaptionlessError):
-    """Stopped from outside by SIGTERM or SIGINT; what is whole is kept, run again to go on."""
+    """Stopped by SIGTERM or SIGINT; finished work is kept, rerun to resume."""
 
     exit_code = 75
     pod_failure_action = PodFailureAction.ignore
