@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.measure import table
 from captionless.store import objects
-from captionless.trainer import loop, model_file
+from captionless.trainer import model_file
+from captionless.trainer.run_folder import CHECKPOINTS, HISTORY
 from captionless.trainer.training_job import TrainingJob
 from tests.trainer import synthetic
 from tests.trainer.elastic.processes import ranks, start
@@ -29,7 +30,7 @@ def killed_table(times: int, seed: int = 0) -> str:
         synthetic.write(root, train=48, points=128)
         whole = _job(root, "undisturbed")
         _finish(whole, root)
-        seconds = objects.read_json(objects.join(whole.run, loop.HISTORY))["seconds"]
+        seconds = objects.read_json(objects.join(whole.run, HISTORY))["seconds"]
         rows, same = [], 0
         for number in range(times):
             job = _job(root, f"killed-{number}")
@@ -73,7 +74,7 @@ def _finish(job: TrainingJob, root: Path) -> None:
 
 def _stored(job: TrainingJob) -> int:
     """The step of the newest checkpoint."""
-    return max((int(path.name[5:13]) for path in Path(job.run).glob("checkpoints/step-*")), default=0)
+    return max((int(path.name[5:13]) for path in Path(job.run).glob(f"{CHECKPOINTS}/step-*")), default=0)
 
 
 def _equal(job: TrainingJob, other: TrainingJob) -> bool:
