@@ -28,7 +28,9 @@ def query(
     index: Annotated[str, typer.Option(metavar="URL", help="A gallery built by `captionless search build`.")],
     checkpoint: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The model.pt that built it; required for meshes and clouds."),
+        typer.Option(
+            metavar="URL", help="The model.pt it was built with, if moved (default: the URL that the gallery names)."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="The number of results.")] = 10,
     within: Annotated[str | None, typer.Option(metavar="CATEGORY", help="Search only this category.")] = None,

@@ -49,8 +49,7 @@ class WorldObject:
 def _category(name: str) -> Category:
     if name not in _CATEGORIES:
         raise SpecError(
-            f'category "{name}" is not in the parametric world (it has {", ".join(CLASSES)})'
-            f"{did_you_mean(name, CLASSES)}"
+            f'category "{name}" is not in the demo world (it has {", ".join(CLASSES)}){did_you_mean(name, CLASSES)}'
         )
     return _CATEGORIES[name]
 
@@ -70,7 +69,7 @@ def _checked(category: str, attributes: Attributes) -> Category:
             f'{category} has no attribute "{min(unknown)}" (it has {", ".join(a.name for a in kind.attributes)})'
         )
     if not kind.valid(attributes):
-        raise SpecError(f"{category}: these attributes exclude one another: {attributes}; see combinations()")
+        raise SpecError(f"{category}: invalid combination of attributes: {attributes}; see combinations()")
     return kind
 
 
@@ -147,7 +146,7 @@ def describe(category: str, attributes: Attributes, detail: int, variant: int = 
     the others do not already decide. Another `variant` chooses and orders words anew.
     """
     if detail not in (0, 1, 2):
-        raise SpecError(f"detail is {detail}, not 0, 1 or 2")
+        raise SpecError(f"detail: expected 0, 1 or 2, found {detail}")
     return _checked(category, attributes).describe(attributes, detail, variant)
 
 
@@ -160,7 +159,7 @@ def sentences(category: str, count: int = 128, seed: int = 0) -> list[str]:
     order = sorted(kind.combinations, key=lambda c: stable_hash("landmark", category, seed, sorted(c.items())))
     texts = dict.fromkeys(kind.describe(c, 2, variant) for variant in range(4) for c in order)
     if len(texts) < count:
-        raise SpecError(f"{category} has {len(texts)} different sentences, fewer than the {count} asked for")
+        raise SpecError(f"{category} has {len(texts)} different sentences, fewer than the {count} requested")
     return list(texts)[:count]
 
 

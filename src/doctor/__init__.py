@@ -1,7 +1,7 @@
-"""Whether a machine can do what captionless does, and what to do where it cannot: `captionless doctor`.
+"""`captionless doctor`: checks whether a machine can run captionless, and suggests what to do if not.
 
-A check is a function from `Subject`, what is looked at, to a `Finding`. Each tries the thing itself (renders a picture,
-embeds a text, writes an object, asks the API server to take an Alignment) in a process of its own with a time limit, so
-that a driver that crashes and a server that never answers are findings too, and two libraries that cannot stand beside
-each other are not brought together.
+A check is a function from a `Subject`, what to check, to a `Finding`. Each tries the real operation (renders a picture,
+embeds a text, writes an object, sends an Alignment to the API server as a dry run) in a process of its own with a time
+limit, so that a crashing driver and a server that never answers are findings as well, and libraries that conflict are
+never loaded together.
 """

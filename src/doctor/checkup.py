@@ -1,4 +1,4 @@
-"""The checks, in the order in which they are told, and how one is made: in a process of its own."""
+"""The checks, in the order of their report, and how one is run: in a process of its own."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ CHECKS: dict[str, Callable[[Subject], Finding]] = {
     "pushgateway": reach.pushgateway,
 }
 
-_PATIENCE = "10"  # seconds that a check tries a storage that does not answer; a stage goes on for two minutes
+_PATIENCE = "10"  # seconds that a check retries an unreachable storage; a stage retries for two minutes
 
 
 def run(subject: Subject, names: Sequence[str] = tuple(CHECKS), seconds: float = 120) -> Iterator[tuple[str, Finding]]:
-    """The findings of the named checks, each as soon as it and those before it are there.
+    """The findings of the named checks, in order, each as soon as it is available.
 
-    seconds: what a check may take, a model's download included.
+    seconds: the time limit of a check, including a model's download.
     """
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         yield from zip(names, pool.map(lambda name: run_isolated(name, subject, seconds), names), strict=True)
 
 
 def run_isolated(name: str, subject: Subject, seconds: float) -> Finding:
-    """A check's finding, made in another process; that it crashed or took too long is one."""
+    """A check's finding, from a process of its own; a crash or timeout is a finding as well."""
     child = subprocess.Popen(
         [sys.executable, "-m", "captionless.doctor", name],
         stdin=subprocess.PIPE,
@@ -59,23 +59,25 @@ def run_isolated(name: str, subject: Subject, seconds: float) -> Finding:
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        remedy = "try again with a larger --patience, or see what it waits for"
-        return Finding(Verdict.failed, f"took longer than {seconds:g} s", remedy, passing=True)
+        remedy = "retry with a larger --patience, or check what it is waiting for"
+        return Finding(Verdict.failed, f"timed out after {seconds:g} s", remedy, passing=True)
     if child.returncode:
-        last = (err.strip().splitlines() or ["it said nothing"])[-1]
+        last = (err.strip().splitlines() or ["no output"])[-1]
         how = f"signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
-        return Finding(Verdict.failed, f"the check ended with {how}: {redacted(last)}", "report this line")
+        return Finding(Verdict.failed, f"the check exited with {how}: {redacted(last)}", "report this as a bug")
     found = json.loads(out.splitlines()[-1])
     return Finding(**{**found, "state": Verdict(found["state"])})
 
 
 def run_here(name: str, subject: Subject) -> Finding:
-    """A check's finding, made in this process; an error that a person can act on is one."""
+    """A check's finding, from this process; a user-facing error is a finding as well."""
     try:
         found = CHECKS[name](subject)
     except ImportError as error:
-        found = Finding(Verdict.failed, one_line(error), "pip install 'captionless' anew")
+        found = Finding(Verdict.failed, one_line(error), "reinstall: pip install --force-reinstall captionless")
     except CaptionlessError as error:
-        told, _, remedy = str(error).splitlines()[0].rpartition("; ")
-        found = Finding(Verdict.failed, told or remedy, remedy if told else "", passing=isinstance(error, Retryable))
+        problem, _, remedy = str(error).splitlines()[0].rpartition("; ")
+        found = Finding(
+            Verdict.failed, problem or remedy, remedy if problem else "", passing=isinstance(error, Retryable)
+        )
     return Finding(found.state, redacted(found.found), redacted(found.remedy), found.passing)

@@ -1,4 +1,4 @@
-"""What a check is given and what it finds; both are plain enough to be JSON between two processes."""
+"""The input and the result of a check; both are JSON-serialisable, to cross a process boundary."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How it stands with a thing."""
+    """The verdict of a check."""
 
     ok = "ok"
     absent = "absent"
-    """Not there, and nothing that was asked about needs it."""
+    """Not available, and not needed for what was checked."""
     warning = "warning"
     failed = "failed"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, in a line, and what to do about it. `passing`: a failure that may be gone the next time."""
+    """What a check found, in one line, and what to do about it. `passing`: a failure that may be transient."""
 
     state: Verdict
     found: str
@@ -28,10 +28,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at: the fields of a spec that say what must be there, or what holds without one.
+    """What to check: the fields of a spec that determine what is needed, or their defaults.
 
-    model, pretrained: of CLIP. storage: a URL that is written to; empty: none. device: of the training. pushgateway:
-    its URL; empty: none. context, namespace: of the kubeconfig; empty: its own.
+    model, pretrained: of CLIP. storage: a URL to write to; empty for none. device: for training. pushgateway: its URL;
+    empty for none. context, namespace: of the kubeconfig; empty for its current ones.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What the machine has: packages, processors, memory, room on disk, a GPU."""
+"""Checks of the machine: packages, processors, memory, disk space, GPU."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from captionless.runtime import env
 from captionless.store import objects
 
 _REPORTED = ("torch", "open_clip_torch", "vtk", "numpy")
-_LEAST_MEMORY, _LEAST_ROOM = 4.0, 5.0  # GiB: what the demo takes, and then some
+_LEAST_MEMORY, _LEAST_ROOM = 4.0, 5.0  # GiB: what the demo needs, with a margin
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def packages(_: Subject) -> Finding:
-    """Every package that this one asks for, in a version that it asks for."""
+    """All required packages, in compatible versions."""
     if wrong := _wrong(""):
         found = ", ".join(f"{need.name} {have or 'is missing'}" for need, have in wrong)
         wanted = " ".join(f"'{need.name}{need.specifier}'" for need, _ in wrong)
@@ -32,34 +32,34 @@ def packages(_: Subject) -> Finding:
 
 
 def extras(_: Subject) -> Finding:
-    """The parts that are installed only where they are wanted."""
+    """The optional dependencies."""
     names = importlib.metadata.metadata("captionless").get_all("Provides-Extra") or []
     missing = [name for name in names if _wrong(name)]
     there = [name for name in names if name not in missing]
-    found = ", ".join([*there, *(f"{name} is not installed" for name in missing)]) or "there are none"
-    remedy = f"where wanted: pip install 'captionless[{','.join(missing)}]'" if missing else ""
+    found = ", ".join([*there, *(f"{name} is not installed" for name in missing)]) or "none defined"
+    remedy = f"optional: pip install 'captionless[{','.join(missing)}]'" if missing else ""
     return Finding(Verdict.absent if missing else Verdict.ok, found, remedy)
 
 
 def processor(_: Subject) -> Finding:
-    """The cores that this process may use, which is what `resources` may be given."""
+    """The cores that this process may use, the limit for `resources`."""
     cores, quota = env.cores(), _quota()
     if quota is not None and quota < cores:
         return Finding(
             Verdict.warning,
-            f"{cores} cores are seen, but the container may use {quota:g}",
+            f"{cores} cores are visible, but the container's limit is {quota:g}",
             f"set resources.threads x resources.workers to at most {max(1, int(quota))}",
         )
     return Finding(Verdict.ok, f"{cores} core{'s' if cores != 1 else ''}, {platform.machine()}")
 
 
 def memory(_: Subject) -> Finding:
-    """What is free, within the container's limit where there is one."""
+    """The available memory, within the container's limit if there is one."""
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) / 1024**2
     except (OSError, KeyError, ValueError):
-        return Finding(Verdict.absent, "this system does not tell")
+        return Finding(Verdict.absent, "unknown on this system")
     limit = _number("memory.max")
     if limit is not None:
         free = min(free, (limit - (_number("memory.current") or 0)) / 1024**3)
@@ -69,7 +69,7 @@ def memory(_: Subject) -> Finding:
 
 
 def disk(subject: Subject) -> Finding:
-    """Room where temporary files are written, and in the output's folder where that is local."""
+    """Free space for temporary files, and in the output folder if that is local."""
     folders = [tempfile.gettempdir()]
     if subject.storage and objects.is_local(subject.storage):
         folders.append(_existing(objects.local_path(subject.storage)))
@@ -77,11 +77,11 @@ def disk(subject: Subject) -> Finding:
     found = ", ".join(f"{room:.1f} GiB free in {folder}" for folder, room in rooms.items())
     if min(rooms.values()) >= _LEAST_ROOM:
         return Finding(Verdict.ok, found)
-    return Finding(Verdict.warning, found, "make room, or set TMPDIR and `output` to where there is more")
+    return Finding(Verdict.warning, found, "free up space, or set TMPDIR and `output` to a larger disk")
 
 
 def gpu(subject: Subject) -> Finding:
-    """Multiplies on the GPU, and says what of it training would use."""
+    """Multiplies on the GPU, and reports what training would use."""
     import torch
 
     needed = Verdict.failed if subject.device == "cuda" else Verdict.absent
@@ -89,27 +89,27 @@ def gpu(subject: Subject) -> Finding:
         if torch.version.cuda is None and shutil.which("nvidia-smi"):
             return Finding(
                 Verdict.failed if subject.device == "cuda" else Verdict.warning,
-                f"there is a driver, but torch {torch.__version__} is built for CPUs",
-                "install torch for CUDA: https://pytorch.org/get-started/locally/",
+                f"a driver is installed, but torch {torch.__version__} is a CPU-only build",
+                "install torch with CUDA: https://pytorch.org/get-started/locally/",
             )
         remedy = "set resources.device to auto or cpu" if needed is Verdict.failed else ""
-        return Finding(needed, "none; CLIP and training run on the processor", remedy)
+        return Finding(needed, "none; CLIP and training run on the CPU", remedy)
     ones = torch.ones(64, 64, device="cuda")
     if float((ones @ ones).sum()) != 64.0**3:
-        return Finding(Verdict.failed, "its products are wrong", "look at its driver and its temperature")
+        return Finding(Verdict.failed, "matrix products are wrong", "check its driver and temperature")
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     found = ", ".join(f"{each.name} ({each.total_memory / 1024**3:.0f} GiB)" for each in devices)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         return Finding(
             Verdict.warning,
-            f"{found}; no C compiler, so farthest point sampling runs in plain torch, many times slower",
+            f"{found}; no C compiler: farthest point sampling falls back to plain torch, many times slower",
             "apt-get install gcc",
         )
     return Finding(Verdict.ok, found)
 
 
 def _wrong(extra: str) -> list[tuple[Requirement, str]]:
-    """What this package asks for, with an extra, and does not get: the requirement, and the version that is there."""
+    """Unsatisfied requirements of this package, with an extra: the requirement, and the installed version."""
     found = []
     for line in importlib.metadata.requires("captionless") or ():
         need = Requirement(line)
@@ -129,7 +129,7 @@ def _wrong(extra: str) -> list[tuple[Requirement, str]]:
 
 
 def _quota() -> float | None:
-    """How many cores a container may use (cgroup v2)."""
+    """The container's CPU limit in cores (cgroup v2)."""
     try:
         most, period = (_CGROUP / "cpu.max").read_text().split()
         return None if most == "max" else int(most) / int(period)
@@ -145,7 +145,7 @@ def _number(name: str) -> int | None:
 
 
 def _existing(path: str) -> str:
-    """The nearest folder above a path that is there."""
+    """The nearest existing parent folder of a path."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     return path

@@ -1,4 +1,4 @@
-"""What the stages do on this machine, each once and small: render, sample, embed."""
+"""Checks of what the stages do on this machine, at small scale: render, sample, embed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def rendering(_: Subject) -> Finding:
     milliseconds = (time.monotonic() - began) * 1000 / len(views)
     covered = (views[..., 3] > 0).mean()
     if not 0.1 < covered < 0.9:
-        return Finding(Verdict.failed, f"a tetrahedron covers {covered:.0%} of its view", "look at the OpenGL driver")
-    return Finding(Verdict.ok, f"OpenGL without a display; a small view in {milliseconds:.0f} ms")
+        return Finding(Verdict.failed, f"a tetrahedron covers {covered:.0%} of its view", "check the OpenGL driver")
+    return Finding(Verdict.ok, f"headless OpenGL; a small view takes {milliseconds:.0f} ms")
 
 
 def kernels(_: Subject) -> Finding:
-    """A compiled operator, and whether what was compiled is kept."""
+    """A compiled kernel, and whether the compilation cache is writable."""
     import torch
 
     from captionless.trainer.ops.point_sets import farthest_point_sample
@@ -46,14 +46,14 @@ def kernels(_: Subject) -> Finding:
     if not os.access(folder, os.W_OK):
         return Finding(
             Verdict.warning,
-            f"compiled in {seconds:.1f} s, and again in every process: {folder} cannot be written to",
-            "set NUMBA_CACHE_DIR to a folder that can",
+            f"compiled in {seconds:.1f} s, and again in every process: {folder} is not writable",
+            "set NUMBA_CACHE_DIR to a writable folder",
         )
-    return Finding(Verdict.ok, f"compiled or read in {seconds:.1f} s")
+    return Finding(Verdict.ok, f"compiled or loaded in {seconds:.1f} s")
 
 
 def clip(subject: Subject) -> Finding:
-    """The CLIP model, loaded (downloaded, where it must be), and a text and a picture embedded by it."""
+    """The CLIP model: loaded, downloaded if necessary, and used to embed a text and a picture."""
     import numpy as np
 
     from captionless.clip import openclip as models

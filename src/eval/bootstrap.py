@@ -1,22 +1,22 @@
-"""How far a figure would move with other test objects: percentile bootstrap intervals, single and paired.
+"""Percentile bootstrap intervals over test objects, single and paired.
 
-Two things make a figure uncertain, and they are told apart everywhere: the seed of the training (`std` over runs) and
-the choice of the test objects, which is what an interval here is of, the trained encoders being what they are.
+A figure is uncertain in two ways, which are reported separately everywhere: the training seed (`std` over runs) and the
+choice of test objects, which the intervals here measure, for the given trained encoders.
 
-The unit is the object: a resample draws n objects of n with replacement, and all that an object answered (all its
-views, in all runs that are averaged) goes with it. In retrieval the objects are the queries; the gallery stays as
-it is, or a resample would hold copies of the right answer. Classes are not held to their sizes (no strata): how often
-a class occurs was drawn as well, and a class of one object would seem to have no spread. Where a test set was built
+The resampling unit is the object: a resample draws n of n objects with replacement, and everything measured on an
+object (all its views, in all runs that are averaged) goes with it. In retrieval the objects are the queries; the
+gallery is fixed, since a resampled one would contain copies of the right answer. Resampling is not stratified by class:
+class frequencies were sampled as well, and a class of one object would seem to have no variance. For a test set built
 with equal classes this makes the intervals slightly wider, never too narrow.
 
-Percentiles of the resampled figures, not BCa: every figure is a mean of bounded numbers over hundreds of objects, where
-both agree within an object, but next to 0 or 1, where percentiles are too narrow by a few. They are defined also where
-all objects agree (an interval without width: what no object showed, resampling does not know), and single figures and
-differences come from the same resamples. 9,999 of these, so that both bounds of a 95 % interval are resampled figures
-themselves, the 250th from either end.
+Percentiles, not BCa: every figure is a mean of bounded numbers over hundreds of objects, where both agree within one
+object, except next to 0 or 1, where percentiles are too narrow by a few. They are also defined where all objects agree
+(a zero-width interval: resampling knows nothing that no object showed), and single figures and differences use the same
+resamples. There are 9,999 of these, so that both bounds of a 95 % interval are resampled figures themselves, the 250th
+from either end.
 
-The same on every machine: draws are the raw output of Philox, which numpy promises never to change, and sums are of
-whole numbers, exact in any order (below 2^53, also as float64, where a matrix product makes them).
+Results are the same on every machine: draws are the raw output of Philox, which numpy guarantees to be stable, and sums
+are of integers, exact in any order (below 2^53, also as float64, where a matrix product computes them).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def figures(answers: Sequence[Answers], labels: Ints, seed: int, resamples: int 
     n, found = len(labels), np.empty((resamples, len(answers)))
     for one in answers:
         if len(one.values) != n:
-            raise DataError(f"bootstrap: expected answers of {n} objects, found {len(one.values)}")
+            raise DataError(f"bootstrap: expected answers for {n} objects, found {len(one.values)}")
         if int(one.values.max(initial=0)) * n >= 1 << 53:
-            raise DataError(f"bootstrap: {n} objects with so many answers each are too many to be summed exactly")
+            raise DataError(f"bootstrap: {n} objects with this many answers each cannot be summed exactly")
     plain = [i for i, one in enumerate(answers) if not one.by_class]
     values, asked = (
         np.array([getattr(answers[i], name) for i in plain], dtype=np.float64).reshape(len(plain), n)
@@ -102,7 +102,7 @@ def interval(resampled: Floats) -> tuple[Floats, Floats]:
     """The lower and the upper bound at `LEVEL` of figures (resamples, ...)."""
     outside = round((len(resampled) + 1) * (1 - LEVEL) / 2)
     if outside < 1:
-        raise DataError(f"bootstrap: {len(resampled)} resamples are too few for an interval")
+        raise DataError(f"bootstrap: too few resamples for an interval: {len(resampled)}")
     ranked = np.sort(resampled, axis=0)
     return ranked[outside - 1], ranked[-outside]
 

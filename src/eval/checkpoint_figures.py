@@ -1,15 +1,15 @@
-"""What one checkpoint reaches on one data set: its figures by protocol, and their table.
+"""The figures of one checkpoint on one data set, by protocol, and their table.
 
 Schema 1 (`figures` and `provenance` as in `results`; `host` is not part of what is compared):
 
     figures     a pure function of the embeddings: floats to 6 decimals
-      objects, images, classes     how many shapes and pictures were measured, the class names in order
-      zero_shot, gallery, in_batch the tree of `results`, of the protocols that were asked for
-      chance                       what random rankings reach, as such a tree
-      reachable                    in_batch only: what the best of encoders reaches
+      objects, images, classes     the number of shapes and pictures, the class names in order
+      zero_shot, gallery, in_batch the tree of `results`, of the protocols requested
+      chance                       expectation of random rankings, as such a tree
+      reachable                    in_batch only: the maximum that any encoder can reach
       intervals                    {low, high} of the shares, over shapes (see `bootstrap`), as such a tree
     provenance  dataset, protocol, prompt, CLIP model and digest, checkpoint, points, what was skipped ...
-    outcomes    the ranks that the figures are of, shape by shape, by which checkpoints are compared (see `outcomes`)
+    outcomes    the ranks behind the figures, shape by shape, on which checkpoints are compared (see `outcomes`)
 
 A shape has many pictures, so in `gallery` a shape's relevant items are all of its pictures. In `in_batch` another
 picture of the same shape is a miss by definition (docs/method.md): the m pictures of a shape in a batch have the same
@@ -185,7 +185,7 @@ def spread(figures: Mapping[str, Any], column: Column) -> dict[str, Any] | None:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The table, and below it where its figures come from."""
+    """The table, followed by the provenance of its figures."""
     head = ["", *(f"{column.heading} {column.name}" for column in columns(found))]
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows(found)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -193,7 +193,7 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def caption(found: Mapping[str, Any]) -> list[str]:
-    """What the figures are of, a fact a line: data, protocol, prompt, CLIP model, checkpoint, seed, skipped objects."""
+    """The provenance of the figures, one fact per line: data, protocol, prompt, CLIP model, checkpoint, skipped."""
     figures, about = found["figures"], found["provenance"]
     data, protocol, prompt, clip = about["dataset"], about["protocol"], about["prompt"], about["clip"]
     images = f", {figures['images']:,} pictures" if figures["images"] else ""
@@ -211,13 +211,11 @@ def caption(found: Mapping[str, Any]) -> list[str]:
         settings = protocol["in-batch"]
         lines.append(
             f"in batch: {settings['batch']} shuffled pairs, seed {settings['seed']}; another picture of the same shape "
-            "is a miss, so that no encoder reaches more than the last row"
+            "is a miss, so no encoder can exceed the last row"
         )
     if pictures := data.get("pictures"):
         lines.append(f"pictures: background {pictures['background']}, crop: {pictures['crop']}")
-    lines.append(
-        "ties count against the method; in brackets the 95 % interval over shapes, for this encoder (bootstrap)"
-    )
+    lines.append("ties count against the method; brackets: 95 % bootstrap interval over shapes, for this encoder")
     named = " ".join(filter(None, (clip["model"], clip["pretrained"])))
     lines.append(f"CLIP: {named}{demo.remark(clip['model'])}")
     checkpoint, points = about["checkpoint"], about["points"]
@@ -227,9 +225,7 @@ def caption(found: Mapping[str, Any]) -> list[str]:
         + (f" (trained with {points['trained']:,})" if len(set(points.values())) > 1 else "")
     )
     skipped = about["skipped"]
-    lines.append(
-        "nothing skipped" if not skipped else f"{len(skipped)} skipped: " + ", ".join(s["key"] for s in skipped)
-    )
+    lines.append("none skipped" if not skipped else f"{len(skipped)} skipped: " + ", ".join(s["key"] for s in skipped))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of scores over classes, wherever they come from: texts (`zero_shot`), or a head trained on labels.
+"""Accuracy of class scores, whether from texts (`zero_shot`) or a head trained on labels.
 
 The rank of the true class is 1 + the number of other classes that score at least as high: ties go against the method.
 The predicted class follows from the same rule (on a tie for the first place, one of the wrong classes), so the diagonal
@@ -8,7 +8,7 @@ A trained classifier's figures, `results.json` of `captionless classify`, schema
 `results`, `timing` and `host` are not part of what is compared):
 
     figures     a pure function of the model and the clouds: floats to 6 decimals
-      classes, chance                    the classes in the order of the head; what guessing reaches
+      classes, chance                    the classes in the order of the head; the accuracy of guessing
       objects     split -> how many
       splits      split -> figure tree
     provenance  dataset, protocol, checkpoint, seed, points, versions ...
@@ -68,7 +68,7 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, ks: tuple[int, ...] = (1, 5))
     wanted = numbers(scores, "scores").astype(np.float64)
     if not np.isfinite(wanted).all():
         row = int(np.argmax(~np.isfinite(wanted).all(axis=1)))
-        raise DataError(f"scores: row {row} holds NaN or infinity")
+        raise DataError(f"scores: row {row} has NaN or infinity")
     truth = checked_labels(labels, len(wanted), wanted.shape[1])
     return summary(*ranks(wanted, truth), truth, wanted.shape[1], ks)
 
@@ -77,7 +77,7 @@ def checked_labels(labels: ArrayLike, count: int, classes: int) -> NDArray[np.in
     """`labels` (n,) as int64; DataError unless there are `count` of them, in 0 .. classes - 1."""
     truth = np.asarray(labels)
     if truth.shape != (count,) or truth.dtype.kind not in "iu":
-        raise DataError(f"labels: expected {count} whole numbers, found shape {truth.shape} of {truth.dtype}")
+        raise DataError(f"labels: expected {count} integers, found shape {truth.shape} of {truth.dtype}")
     outside = (truth < 0) | (truth >= classes)
     if outside.any():
         row = int(np.argmax(outside))

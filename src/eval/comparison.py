@@ -1,24 +1,24 @@
-"""Runs side by side: only like stands beside like, and what differs is tested on the very same test objects.
+"""Compares runs: only figures measured alike share a table, and differences are tested on the same test objects.
 
-A row is what was trained alike but for the seed, with the mean over its seeds, all of them. Figures share a table when
-they were measured alike: the same test set, CLIP model and ties, for zero-shot the same texts, for retrieval the same
-gallery, views and batches. Rows that were not get a table of their own, and a note says what sets them apart.
+A row is a set of runs that differ only in the seed, with the mean over all of its seeds. Figures share a table if they
+were measured alike: the same test set, CLIP model and ties, for zero-shot the same texts, for retrieval the same
+gallery, views and batches. Other rows get a table of their own, and a note says how they differ.
 
-In a table every row is compared with the baseline, figure by figure, where the ranks of every object are at hand. Two
-single runs that were right or wrong once on each object: McNemar's exact test, on the objects that only one of them
-got right. Anything else (a mean over seeds or views, `map`): the paired bootstrap, whose resamples both rows share.
-p-values are corrected for the number of all tests made (Holm), whatever table they are in. All of it is about
-other test objects and these trained encoders; how far a seed moves a figure is its `std`, which no test here knows.
+In a table every row is compared with the baseline, figure by figure, if the ranks of every object are available. Two
+single runs with one right or wrong answer per object: McNemar's exact test, on the objects that only one of them got
+right. Anything else (a mean over seeds or views, `map`): the paired bootstrap, with the same resamples for both rows.
+p-values are corrected for the number of tests over all tables (Holm). All tests are about other test objects, for these
+trained encoders; how much a seed changes a figure is its `std`, which no test here takes into account.
 
 `compare` returns plain JSON, floats to 6 decimals:
 
     tables      [{heading, setting: what its rows share, baseline, columns: [{name, path}], rows}]
       rows      [{name, kind: run | reference | paper, seeds, citation, cells: path -> cell}]
         cell    {mean, std, n, low, high}, and for rows beside the baseline `difference`
-          difference  {mean, low, high, p, p_holm, test, ...}, only the mean where there is nothing to test with
+          difference  {mean, low, high, p, p_holm, test, ...}, only the mean if it cannot be tested
     tests, significant, alpha
     intervals   what `low` and `high` are, see `bootstrap`
-    notes       what stands apart or is missing, and why
+    notes       what could not be compared or is missing, and why
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COLUMNS = (
     Column("image → shape", "R@10", ("gallery", "image_to_shape", "recall@10")),
     Column("shape → image", "R@10", ("gallery", "shape_to_image", "recall@10")),
 )
-"""Everything that can be compared; the columns of the results' own table come first."""
+"""All comparable figures; the columns of the results table come first."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def compare(
     if not runs:
         raise DataError("nothing to compare: no run has been evaluated")
     if len(set(runs)) != len(runs):
-        raise SpecError(f"{next(name for name in runs if runs.count(name) > 1)}: given twice")
+        raise SpecError(f"{next(name for name in runs if runs.count(name) > 1)}: given more than once")
     if baseline is not None and baseline not in runs:
         raise SpecError(f"baseline {baseline}: expected one of {', '.join(runs)}{did_you_mean(baseline, runs)}")
     notes = _Notes()
@@ -128,7 +128,7 @@ def compare(
             if beside_papers and under[0].path[0] == "zero_shot":
                 _add_papers(found[-1], group[0].setting, under, notes)
     if beside_papers and not any(column.path[0] == "zero_shot" for column in columns):
-        notes.add("papers: none shown; what they report and can be compared here is zero-shot classification")
+        notes.add("papers: none shown; only zero-shot classification is comparable with their figures")
     cells = [cell for table in found for row in table["rows"] for cell in row["cells"].values()]
     tested = [cell["difference"] for cell in cells if "p" in cell.get("difference", {})]
     for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
@@ -173,7 +173,7 @@ def _alike(
     for row in rows:
         if not any(column.path in row.figures for column in columns):
             if row.kind == "run":
-                notes.add(f"{columns[0].heading}: {row.name} has no such figures")
+                notes.add(f"{columns[0].heading}: not measured for {row.name}")
             continue
         shared = row.setting.shared(columns[0])
         group = next((members for setting, members in groups if setting == shared), None)
@@ -185,7 +185,7 @@ def _alike(
     for setting, members in groups[1:]:
         unlike = [name for name, value in setting.items() if groups[0][0].get(name) != value]
         names = ", ".join(row.name for row in members if row.kind == "run")
-        notes.add(f"{columns[0].heading}: {names} apart from the others: another {' and another '.join(unlike)}")
+        notes.add(f"{columns[0].heading}: separate table for {names}: different {' and '.join(unlike)}")
     return groups
 
 
@@ -196,13 +196,15 @@ def _table(
     runs = [row for row in rows if row.kind == "run"]
     base = next((row for row in runs if row.name == baseline), runs[0])
     if baseline is not None and base.name != baseline:
-        notes.add(f"{heading}: {baseline} was measured otherwise; there the baseline is {base.name}")
+        notes.add(f"{heading}: {baseline} was measured differently; the baseline of this table is {base.name}")
     if silent := [row.name for row in runs if not row.outcomes]:
-        notes.add(f"not tested, for the ranks of the test objects are not beside the figures: {', '.join(silent)}")
+        notes.add(
+            f"not tested, since the ranks of the test objects are not stored with the figures: {', '.join(silent)}"
+        )
     outcomes = {(row.name, number): one for row in runs for number, one in enumerate(row.outcomes)}
     for name, number in outcomes:
         if not np.array_equal(outcomes[name, number].labels, next(iter(outcomes.values())).labels):
-            raise DataError(f"{name}: its outcomes are of other objects than those of {base.name}")
+            raise DataError(f"{name}: its outcomes are for different objects than those of {base.name}")
     paths = [column.path for column in columns]
     resampled = Resampled(outcomes, paths, base.setting.seed) if base.outcomes and len(runs) > 1 else None
     lines = []

@@ -1,4 +1,4 @@
-"""A comparison in words: the cells of its tables, what is significant and what is not, and all of it in Markdown."""
+"""A comparison as text: table cells, conclusions about significance, and all of it in Markdown."""
 
 from __future__ import annotations
 
@@ -52,28 +52,29 @@ def conclusions(found: Mapping[str, Any]) -> list[str]:
         if (gap := row["cells"].get(column["path"], {}).get("difference", {})).get("p_holm", 1) < alpha
     ]
     count = f"{len(said) or 'None'} of {tests} tested difference{'s' if tests > 1 else ''}"
-    head = [f"{count} to the baseline {'are' if len(said) > 1 else 'is'} significant (p < {alpha:g} after Holm)."]
+    head = [f"{count} from the baseline {'are' if len(said) > 1 else 'is'} significant (p < {alpha:g} after Holm)."]
     if len(said) < tests:
         rest = "The others are" if said else "They are"
         head.append(
-            f"{rest} too small to be told from chance by so many test objects; that does not make the rows equal."
+            f"{rest} too small to be distinguished from chance with this many test objects; "
+            "this does not show that the rows are equal."
         )
     runs = [row for table in found["tables"] for row in table["rows"] if row["kind"] == "run"]
     if any(len(row["seeds"]) == 1 for row in runs):
-        seeds = "rows of one seed say nothing about another training with the same settings."
+        seeds = "rows of one seed say nothing about another training run with the same settings."
     else:
-        seeds = "how far a seed moves a figure is the ± beside it."
-    return [*head, *said, f"Tested is what other objects would change, for these trained encoders; {seeds}"]
+        seeds = "the ± beside a figure is its variation over seeds."
+    return [*head, *said, f"The tests are about other test objects, for these trained encoders; {seeds}"]
 
 
 def explanation(found: Mapping[str, Any]) -> str:
     """What the cells are."""
     about = found["intervals"]
     return (
-        f"Percent; ± is the standard deviation over seeds, brackets the {100 * about['level']:g} % interval over test "
-        f"objects ({about['method']}, {about['resamples']:,} resamples, seed {about['seed']}). Differences are in "
-        "percentage points to the baseline, on the same objects; p is corrected for the number of tests, * marks the "
-        "significant ones, their brackets are not corrected."
+        f"Percent; ± is the standard deviation over seeds, brackets are the {100 * about['level']:g} % interval over "
+        f"test objects ({about['method']}, {about['resamples']:,} resamples, seed {about['seed']}). Differences are in "
+        "percentage points relative to the baseline, on the same objects; p is corrected for the number of tests, "
+        "* marks significant differences; brackets are not corrected."
     )
 
 
@@ -101,13 +102,16 @@ def seeds(row: Mapping[str, Any]) -> str:
 
 def _claim(table: Mapping[str, Any], row: Mapping[str, Any], column: Mapping[str, Any], gap: Mapping[str, Any]) -> str:
     gained = f"{percent({**gap, 'std': None}, sign=True)} points"
-    text = f"{table['heading']} {column['name']}: {row['name']} {gained} to {table['baseline']}, p {_p(gap['p_holm'])}"
+    text = (
+        f"{table['heading']} {column['name']}: {row['name']} {gained} relative to {table['baseline']}, "
+        f"p {_p(gap['p_holm'])}"
+    )
     base = next(other for other in table["rows"] if other["name"] == table["baseline"] and other["kind"] == "run")
     spreads = [r["cells"][column["path"]] for r in (row, base)]
     if all(s["std"] is not None for s in spreads):
         error = sqrt(sum(s["std"] ** 2 / s["n"] for s in spreads))
         if abs(gap["mean"]) < 2 * error:
-            text += "; seeds alone make such a difference (it is below two of its standard errors over seeds)"
+            text += "; seeds alone can explain it (it is below two standard errors over seeds)"
     return text + "."
 
 

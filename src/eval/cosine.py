@@ -1,4 +1,4 @@
-"""Unit vectors and what counts as a tie: the ground that all figures stand on.
+"""Unit vectors and ties: the basis of all figures.
 
 Scores are cosines, computed in float64. Two scores closer than `TIE` are the same
 score: duplicates must tie whatever the order of summation was, while no two
@@ -52,9 +52,7 @@ def row_lengths(array: NDArray[Any], name: str) -> NDArray[np.float64]:
 def check_lengths(length: NDArray[np.float64], name: str, start: int = 0) -> None:
     """DataError for a length that is not finite or 0; the first is that of row `start`."""
     if not np.isfinite(length).all():
-        raise DataError(
-            f"{name}: row {_first(~np.isfinite(length), start)} holds NaN or infinity; embed that item again"
-        )
+        raise DataError(f"{name}: row {_first(~np.isfinite(length), start)} has NaN or infinity; embed that item again")
     if not (length > 0).all():
         raise DataError(f"{name}: row {_first(length == 0, start)} is all zeros, which has no direction")
 
@@ -70,13 +68,13 @@ def unit_rows(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDA
 def same_width(a: NDArray[Any], b: NDArray[Any], names: str) -> None:
     """DataError unless `a` and `b` have the same last dimension."""
     if a.shape[-1] != b.shape[-1]:
-        raise DataError(f"{names}: embeddings of {a.shape[-1]} and of {b.shape[-1]} dimensions cannot be compared")
+        raise DataError(f"{names}: embeddings of different dimensions, {a.shape[-1]} and {b.shape[-1]}")
 
 
 def positive_ks(ks: tuple[int, ...]) -> tuple[int, ...]:
     """`ks` if all are whole numbers from 1 up, else DataError."""
     if not ks or any(int(k) != k or k < 1 for k in ks):
-        raise DataError(f"ks: expected whole numbers from 1 up, found {tuple(ks)}")
+        raise DataError(f"ks: expected positive integers, found {tuple(ks)}")
     return tuple(int(k) for k in ks)
 
 

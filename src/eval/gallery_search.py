@@ -1,4 +1,4 @@
-"""The nearest rows of a gallery, exactly: faiss sieves, float64 decides.
+"""Exact nearest rows of a gallery: faiss preselects, float64 decides.
 
 faiss compares in float32. What it leaves near the k-th best is compared again by float64 cosines, as all figures are
 (see `cosine`), and equal ones are told apart by their row. So neither the order of summation nor how the rows were cut
@@ -48,7 +48,9 @@ class GallerySearch:
         no direction or is of another width.
         """
         if vector.shape != (self._indices[0].d,):
-            raise DataError(f"the query has shape {vector.shape}, the gallery's rows have {self._indices[0].d} numbers")
+            raise DataError(
+                f"the query has shape {vector.shape}, but the gallery's rows have {self._indices[0].d} dimensions"
+            )
         query = unit_rows(vector[None], "query")
         count = int(self._starts[-1] if allowed is None else allowed.sum())
         k = min(k, count)

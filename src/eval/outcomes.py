@@ -1,8 +1,8 @@
-"""What became of every test object: the rank, from 1, at which its right answer came, in whole numbers.
+"""The outcome for every test object: the one-based rank of its right answer, an integer.
 
-Every figure of a run is a mean over test objects of something that follows from such a rank, so intervals and
-comparisons of runs (`bootstrap`, `compare`) need nothing else, and no score. Ranks are stored, not computed again from
-embeddings: products of matrices differ in their last bits from machine to machine, and a rank may hang on one.
+Every figure of a run is a mean over test objects of a function of such ranks, so intervals and comparisons of runs
+(`bootstrap`, `comparison`) need nothing else, and no scores. Ranks are stored, not recomputed from embeddings: matrix
+products differ in their last bits between machines, and a rank may depend on one.
 
     zero_shot                     rank of the true class among the classes
     gallery/image_to_shape, ...   rank of the very object in the gallery, which is all test objects
@@ -47,7 +47,7 @@ class Outcomes:
         for name, rank in self.ranks.items():
             if rank.ndim != 2 or len(rank) != len(self.labels) or rank.min(initial=0) < 0 or not rank.any():
                 raise DataError(
-                    f"{name}: expected ranks from 1 up of {len(self.labels)} objects, found shape {rank.shape}"
+                    f"{name}: expected one-based ranks of {len(self.labels)} objects, found shape {rank.shape}"
                 )
 
 
@@ -123,7 +123,7 @@ def loads(data: bytes, name: str) -> Outcomes:
         ranks = {key.replace(".", "/"): rank.astype(np.int64) for key, rank in arrays.items()}
         return Outcomes(labels, ranks, test, frozenset(map(str, lists)))
     except Exception as error:  # of zipfile, zlib, numpy or ours: all say that the file is not what it was
-        raise DataError(f"{name}: not the outcomes of a run ({one_line(error)}); run the eval stage again") from None
+        raise DataError(f"{name}: not a valid outcomes file ({one_line(error)}); rerun eval") from None
 
 
 def to_json(outcomes: Outcomes) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def from_json(document: Mapping[str, Any], name: str) -> Outcomes:
                 padded[: len(row)] = row
         return Outcomes(labels, ranks, document["test"], frozenset(document["lists"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{name}: outcomes: {one_line(error)}; run `captionless eval` again") from None
+        raise DataError(f"{name}: outcomes: {one_line(error)}; rerun `captionless eval`") from None
 
 
 def grouped(ranks: Ints, of: Ints, objects: int) -> Ints:

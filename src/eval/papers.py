@@ -1,4 +1,4 @@
-"""What the papers report, to stand beside a figure of the same data, texts and CLIP model, and beside no other.
+"""Figures reported by the papers, shown only beside figures of the same data, texts and CLIP model.
 
 Sbrolli & Matteucci, "No Captions, No Problem", arXiv 2406.02202: zero-shot classification, top-1 and top-5 in percent,
 text "a point cloud of a <class>", CLIP ViT-B-32 of tag laion2b_s34b_b79k. Their data is recognised by its content, not
@@ -64,13 +64,13 @@ def beside(
     names = {name.lower().replace(" ", "_") for name in classes}
     dataset = next((one for one in _DATASETS if one.classes == names), None)
     if dataset is None:
-        return (), f"these {len(classes)} classes are those of no data set that they report"
+        return (), f"they report no data set with these {len(classes)} classes"
     if dataset.objects is None:
-        return (), f"which variant of {dataset.name} theirs are on is not known"
+        return (), f"it is not known which variant of {dataset.name} they used"
     if objects != dataset.objects:
-        return (), f"theirs are on the {dataset.objects:,} test objects of {dataset.name}, these on {objects:,}"
+        return (), f"theirs are for the {dataset.objects:,} test objects of {dataset.name}, these for {objects:,}"
     if tuple(templates) != TEMPLATES:
-        return (), f'theirs are with the text "{TEMPLATES[0]}"'
+        return (), f'theirs use the text "{TEMPLATES[0]}"'
     if clip != CLIP:
-        return (), f"theirs are with CLIP {'/'.join(CLIP)}, these with {'/'.join(filter(None, clip))}"
+        return (), f"theirs use CLIP {'/'.join(CLIP)}, these {'/'.join(filter(None, clip))}"
     return dataset.rows, ""

@@ -1,4 +1,4 @@
-"""Texts that stand for a class in zero-shot classification, by name or as a template.
+"""Prompts of zero-shot classification, by name or as a template.
 
 The article is literally "a", also before a vowel ("a point cloud of a airplane"): so the
 papers do it, and figures are comparable only over the same texts. `ensemble` is this

@@ -1,4 +1,4 @@
-"""Ranks of a query's relevant items among all items: those of a float64 loop, at the price of a float32 product.
+"""Ranks of a query's relevant items among all items: equal to a float64 loop, at the cost of a float32 product.
 
 Mechanism. The relevant items' own cosines are computed in float64; each is a threshold, and a rank is the number of
 items that reach it. The items come a block at a time: a compiled pass makes them unit rows in float32, BLAS multiplies

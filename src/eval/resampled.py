@@ -1,4 +1,4 @@
-"""Several runs' figures on the same resampled test objects: what intervals of means and of differences are made of."""
+"""Several runs' figures on the same resampled test objects: the basis of intervals of means and differences."""
 
 from __future__ import annotations
 

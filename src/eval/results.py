@@ -1,8 +1,8 @@
-"""What the evaluation of a set of runs is, and how it is written down (`results.json`).
+"""The evaluation of a set of runs, and its storage format (`results.json`).
 
 Every run (a weights mode and a seed) is measured on the same test set in the same way.
-Beside the runs stand two lines that need no training: chance, and what the CLIP model
-itself reaches from the same objects' rendered views, which is what training aims at.
+Two references need no training: chance, and the CLIP model itself on the same objects'
+rendered views, which is the target of training.
 
 Schema 1 of `results.json`:
 
@@ -105,7 +105,7 @@ class TestSplit:
             raise DataError(f"views: expected (objects, views, dimensions), found shape {self.views.shape}")
         for name, found in (("keys", len(self.keys)), ("labels", len(self.labels))):
             if found != len(self.views):
-                raise DataError(f"{name}: expected one for each of {len(self.views)} objects, found {found}")
+                raise DataError(f"{name}: expected one per object ({len(self.views)}), found {found}")
         if len(self.class_texts) != len(self.classes):
             raise DataError(f"class_texts: expected {len(self.classes)} classes, found {len(self.class_texts)}")
 
@@ -205,7 +205,7 @@ def differences(runs: Sequence[EvaluatedRun], baseline: str = BASELINE) -> dict[
 def figures(test: TestSplit, runs: Sequence[EvaluatedRun]) -> Tree:
     """The `figures` of `results.json` for `runs` on `test`."""
     if len({(run.mode, run.seed) for run in runs}) != len(runs):
-        raise DataError("runs: a weights mode and seed may appear only once")
+        raise DataError("runs: duplicate weights mode and seed")
     ceiling = clip_ceiling(test)
     measured = {(name, -1): found.outcomes for name, found in ceiling.items()}
     measured |= {(run.mode, run.seed): run.outcomes for run in runs}
@@ -264,9 +264,9 @@ def loads(data: bytes, name: str = "results.json") -> dict[str, Any]:
     try:
         results = json.loads(data)
     except ValueError as error:
-        raise DataError(f"{name}: not JSON ({error}); run the eval stage again") from None
+        raise DataError(f"{name}: not JSON ({error}); rerun eval") from None
     if not isinstance(results, dict) or results.get("schema") != SCHEMA or "figures" not in results:
-        raise DataError(f"{name}: expected results of schema {SCHEMA}; run the eval stage again")
+        raise DataError(f"{name}: expected results of schema {SCHEMA}; rerun eval")
     return results
 
 

@@ -1,4 +1,4 @@
-"""Cross-modal retrieval: which gallery items does a query find, and how early.
+"""Cross-modal retrieval: which gallery items a query finds, and at which rank.
 
 Two protocols (docs/method.md):
 
@@ -114,7 +114,7 @@ def in_batch_figures(rank: Ints, ks: tuple[int, ...] = (1, 5)) -> dict[str, floa
 def in_batch_best(
     shown: ArrayLike, batch: int = 128, seed: int = 0, ks: tuple[int, ...] = (1, 5)
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """What the best of encoders reaches under `in_batch` where several queries share a key; `shown` (n,) says which.
+    """The maximum that any encoder can reach under `in_batch` if several queries share a key; `shown` (n,): whose key.
 
     First of the queries: all pairs of a batch with the same key have the very same answer, so each of m ties with the
     others and ranks m-th. Then the other way: of the m queries that belong to a key, it finds one first, and k in the
@@ -132,7 +132,7 @@ def in_batch_best(
 
 
 def in_batch_chance(pairs: int, batch: int = 128, ks: tuple[int, ...] = (1, 5)) -> dict[str, float]:
-    """What random rankings reach under `in_batch` (the short last batch is easier)."""
+    """Expectation of random rankings under `in_batch` (the short last batch is easier)."""
     _positive_batch(batch)
     sizes = [min(batch, pairs - start) for start in range(0, pairs, batch)]
     if not sizes:

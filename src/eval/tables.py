@@ -150,41 +150,41 @@ def differences(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
 
 
 def caption(results: Mapping[str, Any]) -> str:
-    """What the table's figures are, in a sentence or two."""
+    """A caption of the results table."""
     figures = results["figures"]
     spread = any(len(row["seeds"]) > 1 for row in figures["rows"])
     return (
         f"Percent, on {figures['objects']} unseen objects of {len(figures['classes'])} classes"
         + (", mean ± standard deviation over seeds" if spread else "")
-        + f". Retrieval ranks all {figures['objects']} objects and only the very object counts; "
-        "ties count against the method. The CLIP rows need no training: classes from an object's views, "
-        "retrieval from one view to the mean of its others (all views) or to the opposite one (one view)."
+        + f". Retrieval ranks all {figures['objects']} objects, of which only the query's own counts; "
+        "ties count against the method. The CLIP rows are untrained references: classification of an object's views, "
+        "retrieval from one view to the mean of the others (all views) or to the opposite view (one view)."
     )
 
 
 def about_differences(results: Mapping[str, Any]) -> str:
-    """What the table of differences shows, and which of them to build on, in a sentence or two."""
+    """A caption of the table of differences."""
     several = any(len(row["seeds"]) > 1 for row in results["figures"]["rows"])
     if several:
         return (
             "Percentage points, mean ± standard deviation of the paired differences, and their 95 % interval over test "
-            "objects. A difference smaller than its deviation, or whose interval holds 0, is not one to build on."
+            "objects. A difference below its deviation, or whose interval contains 0, is not conclusive."
         )
     return (
-        "Percentage points of one pair of trainings, and their 95 % interval over test objects. A difference whose "
-        "interval holds 0 is not one to build on; no other either, before more seeds show that it is not this seed's."
+        "Percentage points of one pair of training runs, and their 95 % interval over test objects. A difference whose "
+        "interval contains 0 is not conclusive; nor is any other until more seeds confirm it."
     )
 
 
 def about_intervals(results: Mapping[str, Any]) -> str:
-    """What the brackets are, in a sentence or two; empty for results that were made without."""
+    """An explanation of the intervals; empty for results without."""
     rows = results["figures"]["rows"]
     if not any(bounds(column.spread(row)) for column in columns(results) for row in rows):
         return ""
     return (
-        "In brackets the 95 % interval over test objects (bootstrap), for these trained encoders: how far other "
-        "objects would move a figure. What another training would move is the deviation over seeds, and not in it. "
-        "An interval without width means that all objects agreed, not that all others would."
+        "Brackets are the 95 % bootstrap interval over test objects, for these trained encoders: how much other "
+        "test objects would change a figure. Variation between training runs is the deviation over seeds and not "
+        "included. A zero-width interval means that all objects agreed, not that all others would."
     )
 
 

@@ -3,7 +3,7 @@
 Several texts for a class (a template list) become one: each is normalised, they are
 averaged, and the mean is normalised again (docs/method.md, as CLIP and ULIP do).
 
-What counts as found is told in `classification`.
+For what counts as correct see `classification`.
 """
 
 from __future__ import annotations

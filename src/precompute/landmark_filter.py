@@ -1,4 +1,4 @@
-"""Words that name a colour, a material or a texture, in landmark texts that must name none.
+"""Finds words that name a colour, a material or a texture, which landmark texts must not contain.
 
 Landmarks are to describe structure alone (arXiv 2406.02202): a text with "red" or "wooden" would make
 objects alike that only look alike. Words are matched whole, hyphens split ("glass-topped" names glass);

@@ -1,9 +1,9 @@
 """Landmarks: L texts per category, each describing the structure of one hypothetical object of it.
 
-They come from the grammar of the demo world, from a JSONL file, or from a language model. Only a model
-can be asked again, so its texts are filtered and refilled until L are clean, see `landmark_writer`; the
-texts of a file are counted against the same filter and, unless `drop` is asked for, kept as they are,
-since published sets have such texts too and should give what was published.
+They come from the grammar of the demo world, a JSONL file, or a language model. A model's texts are
+filtered, and more are requested until L are clean, see `landmark_writer`; those of a file are counted
+against the same filter and kept unless `drop` is set, since published sets contain such texts as well
+and should reproduce the published figures.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class LandmarkSet:
 
 
 def same_text(text: str) -> str:
-    """What two texts that differ only in case, punctuation, spacing or a leading article have in common."""
+    """A normal form: equal for texts that differ only in case, punctuation, spacing or a leading article."""
     words = "".join(c if c.isalnum() else " " for c in text.casefold()).split()
     return " ".join(words[1:] if words[:1] in (["a"], ["an"], ["the"]) else words)
 
 
 def flags(text: str, known: Container[str]) -> list[str]:
-    """Why `text` is no good landmark: the kinds of appearance it names, and "duplicate" if `same_text` is `known`."""
+    """Why `text` is rejected as a landmark: the kinds of appearance it names, "duplicate" if `same_text` is `known`."""
     reasons: list[str] = list(dict.fromkeys(named.kind for named in named_words(text)))
     return [*reasons, "duplicate"] if same_text(text) in known else reasons
 
@@ -84,13 +84,15 @@ def from_file(url: str, categories: Sequence[str], count: int, drop: bool = Fals
     if missing:
         names = ", ".join(f'"{category}"{_nearest(category, held)}' for category in missing)
         known = ", ".join(f"{category} ({len(texts)})" for category, texts in sorted(held.items()))
-        raise SpecError(f"{url}: no landmarks for {names}; it has {known}")
+        raise SpecError(f"{url}: no landmarks for category {names}; the file has {known}")
     select = _clean if drop else list
     chosen = {category: select(held[_plain(category)]) for category in categories}
     short = [f'"{category}" has {len(texts)}' for category, texts in chosen.items() if len(texts) < count]
     if short:
         kept = " clean texts" if drop else " texts"
-        raise SpecError(f"{url}: {', '.join(short)}{kept}; expected {count}, add texts or lower landmarks.count")
+        raise SpecError(
+            f"{url}: {', '.join(short)}{kept}; expected at least {count}: add texts or lower landmarks.count"
+        )
     return {
         category: LandmarkSet(
             category, tuple(texts[:count]), count_flags(held[_plain(category)] if drop else texts[:count])
@@ -104,7 +106,7 @@ def read_file(url: str) -> dict[str, list[str]]:
     try:
         content = objects.read_bytes(url).decode()
     except FileNotFoundError:
-        raise SpecError(f"{url}: no such landmark file; correct landmarks.file") from None
+        raise SpecError(f"{url}: no such file; check landmarks.file") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{url}: not UTF-8 text ({error}); expected JSONL") from None
     texts: dict[str, list[str]] = {}
@@ -115,12 +117,12 @@ def read_file(url: str) -> dict[str, list[str]]:
             entry = json.loads(line)
             category, text = entry["category"], entry["text"]
         except (ValueError, KeyError, TypeError):
-            raise DataError(f'{url}: line {number} is no JSON object with "category" and "text"') from None
+            raise DataError(f'{url}: line {number} is not a JSON object with "category" and "text"') from None
         if not (isinstance(category, str) and isinstance(text, str) and category.strip() and text.strip()):
-            raise DataError(f'{url}: line {number} has an empty "category" or "text"; expected words')
+            raise DataError(f'{url}: line {number}: "category" and "text" must be non-empty strings')
         texts.setdefault(category.strip(), []).append(" ".join(text.split()))
     if not texts:
-        raise DataError(f"{url}: no landmarks in it; expected one JSON object a line")
+        raise DataError(f"{url}: the file has no landmarks; expected one JSON object per line")
     return texts
 
 

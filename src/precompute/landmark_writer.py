@@ -1,10 +1,10 @@
-"""Landmark texts from a language model, asked for until L of them are clean.
+"""Landmark texts from a language model, requested until L of them are clean.
 
-Each round asks for the texts still missing, with the paper's rules (arXiv 2406.02202): one hypothetical
+Each round requests the texts still missing, with the paper's rules (arXiv 2406.02202): one hypothetical
 object per text, structural features and details only, a high variety of settings and types, no texture,
-material or colour. What comes back is filtered; rejected words and the latest texts go into the next
-question, so that the model neither offends nor repeats itself again. Accepted texts are stored after
-every round, since they were paid for: a run that is killed, or stops at its budget, goes on from there.
+material or colour. The answer is filtered; rejected words and the latest texts go into the next prompt,
+so that the model does not repeat either. Accepted texts are stored after every round, since they were
+paid for: a run that is killed, or stopped by its budget, resumes from them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from captionless.precompute.llm import Chat
 from captionless.store import objects
 
 MAX_BARREN_ROUNDS = 5
-"""Rounds in a row without one new text, after which the model is taken to have no more to say."""
+"""Consecutive rounds without a new text after which the model is considered exhausted."""
 
 WORDS = range(3, 51)
-"""Words of an acceptable text: less is a name, more is not one object or does not fit CLIP's 77 tokens."""
+"""Words of an acceptable text: fewer are a name, more are not one object or exceed CLIP's 77 tokens."""
 
 _SHOWN_TEXTS = 40
 _SHOWN_WORDS = 20
@@ -36,7 +36,7 @@ _SYSTEM = "You describe the shape of objects, for a library of 3D models."
 
 @dataclass
 class _Draft:
-    """What a category has so far; stored as JSON at `url`."""
+    """A category's texts so far; stored as JSON at `url`."""
 
     url: str
     fingerprint: str
@@ -46,7 +46,7 @@ class _Draft:
 
     @classmethod
     def load(cls, url: str, fingerprint: str) -> _Draft:
-        """The stored draft; an empty one if there is none or it was asked of another model, or otherwise."""
+        """The stored draft; an empty one if there is none or it is from another model, hint or endpoint."""
         try:
             stored: Any = objects.read_json(url)
             if stored["fingerprint"] == fingerprint:
@@ -54,7 +54,7 @@ class _Draft:
         except FileNotFoundError:
             pass
         except (KeyError, TypeError) as error:
-            raise DataError(f"{url}: not a landmark draft (no {error}); delete it and run again") from error
+            raise DataError(f"{url}: not a landmark draft (missing {error}); delete it and rerun") from error
         return cls(url, fingerprint)
 
     def save(self) -> None:
@@ -81,15 +81,15 @@ def from_llm(
     """`count` clean, different texts of `category`.
 
     Args:
-        chat: the endpoint, and the budget that all categories share. What a resumed draft had cost is
+        chat: the endpoint, and the budget that all categories share. The cost of a resumed draft is
             charged to it first.
-        draft_url: where accepted texts are kept as they come; found there, they are not asked for again.
-        hint: what the category is, for names that do not say it themselves.
+        draft_url: where accepted texts are stored as they arrive; texts found there are not requested again.
+        hint: what the category is, for names that are not self-explanatory.
         on_round: called after each round with the number of accepted texts.
 
     Raises:
-        SpecError: the budget is used up, the endpoint refuses, or the model has nothing new to say.
-        Retryable: the endpoint gives no usable answer. Either way what was accepted is kept.
+        SpecError: the budget is exhausted, the endpoint rejects the request, or the model has no new texts.
+        Retryable: the endpoint gives no usable answer. Either way accepted texts are kept.
     """
     draft = _Draft.load(
         draft_url, objects.digest("landmarks 1", chat.endpoint.url, chat.endpoint.model, category, hint)
@@ -101,9 +101,9 @@ def from_llm(
     while len(draft.texts) < count:
         if barren == MAX_BARREN_ROUNDS:
             raise SpecError(
-                f'landmarks of category "{category}": {chat.endpoint.model} gave no new text in {barren} rounds, '
-                f"{len(draft.texts)} of {count} are there; rejected: {_rejections(draft.rejected)}; "
-                "lower landmarks.count, add a hint, or ask another model"
+                f'landmarks of category "{category}": {chat.endpoint.model} returned no new text in {barren} rounds '
+                f"({len(draft.texts)} of {count} accepted; rejected: {_rejections(draft.rejected)}); "
+                "lower landmarks.count, add a hint, or use another model"
             )
         spent = chat.budget.spent
         missing = min(texts_per_request, count - len(draft.texts))
@@ -131,7 +131,7 @@ def from_llm(
 
 
 def prompt(category: str, count: int, hint: str = "", taken: Sequence[str] = (), forbidden: Sequence[str] = ()) -> str:
-    """The question for `count` texts. `taken` are not to be repeated, `forbidden` words were rejected before."""
+    """The prompt for `count` texts. `taken` must not be repeated, `forbidden` words were rejected before."""
     lines = [
         f'Write {count} descriptions of different hypothetical objects of the category "{category}".',
         *([f"About the category: {hint}"] if hint else []),
@@ -152,21 +152,21 @@ _ITEM = re.compile(r"^[ \t]*(?:\(?\d+[ \t]*[.):]|[-*\u2022])[ \t]+(.*\S)", re.MU
 
 
 def parse_reply(reply: str) -> list[str]:
-    """The texts of a reply: a JSON list, whole or cut off, or else numbered or bulleted lines.
+    """The texts of a reply: a JSON list, complete or truncated, or else numbered or bulleted lines.
 
     Raises:
-        ValueError: there is neither.
+        ValueError: the reply has neither.
     """
     texts = _json_strings(reply) or [item.group(1) for item in _ITEM.finditer(reply)]
     texts = [" ".join(text.strip().strip("\"'*`").split()) for text in texts]
     texts = [text for text in texts if text]
     if not texts:
-        raise ValueError("the answer has no list of texts")
+        raise ValueError("the answer contains no list of texts")
     return texts
 
 
 def _json_strings(reply: str) -> list[str]:
-    """Strings of the reply's first JSON list; items of a list that is cut off count up to there."""
+    """Strings of the reply's first JSON list; of a truncated list the complete items."""
     start = reply.find("[")
     if start < 0:
         return []

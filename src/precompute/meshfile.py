@@ -37,7 +37,7 @@ MAX_TEXTURE = 1024  # a view shows no more of a texture, and a larger one costs 
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
 
-# What trimesh has to say about a file is told as our own errors.
+# trimesh's complaints about a file become errors of our own.
 logging.getLogger("trimesh").setLevel(logging.CRITICAL + 1)
 
 
@@ -57,7 +57,9 @@ def load_mesh(url: str, up: Up | None = None) -> Mesh:
     kind = _known(url)
     axis = up or DEFAULT_UP[kind]
     if axis is None:
-        raise SpecError(f"data.source.up: {kind.upper()} files do not say which axis is up; set it to x, y or z")
+        raise SpecError(
+            f"data.source.up: required, since {kind.upper()} files do not define an up axis; set it to x, y or z"
+        )
     data, named = _read(url, kind)
     mesh = _convert(_parse(kind, data, named), linear=kind in ("glb", "gltf"))
     areas(triangles(mesh))
@@ -65,7 +67,10 @@ def load_mesh(url: str, up: Up | None = None) -> Mesh:
 
 
 def digest(url: str) -> str:
-    """sha256 (hex) of a mesh file and of the files it refers to. DataError when it is missing."""
+    """sha256 (hex) of a mesh file and of the files it refers to. DataError when it is missing.
+
+    The messages of these errors are part of stored fingerprints (`stages.broken.content`): keep their wording.
+    """
     data, named = _read(url, _known(url))
     contents = sorted((name, hashlib.sha256(b).hexdigest() if b is not None else "") for name, b in named.items())
     return objects.digest(hashlib.sha256(data).hexdigest(), contents)
@@ -119,20 +124,20 @@ def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> trimesh.Sc
             warnings.simplefilter("ignore")
             return trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Named(named), process=False)
     except MemoryError as error:
-        raise Retryable(f"not enough memory to read {len(data)} bytes of {kind.upper()}") from error
+        raise Retryable(f"out of memory while reading {len(data)} bytes of {kind.upper()}") from error
     except FileNotFoundError as error:
-        raise DataError(f"the {kind.upper()} file refers to {error}, which is missing") from error
+        raise DataError(f"the {kind.upper()} file refers to {error}, which does not exist") from error
     except Exception as error:  # trimesh raises whatever a damaged file makes it stumble over
-        told = " ".join(str(error).split())[:160]
-        raise DataError(f"the {kind.upper()} file cannot be read: {type(error).__name__}: {told}") from error
+        reason = " ".join(str(error).split())[:160]
+        raise DataError(f"cannot read the {kind.upper()} file: {type(error).__name__}: {reason}") from error
 
 
 def _open_picture(name: str, content: bytes) -> None:
-    """DataError for a file that is no picture: trimesh would leave the texture out without a word."""
+    """DataError for a file that is not a picture: trimesh would silently drop the texture."""
     try:
         Image.open(io.BytesIO(content)).close()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"the texture {name} is not a picture that can be read") from error
+        raise DataError(f"cannot read the texture {name} as a picture") from error
 
 
 def _convert(scene: trimesh.Scene, linear: bool) -> Mesh:
@@ -140,12 +145,12 @@ def _convert(scene: trimesh.Scene, linear: bool) -> Mesh:
     shown = [(m, scene.geometry[g]) for m, g in placed if isinstance(scene.geometry[g], trimesh.Trimesh)]
     faces = sum(len(g.faces) for _, g in shown)
     if faces > MAX_FACES:
-        raise DataError(f"has {faces} faces; {MAX_FACES} are the most that are read: simplify the mesh")
+        raise DataError(f"has {faces} faces; at most {MAX_FACES} are supported: simplify the mesh")
     return Mesh(tuple(_part(g, matrix, linear) for matrix, g in shown if len(g.faces)))
 
 
 def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) -> MeshPart:
-    with np.errstate(invalid="ignore"):  # what is not finite is told by `triangles`
+    with np.errstate(invalid="ignore"):  # `triangles` reports what is not finite
         vertices = np.asarray(geometry.vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
     faces = np.asarray(geometry.faces, np.int32)
     look: dict[str, Any] = {}
@@ -193,7 +198,7 @@ def _texture(picture: Image.Image, tint: tuple[int, int, int]) -> NDArray[np.uin
     try:
         rgb = picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"a texture is not a whole picture: {error}") from error
+        raise DataError(f"a texture is truncated or damaged: {error}") from error
     shrink = -(-max(rgb.size) // MAX_TEXTURE)
     texels: NDArray[np.uint8] = np.asarray(rgb.reduce(shrink) if shrink > 1 else rgb)
     if tint == (255, 255, 255):

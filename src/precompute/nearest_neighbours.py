@@ -1,4 +1,4 @@
-"""The k nearest objects by cosine: exact, in bounded memory, the same to the bit however the work was cut.
+"""The k nearest objects by cosine: exact, in bounded memory, and bit-identical however the work is partitioned.
 
 Mechanism. The queries are held, the candidates come a block at a time and are gone afterwards. A float32 matrix product
 of queries and candidates is fast, but its last digits depend on the shapes it was computed in, and so would the order
@@ -56,8 +56,8 @@ class NearestNeighbours:
         neighbour."""
         if candidates.shape[1] != self._queries.shape[1]:
             raise DataError(
-                f'object "{self._names[start]}": its embedding has {candidates.shape[1]:,} numbers, that of '
-                f'"{self._names[self._start]}" has {self._queries.shape[1]:,}; embed both alike'
+                f'object "{self._names[start]}": its embedding has {candidates.shape[1]:,} dimensions, that of '
+                f'"{self._names[self._start]}" has {self._queries.shape[1]:,}; embed both with the same model'
             )
         for first in range(0, len(candidates), _COLUMNS):
             part = np.ascontiguousarray(candidates[first : first + _COLUMNS], dtype=np.float32)
@@ -92,7 +92,9 @@ def _scale(rows: NDArray[np.float32], start: int, names: Sequence[str]) -> NDArr
     wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(wrong):
         what = "has length 0" if lengths[wrong[0]] == 0 else "is not finite (NaN or inf)"
-        raise DataError(f'object "{names[start + int(wrong[0])]}": its embedding {what}; it has no neighbours')
+        raise DataError(
+            f'object "{names[start + int(wrong[0])]}": its embedding {what}, so it has no nearest neighbours'
+        )
     return 1 / lengths
 
 

@@ -221,5 +221,7 @@ def _matching(left: ViewRows, columns: Embeddings) -> ViewRows:
     """The other side of a matrix."""
     right = ViewRows(columns)
     if left.shape[1:] != right.shape[1:]:
-        raise DataError(f"view embeddings of shape {left.shape} against {right.shape}; expected equal views and widths")
+        raise DataError(
+            f"view embeddings of shapes {left.shape} and {right.shape}; expected equal numbers of views and widths"
+        )
     return _checked(right)

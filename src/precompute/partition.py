@@ -1,12 +1,12 @@
-"""Which tiles similarity is cut into and which worker makes which, so that all finish together.
+"""Partitions similarity matrices into tiles and assigns these to workers, so that all finish together.
 
-Mechanism. The cost of a tile is its pairs, and its objects, whose views have to be fetched, converted and described
-before the first pair: `COST_OF_AN_OBJECT` says what one object costs in pairs. Small tiles are easier to deal out
-evenly, large ones fetch less. So the cut begins with tiles as large as memory allows, or as a worker's share, and is
-made finer until dealing is even enough: largest first, each to the worker with the least so far.
+Mechanism. A tile costs its pairs, and its objects, whose views have to be fetched, converted and described before the
+first pair: `COST_OF_AN_OBJECT` is the cost of one object in pairs. Small tiles balance better, large ones fetch less.
+So the partition starts with tiles as large as memory, or a worker's share, allows, and is refined until the load is
+balanced: longest processing time first, each tile to the least loaded worker.
 
-It is a pure function of the categories' sizes and the number of workers. Every worker computes the whole of it and
-takes its own part, without asking anybody.
+The plan is a pure function of the categories' sizes and the number of workers. Every worker computes all of it and
+takes its own share, without coordination.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ MAX_SIDE = 2048
 as they are stored, and a worker holds up to four such blocks, two in work and two read ahead, and one tile."""
 
 MIN_SIDE = 16
-"""Smaller tiles would be all cost of objects; a data set that small needs fewer workers."""
+"""In smaller tiles the objects would be all of the cost; a data set that small needs fewer workers."""
 
 EVEN = 1.05
-"""The busiest worker's cost over the mean at which a cut is even enough."""
+"""The maximum load over the mean at which a plan is balanced enough."""
 
 _FINER = 0.7  # from one cut to the next, in a tile's largest cost
 
 
 @dataclass(frozen=True)
 class WorkPlan:
-    """A cut and who makes what: `sides` by category, `workers[i]` the tiles of worker i in the order to make them."""
+    """Tiles and their workers: `sides` by category, `workers[i]` the tiles of worker i in processing order."""
 
     sides: Mapping[str, int]
     workers: Sequence[Sequence[TileBlock]]
@@ -48,27 +48,27 @@ class WorkPlan:
 
     @cached_property
     def tiles(self) -> list[TileBlock]:
-        """Everybody's."""
+        """Those of all workers."""
         return [block for own in self.workers for block in own]
 
     @cached_property
     def costs(self) -> list[int]:
-        """What every worker has to do, in pairs."""
+        """Each worker's load, in pairs."""
         return [sum(cost(block, self.metric) for block in own) for own in self.workers]
 
     @property
     def balance(self) -> float:
-        """The busiest worker's cost over the mean; 1 when there is nothing to do."""
+        """The maximum load over the mean; 1 if there is no work."""
         return balance(self.costs)
 
 
 def balance(costs: Sequence[int]) -> float:
-    """The greatest of the workers' costs over their mean; 1 when there is nothing to do."""
+    """The maximum of the workers' loads over their mean; 1 if there is no work."""
     return max(costs) * len(costs) / sum(costs) if any(costs) else 1.0
 
 
 def cost(block: TileBlock, metric: Metric) -> int:
-    """What making a tile costs, in pairs."""
+    """The cost of a tile, in pairs."""
     height, width = block.shape
     return block.pairs + COST_OF_AN_OBJECT[metric] * (height if block.diagonal else height + width)
 
@@ -76,10 +76,10 @@ def cost(block: TileBlock, metric: Metric) -> int:
 def plan_tiles(
     sizes: Mapping[str, int], workers: int, metric: Metric, sides: Mapping[str, int] | None = None
 ) -> WorkPlan:
-    """Cut categories of `sizes` objects into tiles and deal them out.
+    """Partition categories of `sizes` objects into tiles and assign them to workers.
 
-    Deals with a `balance` of at most `EVEN` wherever there is enough work for that many workers; otherwise so that
-    the busiest worker has the least to do. `sides` names a cut to keep to.
+    The `balance` is at most `EVEN` wherever there is enough work for that many workers; otherwise the maximum load is
+    minimised. `sides`: an existing partition to keep.
     """
     if sides is not None:
         return WorkPlan(sides, _assigned(sizes, sides, workers, metric), metric)
@@ -110,14 +110,14 @@ def _side(n: int, largest: float, metric: Metric) -> int:
 def _assigned(
     sizes: Mapping[str, int], sides: Mapping[str, int], workers: int, metric: Metric
 ) -> list[list[TileBlock]]:
-    """Every worker's tiles: largest first to the worker with the least, then by category and row."""
+    """Each worker's tiles: assigned largest first to the least loaded worker, then sorted by category and row."""
     place = {category: i for i, category in enumerate(sorted(sizes, key=lambda c: (-sizes[c], c)))}
     tiles = [
         (cost(block, metric), block)
         for category in place
         for block in blocks(category, sizes[category], sides[category])
     ]
-    tiles.sort(key=lambda item: (-item[0], place[item[1].category]))  # stable: equal ones stay row by row
+    tiles.sort(key=lambda item: (-item[0], place[item[1].category]))  # stable: ties stay row by row
     loads = [(0, worker) for worker in range(workers)]
     assigned: list[list[TileBlock]] = [[] for _ in range(workers)]
     for _, alike in groupby(tiles, key=lambda item: (item[0], item[1].category)):
@@ -129,7 +129,7 @@ def _assigned(
 
 
 def least_loaded(loads: list[tuple[int, int]], costs: Iterable[int]) -> list[int]:
-    """Who gets work of these costs: each the worker with the least so far; `loads` is a heap of (cost, worker)."""
+    """The worker of each item of these costs: the least loaded one so far; `loads` is a heap of (load, worker)."""
     found = []
     for each in costs:
         load, worker = loads[0]

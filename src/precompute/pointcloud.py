@@ -47,14 +47,14 @@ def sample_surface(mesh: Mesh, n: int, seed: int) -> tuple[NDArray[np.float32], 
 def normalise(points: NDArray[np.floating]) -> NDArray[np.float32]:
     """(n, 3) points moved so that their mean is 0 and scaled so that the farthest has norm 1, float32.
 
-    The normalisation of ULIP and the paper. DataError for points that are none, not finite, or all the same.
+    The normalisation of ULIP and the paper. DataError for no points, or points that are not finite or all coincide.
     """
     if len(points) == 0 or not np.isfinite(points).all():
-        raise DataError("the point cloud is empty or holds NaN or infinite coordinates")
+        raise DataError("the point cloud is empty or has NaN or infinite coordinates")
     centred = points.astype(np.float64) - points.astype(np.float64).mean(axis=0)
     radius = np.sqrt((centred**2).sum(axis=1).max())
     if not 0.0 < radius < np.inf:
-        raise DataError("the point cloud has no extent: all of its points are one, or too far apart to measure")
+        raise DataError("the point cloud has no extent: all points coincide, or they are too far apart")
     result: NDArray[np.float32] = (centred / radius).astype(np.float32)
     return result
 

@@ -74,7 +74,7 @@ class Renderer:
     """Renders meshes to RGBA views of `size` x `size` pixels.
 
     `views` equally spaced azimuths, seen from `elevation` degrees above the horizon.
-    SpecError when no OpenGL can be had, with what to install.
+    SpecError, with what to install, when OpenGL is not available.
     """
 
     def __init__(self, views: int = 30, size: int = 224, elevation: float = 20.0) -> None:
@@ -279,7 +279,7 @@ def _open_window(width: int) -> vtkRenderWindow:
         if window.SupportsOpenGL():
             return window
     raise SpecError(
-        "rendering needs OpenGL and none could be opened; to render in software: "
+        "rendering needs OpenGL, which could not be initialised; for software rendering: "
         "apt-get install libegl1 libgl1-mesa-dri"
     )
 

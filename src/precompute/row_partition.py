@@ -1,10 +1,10 @@
-"""Which blocks of rows nearest neighbours are found for at a time and by which worker, so that all finish together.
+"""Partitions the rows of a nearest-neighbour search into blocks and assigns these to workers.
 
-Mechanism. Neighbours are found within groups: the categories, or the whole data set as one. A block is some rows of a
-group; making it compares them with the whole group, which has to be fetched for every block. Few large blocks fetch
-less, many small ones are easier to deal out. So the cut begins with blocks as large as memory allows and is made finer
-for as long as that can relieve the busiest worker; the one where it has the least to do is taken. It is a pure function
-of the groups' sizes and the number of workers, which every worker computes for itself.
+Mechanism. Neighbours are searched within groups: the categories, or the whole data set as one. A block is a range of
+rows of a group; making it compares them with the whole group, which has to be fetched for every block. Few large blocks
+fetch less, many small ones balance better. So the partition starts with blocks as large as memory allows and is refined
+as long as that can reduce the maximum load; the plan with the lowest maximum is taken. It is a pure function of the
+groups' sizes and the number of workers, which every worker computes for itself.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from functools import cached_property
 from captionless.precompute import partition
 
 COST_OF_AN_OBJECT = 400
-"""What fetching an object's embedding costs, in comparisons with it: 490 to 760 were measured for the views, 170 to 200
-for an embedding of width 512, from a local file on one core."""
+"""The cost of fetching an object's embedding, in comparisons: 490 to 760 were measured for views, 170 to 200 for an
+embedding of width 512, from a local file on one core."""
 
 MIN_ROWS = 16
-"""Smaller blocks would be all fetching."""
+"""Smaller blocks would spend all their time fetching."""
 
 _FINER = 0.99  # from one cut to the next, in a block's largest cost
 
@@ -47,31 +47,31 @@ class RowBlock:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """A cut and who makes what: `sides`, the rows of a block by group; `workers[i]`, worker i's blocks in order."""
+    """Row blocks and their workers: `sides`, the rows of a block by group; `workers[i]`, worker i's blocks in order."""
 
     sides: Mapping[str, int]
     workers: Sequence[Sequence[RowBlock]]
 
     @cached_property
     def blocks(self) -> list[RowBlock]:
-        """Everybody's, by group and row."""
+        """Those of all workers, by group and row."""
         return sorted((b for own in self.workers for b in own), key=lambda b: (b.group, b.start))
 
     @cached_property
     def costs(self) -> list[int]:
-        """What every worker has to do, in comparisons."""
+        """Each worker's load, in comparisons."""
         return [sum(block.cost for block in own) for own in self.workers]
 
     @property
     def balance(self) -> float:
-        """The busiest worker's cost over the mean; 1 when there is nothing to do."""
+        """The maximum load over the mean; 1 if there is no work."""
         return partition.balance(self.costs)
 
 
 def plan_rows(sizes: Mapping[str, int], workers: int, most: int, sides: Mapping[str, int] | None = None) -> RowPlan:
-    """Cut groups of `sizes` objects into blocks of at most `most` rows and deal them out.
+    """Partition groups of `sizes` objects into blocks of at most `most` rows and assign them to workers.
 
-    Of all cuts the one whose busiest worker has the least to do, to about a hundredth. `sides` names a cut to keep to.
+    The plan has the lowest maximum load of all, within about 1 %. `sides`: an existing partition to keep.
     """
     if sides is not None:
         return RowPlan(sides, _assigned(sizes, sides, workers))
@@ -85,7 +85,7 @@ def plan_rows(sizes: Mapping[str, int], workers: int, most: int, sides: Mapping[
     while max(best.costs) > partition.EVEN * least and any(side > MIN_ROWS for side in found.sides.values()):
         found = cut(largest)
         if sum(found.costs) >= workers * max(best.costs):
-            break  # a finer cut costs more in all
+            break  # a finer partition costs more in total
         best = min(best, found, key=lambda plan: max(plan.costs))
         largest *= _FINER
     return best
@@ -98,13 +98,13 @@ def _side(n: int, largest: float, most: int) -> int:
 
 
 def _assigned(sizes: Mapping[str, int], sides: Mapping[str, int], workers: int) -> list[list[RowBlock]]:
-    """Every worker's blocks: the costliest first to the worker with the least."""
+    """Each worker's blocks: assigned costliest first to the least loaded worker."""
     blocks = [
         RowBlock(group, start, min(start + sides[group], n), n)
         for group, n in sorted(sizes.items())
         for start in range(0, n, sides[group])
     ]
-    blocks.sort(key=lambda b: -b.cost)  # stable: equal ones stay in order
+    blocks.sort(key=lambda b: -b.cost)  # stable: ties stay in order
     assigned: list[list[RowBlock]] = [[] for _ in range(workers)]
     loads = [(0, worker) for worker in range(workers)]
     for owner, block in zip(partition.least_loaded(loads, [b.cost for b in blocks]), blocks, strict=True):

@@ -1,4 +1,4 @@
-"""Embeddings as similarity takes them: any float type, any layout, checked, handed out by the tile.
+"""Embeddings as input of similarity: any float type and layout, validated, converted tile by tile.
 
 Why a tile at a time: a category of 20,000 objects is 600 MB of float16 views and twice that in
 float32; only the rows in work are converted. Why checked: one NaN or one row that was never
@@ -42,7 +42,9 @@ class ViewRows:
                 "expected (objects, views, width) with at least one view"
             )
         if names is not None and len(names) != len(self._views):
-            raise DataError(f"{len(names)} names for {len(self._views)} objects' view embeddings; expected one each")
+            raise DataError(
+                f"{len(names)} names for {len(self._views)} objects' view embeddings; expected one name per object"
+            )
         self._names = names
         n, n_views, width = self._views.shape
         self.shape = (int(n), int(n_views), int(width))
@@ -77,7 +79,7 @@ def landmark_rows(landmarks: Embeddings, width: int) -> NDArray[np.float64]:
         )
     if rows.shape[1] != width:
         raise DataError(
-            f"landmark embeddings have width {rows.shape[1]} but view embeddings {width}; embed both with one model"
+            f"landmark embeddings have width {rows.shape[1]} but view embeddings {width}; use one model for both"
         )
     texts = _float64(rows)
     bad = _not_unit(texts)
@@ -135,5 +137,5 @@ def _not_unit(block: NDArray[np.floating]) -> tuple[tuple[int, ...], str] | None
     index = tuple(int(i) for i in wrong[0])
     norm = float(norms[index])
     if not np.isfinite(norm):
-        return index, "the embedding is not finite (NaN or inf); embed it again"
-    return index, f"the embedding has length {norm:.4g}; expected 1, L2-normalise the rows"
+        return index, "the embedding is not finite (NaN or inf); rerun embed"
+    return index, f"the embedding has length {norm:.4g}; expected 1: L2-normalise the rows"

@@ -18,7 +18,7 @@ from captionless.mesh import Mesh, MeshPart
 def triangles(mesh: Mesh) -> NDArray[np.float64]:
     """Corner positions of all faces in the order of the parts, (F, 3, 3) float64.
 
-    Raises DataError when there is no face, a corner is not finite, or a face names a
+    Raises DataError when there is no face, a corner is not finite, or a face refers to a
     vertex that does not exist.
     """
     corners = []
@@ -26,7 +26,7 @@ def triangles(mesh: Mesh) -> NDArray[np.float64]:
         if len(part.faces) == 0:
             continue
         if part.faces.min() < 0 or part.faces.max() >= len(part.vertices):
-            raise DataError(f"a face names vertex {part.faces.max()} of {len(part.vertices)}; the mesh is damaged")
+            raise DataError(f"a face refers to vertex {part.faces.max()} of {len(part.vertices)}: the mesh is damaged")
         corners.append(part.vertices[part.faces].astype(np.float64))
     if not corners:
         raise DataError("the mesh has no faces; expected a triangulated surface")
@@ -42,13 +42,13 @@ def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     # The longest side as unit keeps the products of very small or large coordinates in range.
     unit = float(np.abs(corners - corners[0, 0]).max())
     if not 0.0 < unit < np.inf:
-        raise DataError("the mesh has no extent: all of its vertices are one point, or too far apart to measure")
+        raise DataError("the mesh has no extent: all vertices coincide, or they are too far apart")
     sides = (corners - corners[0, 0]) / unit
     result: NDArray[np.float64] = 0.5 * np.linalg.norm(
         np.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0]), axis=1
     )
     if result.sum() <= 0.0:
-        raise DataError("the mesh has no area: all of its faces are degenerate")
+        raise DataError("the mesh has no area: all faces are degenerate")
     return result * unit**2
 
 
@@ -61,7 +61,7 @@ def bounds(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     centre = flat.min(axis=0) / 2 + flat.max(axis=0) / 2
     radius = float(np.sqrt(((flat - centre) ** 2).sum(axis=1).max()))
     if not 0.0 < radius < np.inf:
-        raise DataError("the mesh has no extent: all of its vertices are one point, or too far apart to measure")
+        raise DataError("the mesh has no extent: all vertices coincide, or they are too far apart")
     return centre, radius
 
 

@@ -1,4 +1,4 @@
-"""Broken objects: each is counted and named, and more than `data.maxSkipped` of them end the stage."""
+"""Broken objects: each is counted and named; more than `data.maxSkipped` of them fail the stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _NAMED = 5
 
 
 def content(source: Source, ref: ObjectRef) -> str:
-    """What an object is made from, for a fingerprint; of one that cannot be read, why: it is told when it is loaded."""
+    """The digest of an object's content, for a fingerprint; for an unreadable one the reason, reported on loading.
+
+    A changed message would change the fingerprint of stored shards that contain such an object.
+    """
     try:
         return source.digest(ref)
     except DataError as error:
@@ -21,14 +24,14 @@ def content(source: Source, ref: ObjectRef) -> str:
 
 @dataclass(frozen=True)
 class Limit:
-    """How many broken objects may be left out, and what says so."""
+    """How many broken objects may be skipped, and the option that sets it."""
 
     count: int
     name: str = "data.maxSkipped"
 
 
 def refuse(skipped: Sequence[dict[str, str]], allowed: int | Limit) -> None:
-    """DataError when more objects are broken than may be left out; `skipped` holds the `key` and `reason` of each."""
+    """DataError when more objects are broken than may be skipped; `skipped` holds the `key` and `reason` of each."""
     limit = allowed if isinstance(allowed, Limit) else Limit(allowed)
     if len(skipped) > limit.count:
         named = "; ".join(f"{s['key']}: {s['reason']}" for s in skipped[:_NAMED])

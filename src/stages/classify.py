@@ -1,10 +1,10 @@
-"""classify: labelled objects of any source -> a classifier, and what it reaches on clouds that it never saw.
+"""classify: labelled objects of any source -> a classifier, and its accuracy on unseen clouds.
 
     <output>/model.pt, history.json    see trainer.classifier and trainer.classifier_training
     <output>/results.json, table.md    see eval.classification
 
-The training resumes itself; here is decided whether anything is left to do. What validates is drawn from the source's
-train split, and chooses the weights; its test split, where it has one, is looked at when the model is stored.
+The training resumes by itself; this stage decides whether anything is left to do. The validation objects are drawn from
+the source's train split and select the weights; the test split, if there is one, is evaluated once the model is stored.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _PACKAGES = ("torch", "numpy", "numba")
 
 
 def run(spec: ClassificationSpec) -> dict[str, Any]:
-    """Trains the spec's classifier and measures it; its results.
+    """Trains and evaluates the spec's classifier; returns its results.
 
-    Interrupted after a checkpoint when a signal came. SpecError for what cannot work, DataError for a broken model to
-    begin with or, beyond `data.maxSkipped`, broken objects.
+    Interrupted, after storing a checkpoint, on a signal. SpecError for invalid settings, DataError for a broken initial
+    model or more than `data.maxSkipped` broken objects.
     """
     objects.check(spec.root)
     source = open_source(spec.data)
@@ -79,7 +79,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     classifier, meta = load_classifier(model)
     bare = where.endswith(CLOUD_FILES)
     if up and not bare:
-        raise SpecError(f"--up: {where} says it itself, in data.source.up; set it there")
+        raise SpecError(f"--up: not for {where}, which sets data.source.up itself")
     data = _bare(where, up or meta["up"]) if bare else load_data(where)
     split = split or ("all" if bare else "test")
     source = open_source(data, meta["numbering"])
@@ -110,7 +110,7 @@ def _task(spec: ClassificationSpec, source: Source, refs: Sequence[ObjectRef]) -
     if len(classes) < 2:
         raise DataError(
             f"data.source: {len(training)} training objects of {len(classes)} classes"
-            f"{f' ({classes[0]})' if classes else ''}; a classifier needs at least 2"
+            f"{f' ({classes[0]})' if classes else ''}; a classifier needs at least 2 classes"
         )
     _labels(refs, classes)
     return ClassifierJob(
@@ -163,16 +163,18 @@ def _splits(found: SourceClouds, job: ClassifierJob) -> dict[str, Labelled]:
         return Labelled([r.key for r in refs], clouds, np.array([labels[r.key] for r in refs]))
 
     if not members["train"]:
-        raise DataError("data.source: no training object is whole")
+        raise DataError("data.source: all training objects are broken")
     training = labelled("train")
     chosen = held_out(training.keys, training.labels.tolist(), job.spec.validation_share, job.spec.seed)
     splits = {"training": training.rows(~chosen), "validation": training.rows(chosen)}
     validated = set(splits["validation"].labels.tolist())
     missing = [name for place, name in enumerate(job.classes) if place not in validated]
     if not validated:
-        raise DataError("data.source: no class has the two training objects that it takes to validate one")
+        raise DataError(
+            "data.source: no class has at least two training objects, so none can be held out for validation"
+        )
     if missing:
-        print(f"classify: too few objects to validate: {', '.join(missing)}", file=sys.stderr)
+        print(f"classify: too few objects for validation in: {', '.join(missing)}", file=sys.stderr)
     return {**splits, "test": labelled("test")} if members["test"] else splits
 
 
@@ -191,8 +193,8 @@ def _measured(
     provenance = {
         "dataset": _dataset(spec.data),
         "protocol": {
-            "validation": "drawn from each class's training objects by (seed, key); it chose the weights",
-            "test": "looked at once, after that",
+            "validation": "drawn from each class's training objects by (seed, key); selected the weights",
+            "test": "evaluated once, afterwards",
             "clouds": "unit sphere, the first points in farthest-point order, one pass without augmentation",
         },
         "data": job.data_digest,
@@ -209,13 +211,13 @@ def _measured(
 
 
 def _labels(refs: Sequence[ObjectRef], classes: Sequence[str]) -> dict[str, int]:
-    """The place of each object's class by key; DataError when a class is none of `classes`."""
+    """The index of each object's class by key; DataError for a class that is not in `classes`."""
     places = {name: place for place, name in enumerate(classes)}
     unknown = sorted({r.category for r in refs} - places.keys())
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise DataError(
-            f"data.source: classes that the classifier does not know: {', '.join(unknown[:5])}{more}"
+            f"data.source: classes unknown to the classifier: {', '.join(unknown[:5])}{more}"
             f"{did_you_mean(unknown[0], classes)} (it knows {len(classes)}: {', '.join(classes[:20])}"
             f"{', ...' if len(classes) > 20 else ''})"
         )

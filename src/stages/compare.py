@@ -1,7 +1,7 @@
-"""compare: what `eval` left of several runs -> one comparison. Reads only.
+"""compare: the results of several evaluated runs -> one comparison. Read-only.
 
-An input is a run's folder, its eval folder or results.json, or what `captionless eval --checkpoint` wrote. The ranks
-that differences are tested on lie beside results.json (`runs/<run>.outcomes.npz`), or in the JSON itself.
+An input is a run's folder, its eval folder or results.json, or the JSON of `captionless eval --checkpoint`. The ranks
+on which differences are tested are next to results.json (`runs/<run>.outcomes.npz`), or in the JSON itself.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SCHEMA = 1
 def run(
     inputs: Sequence[str], figures: Sequence[str] = (), baseline: str | None = None, papers: bool = False
 ) -> dict[str, Any]:
-    """The comparison of `inputs`, see `eval.compare`, with `schema` and where its rows come from (`inputs`).
+    """The comparison of `inputs`, see `eval.comparison`, with `schema` and the origin of its rows (`inputs`).
 
-    SpecError for a figure or baseline that there is not, DataError for an input that is no evaluation.
+    SpecError for an unknown figure or baseline, DataError for an input that is not an evaluation.
     """
     columns = comparison.chosen(figures)
     found = {where: _document(where) for where in dict.fromkeys(inputs)}
@@ -54,7 +54,7 @@ def _document(where: str) -> tuple[str, dict[str, Any]]:
         if not {"runs", "chance"} & set(document["figures"]) or "splits" in document["figures"]:
             raise DataError(f"{url}: expected results of `captionless eval`, found those of another command")
         return url, document
-    raise DataError(f"{where}: no {' and no '.join(places)}; expected a run that has been evaluated, or its JSON")
+    raise DataError(f"{where}: neither {' nor '.join(places)} exists; expected an evaluated run, or its JSON")
 
 
 def _names(urls: Sequence[str]) -> list[str]:
@@ -67,7 +67,7 @@ def _names(urls: Sequence[str]) -> list[str]:
 
 
 def _of_run(url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
-    """A row for every way of weighting, and the lines that need no training."""
+    """A row for every weighting, and the reference rows."""
     figures, about = document["figures"], document["provenance"]
     test, protocol, templates = about["digests"]["test"], about["protocol"], about["prompt"]["templates"]
     views = protocol["gallery"]
@@ -103,11 +103,11 @@ def _of_run(url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
 
 
 def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
-    """The row of one checkpoint, between chance and what is reachable."""
+    """The row of one checkpoint, between chance and the reachable maximum."""
     figures, about = document["figures"], document["provenance"]
     content = about["dataset"].get("content", {})
     if "objects" not in content or "outcomes" not in document:
-        raise DataError(f"{url}: made before runs could be compared; run `captionless eval --checkpoint` again")
+        raise DataError(f"{url}: written by a version without comparisons; rerun `captionless eval --checkpoint`")
     protocol, prompt = about["protocol"], about["prompt"]
     pictures = {"pictures": f"{figures['images']:,}, digest {str(content['pictures'])[:12]}"}
     gallery = {"gallery": "all shapes, and all pictures"} | pictures
@@ -170,15 +170,13 @@ def _stored(url: str, run: str, tree: Mapping[str, Any], test: str) -> Outcomes 
 def _check(where: str, found: Outcomes, tree: Mapping[str, Any], test: str) -> None:
     """DataError unless the figures of a run are those of its outcomes, on the test set of the digest `test`."""
     if found.test != test:
-        raise DataError(f"{where}: outcomes on another test set than the results beside it; run the eval stage again")
+        raise DataError(f"{where}: outcomes of a different test set than the results; rerun eval")
     for column in COLUMNS:
         own, stored = outcomes.answers(found, column.path), column.value(tree)
         if own is None or stored is None or own.by_class:
             continue
         if abs(own.figure - stored) > 1e-6:
-            raise DataError(
-                f"{where}: its {column.heading} {column.name} is not that of the results; run the eval stage again"
-            )
+            raise DataError(f"{where}: its {column.heading} {column.name} differs from that of the results; rerun eval")
 
 
 def _origin(about: Mapping[str, Any]) -> dict[str, Any]:

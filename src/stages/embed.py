@@ -1,8 +1,8 @@
-"""embed: packed shards -> shards of view embeddings beside the point clouds, what training reads.
+"""embed: packed shards -> shards of view embeddings and point clouds, the input of training.
 
     embed/<split>/00000.tar    per object: views.npy (R, F) float16, points.npy, json
 
-Every view is decoded once, in threads, while the model works on the shard's batches.
+Views are decoded in threads while the model embeds the shard's batches.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load_clip(spec: ClipSpec) -> openclip.Clip:
 
 
 def clip_identity(spec: ClipSpec) -> str:
-    """What stored embeddings depend on, known without loading the model."""
+    """The identity of the model that stored embeddings depend on, without loading it."""
     return objects.digest(checkpoints.identity(spec.model, spec.pretrained or None), spec.precision)
 
 
@@ -89,7 +89,7 @@ class _Embedder:
             key, members = item
             missing = [n for n in names if n not in members]
             if missing:
-                raise DataError(f"{where}: object {key!r} lacks {missing[0]}, expected {self.views} views")
+                raise DataError(f"{where}: object {key!r} has no {missing[0]}; expected {self.views} views")
             return key, members, on_white(np.stack([decode_view(members[n], f"{where}: {key}.{n}") for n in names]))
 
         with thread_pool(2) as pool:
@@ -122,7 +122,7 @@ class _Embedder:
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterator[Any], depth: int) -> Iterator[Any]:
-    """`map` in threads that runs at most `depth` items ahead of its reader."""
+    """A threaded `map` that prefetches at most `depth` items."""
     waiting: list[Any] = []
     for item in items:
         waiting.append(pool.submit(function, item))

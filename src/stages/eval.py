@@ -4,8 +4,8 @@
     eval/runs/<run>.outcomes.npz       the ranks that its figures are of, see eval.outcomes
     eval/results.json, table.md, report.html
 
-A run's figures are a part of their own, so that another loss or seed leaves the others
-as they are; the results are one more part, made of all of them.
+Each run's figures are a work item of their own, so that another loss or seed leaves the
+others unchanged; the results are one more work item, made from all of them.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
 
 
 def run(spec: AlignmentSpec) -> None:
-    """Evaluates the spec's runs, writes the results, and pushes their figures where a Pushgateway is named.
+    """Evaluates the spec's runs, writes the results, and pushes their figures if a Pushgateway is configured.
 
-    They are pushed whenever it is called, also when there is nothing left to evaluate. A Pushgateway that is away is
-    told on stderr and fails nothing: the results are stored, and a run must not depend on who watches it.
+    Figures are pushed on every call, even if nothing is left to evaluate. An unreachable Pushgateway is reported on
+    stderr and is not an error: the results are stored, and a run must not depend on its monitoring.
     """
     _Evaluation(spec).run()
     gateway = spec.eval.pushgateway or os.environ.get(env.PUSHGATEWAY, "")
@@ -76,20 +76,20 @@ class _Evaluation:
         self.runs = training_variants(spec)
         self.data = open_embeddings(objects.join(spec.root, "embed"), "test")
         if not len(self.data):
-            raise DataError("the test split has no objects: raise data.testFraction or data.source.testObjects")
+            raise DataError("the test split is empty: increase data.testFraction or data.source.testObjects")
         self.models = {r.name: Ledger(train.url_of(spec, r)).manifest().digest for r in self.runs}
 
     def run(self) -> None:
         same = objects.digest(VERSION, self.data.digest, clip_identity(self.spec.clip), self._measured())
-        items = [self._run_part(r, objects.digest(same, self.models[r.name])) for r in self.runs]
+        items = [self._run_item(r, objects.digest(same, self.models[r.name])) for r in self.runs]
         work("eval", "run", Ledger(objects.join(self.url, "runs")), items)
-        whole = objects.digest(same, self.spec.described(), [p.fingerprint for p in items])
+        whole = objects.digest(same, self.spec.described(), [item.fingerprint for item in items])
         size = len(self.runs)
         work("report", "run", Ledger(self.url), [WorkItem("results", whole, size, self._make_results)])
 
     # -- a run's figures
 
-    def _run_part(self, run: TrainingVariant, fingerprint: str) -> WorkItem:
+    def _run_item(self, run: TrainingVariant, fingerprint: str) -> WorkItem:
         def make(advance: Callable[[int], None]) -> WorkOutput:
             shapes = self._encode(run)
             found = results.evaluate_run(shapes, self.test)

@@ -1,7 +1,8 @@
-"""A checkpoint on any labelled objects: zero-shot classification, and retrieval where there are pictures of them.
+"""Evaluates a checkpoint on any labelled objects: zero-shot classification, and retrieval where there are pictures.
 
-No run, no views: clouds are normalised and put in farthest-point order as packed ones are; texts and pictures are
-embedded by the CLIP model that the checkpoint was trained against. See `eval.checkpoint` for what comes out.
+This needs neither a run nor views: clouds are normalised and put in farthest-point order like packed ones; texts and
+pictures are embedded by the CLIP model that the checkpoint was trained against. For the results see
+`eval.checkpoint_figures`.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def protocols_of(dataset: EvalDataset, asked: Sequence[str]) -> tuple[ProtocolNa
         wrong = [name for name in retrieval if name in asked]
         if wrong:
             raise SpecError(
-                f"--protocol {wrong[0]}: {dataset.name} has no pictures of its shapes; retrieval is measured on pix3d "
-                "and pix3d-masked, and on rendered views by `captionless run`"
+                f"--protocol {wrong[0]}: {dataset.name} has no pictures of its shapes; retrieval requires pix3d or "
+                "pix3d-masked (on rendered views use `captionless run`)"
             )
         return ("zero-shot",)
     if "all" in asked:
@@ -94,7 +95,9 @@ def evaluate(
     templates = list(prompts.templates(prompt))
     model, meta = load_model(url)
     if "clip" not in meta:
-        raise DataError(f"{url}: trained on labels, it knows no texts; try `captionless classify evaluate`")
+        raise DataError(
+            f"{url}: a classifier trained on labels, without a CLIP model; use `captionless classify evaluate`"
+        )
     count = points or int(meta["points"])
     embedder, about = _clip(meta["clip"], url)
     shapes = _shapes(model, dataset, count)
@@ -136,7 +139,7 @@ def _clip(meta: Mapping[str, Any], url: str) -> tuple[openclip.Clip, dict[str, A
     """The CLIP model that the checkpoint was trained against, and which one that is."""
     name, pretrained = str(meta["model"]), str(meta["pretrained"]) or None
     if checkpoints.identity(name, pretrained) != meta["identity"]:
-        _log.warning("%s: the weights of %s are not known to be those that it was trained against", url, name)
+        _log.warning("%s: cannot verify that these weights of %s are those it was trained against", url, name)
     embedder = openclip.load(name, pretrained)
     return embedder, {"model": name, "pretrained": pretrained or "", "digest": embedder.digest}
 
@@ -148,7 +151,7 @@ def _shapes(model: Encoder, dataset: EvalDataset, count: int) -> EmbeddedItems:
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     clouds = SourceClouds(
-        dataset.source, dataset.refs, count, "the checkpoint, or --points,", dataset.points, dataset.limit
+        dataset.source, dataset.refs, count, "the checkpoint or --points", dataset.points, dataset.limit
     )
     keys, of, rows, content = [], [], [], hashlib.sha256()
     for refs, points in clouds.blocks():
@@ -185,7 +188,7 @@ def _photos(embedder: openclip.Clip, photos: Photos, shapes: EmbeddedItems, limi
     """The pictures of the shapes that were embedded; of the others they are left out and named like broken ones."""
     known = set(shapes.keys)
     skipped = [
-        {"key": p.key, "reason": f"its shape, {p.shows}, was left out"} for p in photos.listed if p.shows not in known
+        {"key": p.key, "reason": f"its shape {p.shows} was skipped"} for p in photos.listed if p.shows not in known
     ]
     keys, of, rows, content = [], [], [], hashlib.sha256()
     for some in _read(photos, known, skipped):
@@ -196,7 +199,7 @@ def _photos(embedder: openclip.Clip, photos: Photos, shapes: EmbeddedItems, limi
             content.update(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
     broken.refuse([*shapes.skipped, *skipped], limit)
     if not keys:
-        raise DataError(f"the data: none of its {len(photos.listed)} pictures is whole")
+        raise DataError(f"the data: all of its {len(photos.listed)} pictures are broken")
     content.update(json.dumps([keys, of]).encode())
     return EmbeddedItems(keys, of, np.concatenate(rows), content.hexdigest(), skipped)
 

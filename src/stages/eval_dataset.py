@@ -1,4 +1,4 @@
-"""What `--data` names: a published test set, a file of labelled clouds, or a YAML file with a `data:` section.
+"""The data set of `--data`: a published test set, a file of labelled clouds, or a YAML file with a `data:` section.
 
 modelnet40=FOLDER             a test set by its name (`precompute.testsets`), all of it
 clouds.npz, clouds.h5         labelled clouds, all of them
@@ -30,10 +30,10 @@ Split = Literal["test", "train", "all"]
 
 @dataclass(frozen=True)
 class Options:
-    """What may be said of the data beside its name, None where it was not; each is for some kinds of data only.
+    """Options of `--data`, None if not given; each applies to some kinds of data only.
 
-    up: the axis of a file of clouds. split: which objects of a source. max_skipped: how many broken objects may be left
-    out; a YAML file says it itself. crop: whether pictures are cut to the object.
+    up: the up axis of a file of clouds. split: the objects of a source. max_skipped: how many broken objects may be
+    skipped; a YAML file sets it itself. crop: whether pictures are cropped to the object.
     """
 
     up: Literal["x", "y", "z"] | None = None
@@ -46,18 +46,18 @@ class Options:
         return Limit(self.max_skipped or 0, "--max-skipped")
 
     def only(self, where: str, *names: str) -> None:
-        """SpecError for an option that is said but is none of `names`, those that `where` takes."""
+        """SpecError for an option that is given but is not among `names`, those that `where` supports."""
         for name in ("up", "split", "max_skipped", "crop"):
             if name not in names and getattr(self, name) not in (None, False):
-                raise SpecError(f"--{name.replace('_', '-')}: not for {where}")
+                raise SpecError(f"--{name.replace('_', '-')}: not supported for {where}")
 
 
 @dataclass(frozen=True)
 class EvalDataset:
-    """Objects to measure on.
+    """Objects to evaluate on.
 
-    described: plain JSON for the provenance, `name` in it. files: those whose digests tell the edition. points: of a
-    cloud sampled from a mesh. limit: of broken objects. photos: pictures of the objects, None where there are none.
+    described: plain JSON for the provenance, including `name`. files: those whose digests identify the edition. points:
+    of a cloud sampled from a mesh. limit: of broken objects. photos: pictures of the objects, None if there are none.
     """
 
     described: Mapping[str, Any]
@@ -74,18 +74,18 @@ class EvalDataset:
 
 
 def open_eval_dataset(where: str, options: Options = Options()) -> EvalDataset:
-    """The data that `where` names. SpecError for what is not there, is misspelt, or takes no such option."""
+    """The data set that `where` names. SpecError for an unknown name, missing data, or an unsupported option."""
     name, _, url = where.partition("=")
     if name in NAMES:
         options.only(f"the test set {name}", "max_skipped", *(["crop"] if name.startswith("pix3d") else []))
-        return _named(name, url or None, options)
+        return _test_set(name, url or None, options)
     if where.endswith(CLOUD_FILES):
         options.only("a file of clouds", "up", "split", "max_skipped")
-        return _of_source(_clouds(where, options), where, options.split or "all", options.limit)
+        return _of_source(_cloud_file(where, options), where, options.split or "all", options.limit)
     if where != "-" and not objects.exists(where):
-        known = f"a test set is named as NAME=FOLDER, with {', '.join(NAMES)}"
+        known = f"for a published test set use NAME=FOLDER with one of {', '.join(NAMES)}"
         raise SpecError(f"--data {where}: no such file; {known}{did_you_mean(name, NAMES)}")
-    options.only(f"{where}, which says it itself, in its `data:` section", "split")
+    options.only(f"{where}, which sets it in its `data:` section", "split")
     data = load_data(where)
     return _of_source(data, where, options.split or "test", Limit(data.max_skipped))
 
@@ -97,7 +97,7 @@ def load_data(where: str) -> DataSpec:
     return load.validated(DataSpec, section, where=where)
 
 
-def _named(name: str, url: str | None, options: Options) -> EvalDataset:
+def _test_set(name: str, url: str | None, options: Options) -> EvalDataset:
     found = open_testset(name, url, options.crop)
     described: dict[str, Any] = {
         "name": name, "title": found.about.title, "url": url, "official": found.about.count, "unit": found.about.unit,
@@ -108,9 +108,9 @@ def _named(name: str, url: str | None, options: Options) -> EvalDataset:
     return EvalDataset(described, found, found.refs(), found.files, points, options.limit, found.photos)
 
 
-def _clouds(where: str, options: Options) -> DataSpec:
+def _cloud_file(where: str, options: Options) -> DataSpec:
     if options.up is None:
-        raise SpecError(f"--up: {where} does not say which axis is up; pass --up x, y or z")
+        raise SpecError(f"--up: required, since {where} does not define an up axis; expected x, y or z")
     source = SourceSpec(kind=SourceKind.points, url=where, up=options.up)
     return DataSpec(source=source, test_fraction=0)
 

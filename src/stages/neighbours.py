@@ -1,13 +1,14 @@
 """neighbours: stored embeddings -> every object's k nearest by cosine, in its category or the whole data set.
 
-    <out>/<group>.<row>.indices.npy, .similarity.npy, neighbours.json    see store.neighbours
+    <out>/<group>.<row>.indices.npy, .similarity.npy, neighbours.json    see store.neighbour_store
     <out>/embeddings/                                                    see stages.vectors
 
-What batches of hard negatives are drawn from: a seed object and some of its nearest neighbours. Only the training
-split, as similarity. Every worker cuts the groups into blocks of rows alike and makes those that
-`precompute.row_dealing` deals it: it holds a block's rows, reads the rest of the group past them, the next piece while
-it compares one, and keeps the k best. A block is made anew when the embedding of any object of its group changes. The
-worker that finds all blocks there publishes them. A finished store keeps its cut, whatever the number of workers.
+Batches of hard negatives are drawn from these: a seed object and some of its nearest neighbours. Only the training
+split is used, as for similarity. Every worker computes the same partition of the groups into blocks of rows and makes
+those that `precompute.row_partition` assigns to it: it holds a block's rows, streams the rest of the group past them,
+prefetching the next piece while it compares one, and keeps the k best. A block is recomputed when the embedding of any
+object of its group changes. The worker that finds all blocks complete publishes them. A finished store keeps its
+partition, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ WHOLE = "dataset"  # the group of all objects
 
 
 def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard: Shard = Shard()) -> Outcome:
-    """This worker's blocks of the store `out`; the last worker publishes it.
+    """Makes this worker's blocks of the store `out`; the last worker publishes it.
 
     dataset: an embed stage's folder. of: "views", "mean", or the URL of a model.pt, see `stages.vectors`. within: where
     an object's neighbours are looked for. k: how many, at least 1.
     """
     data = open_embeddings(dataset, "train")
     if not len(data):
-        raise DataError(f"{dataset}: its train split has no objects; expected at least one")
+        raise DataError(f"{dataset}: the train split is empty; expected at least one object")
     groups = data.members() if within == "category" else {WHOLE: list(range(len(data)))}
     rows = vectors(of, data, groups, out)
     rows.prepare(shard)
@@ -81,12 +82,12 @@ class _Neighbours:
         mine = [items[block] for block in plan.workers[shard.index]]
 
         def check(records: Mapping[str, WorkRecord]) -> None:
-            self._publish({block: records[part.name] for block, part in items.items()})
+            self._publish({block: records[item.name] for block, item in items.items()})
 
         return work("neighbours", "pair", Ledger(self.out), list(items.values()), mine, check)
 
     def _finished_cut(self) -> dict[str, int] | None:
-        """The rows of a block of a store of the same values that is there already."""
+        """The block sizes of an existing store of the same values."""
         found = store.FORMAT.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
         return found and {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
 
@@ -136,18 +137,18 @@ def _cut(block: RowBlock, most: int) -> list[RowBlock]:
 
 
 class _RowReader:
-    """Hands out rows of groups, read in the background since they were asked for."""
+    """Reads rows of groups, prefetching them in the background."""
 
     def __init__(self, rows: Vectors, pool: ThreadPoolExecutor) -> None:
         self._rows, self._pool = rows, pool
         self._read: dict[RowBlock, Future[NDArray[Any]]] = {}
 
     def ahead(self, piece: RowBlock) -> None:
-        """Begin to read a piece."""
+        """Prefetch a piece."""
         if piece not in self._read:
             self._read[piece] = self._pool.submit(self._rows.read, piece.group, piece.start, piece.stop)
 
     def take(self, piece: RowBlock) -> NDArray[Any]:
-        """(rows, D), which are then forgotten."""
+        """(rows, D); they are then dropped."""
         self.ahead(piece)
         return self._read.pop(piece).result()

@@ -2,9 +2,9 @@
 
     pack/<split>/00000.tar    per object: view00.webp ... (RGBA, alpha is the mask), points.npy, json
 
-Objects go to shards by a hash of their key, into a power of two of shards, so that a
-new object changes one shard and no other. An object that is broken is named; the
-stage goes on over `data.maxSkipped` of them at most, and says which it left out.
+Objects are assigned to a power-of-two number of shards by a hash of their key, so that a
+new object changes one shard only. Broken objects are skipped and named; more than
+`data.maxSkipped` of them fail the stage.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from captionless.precompute.render import Renderer
 
 VERSION = 1
-"""Of the shards' contents: raise it when the same source would give other bytes."""
+"""Of the shards' contents: increase it when the same source would give other bytes."""
 
 
 def shard_count(count: int, per_shard: int) -> int:
@@ -53,7 +53,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     items = list(packer.items())
 
     def check(records: Mapping[str, WorkRecord]) -> None:
-        broken.refuse([s for p in items for s in records[p.name].facts["skipped"]], spec.data.max_skipped)
+        broken.refuse([s for item in items for s in records[item.name].facts["skipped"]], spec.data.max_skipped)
 
     return work("pack", "object", Ledger(url), items, shard.of(items), check)
 
@@ -66,7 +66,7 @@ class _Packer:
     def items(self) -> Iterator[WorkItem]:
         refs = self.source.refs()
         if not refs:
-            raise DataError(f"data.source: {self.data.source.url or self.data.source.kind}: holds no objects")
+            raise DataError(f"data.source: {self.data.source.url or self.data.source.kind}: has no objects")
         for split in ("train", "test"):
             members = [r for r in refs if r.split == split]
             if not members:
@@ -114,7 +114,7 @@ class _Packer:
     def _sample(self, ref: ObjectRef) -> dict[str, bytes]:
         loaded = self.source.load(ref)
         if loaded.mesh is None:
-            raise DataError("has points but no mesh to render")
+            raise DataError("has points but no mesh, so that no views can be rendered")
         from captionless.precompute.pointcloud import cloud  # heavy, and needed only where there is work
 
         if self._renderer is None:

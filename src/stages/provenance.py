@@ -1,4 +1,4 @@
-"""Where results were made: the versions of the libraries that decide them, and the machine."""
+"""The provenance of results: versions of the libraries they depend on, and the machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What report.html shows of a run beside its figures: pictures, curves, examples, neighbours.
+"""Collects what report.html shows of a run besides its figures: pictures, curves, examples, neighbours.
 
-Pictures are the stored views themselves, made small for the map, where there are many; nothing is rendered or embedded
-again.
+Pictures are the stored views, scaled down for the map where there are many; nothing is rendered or embedded again.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from captionless.store.similarity_store import open_similarity
 from captionless.store.views import shown_view, thumbnail, view_name
 
 _MOST_MARKS = 1000
-"""Test objects in the embedding map, each with its picture; beyond that the page grows too heavy for a phone."""
+"""Test objects in the embedding map, each with its picture; more would make the page too large for a phone."""
 
 
 def report_html(spec: AlignmentSpec, data: Embeddings, test: results.TestSplit, found: Mapping[str, Any]) -> str:
@@ -77,7 +76,7 @@ def _summary(spec: AlignmentSpec, training: int, unseen: int) -> str:
     return (
         f"{spec.train.encoder.name} of width {spec.train.encoder.width}, trained for {spec.train.steps} steps of "
         f"{spec.train.batch_size} clouds of {spec.train.points} points on {training} objects, against "
-        f"{clip}; measured on {unseen} objects it never saw."
+        f"{clip}; evaluated on {unseen} unseen objects."
     )
 
 

@@ -1,11 +1,12 @@
 """similarity: stored embeddings -> matrices per category, in tiles, for one metric.
 
-    similarity/<metric>/<category>.<row>-<column>.sim, <category>.index, similarity.json    see store.similarity
+    similarity/<metric>/<category>.<row>-<column>.sim, <category>.index, similarity.json    see store.similarity_store
 
-Only the training split: similarity weighs the negatives of training batches. Every worker cuts the matrices alike and
-makes the tiles that `precompute.dealing` deals it, reading the next tile's views while it computes one. A tile is made
-anew when the embeddings of one of its objects or, for (I2L)², its category's landmarks change. The worker that finds
-all tiles there publishes them, which reads no tile. A finished store keeps its cut, whatever the number of workers.
+Only the training split is used: similarity weights the negatives of training batches. Every worker computes the same
+partition of the matrices and makes the tiles that `precompute.partition` assigns to it, prefetching the next tile's
+views while it computes one. A tile is recomputed when the embeddings of one of its objects or, for (I2L)², its
+category's landmarks change. The worker that finds all tiles complete publishes them, which reads no tile. A finished
+store keeps its partition, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ VERSION = 2
 
 
 def run(spec: AlignmentSpec, metric: Metric, shard: Shard = Shard()) -> Outcome:
-    """This worker's tiles of a spec's run."""
+    """Makes this worker's tiles of a spec's run."""
     return compute(
         objects.join(spec.root, "embed"),
         objects.join(spec.root, "landmarks"),
@@ -56,8 +57,8 @@ def compute(
     cross_category_sim: float = store.CROSS_CATEGORY_SIM,
     shard: Shard = Shard(),
 ) -> Outcome:
-    """The same over explicit places: `dataset` an embed stage's folder, `landmarks` a landmarks stage's
-    (beside the dataset when None; only (I2L)² reads it), `out` the store to make."""
+    """The same with explicit URLs: `dataset` an embed stage's folder, `landmarks` a landmarks stage's
+    (next to the dataset if None; only (I2L)² reads it), `out` the store to make."""
     data = open_embeddings(dataset, "train")
     texts: Mapping[str, LandmarkTexts] = {}
     if metric == "i2l":
@@ -100,13 +101,13 @@ class _Similarity:
         mine = [items[block] for block in plan.workers[shard.index]]
 
         def check(records: Mapping[str, WorkRecord]) -> None:
-            self._publish(plan, {block: records[part.name] for block, part in items.items()})
+            self._publish(plan, {block: records[item.name] for block, item in items.items()})
 
         facts = {"crossCategorySim": self.cross_category_sim}
         return work(f"similarity {self.metric}", "pair", Ledger(self.out), list(items.values()), mine, check, facts)
 
     def _finished_cut(self) -> dict[str, int] | None:
-        """The sides of the tiles of a store of the same values that is there already."""
+        """The tile sizes of an existing store of the same values."""
         found = FORMAT.published(self.out, store.digest(self.metric, self.cross_category_sim, self.sources))
         return found and {category: int(entry["side"]) for category, entry in found["categories"].items()}
 
@@ -115,7 +116,7 @@ class _Similarity:
             return ""
         if category not in self.texts:
             meant = did_you_mean(category, self.texts)
-            raise DataError(f"no landmarks for category {category!r}{meant}; run landmarks again")
+            raise DataError(f"no landmarks for category {category!r}{meant}; rerun landmarks")
         return self.texts[category].digest
 
     def _source(self, category: str, start: int, stop: int) -> str:
@@ -156,9 +157,9 @@ class _Similarity:
 
 
 class _ViewReader:
-    """Hands out the views of tiles' rows and columns, reading those of the tile after in the background.
+    """Reads the views of tiles' rows and columns, prefetching the next tile's in the background.
 
-    At most two tiles' are held; what they share is read once, so that along a row of tiles the rows are.
+    At most two tiles' views are held; what they share is read once, so along a row of tiles its rows are.
     """
 
     def __init__(self, data: Embeddings, pool: ThreadPoolExecutor) -> None:
@@ -167,7 +168,7 @@ class _ViewReader:
         self._held: dict[tuple[str, tuple[int, int]], Future[NDArray[Any]]] = {}
 
     def ahead(self, block: TileBlock) -> None:
-        """Begin to read a tile's views."""
+        """Prefetch a tile's views."""
         if block not in self._wanted:
             self._wanted.append(block)
         for side in (block.rows, block.columns):
@@ -178,7 +179,7 @@ class _ViewReader:
     def take(self, block: TileBlock) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """(rows, R, F) and (columns, R, F) as they are stored, None for the columns of a tile on the diagonal.
 
-        Forgets the tiles before.
+        Drops earlier tiles.
         """
         del self._wanted[: self._wanted.index(block)]
         needed = {(b.category, side) for b in self._wanted for side in (b.rows, b.columns)}

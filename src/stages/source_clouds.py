@@ -1,7 +1,7 @@
-"""The clouds of any source's objects, in the form in which packed ones are stored, without packing them.
+"""Clouds read directly from a source, in the format of packed ones, without packing.
 
-What measures or trains on labelled objects alone (zero-shot classification of clouds, classifiers) needs no views and
-no run: it reads the source, normalises each cloud and puts it in farthest-point order.
+Evaluation and training on labels alone (zero-shot classification of clouds, classifiers) need neither views nor a run:
+they read the source, normalise each cloud and put it in farthest-point order.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ Cloud = NDArray[np.float16]
 
 
 class Loader(Protocol):
-    """Whatever reads objects: a source, a test set."""
+    """Anything that loads objects: a source, a test set."""
 
     def load(self, ref: ObjectRef) -> Loaded:
         """The object. DataError, without the key, when it is missing or broken."""
 
 
 class SourceClouds:
-    """The clouds of a source's objects, each with at least `count` points; `wants` says who asks for so many.
+    """The clouds of a source's objects, each with at least `count` points; `wants` names who requires them.
 
-    Meshes are sampled with `points` points, or `count` where those are more. Broken objects are left out and noted in
-    `skipped`, `key` and `reason`. When the last has been read, DataError if they are more than `limit` allows, or if no
-    object is whole.
+    Meshes are sampled with `points` points, or `count` if that is more. Broken objects are skipped and listed in
+    `skipped` by `key` and `reason`. After the last object: DataError if more than `limit` are broken, or all are.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class SourceClouds:
         return self._clouds(None)
 
     def blocks(self) -> Iterator[tuple[list[ObjectRef], NDArray[np.float16]]]:
-        """Some hundred objects at a time with the first `count` points of each, (n, count, 6)."""
+        """Batches of a few hundred objects, with the first `count` points of each: (n, count, 6)."""
         refs: list[ObjectRef] = []
         clouds: list[Cloud] = []
         for ref, cloud in self._clouds(self._count):
@@ -74,7 +73,7 @@ class SourceClouds:
                 progress.advance()
         broken.refuse(self.skipped, self._limit)
         if len(self.skipped) == len(self._refs):
-            raise DataError(f"the data: none of its {len(self._refs)} objects here is whole")
+            raise DataError(f"the data: all {len(self._refs)} objects are broken")
 
     def _cloud(self, ref: ObjectRef, first: int | None) -> Cloud:
         return stored_cloud(self._source.load(ref), ref.key, self._count, self._points, self._wants, first)
@@ -83,8 +82,7 @@ class SourceClouds:
 def stored_cloud(loaded: Loaded, key: str, count: int, sampled: int, wants: str, first: int | None = None) -> Cloud:
     """The first points, all by default, of a loaded object's cloud in the form of packed ones; a mesh is `sampled`.
 
-    key: the name by which a mesh's points are drawn. wants: who asks for at least `count` points. DataError when there
-    are fewer.
+    key: seeds the sampling of a mesh. wants: who requires at least `count` points. DataError when there are fewer.
     """
     from captionless.precompute.pointcloud import cloud, ordered  # compiled: only where there is work
 
@@ -92,14 +90,14 @@ def stored_cloud(loaded: Loaded, key: str, count: int, sampled: int, wants: str,
         assert loaded.mesh is not None
         return cloud(loaded.mesh, sampled, key, first)
     if len(loaded.points) < count:
-        raise DataError(f"has {len(loaded.points)} points, {wants} wants {count}")
+        raise DataError(f"has {len(loaded.points)} points, but {wants} requires {count}")
     xyz = loaded.points[:, :3]
     return ordered(xyz, np.zeros((len(xyz), 3), np.uint8), first)
 
 
 def of_split(refs: Sequence[ObjectRef], split: str) -> list[ObjectRef]:
-    """Those of the split "train" or "test", or of "all"; DataError when there are none."""
+    """The objects of the split "train" or "test", or "all"; DataError if there are none."""
     found = [r for r in refs if split in ("all", r.split)]
     if not found:
-        raise DataError(f"data.source: no objects in its {split} split; try --split all")
+        raise DataError(f"data.source: the {split} split is empty; try --split all")
     return found

@@ -2,9 +2,9 @@
 
     train/<weights>-seed<seed>/model.pt, history.json    see trainer.run_folder
 
-A run is the only part of its stage. It is resumed from its newest checkpoint by the
-trainer itself; here is only decided whether there is anything left to do. Of several
-nodes that train together node 0 publishes, and the others end when they see it.
+A training run is the only work item of its stage. The trainer resumes it from its newest
+checkpoint; this stage only decides whether anything is left to do. Of several nodes that
+train together, node 0 publishes, and the others exit when it has.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
     found = [history(spec, each) for each in chosen]
     seconds = sum(each["seconds"] for each in found)
     skipped = len({key for each in found for key in each.get("skipped", ())})
-    told = {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
-    return told | ({"skipped": skipped} if skipped else {})
+    summary = {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
+    return summary | ({"skipped": skipped} if skipped else {})
 
 
 def url_of(spec: AlignmentSpec, run: TrainingVariant) -> str:

@@ -1,15 +1,15 @@
-"""What nearest neighbours are found in: an embedding of every object, a row of numbers.
+"""The embeddings among which nearest neighbours are searched: one vector per object.
 
     views              the R views one after the other, (R * F,), read from the data set as they are
     mean               the mean of the views, (F,)
     <URL>/model.pt     what a trained encoder makes of the point cloud, (embed_dim,)
 
-The last two are made once and stored, since every worker needs those of all objects:
+The last two are computed once and stored, since every worker needs those of all objects:
 
     <out>/embeddings/<group>.<row>.npy    (rows, D) float32, in the order of the group
 
 A worker makes its share of them and then whatever is missing, instead of waiting for workers that may be late or not
-there at all. When they keep pace nothing is made twice, and whoever makes a file makes the same bytes.
+running at all. If they keep pace nothing is made twice, and every worker would write the same bytes.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Vectors(Protocol):
     """The embeddings of a data set's objects by group and row."""
 
     most_rows: int
-    """How many a worker may hold for a block."""
+    """The most rows that a worker may hold for a block."""
 
     def source(self, item: EmbeddedObject) -> str:
         """A digest of what an object's embedding is made from."""
 
     def prepare(self, shard: Shard) -> None:
-        """See to it that all are there."""
+        """Make sure that all are stored."""
 
     def read(self, group: str, start: int, stop: int) -> NDArray[Any]:
         """(stop - start, D): those of the group's objects [start, stop), as they are stored."""
@@ -132,7 +132,7 @@ class EncodedClouds:
         points = self._data.points(indices)
         if points.shape[1] < count:
             key = self._data.keys[indices[0]]
-            raise DataError(f'{self._url}: wants {count:,} points; object "{key}" has {points.shape[1]:,}')
+            raise DataError(f'{self._url}: requires {count:,} points; object "{key}" has {points.shape[1]:,}')
         return encode_points(model, points, count)
 
     @cached_property
@@ -157,12 +157,14 @@ class _Stored:
             for group, indices in sorted(self._groups.items())
             for start in range(0, len(indices), _ROWS)
         ]
-        if self._ledger.finished({p.name: p.fingerprint for p in items}) is None:
-            self._model.embed([0])  # tells once what is wrong with all
+        if self._ledger.finished({item.name: item.fingerprint for item in items}) is None:
+            self._model.embed([0])  # fails early on what would fail every item
         own = shard.of(items)
-        names = {p.name for p in own}
+        names = {item.name for item in own}
         if not work("neighbours: embed", "object", self._ledger, items, own).finished:
-            others = [p for p in reversed(items) if p.name not in names]  # who is late is met from the other end
+            others = [
+                item for item in reversed(items) if item.name not in names
+            ]  # meets a late worker from the other end
             work("neighbours: embed", "object", self._ledger, items, others)
         self._records = self._ledger.manifest().records
 

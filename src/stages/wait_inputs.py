@@ -1,7 +1,7 @@
-"""Waiting for what a stage reads: for the manifests of the stages before it.
+"""Waits for a stage's inputs: the manifests of the stages before it.
 
-Without a controller nobody keeps the stages' order: their Jobs are applied together, and each waits for its own
-inputs. A manifest appears when a stage is whole (see `store.ledger`), so that it is there is all there is to wait for.
+Without the operator nothing orders the stages: their Jobs are applied together, and each waits for its own inputs. A
+manifest is written when a stage is complete (see `store.ledger`), so its existence is all there is to wait for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LINE_EVERY_SECONDS = 30.0
 
 
 def input_manifests(spec: AlignmentSpec, stage: str) -> list[str]:
-    """The manifests that a stage reads, in the plan's order; `stage` as in the plan, or the first words of several."""
+    """The manifests that a stage reads, in plan order; `stage` as in the plan, or a prefix of several."""
     stages = plan(spec)
     named = [s for s in stages if f"{s.name}-".startswith(f"{stage}-")]
     named = named or [s for s in stages if s.command[0] == stage.partition("-")[0]]
@@ -29,25 +29,25 @@ def input_manifests(spec: AlignmentSpec, stage: str) -> list[str]:
 
 
 def wait(spec: AlignmentSpec, stage: str, patience: float) -> None:
-    """Returns when everything that `stage` reads is there, telling every half minute what it waits for.
+    """Returns when all inputs of `stage` exist; logs every 30 s what it is waiting for.
 
-    Retryable names what is not there after `patience` seconds; SpecError at once when the storage cannot be used.
+    Retryable, with the missing input, after `patience` seconds; SpecError at once when the storage is not accessible.
     """
     missing = input_manifests(spec, stage)
     if not missing:
         return
     objects.check(spec.root)
     began = time.monotonic()
-    told = -_LINE_EVERY_SECONDS
+    logged = -_LINE_EVERY_SECONDS
     while missing := [url for url in missing if not objects.exists(url)]:
         waited = time.monotonic() - began
         if waited >= patience:
             raise Retryable(
-                f"{missing[0]}: still not there after {duration(waited)}; the stage that makes it is not finished: "
-                "see how it fares, then run again"
+                f"{missing[0]}: still missing after {duration(waited)}: the stage that writes it has not finished; "
+                "check that stage, then rerun"
             )
-        if waited - told >= _LINE_EVERY_SECONDS:
-            told = waited
+        if waited - logged >= _LINE_EVERY_SECONDS:
+            logged = waited
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             say(f"{stage}: waiting for {missing[0]}{more} ({duration(waited)})")
         time.sleep(min(_POLL_SECONDS, patience - waited))

@@ -88,7 +88,7 @@ def test_sums_are_exact() -> None:
 def test_the_interval_is_made_of_ranked_figures() -> None:
     figures = np.random.default_rng(2).permutation(np.arange(1, 10_000))  # 1 .. 9999
     assert bootstrap.interval(figures) == (250, 9750)
-    with pytest.raises(DataError, match="10 resamples are too few"):
+    with pytest.raises(DataError, match=r"bootstrap: .*\b10\b"):
         bootstrap.interval(np.zeros(10))
 
 
@@ -130,7 +130,7 @@ def test_p_is_two_sided_and_agrees_with_the_interval() -> None:
 
 
 def test_unlike_answers_are_refused() -> None:
-    with pytest.raises(DataError, match="expected answers of 3 objects, found 2"):
+    with pytest.raises(DataError, match=r"bootstrap: .*\b3 objects.*\b2\b"):
         bootstrap.figures([Answers(np.ones(2, int), np.ones(2, int))], np.zeros(3, int), 0)
-    with pytest.raises(DataError, match="too many to be summed exactly"):
+    with pytest.raises(DataError, match=r"bootstrap: \d+ objects"):
         bootstrap.figures([Answers(np.full(3, 1 << 52), np.ones(3, int))], np.zeros(3, int), 0)

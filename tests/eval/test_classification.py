@@ -43,19 +43,19 @@ def test_a_tie_is_a_miss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels", "said"),
+    ("scores", "labels", "named"),
     [
-        ([[1, 2], [np.nan, 1]], [0, 1], "scores: row 1 holds NaN"),
-        ([[1, 2], [np.inf, 1]], [0, 1], "scores: row 1 holds NaN or infinity"),
-        ([[1, 2], [2, 1]], [0, 2], "labels: row 1 is 2, but there are classes 0 to 1"),
-        ([[1, 2], [2, 1]], [0], "labels: expected 2 whole numbers"),
-        (np.zeros((0, 2)), [], "scores: expected a non-empty array"),
+        ([[1, 2], [np.nan, 1]], [0, 1], r"scores: row 1 .*NaN"),
+        ([[1, 2], [np.inf, 1]], [0, 1], r"scores: row 1 .*infinity"),
+        ([[1, 2], [2, 1]], [0, 2], r"labels: row 1 is 2\b.*\b0 to 1\b"),
+        ([[1, 2], [2, 1]], [0], r"labels: expected 2\b"),
+        (np.zeros((0, 2)), [], "scores: .*empty"),
     ],
+    ids=["nan", "infinite", "label-range", "number-of-labels", "empty"],
 )
-def test_bad_input_is_told(scores: object, labels: object, said: str) -> None:
-    with pytest.raises(DataError) as caught:
+def test_bad_input_is_reported(scores: object, labels: object, named: str) -> None:
+    with pytest.raises(DataError, match=named):
         classification.evaluate(scores, labels)  # type: ignore[arg-type]
-    assert said in str(caught.value)
 
 
 def test_the_table_shows_chance_the_splits_and_every_class() -> None:

@@ -40,7 +40,7 @@ def reference(rows: np.ndarray, query: np.ndarray, k: int, allowed: np.ndarray |
     return sorted(kept, key=lambda i: (-cosines[i], i))[:k]
 
 
-@pytest.mark.parametrize("cuts", [(), (1, 70, 71)])
+@pytest.mark.parametrize("cuts", [(), (1, 70, 71)], ids=["one-index", "four-indices"])
 @pytest.mark.parametrize("k", [1, 7, 90, 500])
 def test_the_order_is_that_of_float64(k: int, cuts: tuple[int, ...]) -> None:
     rows = rows_of(90)
@@ -78,9 +78,9 @@ def test_rows_that_float32_cannot_tell_apart_are_told_apart() -> None:
 
 def test_what_cannot_be_searched_is_told() -> None:
     nearest = GallerySearch(indices(rows_of(5)))
-    with pytest.raises(DataError, match=r"query has shape \(8,\), the gallery's rows have 24 numbers"):
+    with pytest.raises(DataError, match=r"query .*\(8,\).*\b24\b"):
         nearest.search(np.ones(8, np.float32), 1)
-    with pytest.raises(DataError, match="query: row 0 holds NaN or infinity"):
+    with pytest.raises(DataError, match=r"query: row 0 .*NaN"):
         nearest.search(np.full(D, np.nan, np.float32), 1)
     found, cosines = nearest.search(np.ones(D, np.float32), 3, np.zeros(5, np.bool_))
     assert (len(found), len(cosines)) == (0, 0)

@@ -70,22 +70,26 @@ def test_what_is_written_reads_back_and_equal_outcomes_are_equal_bytes() -> None
 
 
 @pytest.mark.parametrize(
-    "changed", [{"labels": "0, x, 1"}, {"labels": "0, 1"}, {"ranks": {"zero_shot": "1, -2, 3"}}, {"lists": None}]
+    "changed",
+    [{"labels": "0, x, 1"}, {"labels": "0, 1"}, {"ranks": {"zero_shot": "1, -2, 3"}}, {"lists": None}],
+    ids=["label", "number-of-labels", "negative-rank", "lists"],
 )
 def test_other_documents_are_refused(changed: dict[str, object]) -> None:
     with pytest.raises(DataError):
         outcomes.from_json(outcomes.to_json(GIVEN) | changed, "x.json")
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b'{"ranks": 1}'])
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b'{"ranks": 1}'], ids=["empty", "torn-zip", "json"])
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match=r"^x\.npz: not the outcomes of a run \(.*\); run the eval stage again$"):
+    with pytest.raises(DataError, match=r"^x\.npz: [^\n]+$"):
         outcomes.loads(data, "x.npz")
 
 
 @pytest.mark.parametrize(
-    "ranks", [np.ones((2, 1), int), np.zeros((3, 1), int), np.ones(3, int), np.ones((3, 0), int), -np.ones((3, 1), int)]
+    "ranks",
+    [np.ones((2, 1), int), np.zeros((3, 1), int), np.ones(3, int), np.ones((3, 0), int), -np.ones((3, 1), int)],
+    ids=["number-of-objects", "all-zero", "one-axis", "no-rank", "negative"],
 )
-def test_what_are_no_ranks_is_refused(ranks: np.ndarray) -> None:
-    with pytest.raises(DataError, match="zero_shot: expected ranks from 1 up of 3 objects"):
+def test_invalid_ranks_are_rejected(ranks: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"zero_shot: .*\b3 objects"):
         Outcomes(np.zeros(3, int), {"zero_shot": ranks})

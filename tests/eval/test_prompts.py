@@ -19,12 +19,16 @@ def test_ensemble_is_a_list_of_distinct_texts() -> None:
     assert all("mug" in text and "{" not in text for text in texts[0])
 
 
-@pytest.mark.parametrize("prompt", ["papr", "a {} on a {}", "a {0}", "a {} {x}", ""])
+@pytest.mark.parametrize(
+    "prompt",
+    ["papr", "a {} on a {}", "a {0}", "a {} {x}", ""],
+    ids=["misspelt", "two-places", "numbered", "named", "empty"],
+)
 def test_anything_else_is_refused(prompt: str) -> None:
-    with pytest.raises(SpecError, match="expected one of paper, released, ensemble"):
+    with pytest.raises(SpecError, match="paper, released, ensemble"):
         prompts.templates(prompt)
 
 
 def test_a_typo_is_helped() -> None:
-    with pytest.raises(SpecError, match='did you mean "ensemble"'):
+    with pytest.raises(SpecError, match=r'"ensembel".*"ensemble"'):
         prompts.templates("ensembel")

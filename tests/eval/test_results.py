@@ -198,18 +198,18 @@ def test_what_is_written_reads_back(test: results.TestSplit, runs: list[results.
 
 @pytest.mark.parametrize("data", [b'{"schema": 2, "figures": {}}', b'{"schema": 1', b"[]", b"\xff\xfe", b""])
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match="run the eval stage again"):
+    with pytest.raises(DataError, match=r"results\.json: "):
         results.loads(data)
 
 
-def test_bad_test_sets_and_runs_are_told(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
-    with pytest.raises(DataError, match="labels: expected one for each of 36 objects, found 35"):
+def test_bad_test_splits_and_runs_are_reported(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
+    with pytest.raises(DataError, match=r"labels: .*\b36\b.*\b35\b"):
         results.TestSplit(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
-    with pytest.raises(DataError, match="class_texts: expected 3 classes, found 4"):
+    with pytest.raises(DataError, match=r"class_texts: .*\b3\b.*\b4\b"):
         results.TestSplit(test.keys, CLASSES[:3], test.labels, test.views, test.class_texts)
-    with pytest.raises(DataError, match="embeddings: expected 36 objects, found 35"):
+    with pytest.raises(DataError, match=r"embeddings: .*\b36\b.*\b35\b"):
         results.evaluate_run(shapes(test, 0, 1)[1:], test)
-    with pytest.raises(DataError, match="may appear only once"):
+    with pytest.raises(DataError, match="runs: "):
         results.figures(test, [runs[0], runs[0]])
 
 
@@ -224,7 +224,7 @@ def test_markdown_table(test: results.TestSplit, runs: list[results.EvaluatedRun
     low, high = 100 * top1["low"], 100 * top1["high"]
     assert f"{100 * top1['mean']:.1f} ± {100 * top1['std']:.1f} [{low:.1f}, {high:.1f}]" in lines[5]
     assert "36 unseen objects of 4 classes, mean ± standard deviation over seeds" in lines[-1]
-    assert "In brackets the 95 % interval over test objects" in lines[-1]
+    assert "95 % bootstrap interval" in lines[-1]
     gaps = tables.markdown_differences(built).splitlines()
     assert gaps[0].startswith("| minus InfoNCE | pairs |")
     assert gaps[2].startswith("| AVG | 3 | ")

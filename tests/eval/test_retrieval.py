@@ -141,27 +141,38 @@ TWO = np.eye(2)
 
 
 @pytest.mark.parametrize(
-    ("queries", "items", "relevant", "said"),
+    ("queries", "items", "relevant", "named"),
     [
-        ([[np.nan, 1.0]], TWO, [0], "queries: row 0 holds NaN"),
-        (TWO, [[1.0, 0.0], [1.0, np.nan]], [0, 1], "gallery: row 1 holds NaN"),
-        (TWO, [[1.0, 0.0], [0.0, 0.0]], [0, 1], "gallery: row 1 is all zeros"),
-        (TWO, np.eye(3), [0, 1], "2 and of 3 dimensions"),
-        (TWO, TWO, [0, 2], "relevant: query 1 names gallery row 2, but there are rows 0 to 1"),
-        (TWO, TWO, [0, -1], "relevant: query 1 names gallery row -1"),
-        (TWO, TWO, [0], "relevant: expected (2,) row numbers or a (2, 2) boolean matrix"),
-        (TWO, TWO, [0.0, 1.0], "found shape (2,) of float64"),
-        (TWO, TWO, np.zeros((2, 2), dtype=bool), "relevant: no query has a relevant gallery item"),
+        ([[np.nan, 1.0]], TWO, [0], "queries: row 0 .*NaN"),
+        (TWO, [[1.0, 0.0], [1.0, np.nan]], [0, 1], "gallery: row 1 .*NaN"),
+        (TWO, [[1.0, 0.0], [0.0, 0.0]], [0, 1], "gallery: row 1 .*zeros"),
+        (TWO, np.eye(3), [0, 1], r"queries and gallery: .*\b2\b.*\b3\b"),
+        (TWO, TWO, [0, 2], r"relevant: query 1 .*row 2\b.*\b0 to 1\b"),
+        (TWO, TWO, [0, -1], r"relevant: query 1 .*row -1\b"),
+        (TWO, TWO, [0], r"relevant: .*\(2,\).*\(2, 2\)"),
+        (TWO, TWO, [0.0, 1.0], r"relevant: .*\(2,\) of float64"),
+        (TWO, TWO, np.zeros((2, 2), dtype=bool), "relevant: "),
+    ],
+    ids=[
+        "nan-query",
+        "nan-item",
+        "zero-item",
+        "dimensions",
+        "row-range",
+        "negative-row",
+        "number-of-rows",
+        "type",
+        "nothing-relevant",
     ],
 )
-def test_bad_input_is_told(queries: object, items: object, relevant: object, said: str) -> None:
-    with pytest.raises(DataError, match=r"^[^\n]*$") as caught:
+def test_bad_input_is_reported(queries: object, items: object, relevant: object, named: str) -> None:
+    with pytest.raises(DataError, match=named) as caught:
         retrieval.gallery(queries, items, relevant)  # type: ignore[arg-type]
-    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_in_batch_refuses_what_is_no_pair() -> None:
-    with pytest.raises(DataError, match="expected pairs, found 2 and 3 rows"):
+def test_in_batch_rejects_unequal_numbers_of_queries_and_keys() -> None:
+    with pytest.raises(DataError, match=r"queries and keys: .*\b2\b.*\b3\b"):
         retrieval.in_batch(TWO, np.ones((3, 2)))
-    with pytest.raises(DataError, match="batch: expected at least 1"):
+    with pytest.raises(DataError, match="batch: "):
         retrieval.in_batch(TWO, TWO, batch=0)

@@ -44,7 +44,7 @@ def test_a_file_with_flagged_texts_dropped(url: str) -> None:
     held = from_file(url, ["armchair"], 2, drop=True)["armchair"]
     assert held.texts == ("A chair with two arms.", "A wing chair.")
     assert held.flagged == {"colour": 1, "duplicate": 1}
-    with pytest.raises(SpecError, match='"armchair" has 2 clean texts; expected 3'):
+    with pytest.raises(SpecError, match=r'"armchair" has 2 .*\b3\b.*landmarks\.count'):
         from_file(url, ["armchair"], 3, drop=True)
 
 
@@ -56,47 +56,46 @@ def test_what_the_stage_stores_can_be_read_as_a_file(url: str) -> None:
 
 
 def test_missing_categories_are_named(url: str) -> None:
-    with pytest.raises(
-        SpecError, match=r'no landmarks for "armchairs" \(did you mean "armchair"\?\), "boat"; it has '
-    ) as told:
+    with pytest.raises(SpecError, match=r'"armchairs" \(did you mean "armchair"\?\), "boat";') as caught:
         from_file(url, ["armchairs", "file cabinet", "boat"], 1)
-    assert "armchair (4), file cabinet (3)" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "armchair (4), file cabinet (3)" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_too_few_texts(url: str) -> None:
-    with pytest.raises(SpecError, match='"armchair" has 4, "file cabinet" has 3 texts; expected 128'):
+    with pytest.raises(SpecError, match=r'"armchair" has 4, "file cabinet" has 3 .*\b128\b'):
         from_file(url, ["armchair", "file cabinet"], 128)
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"none\.jsonl: no such landmark file"):
+    with pytest.raises(SpecError, match=r"none\.jsonl: .*landmarks\.file"):
         read_file(f"file://{tmp_path}/none.jsonl")
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "named"),
     [
-        ("{", "line 8 is no JSON object"),
-        ("[1]", "line 8 is no JSON object"),
-        ('"text"', "line 8 is no JSON object"),
-        ('{"category": "mug"}', "line 8 is no JSON object"),
-        ('{"category": "mug", "text": "  "}', "line 8 has an empty"),
-        ('{"category": "mug", "text": 3}', "line 8 has an empty"),
+        ("{", "line 8 .*JSON"),
+        ("[1]", "line 8 .*JSON"),
+        ('"text"', "line 8 .*JSON"),
+        ('{"category": "mug"}', "line 8 .*JSON"),
+        ('{"category": "mug", "text": "  "}', 'line 8: .*"text"'),
+        ('{"category": "mug", "text": 3}', 'line 8: .*"text"'),
     ],
+    ids=["truncated", "list", "string", "without-text", "blank-text", "number"],
 )
-def test_a_wrong_line_is_named(url: str, line: str, told: str) -> None:
+def test_a_wrong_line_is_named(url: str, line: str, named: str) -> None:
     objects.write_bytes(url, f"{jsonl(TEXTS)}\n{line}\n".encode())
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=named):
         read_file(url)
 
 
 def test_wrong_files(url: str) -> None:
     objects.write_bytes(url, b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not UTF-8"):
+    with pytest.raises(DataError, match=r"UTF-8"):
         read_file(url)
     objects.write_bytes(url, b"\n \n")
-    with pytest.raises(DataError, match="no landmarks in it"):
+    with pytest.raises(DataError, match="JSON"):
         read_file(url)
 
 

@@ -103,11 +103,9 @@ def test_faults_on_the_way_change_nothing(server: ChatServer, draft: str) -> Non
     assert from_llm(chat(server), "chair", 96, draft).texts == tuple(FRESH[:96])
 
 
-def test_a_model_that_repeats_itself_is_given_up(server: ChatServer, draft: str) -> None:
+def test_a_model_that_repeats_itself_ends_the_requests(server: ChatServer, draft: str) -> None:
     server.answers(texts(*FRESH[:3], "A green chair."))
-    with pytest.raises(
-        SpecError, match=r'"chair": a-model gave no new text in 5 rounds, 3 of 4 .*15 duplicate, 6 colour'
-    ):
+    with pytest.raises(SpecError, match=r'"chair": a-model .*\b5\b.*\b3 of 4\b.*15 duplicate, 6 colour'):
         from_llm(chat(server), "chair", 4, draft)
     assert len(server.requests) == 1 + MAX_BARREN_ROUNDS
 
@@ -146,7 +144,7 @@ def test_another_model_or_hint_starts_anew(server: ChatServer, draft: str) -> No
 def test_a_damaged_draft_is_named(server: ChatServer, draft: str) -> None:
     for content in (b"{", b"[]", b"{}"):
         objects.write_bytes(draft, content)
-        with pytest.raises(DataError, match=r"chair\.json: not .*delete it"):
+        with pytest.raises(DataError, match=r"chair\.json: .*delete"):
             from_llm(chat(server), "chair", 4, draft)
 
 
@@ -192,14 +190,19 @@ def test_killed_and_run_again(server: ChatServer, tmp_path: Path) -> None:
         '- "A mug with one ear."\n* A tall mug,  tapered.',
         "Sure [as asked]:\n1. A mug with one ear.\n2. A tall mug, tapered.",
     ],
+    ids=["list", "fenced", "object", "objects", "truncated", "numbered", "bulleted", "brackets-in-prose"],
 )
 def test_replies(reply: str) -> None:
     assert parse_reply(reply) == ["A mug with one ear.", "A tall mug, tapered."]
 
 
-@pytest.mark.parametrize("reply", ["No.", "[]", "[1, 2]", '{"a": 1}', '[""]', "1.\n2.\n"])
+@pytest.mark.parametrize(
+    "reply",
+    ["No.", "[]", "[1, 2]", '{"a": 1}', '[""]', "1.\n2.\n"],
+    ids=["prose", "empty-list", "numbers", "object", "empty-text", "empty-items"],
+)
 def test_replies_without_texts(reply: str) -> None:
-    with pytest.raises(ValueError, match="no list of texts"):
+    with pytest.raises(ValueError, match="list"):
         parse_reply(reply)
 
 

@@ -102,17 +102,19 @@ def test_fewer_objects_than_neighbours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(np.nan, "is not finite"), (np.inf, "is not finite"), (0.0, "has length 0")]
+    ("value", "named"),
+    [(np.nan, "NaN"), (np.inf, "inf"), (0.0, "length 0")],
+    ids=["nan", "infinite", "zero"],
 )
-def test_an_embedding_that_has_no_direction_is_named(value: float, told: str) -> None:
+def test_an_embedding_that_has_no_direction_is_named(value: float, named: str) -> None:
     x = clustered(50, 8)
     x[41] = value
     for rows in (50, 10):  # as a query and as a candidate
-        with pytest.raises(DataError, match=f'object "object-41": its embedding {told}'):
+        with pytest.raises(DataError, match=f'object "object-41": .*{named}'):
             found(x, 3, rows=rows)
 
 
 def test_embeddings_of_another_width_are_named() -> None:
     nearest = NearestNeighbours(clustered(3, 8), 0, 2, ["a", "b", "c", "d"])
-    with pytest.raises(DataError, match='object "d": its embedding has 9 numbers, that of "a" has 8'):
+    with pytest.raises(DataError, match=r'object "d": .*\b9\b.*"a" .*\b8\b'):
         nearest.add(clustered(1, 9), 3)

@@ -126,7 +126,7 @@ def test_one_group_against_another_is_that_part_of_the_whole() -> None:
     assert part[60, 0] == part[66, 6] == 1  # the same objects on both sides
     assert part[2, 149 - 60] == 1  # an exact duplicate
     assert i2i(rows, columns[:0]).shape == i2l(rows, texts, columns[:0]).shape == (67, 0)
-    with pytest.raises(DataError, match="expected equal views and widths"):
+    with pytest.raises(DataError, match="view embeddings of shape"):
         i2i(rows, columns[:, 1:])
 
 
@@ -199,9 +199,9 @@ def test_wrong_shapes_and_types() -> None:
     for wrong in (texts[0], texts[:0]):
         with pytest.raises(DataError, match="landmark embeddings have shape"):
             i2l(good, wrong)
-    with pytest.raises(DataError, match="width 511 but view embeddings 512"):
+    with pytest.raises(DataError, match=r"\b511\b.*\b512\b"):
         i2l(good, texts[:, 1:])
-    with pytest.raises(DataError, match="landmark 5: the embedding has length 2"):
+    with pytest.raises(DataError, match=r"landmark 5: .*\b2\b"):
         i2l(good, np.where(np.arange(L)[:, None] == 5, 2 * texts, texts))
-    with pytest.raises(DataError, match="2 names for 8"):
+    with pytest.raises(DataError, match=r"\b2 names\b.*\b8\b"):
         i2i(good, names=["a", "b"])

@@ -198,18 +198,19 @@ def test_a_million_faces(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vertices", "told"),
+    ("vertices", "named"),
     [
         (np.zeros((0, 3)), "no faces"),
-        (np.array([[0, 0, 0], [1, 0, 0], [0, np.nan, 0]]), "NaN or infinite"),
-        (np.array([[0, 0, 0], [1, 0, 0], [0, np.inf, 0]]), "NaN or infinite"),
+        (np.array([[0, 0, 0], [1, 0, 0], [0, np.nan, 0]]), "NaN"),
+        (np.array([[0, 0, 0], [1, 0, 0], [0, np.inf, 0]]), "NaN"),
         (np.ones((3, 3)), "no extent"),
-        (np.zeros((2, 3)), "vertex 2 of 2"),
+        (np.zeros((2, 3)), r"vertex 2\b"),
     ],
+    ids=["empty", "nan", "infinite", "one-point", "vertex-index"],
 )
-def test_what_cannot_be_rendered_is_told(renderer: Renderer, vertices: NDArray[np.float64], told: str) -> None:
+def test_what_cannot_be_rendered_is_reported(renderer: Renderer, vertices: NDArray[np.float64], named: str) -> None:
     faces = np.array([[0, 1, 2]] if len(vertices) else np.zeros((0, 3)), np.int32)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=named):
         renderer.render(Mesh((MeshPart(vertices.astype(np.float32), faces),)))
 
 

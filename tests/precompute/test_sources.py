@@ -70,7 +70,7 @@ def test_parametric_loads_and_digests_by_what_an_object_is_made_from() -> None:
     assert one.digest(refs[0]) == again.digest(again.refs()[0])
     assert one.digest(refs[0]) != source("parametric", objects=32, seed=1).digest(refs[0])
     assert len({one.digest(r) for r in refs}) == len(refs)
-    with pytest.raises(SpecError, match=r'categories: "chiar".*did you mean "chair"'):
+    with pytest.raises(SpecError, match=r'categories: .*"chiar".*"chair"'):
         source("parametric", categories=["chiar"]).refs()
 
 
@@ -112,23 +112,23 @@ def test_folder_digest_changes_with_the_file_and_its_axis(shapes: Path) -> None:
     assert source("folder", shapes, up="z").digest(refs[0]) != before
 
 
-def test_folder_tells_what_is_wrong(shapes: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_folder_errors_name_field_and_file(shapes: Path, caplog: pytest.LogCaptureFixture) -> None:
     (shapes / "notes").mkdir()
     (shapes / "notes" / "todo.txt").write_text("-")
     with caplog.at_level(logging.WARNING):
         refs = source("folder", shapes).refs()
     assert len(refs) == 4
-    assert "notes holds no mesh" in caplog.text
-    with pytest.raises(SpecError, match=r"data\.source\.up: OFF"):
+    assert [r.levelname for r in caplog.records if r.getMessage().startswith(f"{shapes}/notes: ")] == ["WARNING"]
+    with pytest.raises(SpecError, match=r"data\.source\.up: .*OFF"):
         source("folder", shapes).load(refs[0])
     (shapes / "cubes" / "small.stl").write_bytes(b"")
-    with pytest.raises(SpecError, match=r'"cubes/small": .*small\.(obj|stl) and .*small\.(obj|stl); rename one'):
+    with pytest.raises(SpecError, match=r'"cubes/small": .*small\.(obj|stl) and .*small\.(obj|stl)'):
         source("folder", shapes).refs()
-    with pytest.raises(SpecError, match=r"data\.source\.url: .*one sub-folder per category"):
+    with pytest.raises(SpecError, match=r"data\.source\.url: .*nowhere"):
         source("folder", shapes / "nowhere").refs()
     with pytest.raises(SpecError, match=r"data\.split"):
         source("folder", shapes, {"split": "manifest"})
-    with pytest.raises(SpecError, match='did you mean "cubes"'):
+    with pytest.raises(SpecError, match=r'"cube".*"cubes"'):
         source("folder", shapes, categories=["cube"]).refs()
 
 
@@ -173,33 +173,45 @@ def test_manifest_lists_objects_relative_to_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "named"),
     [
-        ([line(), {"key": "b"}], r"list\.jsonl:2: category: field required"),
-        ([line(licnece="x")], r"list\.jsonl:1: licnece: .*did you mean \"licence\""),
+        ([line(), {"key": "b"}], r"list\.jsonl:2: category: "),
+        ([line(licnece="x")], r"list\.jsonl:1: licnece: .*\"licence\""),
         ([line(up="w")], r"list\.jsonl:1: up: .*'x', 'y' or 'z'.*not 'w'"),
         ([line(key="a.b")], r"list\.jsonl:1: key 'a\.b'"),
         ([line(category=7)], r"list\.jsonl:1: category: .*string"),
-        (["{not json"], r"list\.jsonl:1: not valid JSON"),
+        (["{not json"], r"list\.jsonl:1: .*JSON"),
         (["[1]"], r"list\.jsonl:1: the line"),
-        ([line(), line()], 'two objects are called "a"'),
-        ([line(split="test"), line(key="b")], r"list\.jsonl:2: split: missing"),
-        ([""], "lists no object"),
+        ([line(), line()], 'key "a"'),
+        ([line(split="test"), line(key="b")], r"list\.jsonl:2: split: "),
+        ([""], r"list\.jsonl: "),
+    ],
+    ids=[
+        "missing-field",
+        "unknown-field",
+        "wrong-value",
+        "key",
+        "wrong-type",
+        "not-json",
+        "not-an-object",
+        "duplicate-key",
+        "missing-split",
+        "empty",
     ],
 )
-def test_manifest_errors_name_line_and_field(tmp_path: Path, lines: list[dict[str, Any] | str], told: str) -> None:
-    split = "manifest" if "split" in told else "hash"
-    with pytest.raises(SpecError, match=told) as caught:
+def test_manifest_errors_name_line_and_field(tmp_path: Path, lines: list[dict[str, Any] | str], named: str) -> None:
+    split = "manifest" if "split" in named else "hash"
+    with pytest.raises(SpecError, match=named) as caught:
         source("manifest", write(tmp_path, *lines), {"split": split}).refs()
     assert "\n" not in str(caught.value)
 
 
 def test_manifest_and_meshes_that_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="no such file"):
+    with pytest.raises(SpecError, match=r"gone\.jsonl: "):
         source("manifest", tmp_path / "gone.jsonl").refs()
     listed = source("manifest", write(tmp_path, line()))
     for ask in (listed.load, listed.digest):
-        with pytest.raises(DataError, match=r"m/a\.obj: no such file"):
+        with pytest.raises(DataError, match=r"m/a\.obj: "):
             ask(listed.refs()[0])
 
 
@@ -242,24 +254,25 @@ def test_points_from_h5_with_a_test_file(tmp_path: Path) -> None:
         ("bin-test-00001", "test"), ("bin-train-00001", "train"), ("bin-train-00003", "train"),
     ]  # fmt: skip
     (tmp_path / "shape_names.txt").unlink()
-    with pytest.raises(DataError, match=r"put them into shape_names\.txt beside it"):
+    with pytest.raises(DataError, match=r"train\.h5: .*shape_names\.txt"):
         source("points", tmp_path / "train.h5", up="y").refs()
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "named"),
     [
-        ({"points": clouds(5)}, "6 labels for 5 clouds"),
-        ({"points": clouds(width=4)}, r"expected float \(N, P, 3\)"),
-        ({"labels": [0, 1, 1, 0, 1, 2]}, "holds 0 to 2, but there are 2 classes"),
-        ({"names": ["a"]}, "1 names for 6 clouds"),
-        ({"labels": None}, "holds no 'labels'"),
+        ({"points": clouds(5)}, r"labels: 6\b.*\b5\b"),
+        ({"points": clouds(width=4)}, r"points: .*\(N, P, 3\)"),
+        ({"labels": [0, 1, 1, 0, 1, 2]}, r"labels: .*\b0 to 2\b.*\b2\b"),
+        ({"names": ["a"]}, r"names: 1\b.*\b6\b"),
+        ({"labels": None}, "'labels'"),
     ],
+    ids=["number-of-labels", "width", "label-range", "number-of-names", "missing-field"],
 )
-def test_wrong_clouds_are_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_wrong_clouds_are_reported(tmp_path: Path, change: dict[str, Any], named: str) -> None:
     fields = {"points": clouds(), "labels": [0, 1, 1, 0, 1, 1], "classes": ["bed", "sofa"], **change}
     np.savez(tmp_path / "c.npz", **{k: v for k, v in fields.items() if v is not None})
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=named):
         source("points", tmp_path / "c.npz", up="y").refs()
 
 
@@ -268,18 +281,18 @@ def test_damaged_and_undeclared_clouds(tmp_path: Path) -> None:
     points[3, 5, 1] = np.nan
     np.savez(tmp_path / "c.npz", points=points, labels=["bed"] * 6)
     npz = source("points", tmp_path / "c.npz", up="y")
-    with pytest.raises(DataError, match="1 of 32 points have NaN"):
+    with pytest.raises(DataError, match="1 of 32 points"):
         npz.load(npz.refs()[3])
     whole = (tmp_path / "c.npz").read_bytes()
     (tmp_path / "c.npz").write_bytes(whole[:500])
     (tmp_path / "c.h5").write_bytes(b"\x89HDF\r\n\x1a\nthe rest is missing")
     for name in ("c.npz", "c.h5"):
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match=rf"{name}: "):
             source("points", tmp_path / name, up="y").refs()
-    with pytest.raises(SpecError, match="no such file"):
+    with pytest.raises(SpecError, match=r"gone\.npz: "):
         source("points", tmp_path / "gone.npz", up="y").refs()
     (tmp_path / "c.bak").write_bytes(whole)
-    with pytest.raises(SpecError, match=r"ending in \.npz"):
+    with pytest.raises(SpecError, match=r"c\.bak: .*\.npz"):
         source("points", tmp_path / "c.bak", up="y").refs()
     with pytest.raises(SpecError, match=r"data\.source\.up"):
         source("points", tmp_path / "c.npz")

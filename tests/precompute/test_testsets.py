@@ -25,15 +25,15 @@ OFFICIAL = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_set_that_is_not_there_is_told_with_where_to_get_it(name: str, tmp_path: Path) -> None:
-    for url, why in ((None, "nobody said where it is"), (str(tmp_path / "no"), "is not there")):
-        with pytest.raises(SpecError) as told:
+def test_a_missing_set_is_reported_with_where_to_get_it(name: str, tmp_path: Path) -> None:
+    for url in (None, str(tmp_path / "no")):
+        with pytest.raises(SpecError) as caught:
             open_testset(name, url)
-        first, *rest = str(told.value).splitlines()
+        first, *rest = str(caught.value).splitlines()
         assert first.startswith(f"{name}: ")
-        assert why in first
+        assert url is None or url in first
         assert "http" in rest[0]
-        assert rest[1].endswith(f"--data {name}=FOLDER, which holds")
+        assert f"--data {name}=FOLDER" in rest[1]
         assert len(rest) > 2
 
 
@@ -48,7 +48,7 @@ def test_a_set_that_is_not_there_is_told_with_where_to_get_it(name: str, tmp_pat
         ("scanobjectnn-pb-t50-rs", "main_split/test_objectdataset_augmentedrot_scale75.h5"),
     ],
 )
-@pytest.mark.parametrize("below", ["", "h5_files"])
+@pytest.mark.parametrize("below", ["", "h5_files"], ids=["above", "inside"])
 def test_scanobjectnn_reads_each_variant_by_its_file(name: str, path: str, below: str, tmp_path: Path) -> None:
     data = testsets.scanobjectnn(tmp_path, [14, 0, 9, 4])
     found = open_testset(name, str(tmp_path / below))
@@ -66,23 +66,23 @@ def test_scanobjectnn_reads_each_variant_by_its_file(name: str, path: str, below
 def test_scanobjectnn_tells_wrong_labels_and_broken_clouds(tmp_path: Path) -> None:
     assert len(CLASSES) == 15
     testsets.scanobjectnn(tmp_path / "labels", [0, 15])
-    with pytest.raises(DataError, match=r"label: holds 0 to 15, but there are 15 classes"):
+    with pytest.raises(DataError, match=r"label: .*\b0 to 15\b.*\b15\b"):
         open_testset("scanobjectnn-obj-bg", str(tmp_path / "labels"))
     data = testsets.clouds(2)
     data[1, 5, 1] = np.nan
     testsets.scanobjectnn(tmp_path / "nan", [0, 1], data=data)
     found = open_testset("scanobjectnn-obj-bg", str(tmp_path / "nan"))
-    with pytest.raises(DataError, match="1 of 80 points have NaN"):
+    with pytest.raises(DataError, match="1 of 80 points"):
         found.load(found.refs()[1])
     (tmp_path / "nan/h5_files/main_split/test_objectdataset.h5").write_bytes(b"none")
-    with pytest.raises(DataError, match=r"test_objectdataset\.h5: cannot be read"):
+    with pytest.raises(DataError, match=r"test_objectdataset\.h5: "):
         open_testset("scanobjectnn-obj-bg", str(tmp_path / "nan"))
 
 
 # ModelNet40
 
 
-@pytest.mark.parametrize("below", ["", "modelnet40_ply_hdf5_2048"])
+@pytest.mark.parametrize("below", ["", "modelnet40_ply_hdf5_2048"], ids=["above", "inside"])
 def test_modelnet40_reads_all_files_of_pointnets_list(below: str, tmp_path: Path) -> None:
     first, second = testsets.modelnet40_hdf5(tmp_path)
     found = open_testset("modelnet40", str(tmp_path / below))
@@ -98,7 +98,7 @@ def test_modelnet40_reads_all_files_of_pointnets_list(below: str, tmp_path: Path
     assert found.about.count == OFFICIAL["modelnet40"]
 
 
-@pytest.mark.parametrize("dat", [True, False])
+@pytest.mark.parametrize("dat", [True, False], ids=["pickle", "text-files"])
 def test_modelnet40_reads_the_resampled_edition_and_ulips_pickle_of_it(dat: bool, tmp_path: Path) -> None:
     points = testsets.modelnet40_resampled(tmp_path, dat)
     found = open_testset("modelnet40", str(tmp_path / "modelnet40_normal_resampled"))
@@ -115,24 +115,24 @@ def test_modelnet40_reads_the_resampled_edition_and_ulips_pickle_of_it(dat: bool
 def test_modelnet40_tells_what_is_wrong_with_its_files(tmp_path: Path) -> None:
     testsets.modelnet40_hdf5(tmp_path / "h5")
     (tmp_path / "h5/modelnet40_ply_hdf5_2048/ply_data_test1.h5").unlink()
-    with pytest.raises(SpecError, match=r"names .*ply_data_test1\.h5, which is not there"):
+    with pytest.raises(SpecError, match=r"ply_data_test1\.h5"):
         open_testset("modelnet40", str(tmp_path / "h5"))
     testsets.modelnet40_resampled(tmp_path / "labels", dat=True, labels=(0, 2, 1))
-    with pytest.raises(DataError, match=r"\.dat: night_stand_0628 has label 2, expected 1"):
+    with pytest.raises(DataError, match=r"\.dat: night_stand_0628 .*\b2\b.*\b1\b"):
         open_testset("modelnet40", str(tmp_path / "labels"))
     testsets.modelnet40_resampled(tmp_path / "short", dat=True, labels=(0, 1))
-    with pytest.raises(DataError, match="3 clouds and 2 labels for 3 lines"):
+    with pytest.raises(DataError, match=r"\.dat: 3\b.*\b2\b.*\b3\b"):
         open_testset("modelnet40", str(tmp_path / "short"))
     testsets.modelnet40_resampled(tmp_path / "text", dat=False)
     folder = tmp_path / "text/modelnet40_normal_resampled"
     (folder / "xbox/xbox_0629.txt").write_text("1,2,3\nx,y,z\n")
     (folder / "night_stand/night_stand_0628.txt").unlink()
     found = open_testset("modelnet40", str(folder))
-    for ref, told in zip(found.refs()[1:], ("no such file", "not lines of x,y,z"), strict=True):
-        with pytest.raises(DataError, match=told):
+    for ref in found.refs()[1:]:
+        with pytest.raises(DataError, match=rf"{ref.key}\.txt: "):
             found.load(ref)
     (folder / "modelnet40_test.txt").write_text("airplane_0627\ndragon_0001\n")
-    with pytest.raises(DataError, match=r'"dragon_0001" is of no class'):
+    with pytest.raises(DataError, match=r'modelnet40_test\.txt: .*"dragon_0001"'):
         open_testset("modelnet40", str(folder))
 
 
@@ -163,24 +163,28 @@ def test_lvis_names_clouds_that_are_missing_or_broken(tmp_path: Path) -> None:
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-40])
     np.save(other, {"points": np.zeros((4, 3))}, allow_pickle=True)  # type: ignore[arg-type]
-    for ref, told in zip(found.refs(), ("no such file", "not a whole pickle", "holds no 'xyz'"), strict=True):
-        with pytest.raises(DataError, match=rf"{ref.key}\.npy: {told}"):
+    for ref, named in zip(found.refs(), ("", ".*pickle", ".*'xyz'"), strict=True):
+        with pytest.raises(DataError, match=rf"{ref.key}\.npy: {named}"):
             found.load(ref)
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "named"),
     [
-        ({"uid": "a", "category": "b"}, "entry 0 lacks 'data_path'"),
-        ({"uid": "a", "category": "b", "data_path": "/etc/passwd"}, "expected .../Objaverse/000-XXX/UID.npy"),
-        ({"uid": "a", "category": "b", "data_path": "/x/Objaverse/../../y.npy"}, "expected .../Objaverse/000"),
-        ("a", "entry 0 lacks"),
+        ({"uid": "a", "category": "b"}, "entry 0: .*'data_path'"),
+        (
+            {"uid": "a", "category": "b", "data_path": "/etc/passwd"},
+            r"entry 0: data_path .*/Objaverse/000-XXX/UID\.npy",
+        ),
+        ({"uid": "a", "category": "b", "data_path": "/x/Objaverse/../../y.npy"}, "entry 0: data_path .*/Objaverse/000"),
+        ("a", "entry 0: "),
     ],
+    ids=["missing-field", "another-path", "path-outside", "not-an-object"],
 )
-def test_lvis_tells_a_wrong_list(entry: Any, told: str, tmp_path: Path) -> None:
+def test_lvis_reports_a_wrong_list(entry: Any, named: str, tmp_path: Path) -> None:
     testsets.lvis(tmp_path)
     (tmp_path / "meta_data/split/lvis.json").write_text(json.dumps([entry]))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=named):
         open_testset("objaverse-lvis", str(tmp_path))
 
 
@@ -191,10 +195,10 @@ class Strange:
 
 def test_a_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"the pickle asks for (posix|os)\.system"):
+    with pytest.raises(DataError, match=r"(posix|os)\.system"):
         pickles.loads(pickle.dumps([np.zeros(3), Strange()]))
     np.save("strange.npy", {"xyz": Strange()}, allow_pickle=True)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"system; only numpy arrays"):
+    with pytest.raises(DataError, match=r"\.system"):
         pickles.loads_npy(Path("strange.npy").read_bytes())
     assert not Path("was-run").exists()
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
@@ -206,7 +210,7 @@ def test_a_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(pickles.loads(old), np.arange(3))
     np.save("plain.npy", np.arange(3))
     np.testing.assert_array_equal(pickles.loads_npy(Path("plain.npy").read_bytes()), np.arange(3))
-    with pytest.raises(DataError, match=r"not a whole \.npy file"):
+    with pytest.raises(DataError, match=r"\.npy"):
         pickles.loads_npy(b"text")
 
 
@@ -254,6 +258,7 @@ def test_pix3d_masked_is_white_outside_the_silhouette(tmp_path: Path) -> None:
         ([0, 0, 10, 40], 40, -15, 0),  # beyond the picture: white
         ([-3, 35, 10, 99], 10, 0, 32),  # cut to the picture first
     ],
+    ids=["square", "wide", "beyond-the-edge", "clipped"],
 )
 def test_pix3d_cropped_is_the_square_about_the_box(
     bbox: list[int], side: int, left: int, top: int, tmp_path: Path
@@ -276,9 +281,9 @@ def test_pix3d_names_pictures_that_are_missing_or_broken(tmp_path: Path) -> None
     Image.new("L", (9, 9)).save(tmp_path / entries[2]["mask"])
     found = open_testset("pix3d-masked", str(tmp_path))
     assert found.photos is not None
-    told = ("no such file", "not a whole picture", r"is 9 x 9, its img_size 50 x 40")
-    for photo, reason in zip(found.photos.listed, told, strict=False):
-        with pytest.raises(DataError, match=reason):
+    named = (entries[0]["img"], entries[1]["img"], rf"{entries[2]['mask']}: .*9 x 9.*50 x 40")
+    for photo, name in zip(found.photos.listed, named, strict=False):
+        with pytest.raises(DataError, match=name):
             photo.load()
     (tmp_path / entries[1]["model"]).write_text("v 0 0 0\n")
     with pytest.raises(DataError, match="no faces"):
@@ -286,11 +291,12 @@ def test_pix3d_names_pictures_that_are_missing_or_broken(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "named"),
     [({"bbox": None}, "entry 0: bbox: "), ({"img": ""}, "entry 0: img: "), ({"img_size": [1]}, r"entry 0: img_size")],
+    ids=["bbox", "img", "img_size"],
 )
-def test_pix3d_tells_a_wrong_list(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_pix3d_reports_a_wrong_list(change: dict[str, Any], named: str, tmp_path: Path) -> None:
     entries = testsets.pix3d(tmp_path)
     (tmp_path / "pix3d.json").write_text(json.dumps([{**entries[0], **change}]))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=named):
         open_testset("pix3d", str(tmp_path))

@@ -125,14 +125,14 @@ def test_retrieval_figures_equal_plain_loops(model: str, tmp_path: Path) -> None
     assert content["pictures"] != other["pictures"]
 
 
-def test_what_is_broken_is_counted_and_named(model: str, tmp_path: Path) -> None:
+def test_broken_objects_are_counted_and_named(model: str, tmp_path: Path) -> None:
     entries = testsets.pix3d(tmp_path)
     Path(tmp_path / entries[1]["model"]).write_text("v 0 0 0\n")
     Path(tmp_path / entries[3]["img"]).unlink()
     # the chair's shape, its two photographs, and one of the bed's
-    with pytest.raises(DataError, match=r"1 broken object \(--max-skipped allows 0\): model/chair/SS_001/model: "):
+    with pytest.raises(DataError, match=r"^1 .*--max-skipped\D*\b0\b.*model/chair/SS_001/model: "):
         eval_checkpoint.evaluate(model, open_eval_dataset(f"pix3d={tmp_path}"))
-    with pytest.raises(DataError, match=r"4 broken objects \(--max-skipped allows 3\): .*was left out.*no such file"):
+    with pytest.raises(DataError, match=rf"^4 .*--max-skipped\D*\b3\b.*{entries[3]['img']}: "):
         eval_checkpoint.evaluate(model, open_eval_dataset(f"pix3d={tmp_path}", Options(max_skipped=3)))
     found = eval_checkpoint.evaluate(model, open_eval_dataset(f"pix3d={tmp_path}", Options(max_skipped=4)))
     skipped = [entry["key"] for entry in found["provenance"]["skipped"]]
@@ -157,7 +157,7 @@ def test_clouds_of_a_file_and_objects_of_a_source_are_measured_alike(model: str,
     digests = [f["provenance"]["dataset"]["content"] for f in (of_file, of_yaml, fewer, turned)]
     assert [d["objects"] == digests[0]["objects"] for d in digests] == [True, True, True, False]
     assert fewer["provenance"]["dataset"]["content"]["clouds"] != digests[0]["clouds"]
-    with pytest.raises(DataError, match=r"has 64 points, the checkpoint, or --points, wants 65"):
+    with pytest.raises(DataError, match=r"\b64\b.*--points.*\b65\b"):
         eval_checkpoint.evaluate(model, open_eval_dataset(str(tmp_path / "clouds.npz"), Options(up="z")), points=65)
 
 
@@ -172,44 +172,46 @@ def test_a_manifest_of_meshes_is_measured(model: str, tmp_path: Path) -> None:
     found = eval_checkpoint.evaluate(model, given)
     assert (found["figures"]["objects"], found["figures"]["classes"]) == (2, ["door", "vase"])
     assert list(found["provenance"]["dataset"]["files"]) == [f"{tmp_path}/list.jsonl"]
-    with pytest.raises(SpecError, match=r"--protocol gallery: .*data\.yaml has no pictures of its shapes; .*pix3d"):
+    with pytest.raises(SpecError, match=r"--protocol gallery: .*data\.yaml .*pix3d"):
         eval_checkpoint.evaluate(model, given, ["gallery"])
 
 
 @pytest.mark.parametrize(
-    ("where", "options", "told"),
+    ("where", "options", "named"),
     [
-        ("modelnet=x", {}, r'no such file; a test set is named as NAME=FOLDER.*; did you mean "modelnet40"'),
-        ("pix-3d", {}, r'did you mean "pix3d"'),
-        ("clouds.npz", {}, r"--up: clouds\.npz does not say which axis is up; pass --up"),
-        ("clouds.npz", {"up": "z", "crop": True}, r"--crop: not for a file of clouds"),
-        ("gone.npz", {"up": "z"}, r"gone\.npz: no such file"),
-        ("data.yaml", {"up": "z"}, r"--up: not for data\.yaml, which says it itself"),
-        ("data.yaml", {"max_skipped": 3}, r"--max-skipped: not for data\.yaml"),
-        ("modelnet40=.", {"up": "z"}, r"--up: not for the test set modelnet40"),
-        ("modelnet40=.", {"split": "test"}, r"--split: not for the test set modelnet40"),
-        ("scanobjectnn-obj-bg=.", {"crop": True}, r"--crop: not for the test set scanobjectnn-obj-bg"),
-        ("pix3d", {"crop": True}, r"pix3d: nobody said where it is; expected the files of Pix3D"),
+        pytest.param("modelnet=x", {}, r'--data modelnet=x: .*NAME=FOLDER.*"modelnet40"', id="misspelt-folder"),
+        pytest.param("pix-3d", {}, r'"pix3d"', id="misspelt-name"),
+        pytest.param("clouds.npz", {}, r"--up: .*clouds\.npz", id="clouds-without-up"),
+        pytest.param("clouds.npz", {"up": "z", "crop": True}, r"--crop: ", id="clouds-crop"),
+        pytest.param("gone.npz", {"up": "z"}, r"gone\.npz: ", id="missing-file"),
+        pytest.param("data.yaml", {"up": "z"}, r"--up: .*data\.yaml", id="yaml-up"),
+        pytest.param("data.yaml", {"max_skipped": 3}, r"--max-skipped: .*data\.yaml", id="yaml-max-skipped"),
+        pytest.param("modelnet40=.", {"up": "z"}, r"--up: .*modelnet40", id="test-set-up"),
+        pytest.param("modelnet40=.", {"split": "test"}, r"--split: .*modelnet40", id="test-set-split"),
+        pytest.param("scanobjectnn-obj-bg=.", {"crop": True}, r"--crop: .*scanobjectnn-obj-bg", id="test-set-crop"),
+        pytest.param("pix3d", {"crop": True}, r"^pix3d: .*Pix3D", id="no-folder"),
     ],
 )
-def test_wrong_data_is_told(
-    where: str, options: dict[str, Any], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_wrong_data_is_reported(
+    where: str, options: dict[str, Any], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     clouds.write(Path("clouds.npz"))
     Path("data.yaml").write_text("data: {source: {kind: points, url: clouds.npz, up: z}}")
-    with pytest.raises(CaptionlessError, match=told) as error:
+    with pytest.raises(CaptionlessError, match=named) as error:
         open_eval_dataset(where, Options(**options))
     assert error.value.exit_code == 64
 
 
-def test_another_clip_than_the_checkpoints_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_clip_than_the_checkpoints_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = {**OPTIONS, "width": 2}
     meta = {**META, "clip": {**META["clip"], "identity": "other"}}  # type: ignore[dict-item]
     save_model(f"{tmp_path}/model.pt", encoders.build("pointnext-s", **options), "pointnext-s", options, meta)
     clouds.write(tmp_path / "clouds.npz")
     eval_checkpoint.evaluate(str(tmp_path), open_eval_dataset(str(tmp_path / "clouds.npz"), Options(up="z")))
-    assert "captionless-demo are not known to be those that it was trained against" in caplog.text
+    assert [
+        (r.levelname, str(tmp_path) in r.getMessage()) for r in caplog.records if "captionless-demo" in r.getMessage()
+    ] == [("WARNING", True)]
 
 
 def test_the_command_prints_a_table_and_writes_what_was_asked_for(model: str, tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_the_command_prints_a_table_and_writes_what_was_asked_for(model: str, tm
     assert "this checkpoint" in done.stdout
     assert top1 in done.stdout
     assert "3 shapes of 3 classes (2,468 objects in the official set)" in done.stdout
-    assert "its figures are its own and no paper's" in done.stdout
+    assert "CLIP: captionless-demo" in done.stdout
     assert f"| this checkpoint | {top1} [" in (tmp_path / "x.md").read_text()
     assert json.loads(CliRunner().invoke(app, [*given, "--out", "-"]).stdout)["figures"] == found["figures"]
 

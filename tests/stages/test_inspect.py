@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_large_categories_are_sampled_by_a_seed_and_say_so(url: str, monkeypatch
     for rows, same, all_rows in zip(first.categories, again.categories, whole.categories, strict=True):
         np.testing.assert_array_equal(rows.similarity, same.similarity)
         assert {tuple(r) for r in rows.similarity} <= {tuple(r) for r in all_rows.similarity}
-    assert "more than 6 objects (1 of 3) over the pairs of 6 drawn ones (seed 0)" in tables.sampling(first)
+    assert re.search(r"\b6 objects \(1 of 3\).*\b6 \(seed 0\)", tables.sampling(first))
 
 
 def test_distributions() -> None:
@@ -168,7 +169,7 @@ def test_bad_input_is_told(url: str, tmp_path: Path) -> None:
         call(url, KEY, "--out", str(tmp_path / "page.html"), "--pack", str(tmp_path / "elsewhere"))
     assert not (tmp_path / "page.html").exists()
     store_all(str(tmp_path / "zero"), {"x": (["a", "b"], [[1, 0], [0, 1]])})
-    with pytest.raises(DataError, match=r'a similarity of object "a" is 0\.0; expected a positive one'):
+    with pytest.raises(DataError, match=r'object "a" is 0\.0\b'):
         call(str(tmp_path / "zero"), "b")
     for wrong in (["--pack", "x"], ["--sharpen", "0.5"]):
         done = CliRunner().invoke(app, ["similarity", "inspect", url, KEY, *wrong])
@@ -252,7 +253,7 @@ def test_without_pictures_the_page_appears_and_says_why(url: str, tmp_path: Path
     moved = tmp_path / "moved"
     Path(url).rename(moved)
     call(str(moved), KEY, "--out", str(out))
-    assert f"{moved} is not RUN/similarity/METRIC: name the pack stage&#39;s folder with --pack" in out.read_text()
+    assert re.search(rf"{moved} .*--pack", out.read_text())
     stored = write_pack(str(tmp_path / "pack"), [f"chair-{i:02d}" for i in range(14)], views=2)
     call(str(moved), KEY, "--out", str(out), "--pack", str(tmp_path / "pack"))
     sources = [str(image["src"]) for image in parsed(out.read_text()).all("img")]

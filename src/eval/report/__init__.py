@@ -1,4 +1,4 @@
-"""`report.html`: what was trained on what and how well, in one file that needs no network."""
+"""`report.html`: data, training and results of a run, in one file that needs no network."""
 
 from captionless.eval.report.context import (
     EmbeddingMap,

@@ -1,8 +1,8 @@
 """The report's charts as Plotly figures, in JSON for one inlined plotly.js.
 
-Colours are of middle lightness, so that they stand out on the light and on the dark page
-alike; text, grid and background are left to the page, which sets them from its own style
-sheet and again when the reader's colour scheme changes. Nothing is told by colour alone.
+Colours have medium lightness, so that they are visible on light and dark pages; text, grid
+and background are set by the page from its style sheet, also when the colour scheme
+changes. No information is conveyed by colour alone.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup
         xgap=1,
         ygap=1,
         showscale=False,
-        hovertemplate="%{y} taken for %{x}: %{customdata} (%{z:.0f} %)<extra></extra>",
+        hovertemplate="%{y} predicted as %{x}: %{customdata} (%{z:.0f} %)<extra></extra>",
     )
     figure.update_xaxes(
         title={"text": "predicted", "standoff": 8}, tickangle=-60, automargin=True, dtick=1, showgrid=False
@@ -209,7 +209,7 @@ def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
 
 
 def map_rows(given: EmbeddingMap, categories: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The map for who does not see it: of each category where its median lies, and which other one is closest.
+    """The map as a table: for each category its median, and the closest other category.
 
     Closest by the cosine of the mean embeddings, in all their dimensions; none where there is but one category.
     """

@@ -1,7 +1,7 @@
-"""What a report shows beside the figures: pictures, curves, examples; all of it optional.
+"""What a report shows besides the figures: pictures, curves, examples; all of it optional.
 
-The objects that stand as examples are drawn by a hash of their keys, one category after
-the other, and never by how well they came out: a gallery of chosen hits would say nothing.
+Example objects are drawn by a hash of their keys, one category after the other, and never
+by their results: a gallery of selected hits would say nothing.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def retrieval_queries(
     """
     asked, given = unit_rows(images, "images"), unit_rows(shapes, "shapes")
     if not len(asked) == len(given) == len(keys):
-        raise DataError(f"report: {len(asked)} images, {len(given)} shapes and {len(keys)} keys do not pair")
+        raise DataError(
+            f"report: numbers of images ({len(asked)}), shapes ({len(given)}) and keys ({len(keys)}) differ"
+        )
     queries = []
     for i in drawn(keys, categories, count, seed):
         scores = given @ asked[i]

@@ -1,8 +1,8 @@
-"""Turns results and their context into one HTML file.
+"""Renders results and their context as one HTML file.
 
-plotly.js is inlined once, pictures are data URIs, and a content security policy forbids the
-page every request, so it opens the same on a plane. Every chart has its figures in a table
-beside it, which is what a screen reader or a text browser gets.
+plotly.js is inlined once, pictures are data URIs, and a content security policy forbids all
+requests, so the page works offline. Every chart has its figures in a table next to it, for
+screen readers and text browsers.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def data_uri(image: bytes) -> str:
     for signature, kind in _SIGNATURES:
         if image.startswith(signature):
             return f"data:{kind};base64,{base64.b64encode(image).decode()}"
-    raise DataError(f"report: a picture of {len(image)} bytes is neither WebP, PNG nor JPEG")
+    raise DataError(f"report: a picture of {len(image)} bytes is not WebP, PNG or JPEG")
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ def _classes(figures: Mapping[str, Any], chosen: tuple[str, int] | None) -> dict
         return None
     mode, seed = chosen if chosen is not None else (next(iter(runs)), next(iter(next(iter(runs.values())))))
     if str(seed) not in runs.get(mode, {}):
-        raise DataError(f"report: there is no run {mode}, seed {seed}; there are {', '.join(runs)}")
+        raise DataError(f"report: unknown run {mode}, seed {seed}; expected one of {', '.join(runs)}")
     found = runs[mode][str(seed)]["zero_shot"]
     ceiling = figures["clip_mean"]["zero_shot"]["per_class"]
     rows = []

@@ -1,7 +1,7 @@
-"""What a source of objects is: names first, content on demand.
+"""The interface of a source of objects: names first, content on demand.
 
-`refs` only lists, so that work can be dealt to workers before any mesh is read;
-`digest` fingerprints one object's content, so that a changed one alone is made anew;
+`refs` only lists, so that work can be assigned to workers before any mesh is read;
+`digest` fingerprints one object's content, so that only changed objects are recomputed;
 `load` reads it.
 """
 
@@ -26,10 +26,10 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class ObjectRef:
-    """An object's name and what is known of it before it is read.
+    """An object's name and what is known before reading it.
 
     key: unique in its source, and a valid WebDataset key (no dot in its last segment).
-    source, licence: where it is from and under which terms, as the source states them.
+    source, licence: its origin and terms of use, as the source states them.
     text, attributes: its structure in words, where the source knows it. url: its file.
     """
 
@@ -56,20 +56,20 @@ class Source(Protocol):
 
     @property
     def numbering(self) -> Sequence[str]:
-        """The categories by number, where the source numbers them and does not name them object by object."""
+        """The categories by number, if the source's labels are numbers; empty if they are names."""
 
     def refs(self) -> list[ObjectRef]:
         """All objects, sorted by key. Reads lists of names, no mesh."""
 
     def digest(self, ref: ObjectRef) -> str:
-        """sha256 (hex) of all that the object is made from. DataError when it is missing."""
+        """sha256 (hex) of everything the object is made from. DataError when it is missing."""
 
     def load(self, ref: ObjectRef) -> Loaded:
         """The object. DataError, without the key, when it is missing or broken."""
 
 
 def split_of(key: str, test_fraction: float, seed: int = 0) -> Split:
-    """The split a key falls into by a stable hash: the same on every machine and whatever other keys there are."""
+    """A key's split by a stable hash: the same on every machine and independent of other keys."""
     number = int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")
     return "test" if number < test_fraction * 2**64 else "train"
 
@@ -80,21 +80,21 @@ def clean_key(name: str) -> str:
 
 
 def chosen(categories: Sequence[str], present: Iterable[str]) -> frozenset[str]:
-    """The categories to take: those asked for, or all that are present. SpecError for one that is not."""
+    """The selected categories: `categories`, or all that are present. SpecError for an unknown one."""
     known = sorted(set(present))
     for category in categories:
         if category not in known:
             raise SpecError(
-                f'data.source.categories: "{category}" is not there; the source has {", ".join(known[:20])}'
+                f'data.source.categories: unknown category "{category}"; the source has {", ".join(known[:20])}'
                 f"{', ...' if len(known) > 20 else ''}{did_you_mean(category, known)}"
             )
     return frozenset(categories or known)
 
 
 def by_key(refs: Iterable[ObjectRef]) -> list[ObjectRef]:
-    """The objects sorted by key. SpecError when two have the same."""
+    """The objects sorted by key. SpecError for a duplicate key."""
     ordered = sorted(refs, key=lambda r: r.key)
     for a, b in itertools.pairwise(ordered):
         if a.key == b.key:
-            raise SpecError(f'two objects are called "{a.key}": {a.url} and {b.url}; rename one')
+            raise SpecError(f'duplicate object key "{a.key}": {a.url} and {b.url}; rename one')
     return ordered

@@ -1,7 +1,7 @@
 """A folder of mesh files, one sub-folder per category.
 
-Files may lie deeper; their names make the keys. What is not a mesh (materials,
-textures, notes) is passed over, and a sub-folder without any mesh is told.
+Files may be nested deeper; their paths make the keys. Other files (materials, textures,
+notes) are ignored; a sub-folder without meshes is logged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FolderSource:
     def __init__(self, data: DataSpec) -> None:
         self._data = data
         if data.split == "manifest":
-            raise SpecError('data.split: a folder does not say its split; use "hash", or data.source.kind: manifest')
+            raise SpecError('data.split: a folder does not define a split; use "hash", or data.source.kind: manifest')
 
     def refs(self) -> list[ObjectRef]:
         url = self._data.source.url
@@ -37,11 +37,11 @@ class FolderSource:
             if below:
                 meshes.setdefault(category, []).extend([path] if file_type(path) else [])
         for category in [c for c, paths in meshes.items() if not paths]:
-            _log.warning("%s holds no mesh (%s): passed over", objects.join(url, category), _formats())
+            _log.warning("%s: no mesh files (%s), skipped", objects.join(url, category), _formats())
             del meshes[category]
         if not meshes:
             raise SpecError(
-                f"data.source.url: {url}: no meshes there; expected one sub-folder per category of {_formats()}"
+                f"data.source.url: {url}: no mesh files; expected one sub-folder per category with {_formats()} files"
             )
         taken = chosen(self._data.source.categories, meshes)
         return by_key(self._ref(c, path) for c, paths in meshes.items() if c in taken for path in paths)

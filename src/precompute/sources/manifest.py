@@ -1,4 +1,4 @@
-"""A JSONL list of mesh files: one object a line, with its category, origin and licence."""
+"""A JSONL list of mesh files: one object per line, with its category, origin and licence."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ManifestSource:
             _parse(text, f"{url}:{number}") for number, text in enumerate(content.split(b"\n"), start=1) if text.strip()
         ]
         if not lines:
-            raise SpecError(f"data.source.url: {url}: the manifest lists no object")
+            raise SpecError(f"data.source.url: {url}: the manifest lists no objects")
         taken = chosen(self._data.source.categories, (line.category for _, line in lines))
         refs = by_key(self._ref(where, line) for where, line in lines if line.category in taken)
         self._up = {line.key: line.up or self._data.source.up or None for _, line in lines}
@@ -72,7 +72,7 @@ class ManifestSource:
 
     def _ref(self, where: str, line: Line) -> ObjectRef:
         if self._data.split == "manifest" and line.split is None:
-            raise SpecError(f"{where}: split: missing, although data.split is manifest; expected train or test")
+            raise SpecError(f"{where}: split: required, since data.split is manifest; expected train or test")
         named = line.split if self._data.split == "manifest" else None
         absolute = "://" in line.mesh or line.mesh.startswith("/")
         return ObjectRef(

@@ -1,4 +1,4 @@
-"""The embedded demo world as a source: as many objects as asked for, their structure in words with them."""
+"""The embedded demo world as a source: any number of objects, each with its structure in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captionless.store import objects
 
 
 class ParametricSource:
-    """Objects dealt evenly over the categories; the test split's attribute combinations are in no training object."""
+    """Objects spread evenly over the categories; no training object has an attribute combination of the test split."""
 
     numbering: Sequence[str] = ()
 

@@ -1,11 +1,10 @@
-"""Labelled point clouds in one file: npz, or h5 as ModelNet40 and ScanObjectNN come.
+"""Labelled point clouds in one file: npz, or h5 in the format of ModelNet40 and ScanObjectNN.
 
     npz    points (N, P, 3 or 6), labels (N,) numbers or names, classes (C,), names (N,) optional
     h5     data   (N, P, 3 or 6), label  (N,) or (N, 1), classes (C,) optional
 
-Class names that the file does not hold are read from `shape_names.txt` or
-`classes.txt` beside it, one a line. A cloud's last three values, where it has six,
-are carried along as they are.
+Class names that are not in the file are read from `shape_names.txt` or `classes.txt`
+next to it, one per line. The last three of six values per point are passed through.
 """
 
 from __future__ import annotations
@@ -51,9 +50,11 @@ class PointsSource:
         self._data, self._numbering = data, numbering
         self._files: dict[str, Clouds] = {}
         if not data.source.up:
-            raise SpecError("data.source.up: point clouds do not say which axis is up; set it to x, y or z")
+            raise SpecError(
+                "data.source.up: required, since point clouds do not define an up axis; set it to x, y or z"
+            )
         if data.split == "manifest" and not data.source.test_url:
-            raise SpecError('data.split: clouds do not say their split; use "hash", or give data.source.testUrl')
+            raise SpecError('data.split: clouds do not define a split; use "hash", or set data.source.testUrl')
 
     def refs(self) -> list[ObjectRef]:
         spec = self._data.source
@@ -70,7 +71,7 @@ class PointsSource:
 
     @property
     def numbering(self) -> list[str]:
-        """Those of the first file, none where its labels are names."""
+        """Those of the first file; empty if its labels are names."""
         return self._open(self._data.source.url).numbering
 
     def digest(self, ref: ObjectRef) -> str:
@@ -113,7 +114,7 @@ class PointsSource:
 def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
     """All clouds of an npz or h5 file; `numbering` as `PointsSource` takes it.
 
-    SpecError when it is missing; DataError, naming the field, when it is not so.
+    SpecError when it is missing; DataError, naming the field, when its content is invalid.
     """
     try:
         data = objects.read_bytes(url)
@@ -131,13 +132,15 @@ def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
         else:
             raise SpecError(f"{url}: expected a file ending in .npz, .h5 or .hdf5")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{url}: cannot be read, it is damaged or of another kind ({error})") from error
+        raise DataError(f"{url}: cannot read the file: damaged, or another format ({error})") from error
     for field in fields:
         if field not in arrays:
-            raise DataError(f"{url}: holds no {field!r}; expected {' and '.join(fields)}")
+            raise DataError(f"{url}: missing field {field!r}; expected {' and '.join(fields)}")
     points, labels = arrays[fields[0]], arrays[fields[1]].reshape(-1)
     if points.ndim != 3 or points.shape[2] not in (3, 6) or points.dtype.kind != "f" or 0 in points.shape:
-        raise DataError(f"{url}: {fields[0]}: is {points.dtype} {points.shape}, expected float (N, P, 3) or (N, P, 6)")
+        raise DataError(
+            f"{url}: {fields[0]}: expected float (N, P, 3) or (N, P, 6), found {points.dtype} {points.shape}"
+        )
     if len(labels) != len(points):
         raise DataError(f"{url}: {fields[1]}: {len(labels)} labels for {len(points)} clouds")
     names = _strings(arrays["names"]) if "names" in arrays else None
@@ -151,11 +154,13 @@ def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
 
 def _numbered(url: str, field: str, labels: NDArray[np.generic], known: Sequence[str]) -> list[str]:
     if not known:
-        where = f"{_CLASS_FILES[0]} beside it, one a line"
-        raise DataError(f"{url}: does not say its classes' names; put them into {where}")
+        where = f"{_CLASS_FILES[0]} next to it, one per line"
+        raise DataError(f"{url}: no class names for its numbered labels; list them in {where}")
     numbers = labels.astype(np.int64)
     if numbers.min() < 0 or numbers.max() >= len(known):
-        raise DataError(f"{url}: {field}: holds {numbers.min()} to {numbers.max()}, but there are {len(known)} classes")
+        raise DataError(
+            f"{url}: {field}: values {numbers.min()} to {numbers.max()}, but there are only {len(known)} classes"
+        )
     return [known[number] for number in numbers]
 
 

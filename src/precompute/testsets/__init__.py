@@ -1,8 +1,8 @@
-"""The evaluation sets of the literature by name, each read from the files in which it is published.
+"""The published evaluation sets by name, each read from the files in which it is distributed.
 
-A set is a folder that its owner has put there; nothing is downloaded. Each module knows
-the official names below that folder, what its clouds' up axis is, and where the files
-are to be had, which is what somebody is told who has not got them.
+A set is a folder that the user has downloaded; nothing is downloaded here. Each module
+knows the official file names below that folder, the up axis of its clouds, and where to
+get the files, which the error for missing files says.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ NAMES = (
 def open_testset(name: str, url: str | None, crop: bool = False) -> TestSet:
     """The set `name`, one of `NAMES`, whose files are below `url`.
 
-    url: None when nobody said where it is. crop: whether pictures are cut to the object, see `pix3d`. SpecError when
-    files are not there, saying where to get them and how they should lie.
+    url: None if not given. crop: whether pictures are cropped to the object, see `pix3d`. SpecError for missing
+    files, with where to get them and the expected layout.
     """
     match name.partition("-")[0]:
         case "modelnet40":

@@ -1,4 +1,4 @@
-"""What a test set is: objects with classes, all of them measured, perhaps pictures of them, and an owner to ask."""
+"""The interface of a test set: objects with classes, perhaps pictures of them, and where to get the files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from captionless.store import objects
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a set without its files.
+    """What is known about a set without its files.
 
-    title: its full name. count: how many `unit`s the whole official set has. home, terms: where to get it and under
-    which terms. layout: what the folder holds.
+    title: its full name. count: the number of `unit`s of the official set. home, terms: where to get it and under
+    which terms. layout: the files of the folder.
     """
 
     name: str
@@ -32,29 +32,29 @@ class About:
     unit: str = "object"
 
     def missing(self, what: str) -> SpecError:
-        """What is told of files that are not there: where to get them, and how they should lie."""
+        """The error for missing files: where to get them, and the expected layout."""
         layout = "\n".join(f"    {line}" for line in self.layout)
         return SpecError(
             f"{self.name}: {what}; expected the files of {self.title}\n"
-            f"  get them from {self.home} ({self.terms})\n"
-            f"  and name their folder, --data {self.name}=FOLDER, which holds\n{layout}"
+            f"  download them from {self.home} ({self.terms})\n"
+            f"  and pass their folder as --data {self.name}=FOLDER, with this layout:\n{layout}"
         )
 
     def find(self, url: str | None, *paths: str) -> str:
-        """The first of some paths below `url` that is there. SpecError when none is."""
+        """The first of some paths below `url` that exists. SpecError if none does."""
         if url is None:
-            raise self.missing("nobody said where it is")
+            raise self.missing("no folder given")
         for path in paths:
             if objects.exists(objects.join(url, path)):
                 return objects.join(url, path)
-        raise self.missing(f"{objects.join(url, paths[0])} is not there")
+        raise self.missing(f"{objects.join(url, paths[0])} does not exist")
 
     def read(self, url: str) -> bytes:
-        """The bytes of a file of the set. SpecError when it is not there."""
+        """The bytes of a file of the set. SpecError if it does not exist."""
         try:
             return objects.read_bytes(url)
         except FileNotFoundError:
-            raise self.missing(f"{url} is not there") from None
+            raise self.missing(f"{url} does not exist") from None
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Photos:
 
 
 class TestSet(Protocol):
-    """A published set. `files` are those that list it or hold it whole, by which it can be told which edition it is."""
+    """A published set. `files` list or contain all of it; their digests identify the edition."""
 
     @property
     def about(self) -> About: ...

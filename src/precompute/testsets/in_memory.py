@@ -1,4 +1,4 @@
-"""Test sets whose files hold many clouds each and are read whole."""
+"""Test sets whose files contain many clouds each and are read as a whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from captionless.precompute.testsets.base import About, CloudSet, object_ref
 def in_memory(about: About, contents: Sequence[tuple[str, Clouds]], up: Up, files: Sequence[str]) -> CloudSet:
     """The set of the clouds of some files, by the URL of each.
 
-    An object's key is its name where the file has names, or else the file's name with its number in it.
+    An object's key is its name if the file has names, else the file's name and its index.
     """
     clouds: dict[str, NDArray[Any]] = {}
     refs: list[ObjectRef] = []

@@ -47,7 +47,7 @@ ABOUT = About(
         "modelnet40_ply_hdf5_2048/test_files.txt, shape_names.txt, ply_data_test0.h5, ply_data_test1.h5",
         "or modelnet40_normal_resampled/modelnet40_test.txt, modelnet40_shape_names.txt, and of these one:",
         "modelnet40_test_8192pts_fps.dat, or CLASS/CLASS_NUMBER.txt of every model",
-        "(another file of clouds is named itself: --data FILE.npz --up z)",
+        "(for another file of clouds use --data FILE.npz --up z)",
     ),
 )
 
@@ -56,7 +56,7 @@ _FILES, _LIST, _DAT = "test_files.txt", "modelnet40_test.txt", "modelnet40_test_
 
 
 def read(url: str | None) -> CloudSet:
-    """The test split below `url`, which is an edition's folder or holds it. SpecError when files are not there."""
+    """The test split below `url`, which is an edition's folder or holds it. SpecError for missing files."""
     index = ABOUT.find(url, f"{_H5}/{_FILES}", _FILES, f"{_NORMAL}/{_LIST}", _LIST)
     return _hdf5(index) if index.endswith(_FILES) else _resampled(index)
 
@@ -67,7 +67,7 @@ def _hdf5(index: str) -> CloudSet:
     files = [beside(index, posixpath.basename(line)) for line in _lines(index)]
     for file in files:
         if not objects.exists(file):
-            raise ABOUT.missing(f"{index} names {file}, which is not there")
+            raise ABOUT.missing(f"{index} lists {file}, which does not exist")
     return in_memory(
         ABOUT, [(file, read_clouds(file, classes)) for file in files], up="y", files=[index, names, *files]
     )
@@ -78,12 +78,12 @@ def _resampled(index: str) -> CloudSet:
     classes, models = _lines(names), _lines(index)
     unknown = next((model for model in models if _class_of(model) not in classes), None)
     if unknown is not None:
-        raise DataError(f'{index}: "{unknown}" is of no class of {names}; expected lines as night_stand_0201')
+        raise DataError(f'{index}: the class of "{unknown}" is not in {names}; expected lines such as night_stand_0201')
     if objects.exists(dat):
         return in_memory(ABOUT, [(dat, _pickled(dat, models, classes))], up="y", files=[index, names, dat])
     refs = [object_ref(ABOUT, m, _class_of(m), beside(index, f"{_class_of(m)}/{m}.txt")) for m in models]
     if not objects.exists(str(refs[0].url)):
-        raise ABOUT.missing(f"neither {dat} nor {refs[0].url} is there")
+        raise ABOUT.missing(f"neither {dat} nor {refs[0].url} exists")
     return CloudSet(ABOUT, refs, _text, up="y", files=[index, names])
 
 
@@ -111,7 +111,7 @@ def _text(ref: ObjectRef) -> NDArray[Any]:
     except FileNotFoundError:
         raise DataError(f"{ref.url}: no such file") from None
     except ValueError as error:
-        raise DataError(f"{ref.url}: not lines of x,y,z,nx,ny,nz ({error})") from error
+        raise DataError(f"{ref.url}: expected lines of x,y,z,nx,ny,nz ({error})") from error
 
 
 def _class_of(model: str) -> str:
@@ -121,5 +121,5 @@ def _class_of(model: str) -> str:
 def _lines(url: str) -> list[str]:
     lines = [line.strip() for line in ABOUT.read(url).decode().splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"{url}: is empty")
+        raise DataError(f"{url}: the file is empty")
     return lines

@@ -39,7 +39,7 @@ _CLOUDS = "Objaverse"
 
 
 def read(url: str | None) -> CloudSet:
-    """The set below `url`. SpecError when files are not there, DataError when the list is not so."""
+    """The set below `url`. SpecError for missing files, DataError for an invalid list."""
     index = ABOUT.find(url, "meta_data/split/lvis.json")
     clouds = ABOUT.find(url, f"objaverse-processed/merged_for_training_final/{_CLOUDS}", _CLOUDS)
     listed = objects.read_json(index)
@@ -53,7 +53,7 @@ def _ref(index: str, number: int, entry: Any, clouds: str) -> ObjectRef:
     try:
         uid, category, path = (str(entry[field]) for field in ("uid", "category", "data_path"))
     except (TypeError, KeyError) as error:
-        raise DataError(f"{index}: entry {number} lacks {error}; expected uid, category and data_path") from None
+        raise DataError(f"{index}: entry {number}: missing {error}; expected uid, category and data_path") from None
     below = path.rpartition(f"/{_CLOUDS}/")[2]
     if below == path or posixpath.normpath(below) != below or below.startswith("../"):
         raise DataError(
@@ -70,6 +70,6 @@ def _cloud(ref: ObjectRef) -> NDArray[Any]:
     except DataError as error:
         raise DataError(f"{ref.url}: {error}") from error
     if not isinstance(held, dict) or "xyz" not in held:
-        raise DataError(f"{ref.url}: holds no 'xyz'")
+        raise DataError(f"{ref.url}: missing field 'xyz'")
     cloud: NDArray[Any] = held["xyz"]
     return cloud

@@ -1,4 +1,4 @@
-"""Pickles that hold numpy arrays and nothing else, read without running what a stranger may have put into them.
+"""Reads pickles of numpy arrays without executing code that they may contain.
 
 ULIP's ModelNet40 and OpenShape's clouds are published as pickles, and a pickle is a program: it may call anything that
 can be imported. So only what rebuilds arrays is let in, in the way of Python's own documentation ("Restricting
@@ -28,7 +28,7 @@ _ALLOWED = {
 class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise DataError(f"the pickle asks for {module}.{name}; only numpy arrays, numbers and texts are read")
+            raise DataError(f"the pickle requires {module}.{name}; only numpy arrays, numbers and strings are allowed")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
@@ -39,7 +39,7 @@ def loads(data: bytes) -> Any:
     except DataError:
         raise
     except Exception as error:  # a damaged pickle raises whatever its bytes lead to
-        raise DataError(f"not a whole pickle ({one_line(error)})") from error
+        raise DataError(f"truncated or damaged pickle ({one_line(error)})") from error
 
 
 def loads_npy(data: bytes) -> Any:
@@ -52,6 +52,6 @@ def loads_npy(data: bytes) -> Any:
         if not dtype.hasobject:
             return np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"not a whole .npy file ({one_line(error)})") from error
+        raise DataError(f"truncated or damaged .npy file ({one_line(error)})") from error
     held = loads(file.read())
     return held.item() if shape == () and isinstance(held, np.ndarray) else held

@@ -7,7 +7,7 @@ The unique `model` files are the shapes, y up; `img` shows one of them. `mask` i
 picture's size. Masked, what is outside of it becomes white, as rendered views have it. Cropped, the picture is cut to
 the square about `bbox` (left, top, right, bottom); beyond the picture's edge it is white.
 
-A picture and a mask that are not of `img_size`, as published mistakes are, are broken pictures: told by name.
+A picture or mask whose size is not `img_size`, as a few published ones are, is broken: it is reported by name.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Pix3D:
 
 
 def read(url: str | None, masked: bool, crop: bool) -> Pix3D:
-    """The set below `url`. SpecError when files are not there, DataError when the list is not so."""
+    """The set below `url`. SpecError for missing files, DataError for an invalid list."""
     about = About(
         name="pix3d-masked" if masked else "pix3d",
         title="Pix3D" + (", background removed" if masked else ""),
@@ -92,7 +92,7 @@ def _entry(index: str, number: int, item: Any) -> Entry:
         return Entry.model_validate(item)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
+        where = ".".join(str(part) for part in first["loc"]) or "the entry"
         raise DataError(f"{index}: entry {number}: {where}: {first['msg'].lower()}") from None
 
 
@@ -115,9 +115,9 @@ def _picture(root: str, path: str, size: tuple[int, int], mode: str) -> NDArray[
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a whole picture ({one_line(error)})") from error
+        raise DataError(f"{path}: truncated or damaged picture ({one_line(error)})") from error
     if pixels.shape[1::-1] != size:
-        raise DataError(f"{path}: is {pixels.shape[1]} x {pixels.shape[0]}, its img_size {size[0]} x {size[1]}")
+        raise DataError(f"{path}: size {pixels.shape[1]} x {pixels.shape[0]}, but img_size is {size[0]} x {size[1]}")
     return pixels
 
 
@@ -127,7 +127,7 @@ def _square(picture: NDArray[np.uint8], bbox: tuple[float, float, float, float])
     left, right = np.clip(bbox[::2], 0, width)
     top, bottom = np.clip(bbox[1::2], 0, height)
     if not (left < right and top < bottom):
-        raise DataError(f"bbox {list(bbox)} is no box within the picture of {width} x {height}")
+        raise DataError(f"bbox {list(bbox)} is empty within the picture of {width} x {height}")
     side = int(np.ceil(max(right - left, bottom - top)))
     x, y = (int(np.floor((low + high - side) / 2)) for low, high in ((left, right), (top, bottom)))
     square = np.full((side, side, 3), _WHITE, np.uint8)

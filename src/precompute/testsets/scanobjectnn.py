@@ -29,14 +29,14 @@ _VARIANTS = {
 
 
 def read(variant: str, url: str | None) -> CloudSet:
-    """A variant of the test split. SpecError when its file is not there, DataError when it is not so."""
+    """A variant of the test split. SpecError if its file is missing, DataError if it is invalid."""
     title, count, path = _VARIANTS[variant]
     about = About(
         name=f"scanobjectnn-{variant}",
         title=f"ScanObjectNN, {title}",
         count=count,
         home="https://hkust-vgd.github.io/scanobjectnn/, h5_files.zip",
-        terms="ScanObjectNN Terms of Use: research, asked for by a form",
+        terms="ScanObjectNN Terms of Use: research, on request by a form",
         layout=(path,),
     )
     file = about.find(url, path, posixpath.join("h5_files", path))

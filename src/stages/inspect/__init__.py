@@ -1,6 +1,6 @@
-"""inspect: what a store of similarities says of one object, and what its similarities weigh as negatives of the loss.
+"""inspect: one object's stored similarities, and its weights as negatives of the loss.
 
-`measure` reads the store, `terminal` prints what it found, `page` makes one HTML file of it with the objects' stored
+`measure` reads the store, `terminal` prints the findings, `page` writes them to one HTML file with the objects' stored
 views. Nothing is rendered or embedded again.
 """
 
@@ -12,13 +12,13 @@ from captionless.store.similarity_store import open_similarity
 
 
 def run(url: str, key: str, sharpen: float = 1.0, out: str | None = None, pack: str | None = None) -> None:
-    """Prints what the store `url` says of the object `key`, and writes it to the HTML file `out`, a path or URL.
+    """Prints the similarities of the object `key` in the store `url`, and writes them to the HTML file `out`, if given.
 
-    sharpen: show it with this `train.sharpen` beside what is stored; 1 is off. pack: the pack stage's folder, for the
-    pictures; None for the one beside the store.
+    sharpen: also show the values with this `train.sharpen`; 1 is off. pack: the pack stage's folder, for the pictures;
+    None for the one of the store's run.
 
     Raises:
-        DataError: no store there, an object that it does not hold, or a `pack` that is not one.
+        DataError: no store at `url`, an unknown object, or an invalid `pack`.
     """
     found = measure.measure(open_similarity(url), key, sharpen)
     if out is not None:

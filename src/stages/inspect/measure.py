@@ -198,7 +198,7 @@ def _rows(store: SimilarityStore, anchors: Sequence[str], keys: Sequence[str]) -
     if len(wrong):
         i, s = wrong[0]
         raise DataError(
-            f'{store.url}: a similarity of object "{anchors[i]}" is {others[i, s]}; expected a positive one, since '
-            "weights are made of it: run the similarity stage again"
+            f'{store.url}: a similarity of object "{anchors[i]}" is {others[i, s]}; expected a positive value; '
+            "rerun similarity"
         )
     return others

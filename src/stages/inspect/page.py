@@ -1,7 +1,7 @@
 """The page of `captionless similarity inspect --out`: pictures side by side, and histograms of similarity and weights.
 
-Pictures are views of the pack stage's shards as they are stored, the same poses for every object. Where there are none
-the page says so and has all the rest.
+Pictures are stored views of the pack stage's shards, the same poses for every object. Without them the page says so and
+is otherwise complete.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _BINS = 60
 
 _CAPTIONS = {
     SIMILARITY: "Similarity of the pairs within categories.",
-    ALONE: "What they weigh where there is nothing but their category.",
-    MIXED: "What they weigh in the mixed batch, and what objects of other categories do (others).",
+    ALONE: "Their weights in a batch of their category alone.",
+    MIXED: "Their weights in the mixed batch, and those of objects of other categories (others).",
 }
 
 
 @dataclass(frozen=True)
 class ObjectViews:
-    """Image files of objects by key, one for each pose; `missing` says why there are none."""
+    """Image files of objects by key, one for each pose; `missing` is the reason why there are none."""
 
     views: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     missing: str = ""
@@ -54,7 +54,7 @@ def find_pictures(found: Found, pack: str | None) -> ObjectViews:
     run = _run_of(found.url)
     if run is None:
         return ObjectViews(
-            missing=f"{found.url} is not RUN/similarity/METRIC: name the pack stage's folder with --pack"
+            missing=f"{found.url} is not RUN/similarity/METRIC: pass the pack stage's folder with --pack"
         )
     try:
         return ObjectViews(_views(objects.join(run, "pack") if run else "pack", keys))

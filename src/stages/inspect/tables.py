@@ -1,4 +1,4 @@
-"""What the terminal and the page both show, in words and figures."""
+"""Texts and figures that the terminal and the page share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def summary(found: Found) -> str:
     """What is shown."""
     return (
         f"Category {found.category}, {found.own.objects:,} objects; {found.metric} of {found.url}. A weight is a "
-        "negative's similarity over the mean similarity of all its anchor's negatives (eq. 6)."
+        "negative's similarity divided by the mean similarity of all negatives of its anchor (eq. 6)."
     )
 
 
@@ -52,7 +52,7 @@ def terms(found: Found) -> list[tuple[str, str]]:
             f"in a batch of all {found.objects:,} stored objects; for an anchor of {found.category} the {others:,} of "
             f"other categories have similarity {found.alpha:g} (alpha)",
         ),
-        (RATIO, "how many times as much a negative of the anchor's category weighs as one of another, in any batch"),
+        (RATIO, "weight of a negative of the anchor's category relative to one of another category, in any batch"),
     ]
     if found.sharpen != 1:
         power = f"{found.sharpen:g}"
@@ -72,8 +72,8 @@ def sampling(found: Found) -> str:
     if not drawn:
         return "Over all pairs of a category."
     return (
-        f"Over all pairs of a category; in those of more than {MOST_ANCHORS} objects ({drawn} of "
-        f"{len(found.categories)}) over the pairs of {MOST_ANCHORS} drawn ones (seed {SEED}) with all others."
+        f"Over all pairs of a category; for categories of more than {MOST_ANCHORS} objects ({drawn} of "
+        f"{len(found.categories)}), over the pairs of a sample of {MOST_ANCHORS} (seed {SEED}) with all others."
     )
 
 

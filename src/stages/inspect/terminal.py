@@ -1,4 +1,4 @@
-"""What `captionless similarity inspect` prints."""
+"""The output of `captionless similarity inspect`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""search: the nearest shapes of a gallery to words, a picture, a mesh, a cloud, or another of its shapes.
+"""search: the shapes of a gallery nearest to words, a picture, a mesh, a cloud, or another of its shapes.
 
-`build` makes the gallery of an embed stage's objects by a trained encoder. `query` says what is looked for and embeds
-it: words and pictures by the CLIP model that the encoder was trained against, shapes by the encoder. `service` puts
-both together; `terminal` and `page` show what it found, with the objects' stored views.
+`build` makes the gallery from an embed stage's objects with a trained encoder. `query` parses and embeds queries: words
+and pictures with the CLIP model that the encoder was trained against, shapes with the encoder. `service` combines the
+two; `terminal` and `page` show the hits, with the objects' stored views.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def run(
     pack: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Prints what a gallery has for the queries, as tables or JSON, and writes it to the HTML file `out`, a path or
-    URL. Arguments and errors are those of `service.Search`."""
+    """Prints a gallery's hits for the queries, as tables or JSON, and writes them to the HTML file `out`, a path or
+    URL. Arguments and errors as for `service.Search`."""
     asked = [parse(text) for text in queries]
     search = Search(index, checkpoint, up, prompt)
     answers = [search.find(query, k, within) for query in asked]

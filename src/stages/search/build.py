@@ -1,13 +1,13 @@
-"""A gallery of an embed stage's objects: their stored clouds through a trained encoder, into a faiss index.
+"""Builds a gallery from an embed stage's objects: their stored clouds, encoded, in a faiss index.
 
     <out>/<row>.faiss, objects.json, gallery.json    see store.gallery
 
-A part is some thousand objects. The gallery's `about` is what whoever searches it has to know:
+A work item is a few thousand objects. The gallery's `about` holds what a search needs to know:
 
     dataset, split, pack    the embed stage's folder, which of its objects, and the folder of their pictures
     model                   URL, sha256, points a cloud, weights and seed of the model file
     clip                    model, pretrained and identity of the CLIP model that it was trained against
-    sampled                 points that are stored of a cloud: as many are drawn of a mesh that is looked for
+    sampled                 points of a stored cloud: a mesh used as a query is sampled with as many
     versions                of the packages that made it
 """
 
@@ -40,8 +40,8 @@ def build(checkpoint: str, dataset: str, out: str, split: Split = "all", pack: s
     """Makes what is missing of the gallery `out` of a data set's objects, and publishes it.
 
     checkpoint: the URL of a model.pt or of its run's folder. dataset: an embed stage's folder. pack: the folder with
-    the objects' pictures; None: `pack` beside the data set. SpecError without faiss; DataError for a data set without
-    objects, or a model that was trained on labels.
+    the objects' pictures; None for `pack` next to the data set. SpecError if faiss is not installed; DataError for an
+    empty data set, or a model trained on labels.
     """
     gallery.faiss()
     data = open_embeddings(dataset, split)
@@ -63,7 +63,7 @@ class _Build:
         ]
 
         def check(records: Mapping[str, WorkRecord]) -> None:
-            self._publish([records[part.name] for part in items])
+            self._publish([records[item.name] for item in items])
 
         return work("search: embed", "object", Ledger(self.out), items, check=check)
 
@@ -88,14 +88,16 @@ class _Build:
         wrong = np.flatnonzero(~(np.abs(np.linalg.norm(rows, axis=1) - 1) <= NORM_TOLERANCE))
         if len(wrong):
             key = self.data.keys[indices[wrong[0]]]
-            raise DataError(f'{self.checkpoint}: its embedding of object "{key}" is not finite, or zero; train again')
+            raise DataError(
+                f'{self.checkpoint}: its embedding of object "{key}" is not finite, or zero; retrain the model'
+            )
         return rows
 
     def _about(self) -> dict[str, Any]:
-        """What a part's record keeps of the model, so that a finished gallery is published without loading it."""
+        """The model's facts for a work item's record, so that a finished gallery is published without loading it."""
         about = self.encoded.about
         if "clip" not in about:
-            raise DataError(f"{self.checkpoint}: trained on labels, it knows neither texts nor pictures; expected the "
+            raise DataError(f"{self.checkpoint}: a classifier trained on labels, without a CLIP model; expected the "
                             "model.pt of a train stage")  # fmt: skip
         known = {name: about[name] for name in ("points", "weights", "seed")}
         return {
@@ -116,14 +118,14 @@ class _Build:
             **{name: last[name] for name in ("clip", "sampled", "versions")},
         }
         digest = objects.digest(VERSION, [record.fingerprint for record in records])
-        items = []
+        parts = []
         for record in records:
             ((file, stored),) = record.files.items()
             start, stop = record.facts["rows"]
-            items.append(gallery.GalleryPart((start, stop), file, stored["size"], stored["sha256"]))
-        gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, items)
+            parts.append(gallery.GalleryPart((start, stop), file, stored["size"], stored["sha256"]))
+        gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, parts)
 
 
 def _place(url: str) -> str:
-    """A URL that means the same from any folder."""
+    """A URL that does not depend on the working directory."""
     return objects.local_path(url) if objects.is_local(url) else url

@@ -1,4 +1,4 @@
-"""A cloud drawn as a picture, seen as the gallery's pictures are: what the encoder was given of a shape."""
+"""Draws a cloud from the viewpoint of the gallery's pictures: what the encoder was given of a shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RADIUS = 0.016  # of a point, the cloud's being 1
 
 
 def draw(cloud: NDArray[np.float16], size: int = 224) -> NDArray[np.uint8]:
-    """(size, size, 4) RGBA of a stored cloud (P, 6): dots, darker the farther away they are, on nothing."""
+    """(size, size, 4) RGBA of a stored cloud (P, 6): dots, darker with distance, on a transparent ground."""
     xyz = cloud[:, :3].astype(np.float64)
     a, e = math.radians(AZIMUTH), math.radians(_ELEVATION)
     towards = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])

@@ -1,4 +1,4 @@
-"""The page of `captionless search --out`: every query beside the pictures of what it found, in one file."""
+"""The page of `captionless search --out`: every query with the pictures of its hits, in one file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from captionless.stages.search.service import Answer, Pictures
 KINDS = {
     "text": "Words",
     "picture": "A picture",
-    "shape": "A shape, as its points were given to the encoder",
+    "shape": "A shape, drawn as the points given to the encoder",
     "object": "A shape of the gallery",
 }
 

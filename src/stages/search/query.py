@@ -1,12 +1,12 @@
-"""What is looked for, by what it is: a picture's or a shape's file, an object of the gallery, or else words.
+"""Search queries: the file of a picture or shape, an object of the gallery, or else words.
 
     chair.png, s3://b/photo.jpg    a picture        by its suffix, one of PICTURES
-    chair.glb, scan.ply, scan.npy  a shape          a mesh format that is read, or CLOUDS: (P, 3) numbers or more
+    chair.glb, scan.ply, scan.npy  a shape          a supported mesh format, or CLOUDS: (P, 3) numbers or more
     key:chair-test-0012            an object of the gallery
-    a chair with arms              words; `text:` before them where they would read as one of the above
+    a chair with arms              words; prefix `text:` if they would read as one of the above
 
-Everything becomes one unit row of the space that CLIP and the encoder share. A shape is sampled, normalised, put in
-farthest-point order and encoded as the gallery's were.
+Every query becomes one unit vector in the space that CLIP and the encoder share. A shape is sampled, normalised, put
+in farthest-point order and encoded like those of the gallery.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Kind = Literal["text", "picture", "shape", "object"]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CLOUDS = (".npy",)
 AS_IT_IS = "{}"
-"""The prompt that adds nothing to the words."""
+"""The template that leaves the words unchanged."""
 
 _THUMBNAIL = 256
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: its kind, and the words, the file's URL or the object's key."""
+    """A query: its kind, and the words, the file's URL or the object's key."""
 
     kind: Kind
     what: str
@@ -53,7 +53,7 @@ class Query:
 
 @dataclass(frozen=True)
 class EmbeddedQuery:
-    """A query in the gallery's space: (D,), a unit row; and a picture of it where it has one, as an image file."""
+    """A query as a unit vector (D,) in the gallery's space, with its picture as an image file, if any."""
 
     query: Query
     vector: NDArray[np.floating]
@@ -61,7 +61,7 @@ class EmbeddedQuery:
 
 
 def parse(text: str) -> Query:
-    """What a word of the command line looks for. SpecError for no words, DataError for a file that is not there."""
+    """The query of a command-line argument. SpecError for an empty one, DataError for a missing file."""
     kind, _, rest = text.partition(":")
     if kind in ("key", "text") and rest:
         return Query("object" if kind == "key" else "text", rest)
@@ -70,16 +70,16 @@ def parse(text: str) -> Query:
     found = _kind_of_file(text)
     if found is None and ("://" in text or objects.size(text) is not None):
         raise SpecError(
-            f"{text}: neither a picture ({', '.join(PICTURES)}) nor a shape (a mesh file, {', '.join(CLOUDS)}); "
-            "expected one of these, or text:WORDS"
+            f"{text}: unsupported file type; expected a picture ({', '.join(PICTURES)}), a shape (a mesh file or "
+            f"{', '.join(CLOUDS)}), or text:WORDS"
         )
     if found is not None and objects.size(text) is None:
-        raise DataError(f"{text}: no such file; for these words write text:{text}")
+        raise DataError(f"{text}: no such file; to search for these words, use text:{text}")
     return Query(found or "text", text)
 
 
 def _kind_of_file(text: str) -> Literal["picture", "shape"] | None:
-    """Which kind of file it is by its suffix."""
+    """The kind of file, by its suffix."""
     suffix = posixpath.splitext(text)[1].lower()
     if not suffix or suffix in PICTURES:
         return "picture" if suffix else None
@@ -89,14 +89,15 @@ def _kind_of_file(text: str) -> Literal["picture", "shape"] | None:
 
 
 class Embedder:
-    """Embeds queries for a gallery; models are loaded when they are first needed.
+    """Embeds queries for a gallery; models are loaded on first use.
 
-    checkpoint: the model file that the gallery was built with, or its run's folder; only shapes need it. up: the up
-    axis of files that do not say it. prompt: a name or template of `eval.prompts` for words.
+    checkpoint: the model file that the gallery was built with, or its run's folder; None for the URL that the gallery
+    names. Only shapes need it. up: the up axis of files that do not define it. prompt: a name or template of
+    `eval.prompts`, for words.
 
     Raises:
-        SpecError: another model than the gallery's; another CLIP than its model was trained against; a prompt that is
-            none.
+        SpecError: a model other than the gallery's, or none there; a CLIP model other than the one it was trained
+            against; an invalid prompt.
     """
 
     def __init__(self, gallery: Gallery, checkpoint: str | None, up: Up | None, prompt: str) -> None:
@@ -106,18 +107,18 @@ class Embedder:
             _same_model(gallery, checkpoint)
 
     def text(self, words: str) -> NDArray[np.float64]:
-        """(D,): of several templates the mean of their texts, as classes are in zero-shot classification."""
+        """(D,): the mean over the templates' texts, as for classes in zero-shot classification."""
         texts = self._clip.texts([template.format(words) for template in self._templates])
         vector: NDArray[np.float64] = zero_shot.class_vectors(texts[None])[0]
         return vector
 
     def picture(self, url: str) -> tuple[NDArray[np.float32], bytes]:
-        """(D,) of a picture, on white where it is transparent, and the picture itself, smaller."""
+        """(D,) of a picture, transparent parts on white, and a thumbnail of it."""
         try:
             with Image.open(io.BytesIO(objects.read_bytes(url))) as opened:
                 rgba = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{url}: not a picture that can be read ({error})") from error
+            raise DataError(f"{url}: cannot read the picture ({error})") from error
         small = Image.fromarray(on_white(rgba))
         vector = self._clip.images([np.asarray(small)])[0]
         small.thumbnail((_THUMBNAIL, _THUMBNAIL))
@@ -126,7 +127,7 @@ class Embedder:
         return vector, sink.getvalue()
 
     def shape(self, url: str) -> tuple[NDArray[np.float32], bytes]:
-        """(D,) of a mesh or cloud, and a drawing of what the encoder was given."""
+        """(D,) of a mesh or cloud, and a drawing of the encoder's input."""
         from captionless.trainer.infer import encode_points
 
         encoder, count = self._encoder, int(self._gallery.about["model"]["points"])
@@ -144,7 +145,7 @@ class Embedder:
         if checkpoints.identity(model, pretrained) != about["identity"]:
             raise SpecError(
                 f"{self._gallery.url}: its encoder was trained against other weights of the CLIP model {model} than "
-                "those that are here now"
+                "those installed here"
             )
         return openclip.load(model, pretrained)
 
@@ -152,31 +153,42 @@ class Embedder:
     def _encoder(self) -> Any:
         from captionless.trainer.model_file import load_model
 
-        if self._checkpoint is None:
-            raise SpecError("--checkpoint: needed to look for a shape; the gallery was built with "
-                            f"{self._gallery.about['model']['url']}")  # fmt: skip
-        return load_model(self._checkpoint)[0]
+        return load_model(self._checkpoint or _own_model(self._gallery))[0]
 
 
 def _same_model(gallery: Gallery, checkpoint: str) -> None:
-    """SpecError unless the checkpoint is the one that made the gallery."""
+    """SpecError unless the checkpoint is the one that the gallery was built with."""
     expected, found = gallery.about["model"], model_digest(checkpoint)
     if found != expected["sha256"]:
         raise SpecError(
             f"{model_url(checkpoint)}: not the model that {gallery.url} was built with, {expected['url']} "
-            f"(sha256 {found[:12]}, expected {expected['sha256'][:12]}); name that one, or build a gallery with it"
+            f"(sha256 {found[:12]}, expected {expected['sha256'][:12]}); pass that one with "
+            "--checkpoint, or rebuild the gallery"
         )
 
 
+def _own_model(gallery: Gallery) -> str:
+    """The URL of the model that the gallery names. SpecError if it is not there any more, or has changed."""
+    url, sha256 = gallery.about["model"]["url"], gallery.about["model"]["sha256"]
+    try:
+        _same_model(gallery, url)
+    except DataError as error:
+        raise SpecError(
+            f"--checkpoint: required to search by shape, since {url}, which {gallery.url} was built with "
+            f"(sha256 {sha256[:12]}), is missing"
+        ) from error
+    return str(url)
+
+
 def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
-    """The first points of a file's shape in the form of stored clouds; they are drawn by the file's name."""
+    """The first points of a file's shape in the form of stored clouds, sampled with a seed from the file's name."""
     from captionless.precompute.meshfile import DEFAULT_UP, file_type, load_mesh
     from captionless.precompute.sources import Loaded
 
     name = posixpath.splitext(posixpath.basename(url))[0]
     kind = file_type(url)
     if up is None and (kind is None or DEFAULT_UP[kind] is None):
-        raise SpecError(f"--up: {url} does not say which axis is up; expected x, y or z")
+        raise SpecError(f"--up: required, since {url} does not define an up axis; expected x, y or z")
     if kind is None:
         loaded = Loaded(points=_points(url, up or "y", sampled, name))
     else:
@@ -188,12 +200,12 @@ _WANTS = "the encoder"
 
 
 def _points(url: str, up: Up, most: int, name: str) -> NDArray[np.float32]:
-    """(P, 3): the points of a .npy, y up; `most` of them drawn where there are more, as many as stored clouds have."""
+    """(P, 3): the points of a .npy, y up; of more than `most`, the size of stored clouds, a sample."""
     from captionless.mesh import points_y_up
 
     points = decode_array(objects.read_bytes(url), url)
     if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
-        raise DataError(f"is {points.dtype} {points.shape}, expected numbers (P, 3): xyz, what follows is left out")
+        raise DataError(f"is {points.dtype} {points.shape}, expected numbers (P, 3): xyz; further columns are ignored")
     xyz = points[:, :3].astype(np.float32)
     if len(xyz) > most:
         random = np.random.default_rng(list(name.encode()))

@@ -1,6 +1,6 @@
-"""Queries against one gallery: opened once, answered as often as asked.
+"""Queries against one gallery, which is opened once and answers any number of them.
 
-search = Search("runs/demo/search/avg-seed0", "runs/demo/train/avg-seed0/model.pt")
+search = Search("runs/demo/search/avg-seed0")
 for hit in search("a chair with arms", k=5).hits:
     print(hit.rank, hit.key, hit.category, hit.cosine)
 """
@@ -27,7 +27,7 @@ from captionless.store.views import shown_view
 
 @dataclass(frozen=True)
 class Hit:
-    """A found object. cosine: of its embedding and the query's, float64."""
+    """An object found. cosine: between its embedding and the query's, float64."""
 
     rank: int
     key: str
@@ -37,7 +37,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked, the nearest objects, nearest first, equal ones by key, and the category they were to be of."""
+    """A query, its nearest objects (nearest first, ties by key), and the category searched, None for all."""
 
     asked: EmbeddedQuery
     hits: Sequence[Hit]
@@ -50,25 +50,25 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pictures:
-    """An image file of objects by key; `missing` says why there is none."""
+    """Image files by object key; `missing` is the reason why there are none."""
 
     views: Mapping[str, bytes] = field(default_factory=dict)
     missing: str = ""
 
 
 class Search:
-    """Finds shapes in the gallery at the URL `index`. The other arguments and errors are `query.Embedder`'s."""
+    """Finds shapes in the gallery at the URL `index`. For the other arguments and errors see `query.Embedder`."""
 
     def __init__(self, index: str, checkpoint: str | None = None, up: Up | None = None, prompt: str = AS_IT_IS) -> None:
         self.gallery, self.prompt = open_gallery(index), prompt
         self._embedder = Embedder(self.gallery, checkpoint, up, prompt)
 
     def __call__(self, text: str, k: int = 10, within: str | None = None) -> Answer:
-        """The k objects nearest to what `text` looks for (see `query`), of all or of one category."""
+        """The k objects nearest to the query `text` (see `query`), among all or in one category."""
         return self.find(parse(text), k, within)
 
     def find(self, query: Query, k: int = 10, within: str | None = None) -> Answer:
-        """The k objects nearest to a query, of all or of one category. An object of the gallery is not its own hit."""
+        """The k objects nearest to a query, among all or in one category. A gallery object is not its own hit."""
         gallery = self.gallery
         allowed = None if within is None else gallery.within(within)
         if query.kind == "object":
@@ -91,11 +91,11 @@ class Search:
         return GallerySearch(self.gallery.indices())
 
     def pictures(self, answers: Sequence[Answer], pack: str | None = None) -> Pictures:
-        """The stored view that stands for each hit, and for the objects that were looked for.
+        """The stored thumbnail view of each hit, and of the gallery objects used as queries.
 
-        pack: the folder that has them; None: the one that the gallery names.
+        pack: the pack stage's folder; None for the one that the gallery names.
 
-        DataError when `pack` is named and does not have them.
+        DataError if `pack` is given and does not have them.
         """
         keys = [hit.key for answer in answers for hit in answer.hits]
         keys += [answer.query.what for answer in answers if answer.query.kind == "object"]
@@ -117,7 +117,7 @@ class Search:
         return found
 
     def described(self) -> str:
-        """What was searched and by what, in words: no figure without it."""
+        """What was searched, and with which models, in words."""
         about = self.gallery.about
         model, clip = about["model"], about["clip"]
         which = "all its objects" if about["split"] == "all" else f"its {about['split']} objects"
@@ -125,12 +125,12 @@ class Search:
         return (
             f"{len(self.gallery):,} shapes of {about['dataset']} ({which}); encoder {model['url']} "
             f"({model['weights']}, seed {model['seed']}, {model['points']:,} points, sha256 {model['sha256'][:12]}), "
-            f'trained against {known}; words as "{self.prompt}". Cosines of words, pictures and shapes have '
-            "scales of their own: compare them within one list."
+            f'trained against {known}; prompt "{self.prompt}". Cosines of words, pictures and shapes are on '
+            "different scales: compare them within one list only."
         )
 
     def document(self, answers: Sequence[Answer]) -> dict[str, Any]:
-        """Answers and what was searched as plain values."""
+        """The answers and what was searched, as plain JSON."""
         return {
             "schema": 1,
             "index": {"url": self.gallery.url, "objects": len(self.gallery), **self.gallery.about},

@@ -1,7 +1,7 @@
-"""What `captionless search` prints: a table, with pictures above it where the terminal shows colours.
+"""The output of `captionless search`: a table, with pictures above it on a colour terminal.
 
-A picture is drawn by half blocks, two pixels a character, one the colour of the block and one that of its ground;
-what is transparent in the stored view has the terminal's own ground.
+Pictures are drawn with half-block characters, two pixels each: the foreground and the background colour. Transparent
+pixels of the stored view show the terminal's own background.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _GAP = 2
 
 
 def draws(console: Console) -> bool:
-    """Whether pictures are drawn there."""
+    """Whether the console can show pictures."""
     return console.is_terminal and console.color_system in ("256", "truecolor")
 
 
 def show(console: Console, answers: list[Answer], pictures: Pictures, described: str, page: str | None) -> None:
-    """Prints the answers, what was searched, and where the page is."""
+    """Prints the answers, what was searched, and the path of the page."""
     for answer in answers:
         console.print(heading(answer), style="bold", highlight=False, markup=False)
         if draws(console):
@@ -47,14 +47,14 @@ def show(console: Console, answers: list[Answer], pictures: Pictures, described:
 
 
 def heading(answer: Answer) -> str:
-    """What was asked, and of which kind it is."""
+    """The query and its kind."""
     kind, what = answer.query.kind, answer.query.what
     within = f", in category {answer.within}" if answer.within else ""
     return f"“{what}”{within}" if kind == "text" else f"{kind} {what}{within}"
 
 
 def _strip(console: Console, answer: Answer, pictures: Pictures) -> None:
-    """The first hits side by side, as many as fit, each above its rank."""
+    """The pictures of the first hits side by side, as many as fit, each above its rank."""
     shown = [hit for hit in answer.hits if hit.key in pictures.views][: (console.width + _GAP) // (_SIDE + _GAP)]
     small = [_small(pictures.views[hit.key], hit.key) for hit in shown]
     for row in range(0, _SIDE if small else 0, 2):
