@@ -26,7 +26,7 @@ from captionless.eval.publish import publish
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.shards import Shard
-from captionless.trainer.data.splits import kept_out
+from captionless.trainer.data.splits import held_out
 from tests import pace
 from tests.charts.test_alerts import ALERTS
 from tests.cluster.alignments import SMALL, Alignment, merged
@@ -127,7 +127,7 @@ def damage(cluster: Cluster, folder: str) -> None:
             if name.startswith("AWS_"):
                 environment.setenv(name, value)
         data = open_embeddings(cluster.url(folder, "embed"), "train")
-        trains = (~kept_out(data.keys, data.categories, SHARE)).nonzero()[0][0]
+        trains = (~held_out(data.keys, data.categories, SHARE)).nonzero()[0][0]
         found = data.objects[trains]
         offset, size = Shard(objects.join(data.url, found.shard)).index[found.key]["points.npy"]
     key = f"{cluster.prefix}/{folder}/embed/{found.shard}"
