@@ -184,13 +184,13 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     cleared("CaptionlessEvaluationNotPushed", **lost)
 
     operator.scale(0)
-    raised("CaptionlessStageStandsStill", **training)
+    raised("CaptionlessStageStalled", **training)
     raised("CaptionlessNoCheckpoint", **training)
     raised("CaptionlessControllerAbsent")
     operator.scale(1)
     stop_a_rank(run, stopped, "SIGCONT")
     with operator.denied("alignments/status"):
-        cleared("CaptionlessStageStandsStill", **training)
+        cleared("CaptionlessStageStalled", **training)
         cleared("CaptionlessNoCheckpoint", **training)
         raised("CaptionlessReconcileErrors", error="Refused")
     cleared("CaptionlessReconcileErrors", error="Refused")
