@@ -111,7 +111,8 @@ def _stage_events(number: int, s: StageStatus, run: RunStatus) -> Iterator[Event
     if s.state is StageState.failed and before.state is not StageState.failed:
         yield Event("StageFailed", f"{name}: {s.message}", "ObserveJob", at(Moment.ended), key, warning=True)
     if s.state is StageState.waiting and before.state is StageState.running:
-        yield Event("StageBackoffReset", f"{name}: its Job is replaced by a new attempt", "DeleteJob", at(Moment.ended), key)
+        note = f"{name}: its Job is replaced by a new attempt"
+        yield Event("StageBackoffReset", note, "DeleteJob", at(Moment.ended), key)
     if s.state is StageState.waiting and before.state is StageState.failed:
         yield Event(
             "StageRetried", f"{name}: retried on request", "RetryStage", at(Moment.over), (*key, run.alignment.retry)
