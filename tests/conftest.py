@@ -27,12 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Scales the time that a test may take. With `-v` (and without xdist), waits are shown while they last."""
     if config.option.timeout is None:
         config.option.timeout = pace.seconds(LONGEST)
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    if config.get_verbosity() < 0 or terminal is None or capture is None:
+    if config.get_verbosity() < 0 or hasattr(config, "workerinput"):
         return
 
     def show(text: str) -> None:
+        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if terminal is None or capture is None:
+            return
         with capture.global_and_fixture_disabled():
             terminal.ensure_newline()
             terminal.write_line(f"  {text}")
