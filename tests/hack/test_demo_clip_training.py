@@ -95,7 +95,7 @@ def test_batches_are_seeded_and_their_captions_true(
     scripts: tuple[ModuleType, ModuleType], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = scripts[0]
-    monkeypatch.setattr(batches.world, "CLASSES", ("mug", "lamp"))
+    monkeypatch.setattr(batches.demo_world, "CLASSES", ("mug", "lamp"))
     pictures = batches.Pictures(folder)
     assert len(pictures) == 19
     for one_class in (False, True):
