@@ -68,16 +68,16 @@ def demo(run: str) -> None:
                 file.flush()
                 found.append((key, [hit.key for hit in search(file.name, 5).hits]))
     first, among = (sum(key in keys[:k] for key, keys in found) for k in (1, 5))
-    print(f"\npictures (view 3): the shape itself first {first}, among five {among}, of {len(found)}")
+    print(f"\npictures (view 3): the shape itself is first for {first}, among five for {among} of {len(found)}")
     same = [hit.category == known[key]["category"] for key in known for hit in search(f"key:{key}", 5).hits]
-    print(f"shapes: {100 * np.mean(same):.0f} % of the five nearest are of its category")
+    print(f"shapes: {100 * np.mean(same):.0f} % of the five nearest shapes are of the same category")
 
 
 def _words(search: Search, known: dict[str, dict[str, Any]], run: str) -> None:
     data, model = open_embeddings(f"{run}/embed", "test"), openclip.load("captionless-demo")
     views = data.views(range(len(data))).mean(axis=1, dtype=np.float64)
     views /= np.linalg.norm(views, axis=1, keepdims=True)
-    print("| words | of the category, of ten | so it is, within the category | by chance | CLIP's views |")
+    print("| words | right category, of ten | right detail, within the category | by chance | CLIP's views |")
     print("| --- | ---: | ---: | ---: | ---: |")
     total = np.zeros(5)
     for words, (category, attribute, value) in ASKED.items():
@@ -111,14 +111,14 @@ def scale(folder: str, objects: int = 1_000_000, width: int = 512) -> None:
             for i in range(objects)
         ]
         gallery.publish(url, "random", width, {}, sorted(listed, key=lambda o: o.key), parts)
-        print("written; measured by the same command again, in a process that holds nothing of it")
+        print("written; run the same command again to measure, in a process without this data in memory")
         return
     opened = _timed("open", lambda: gallery.open_gallery(url))
     nearest = _timed("read and check the rows", lambda: GallerySearch(opened.indices()))
     for query in random.standard_normal((3, width)).astype(np.float32):
         _timed("search, k = 10", lambda query=query: nearest.search(query, 10))  # type: ignore[misc]
     one = opened.categories[7]
-    _timed("the same in a category of a thousandth", lambda: nearest.search(query, 10, opened.within(one)))
+    _timed("search within a category of a thousandth", lambda: nearest.search(query, 10, opened.within(one)))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 

@@ -1,4 +1,4 @@
-"""An S3 server on this machine, in a process of its own: the test cluster's, versitygw, which reads ranges of files."""
+"""An S3 server on this machine, in a separate process: the test cluster's, versitygw, which supports range reads."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def local_table(folder: Path, n: int, rounds: int) -> str:
     over = {name: timing.median / times[OURS].median for name, timing in times.items()}
     return (
         f"{n:,} samples of {BYTES / 1e3:.0f} KB in {len(paths)} shards, in this process, the page cache warm; medians "
-        f"of {rounds} alternating rounds. Ours in batches of {BATCH} in random order; the others in order."
+        f"of {rounds} alternating rounds. Ours reads in batches of {BATCH} in random order; the others in order."
         f"\n\n{figures(times, n)}\n"
         f"Ours is {over[WEBDATASET]:.1f} times as fast as webdataset, {over[RAW]:.2f} times as fast as reading alone "
         f"and {over[LITDATA]:.1f} times as fast as litdata.\n"
@@ -173,8 +173,8 @@ def s3_table(folder: Path, n: int, rounds: int) -> str:
         }
         times = alternately(candidates, rounds, "S3")
     return (
-        f"{n:,} samples in {len(names)} shards on an S3 server (versitygw, in a process of its own on this machine). "
-        "Ours asks for one object at a time, in random order, which is what a global shuffle takes; the others for "
-        "whole shards, in order. What is kept, one view and the points of each, is asked for once.\n\n"
+        f"{n:,} samples in {len(names)} shards on an S3 server (versitygw, in a separate process on this machine). "
+        "Ours requests one object at a time, in random order, as a global shuffle requires; the others request whole "
+        "shards, in order. What is cached, one view and the points of each object, is requested once.\n\n"
         + figures(times, n)
     )

@@ -65,8 +65,8 @@ def steps_table(folder: Path) -> str:
     rate = BATCH / statistics.median(found["made ahead, from S3"][0].seconds)
     return (
         f"PointNeXt-S, {BATCH} clouds of {SAMPLED} of {POINTS:,} points and a random view of {VIEWS}, {THREADS} "
-        f"threads; {STEPS - WARM} steps each after the first {WARM}. Nothing is kept (`dataMemory: 0`) where it is "
-        "not from memory. The S3 server runs on the same cores.\n\n"
+        f'threads; {STEPS - WARM} steps each after the first {WARM}. Except for the rows "from memory", nothing is '
+        "cached (`dataMemory: 0`). The S3 server runs on the same cores.\n\n"
         + table(["a batch is", "a step (range)", "times as fast", "of that waiting", "share"], rows)
-        + f"\nThe step takes {rate:,.0f} samples/s.\n"
+        + f"\nThe step processes {rate:,.0f} samples/s.\n"
     )

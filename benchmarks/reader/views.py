@@ -96,7 +96,7 @@ def views_table(folder: Path, rounds: int) -> str:
             rows.append([f"{kind}, {size / 1e3:.1f} KB a view, {what}", *rates, f"{peer / own:.1f}"])
     return (
         f"{OBJECTS} objects of {VIEWS} views of {SIZE} x {SIZE} pixels in a local shard, the page cache warm; medians "
-        f"of {rounds} alternating rounds. Ours takes a random view of each, webdataset (`select_files`, which is what "
-        "it offers) the same of all.\n\n"
+        f"of {rounds} alternating rounds. Ours reads a random view of each object; webdataset reads the same "
+        "view of all, since its `select_files` allows no more.\n\n"
         + table(["", "captionless, views/s", "webdataset, views/s", "times as fast"], rows)
     )

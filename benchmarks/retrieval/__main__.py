@@ -66,9 +66,10 @@ def gallery_table(items: int, queries: int, rounds: int) -> str:
         f"{queries:,} queries, one relevant item each, in a gallery of {items:,} x {_WIDTH} float32; medians of "
         f"{rounds} alternating rounds; faiss' index is built beforehand.\n\n"
         + table(["", "time (range)", "time over the product's"], rows)
-        + f"\nOurs takes {mine / product:.2f} of the product's time and {mine / peer:.2f} of faiss', and "
-        f"{most_beside(ours) >> 20} MiB beside its inputs. Of {_CHECKED} queries' ranks {wrong} are not float64's. "
-        f"R@1 {100 * figures['recall@1']:.1f} %, median rank {figures['median_rank']:g}.\n"
+        + f"\nOurs takes {mine / product:.2f} times as long as the product and {mine / peer:.2f} times as long as "
+        f"faiss, and {most_beside(ours) >> 20} MiB in addition to its inputs. Of {_CHECKED} queries, {wrong} have a "
+        f"rank that differs from that in float64. R@1 {100 * figures['recall@1']:.1f} %, median rank "
+        f"{figures['median_rank']:g}.\n"
     )
 
 

@@ -93,7 +93,7 @@ def i2i_table(n: int, rounds: int) -> str:
         f"I2I of {n:,} objects, {VIEWS} views, width {WIDTH}, float32; medians of {rounds} alternating rounds.\n\n"
         + table(["", "time (range)", "over ours", "largest error"], rows)
         + f"\nOurs runs at {syrk:.2f} times the speed of numpy's `X @ X.T` and {gemm:.2f} times that of one GEMM, "
-        "with checked inputs, the float64 sums and the map to [0, 1] included.\n"
+        "including input checks, the float64 sums and the mapping to [0, 1].\n"
     )
 
 
@@ -172,6 +172,6 @@ def i2l_table(n: int, rounds: int) -> str:
         f"(I2L)² of {n:,} objects, {VIEWS} views, {LANDMARKS} landmarks, from views and landmarks to similarity; "
         f"medians of {rounds} alternating rounds.\n\n"
         + table(["", "time (range)", "over ours", "largest error"], rows)
-        + f"\nOurs is {times[strongest].median / ours:.2f} times as fast as the strongest peer, the exact "
-        "recomputation of near pairs included.\n"
+        + f"\nOurs is {times[strongest].median / ours:.2f} times as fast as the fastest peer, including the "
+        "exact recomputation of near pairs.\n"
     )

@@ -1,6 +1,6 @@
 """What computing a whole matrix takes beside its input and the result; `... memory i2i 20000` tells of one.
 
-In a process of its own, since the most that a process has ever used is all that the system tells.
+In a separate process, since the system reports only the peak of a process's memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def memory_table(sizes: tuple[int, ...]) -> str:
             used = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             within = "yes" if used <= BUDGET else "**no**"
             rows.append([metric, f"{n:,}", f"{4 * n * n / 2**20:,.0f} MiB", f"{used / 2**20:,.0f} MiB", within])
-    return "The function's largest resident memory beside its input (float16) and its result.\n\n" + table(
+    return "Peak resident memory of the function, without its input (float16) and its result.\n\n" + table(
         ["", "objects", "result", "beside it", f"within {BUDGET >> 20} MiB"], rows
     )
 

@@ -42,15 +42,17 @@ DATASETS = {
 
 
 ADVICE = """
-What one should do at each size:
+Recommendations for each size:
 
-- **52 k objects.** One machine, one worker a core; `captionless run` does that. Both metrics are less than 0.4 GB:
-  training reads them from local disk, or from S3 once.
-- **876 k objects.** Some dozen workers, for minutes. Both metrics are 23 GB: more than some nodes' memory, so give
-  training a local copy (tiles are mapped, only what batches touch is read) rather than S3, whose tiles are kept whole.
-- **10 M objects in categories of 50 k.** Computing is still less than an hour for 64 workers, but a metric takes half a
-  terabyte, nearly all of which no batch will ever ask for. Give finer categories: ten times as many need a tenth of
-  everything, and a category of 50,000 has sub-categories worth telling apart. Compute one metric, I2I, first.
+- **52 k objects.** Use one machine with one worker per core, as `captionless run` does. Both metrics take less than
+  0.4 GB: training reads them from local disk, or from S3 once.
+- **876 k objects.** Use a few dozen workers, for some minutes. Both metrics take 23 GB, more than the memory of some
+  nodes, so give training a local copy (tiles are memory-mapped, and only what batches use is read) rather than S3,
+  whose tiles are cached as a whole.
+- **10 M objects in categories of 50 k.** The computation still takes less than an hour with 64 workers, but a metric
+  takes half a terabyte, nearly all of which no batch will ever use. Use finer categories: ten times as many need a
+  tenth of the time and storage, and a category of 50,000 has sub-categories worth distinguishing. Compute one metric
+  first: I2I.
 """
 
 
@@ -85,10 +87,10 @@ def measured(data: Embeddings, metric: Metric, folder: Path) -> tuple[float, flo
     for shape in others:
         pairs, objects = cost(*shape)
         off.append((pairs * pair + objects * per_object) / seconds(shape))
-    told = ", ".join(
+    predicted = ", ".join(
         f"{h} x {w or h}{'' if w else ' on the diagonal'}: {o:.2f}" for (h, w), o in zip(others, off, strict=True)
     )
-    return float(pair), float(per_object), told
+    return float(pair), float(per_object), predicted
 
 
 def _span(seconds: float) -> str:
@@ -105,11 +107,11 @@ def scale_table(data_url: str, folder: Path) -> str:
     metrics: tuple[Metric, ...] = ("i2i", "i2l")
     text, rows = "", []
     for metric in metrics:
-        pair, per_object, told = measured(data, metric, folder)
+        pair, per_object, predicted = measured(data, metric, folder)
         text += (
-            f"- {metric}: {pair * 1e9:.0f} ns of a core for a pair, {per_object * 1e6:.0f} µs for an object, so an "
-            f"object costs {per_object / pair:.0f} pairs (the planner takes {COST_OF_AN_OBJECT[metric]}). Foretold "
-            f"over measured on other tiles: {told}.\n"
+            f"- {metric}: {pair * 1e9:.0f} ns of core time per pair and {per_object * 1e6:.0f} µs per object, so an "
+            f"object costs as much as {per_object / pair:.0f} pairs (the planner assumes {COST_OF_AN_OBJECT[metric]}). "
+            f"Predicted over measured time of other tiles: {predicted}.\n"
         )
         for name, sizes in DATASETS.items():
             for workers in WORKERS:

@@ -79,6 +79,6 @@ def lookup_table(folder: Path, rounds: int) -> str:
             rows.append([f"cut for {workers}, {len(list(local.glob('*.sim')))} tiles", *times.values()])
     return (
         f"{sum(SHAPENET.values()):,} objects in {len(SHAPENET)} categories, as many as ShapeNetCore's: "
-        f"{size / 1e9:.3f} GB a metric. A lookup of {BATCH} mixed objects, another batch every time (drawing it "
-        f"included), every tile read once before; medians of {rounds}.\n\n" + table(["", "local", "S3"], rows)
+        f"{size / 1e9:.3f} GB a metric. A lookup of {BATCH} mixed objects, a different batch each time (drawing it is "
+        f"included), after every tile has been read once; medians of {rounds}.\n\n" + table(["", "local", "S3"], rows)
     )

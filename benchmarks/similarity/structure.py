@@ -34,45 +34,44 @@ _TARGET = Path(__file__).with_suffix(".md")
 _SETTING = (
     f"""Objects: the demo world (version {demo_world.VERSION}), its {len(demo_world.CLASSES)} categories,
     attribute combinations that are held out of training. Object seeds {", ".join(map(str, SEEDS))};
-    {OBJECTS} objects a category and seed, in siblings, which differ in one attribute. All figures are mean ±
+    {OBJECTS} objects per category and seed, in pairs of siblings, which differ in one attribute. All figures are mean ±
     standard deviation over the seeds.""",
-    f"""CLIP: the embedded demo model, `{demo.NAME}`. Its figures are its own and never stand beside the
-    papers'.""",
-    f"""I2I and (I2L)²: by the similarity stage's own functions, of {VIEWS} views, rendered at the model's size, and
-    {LANDMARKS} landmarks of the world's grammar. "Mean of both" is of the two similarities, where the loss's AVG is of
-    weights.""",
-    f"""Chamfer: mean squared distance to the nearest point, there and back added, of {CHAMFER_POINTS} points. EMD: mean
-    distance under the best one-to-one assignment, exact, of the {EMD_POINTS} points of the clouds' farthest point
-    samples. Clouds are xyz in the unit sphere, as the project samples them.""",
+    f"""CLIP: the embedded demo model, `{demo.NAME}`. Its figures cannot be compared with published ones.""",
+    f"""I2I and (I2L)²: computed by the functions of the similarity stage from {VIEWS} views, rendered at the model's
+    size, and {LANDMARKS} landmarks of the world's grammar. "Mean of both" averages the two similarities, whereas the
+    loss's AVG averages weights.""",
+    f"""Chamfer: mean squared distance to the nearest point, summed over both directions, with {CHAMFER_POINTS} points.
+    EMD: mean distance under the best one-to-one assignment, exact, with the first {EMD_POINTS} points in farthest-point
+    order. Clouds are xyz in the unit sphere, as the project samples them.""",
 )
 _QUESTIONS = (
     (
         "Ranking",
         f"""Spearman's rank correlation with the number of attributes in which two objects differ, over all
-        {OBJECTS * (OBJECTS - 1) // 2} pairs of a category and seed. 1: the more attributes differ, the less alike; 0:
+        {OBJECTS * (OBJECTS - 1) // 2} pairs of a category and seed. 1: the more attributes differ, the less similar; 0:
         chance.""",
     ),
     (
         "Triplets, near",
-        f"""The share of triplets whose anchor is more like the positive than like the negative, ties half; 0.5:
-        chance. Positive: the anchor's structure and proportions, other colours and textures. Negative: another
-        structure with the anchor's colours, textures and draws of proportions; here it differs in one attribute.
-        (Parts that only the negative has bring their own colours.) For Chamfer and EMD geometry alone decides: to them
-        the positive is the anchor's surface, sampled anew. {_TRIPLETS} triplets a category and seed,
-        {_TRIPLETS * len(SEEDS)} a category, {_TRIPLETS * len(SEEDS) * len(demo_world.CLASSES)} in all.""",
+        f"""The share of triplets whose anchor is more similar to the positive than to the negative; ties count half;
+        0.5: chance. Positive: the anchor's structure and proportions, other colours and textures. Negative: another
+        structure with the anchor's colours, textures and random proportions; here it differs in one attribute.
+        (Parts that exist only in the negative have their own colours.) For Chamfer and EMD only geometry matters: to
+        them the positive is a new sample of the anchor's surface. {_TRIPLETS} triplets per category and seed,
+        {_TRIPLETS * len(SEEDS)} per category, {_TRIPLETS * len(SEEDS) * len(demo_world.CLASSES)} in all.""",
     ),
     (
         "Triplets, far",
-        "The same anchors and positives; the negative's structure is an object's of another pair of siblings.",
+        "The same anchors and positives; the negative has the structure of an object from another pair of siblings.",
     ),
 )
-_LIMITS = """What it does not say. The number of differing attributes takes a seat for as much as a knob and knows
-nothing of proportions, which differ from object to object and which all metrics see: no metric can be expected to reach
-1, and equal correlations do not mean that two metrics agree. Where pictures lose a triplet, paint has moved them
-further than structure did; clouds have no paint, and these are whole, upright, turned alike and free of noise, which is
-as good as it gets for Chamfer and EMD and is not so in scans. The CLIP model is small, but it was trained on this very
-world, with other combinations and captions that name its attributes. So nothing follows from these figures about a
-large CLIP model on real objects, and nothing about training: what the weights do there is measured in
+_LIMITS = """What these figures do not show. The number of differing attributes counts a seat as much as a knob and
+ignores proportions, which differ from object to object and affect all metrics: no metric can be expected to reach 1,
+and equal correlations do not mean that two metrics agree. Where pictures get a triplet wrong, colours and textures
+changed the embedding more than structure did. Clouds have no colours, and these are complete, upright, equally oriented
+and free of noise: ideal conditions for Chamfer and EMD, which scans do not offer. The CLIP model is small, but it was
+trained on this same world, with other combinations and with captions that name its attributes. So these figures say
+nothing about a large CLIP model on real objects, nor about training: the effect of the weights there is measured in
 [results.md](../../docs/results.md)."""
 
 
@@ -104,8 +103,8 @@ def findings(figures: NDArray[np.float64]) -> str:
     ahead = (of_clip > of_clouds.max(axis=1, keepdims=True)).sum(axis=0)
     ahead_of_both = ", ".join(f"{metric} in {count}" for metric, count in zip(METRICS, ahead, strict=False))
     return (
-        f"What this says, on the mean over categories. Ranking: {ranking}. Ahead of both distances between clouds, of "
-        f"{len(by_category)} categories: {ahead_of_both}. Near triplets: {near}. Far triplets: {far}."
+        f"What these figures show, as means over categories. Ranking: {ranking}. Better than both distances between "
+        f"clouds, of {len(by_category)} categories: {ahead_of_both}. Near triplets: {near}. Far triplets: {far}."
     )
 
 

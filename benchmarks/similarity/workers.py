@@ -91,7 +91,7 @@ def speed_up(folder: Path, n: int, rounds: int) -> str:
         one, two = Timing(times[1]), Timing(times[2])
         rows.append([metric, one, two, f"{one.median / two.median:.2f}"])
     return (
-        f"Workers with one thread and one core each, {n:,} objects in the largest category, their start included.\n\n"
+        f"Workers with one thread and one core each, {n:,} objects in the largest category; start-up is included.\n\n"
         + table(["", "one worker", "two workers", "speed-up"], rows)
     )
 
@@ -114,8 +114,8 @@ def killed(folder: Path, n: int, times: int, seed: int = 0) -> str:
             open_similarity(str(folder / "out")).verify()
             same += checksums(folder / "out") == calm
     return (
-        f"One of two workers killed (SIGKILL) at a random moment and started again, {times} times for each metric: "
-        f"{same} of {2 * times} times every published file was the undisturbed one, to the byte.\n"
+        f"One of two workers is killed (SIGKILL) at a random moment and restarted, {times} times for each metric: "
+        f"{same} of {2 * times} times every published file was byte-identical to that of an undisturbed run.\n"
     )
 
 
@@ -129,7 +129,7 @@ def memory(folder: Path, n: int) -> str:
         rows.append([metric, f"{used / 2**20:.0f} MiB", "yes" if used <= LIMIT else "**no**"])
     views = n * 30 * 512 * 2
     return (
-        f"A worker's largest resident memory on a category of {n:,} objects, whose views are {views / 2**20:,.0f} MiB "
+        f"Peak resident memory of a worker on a category of {n:,} objects, whose views are {views / 2**20:,.0f} MiB "
         f"and whose matrix is {4 * n * n / 2**20:,.0f} MiB in float32; Python and its libraries included.\n\n"
         + table(["", "peak", f"within {LIMIT >> 20} MiB"], rows)
     )

@@ -194,7 +194,7 @@ def whole_loop(device: torch.device, count: int, small: bool) -> str:
             of = f"{statistics.mean(busy):.0f} %" if busy else "-"
             what = f"{name}, {sizes['batch_size']} clouds of {sizes['points']}"
             rows.append([what, f"{rate:.2f}", f"{rate * sizes['batch_size']:,.0f}", of])
-    heading = f"The loop, {count} steps with reading, checkpoints and all, but for the first {_WARM + 1} of each.\n\n"
+    heading = f"The loop, {count} steps including reading and checkpoints, without the first {_WARM + 1} of each.\n\n"
     return heading + table(["batch", "steps/s", "clouds/s", "device busy"], rows)
 
 

@@ -46,9 +46,9 @@ def killed_table(times: int, seed: int = 0) -> str:
             same += _equal(job, whole)
     return (
         f"Two ranks, {_STEPS} steps, a checkpoint every {_EVERY}; hard-negative batches, two micro-batches, dropout "
-        "and a validation share. One rank killed (SIGKILL) at a random moment, and the training started again: "
-        f"{same} of {times} times all final weights are the undisturbed run's, to the bit.\n\n"
-        + table(["run", "rank killed", "went on after step"], rows)
+        "and a validation share. One rank is killed (SIGKILL) at a random moment, and the training is restarted: "
+        f"{same} of {times} times all final weights are bit-identical to those of the undisturbed run.\n\n"
+        + table(["run", "rank killed", "resumed after step"], rows)
     )
 
 

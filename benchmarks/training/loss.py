@@ -132,9 +132,9 @@ def loss_table(rounds: int) -> str:
     headings = ["", "time (range)", "times as fast", "memory", "of the peer's", *(f"error at {s:.3g}" for s in SCALES)]
     return (
         f"Loss and gradients of {N:,} pairs of width {WIDTH}, float32, {THREADS} threads; medians of {rounds} "
-        f"alternating rounds. Weights are made from the similarities every time; these, {4 * N * N >> 20} MiB a "
-        "metric, are not in the memory. Errors are relative norms of the worst gradient against float64, at 1/tau.\n\n"
-        + table(headings, rows)
+        "alternating rounds. Weights are computed from the similarities each time; the similarities, "
+        f"{4 * N * N >> 20} MiB per metric, are not included in the memory. Errors are relative norms of the worst "
+        "gradient against float64, at 1/tau.\n\n" + table(headings, rows)
     )
 
 

@@ -161,9 +161,9 @@ def step_table(rounds: int) -> str:
         of_operators.append([what, own, list(found)[1], peer, f"{peer.median / own.median:.1f}"])
     return (
         f"Forward and backward of {BATCH} clouds of {POINTS} points, float32, {THREADS} threads; medians of {rounds} "
-        "alternating rounds. Memory is beside the model and the clouds.\n\n"
+        "alternating rounds. Memory excludes the model and the clouds.\n\n"
         + table(["", "time (range)", "times as fast", "memory", "of it"], rows)
-        + "\nOurs against theirs in float64, relative norms: the output, and the worst tensor's gradient.\n\n"
+        + "\nRelative errors (norms) against theirs in float64: of the output, and of the worst tensor's gradient.\n\n"
         + table(["ours in", "output", "gradient"], exactness())
         + "\n"
         + table(["operator", "ours", "peer", "time", "times as fast"], of_operators)

@@ -1,11 +1,11 @@
-"""Writes landmark texts for the furniture's classes: 128 a class, structure only, no language model needed.
+"""Writes landmark texts for the furniture's classes: 128 per class, structure only, without a language model.
 
     python examples/furniture/make_landmarks.py OUT/landmarks.jsonl
 
-Classes that the demo world knows take their sentences from its grammar. The others are put
-together here from slots: every text picks one phrase of each slot, in an order fixed by
-a hash, until there are 128. With a language model at hand, `landmarks.origin: llm` in the
-spec does this better.
+Texts for classes of the demo world come from its grammar. Those of the others are composed
+from slots: every text combines one phrase of each slot, in an order fixed by a hash, until
+there are 128. If a language model is available, `landmarks.origin: llm` in the spec gives
+better texts.
 """
 
 from __future__ import annotations

@@ -4,18 +4,18 @@
 
 The models are Debian's `sweethome3d-furniture`: .sh3f files, which are zips of OBJ
 files, their textures and a catalogue. OUT receives the unpacked models and
-`manifest.jsonl`, a line per object (key, category, mesh, source, licence, split), which
-a spec names as `data: {source: {kind: manifest, url: OUT/manifest.jsonl}}`.
+`manifest.jsonl`, one line per object (key, category, mesh, source, licence, split), for
+use in a spec as `data: {source: {kind: manifest, url: OUT/manifest.jsonl}}`.
 
-The catalogue's own categories are mostly rooms, so that classes come from the models'
-names: the noun table beside this file (classes.csv) maps a noun to its class, and the
-noun that ends last in a name decides, as the last word of an English compound does
-(a "desk lamp" is a lamp); what follows "with" or "on" is left aside. A name without a
-known noun is excluded, like one whose noun the table gives no class ("table fan"), and so
-are classes of fewer than eight objects; all are counted and named.
+The catalogue's own categories are mostly rooms, so classes are derived from the models'
+names: the noun table next to this file (classes.csv) maps a noun to its class, and the
+last noun of a name decides, as in an English compound (a "desk lamp" is a lamp); anything
+after "with" or "on" is ignored. Excluded are names without a known noun, names whose noun
+has no class in the table ("table fan"), and classes of fewer than eight objects; all of
+these are counted and named.
 
-Half of the objects, chosen by a hash of their catalogue id, are the training split: the
-demo CLIP model may have seen those. It has not seen the others, which are the test split.
+Half of the objects, chosen by a hash of their catalogue id, are the training split, which
+the demo CLIP model may have seen. It has not seen the others, which are the test split.
 """
 
 from __future__ import annotations

@@ -49,13 +49,13 @@ def _has(name: str) -> bool:
 
 
 def space(log: Log) -> None:
-    """Refuses to begin what would fill the disk: the dependencies exist as layer, blob and snapshot."""
+    """Fails if the image would fill the disk: the dependencies exist as layer, blob and snapshot."""
     layout.CACHE.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(layout.CACHE).free
     if not _known() and free < _NEEDED:
         raise Failed(
-            f"{layout.CACHE}: the image needs {_NEEDED >> 30} GB free, and there are {free >> 30}; "
-            "free some or set CAPTIONLESS_CLUSTER_CACHE to another disk"
+            f"{layout.CACHE}: the image needs {_NEEDED >> 30} GB of free space, but only {free >> 30} are available; "
+            "free some, or set CAPTIONLESS_CLUSTER_CACHE to another disk"
         )
 
 
@@ -140,9 +140,9 @@ def bring(log: Log) -> None:
             importer.stdin.close()
         said = importer.stderr.read().decode().strip()
     if importer.returncode:
-        raise Failed(f"containerd did not take the image: {said}")
+        raise Failed(f"containerd could not import the image: {said}")
     moved = sum(file.stat().st_size for file in blobs)
-    log.note = f"{layout.IMAGE}, {moved / 1e6:.1f} MB moved"
+    log.note = f"{layout.IMAGE}, {moved / 1e6:.1f} MB imported"
     log.run(*_CTR, "images", "tag", "--force", _INCOMING, layout.IMAGE)
     _forget_earlier(log)
     shutil.rmtree(_LAYOUT)

@@ -23,15 +23,15 @@ _TEMPLATES = layout.HERE / "config"
 def prepare(log: Log) -> None:
     """Folders, configuration, certificates, address, forwarding, cgroup.
 
-    What a cluster is made of does not change under those who use it: one of other versions or another
-    configuration stays as it is until `down`. One that was not finished is made anew.
+    A cluster does not change while it is in use: one with other versions or another configuration is kept as it is
+    until `down`. One that was not completed is created again.
     """
     if os.geteuid() != 0:
-        raise Failed("the node is made of the machine's own network and cgroups: run as root")
+        raise Failed("the node uses this machine's network and cgroups: run as root")
     stamp = layout.RUN / "made-from"
     made_from = tools.digest(_TEMPLATES, *_binaries(), str(_settings()))
     if stamp.exists() and stamp.read_text() != made_from:
-        log.note = "of other versions or configuration than this checkout's; `cluster down` first to renew it"
+        log.note = "its versions or configuration differ from this checkout's; run `cluster down` first to replace it"
         return
     if layout.RUN.exists() and not stamp.exists():
         give_back()
@@ -112,7 +112,7 @@ def _kill_pods() -> None:
         for pid in found:
             processes.send(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
-            raise Failed(f"processes of pods do not end: {found}")
+            raise Failed(f"these processes of pods do not exit: {found}")
         time.sleep(0.1)
 
 

@@ -278,7 +278,7 @@ def _toxiproxy(path: str, body: object) -> None:
     try:
         urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), kind), timeout=5).close()
     except OSError as error:
-        raise Failed(f"the proxy of S3 does not answer at {layout.TOXIPROXY} ({error}); is the cluster up?") from error
+        raise Failed(f"S3's proxy does not answer at {layout.TOXIPROXY} ({error}); is the cluster up?") from error
 
 
 def _prometheus() -> Callable[[Log], None]:
@@ -345,7 +345,7 @@ def steps() -> list[Step]:
 
 
 def status() -> dict[str, str]:
-    """What of the cluster lives."""
+    """What is running, by component."""
     found = {n: f"pid {pid}" if (pid := processes.running(n)) else "not running" for n in processes.noted()}
     if processes.running("kube-apiserver"):
         found["node"] = kubectl("get", "nodes", "--no-headers").strip() or "none"
@@ -353,7 +353,7 @@ def status() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """The variables by which tests and people reach the cluster; docs/cluster.md lists them."""
+    """The variables for access to the cluster; docs/cluster.md lists them."""
     return {
         "KUBECONFIG": str(layout.KUBECONFIG),
         "PATH": f"{layout.BIN}:$PATH",

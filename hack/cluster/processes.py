@@ -73,12 +73,12 @@ def start(name: str, command: Sequence[str | Path], environment: Mapping[str, st
 
 
 def wait_for(what: str, ready: Callable[[], bool], seconds: float, process: str = "") -> None:
-    """Waits until `ready`; Failed with the process's log when it ends before that or time is over."""
+    """Waits until `ready`; Failed with the process's log if it exits first or the time limit is reached."""
     deadline = time.monotonic() + seconds
     while not ready():
         dead = bool(process) and running(process) is None
         if dead or time.monotonic() > deadline:
-            why = f"{process} has ended" if dead else f"not so after {seconds:.0f} s"
+            why = f"{process} has exited" if dead else f"not ready after {seconds:.0f} s"
             shown = f"; the end of {log(process)}:\n{tail(log(process))}" if process else ""
             raise Failed(f"{what}: {why}{shown}")
         time.sleep(0.1)

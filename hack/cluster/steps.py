@@ -132,9 +132,9 @@ def run(steps: Sequence[Step], logs: Path) -> list[Took]:
 
 
 def table(took: Sequence[Took]) -> str:
-    """The steps that had something to do, in the order they began, with seconds since the start and of their own."""
+    """The steps that had something to do, in the order of their start: seconds until the start, and their duration."""
     total = max((t.began + t.seconds for t in took), default=0.0)
     worked = sorted((t for t in took if t.note != CACHED), key=lambda t: t.began)
     rows = [f"{t.name:<22}{t.began:8.1f}s{t.seconds:8.1f}s  {t.note}".rstrip() for t in worked]
-    summary = f"{'in all':<22}{'':9}{total:8.1f}s  {len(took) - len(worked)} steps cached"
-    return "\n".join([f"{'step':<22}{'began':>9}{'took':>9}", *rows, summary])
+    summary = f"{'total':<22}{'':9}{total:8.1f}s  {len(took) - len(worked)} steps cached"
+    return "\n".join([f"{'step':<22}{'start':>9}{'time':>9}", *rows, summary])

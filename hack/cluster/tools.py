@@ -106,7 +106,7 @@ def build(binary: Go) -> Callable[[Log], None]:
             log.note = CACHED
             return
         if shutil.which("go") is None:
-            raise Failed("the cluster's tools are built with Go 1.26 or newer, which is not in PATH")
+            raise Failed("building the cluster's tools requires Go 1.26 or newer, but `go` is not in PATH")
         flags = "-s -w"
         if binary.name == "controlplane":
             major, minor, _ = layout.KUBERNETES.removeprefix("v").split(".")

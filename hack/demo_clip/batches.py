@@ -100,7 +100,7 @@ class Pictures:
                     position += 1
             self._chunks.append(np.load(path))
         if not where:
-            raise SystemExit(f"{folder} holds no pictures; run hack/demo_clip/dataset.py {folder} first")
+            raise SystemExit(f"{folder} contains no pictures; run hack/demo_clip/dataset.py {folder} first")
         self._where = np.array(where)
         self.classes = sorted(set(self._category))
         labels = np.array([self.classes.index(c) for c in self._category])

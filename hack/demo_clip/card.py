@@ -145,7 +145,7 @@ def of_furniture(model: openclip.Clip, camera: Camera, manifest: Path) -> list[s
         lines.append(f"| {name} | {number} | {test[0]:.3f} | {test[1]:.3f} | {train[1]:.3f} |")
     return [
         f"Sweet Home 3D's furniture, zero-shot top-1 among its {len(classes)} classes (chance {1 / len(classes):.3f}), "
-        "for the half that training never saw and, beside it, for the half that it saw.",
+        "for the half that training never saw and, for comparison, the half that it saw.",
         "",
         *lines,
     ]
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=24)
     parser.add_argument("--views", type=int, default=10)
     parser.add_argument("--furniture", type=Path, help="manifest written by examples/furniture/make_manifest.py")
-    parser.add_argument("--write", action="store_true", help="put the figures into the card")
+    parser.add_argument("--write", action="store_true", help="write the figures into the model card")
     arguments = parser.parse_args()
     model = openclip.load(arguments.model)
     camera = Camera(model, arguments.views)

@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=5, help="views of a parametric object")
     parser.add_argument("--furniture", type=Path, help="manifest written by examples/furniture/make_manifest.py")
     parser.add_argument("--furniture-views", type=int, default=16)
-    parser.add_argument("--size", type=int, default=104, help="pixels: the model's input and some room for crops")
+    parser.add_argument("--size", type=int, default=104, help="pixels: the model's input and a margin for crops")
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()

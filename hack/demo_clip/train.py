@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo CLIP model.")
     parser.add_argument("pictures", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--config", type=Path, default=Path("src/demo_clip"), help="folder of open_clip_config.json")
+    parser.add_argument("--config", type=Path, default=Path("src/demo_clip"), help="folder with open_clip_config.json")
     parser.add_argument("--out", type=Path, default=Path("src/demo_clip"))
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--batch", type=int, default=256)

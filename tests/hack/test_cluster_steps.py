@@ -131,7 +131,7 @@ def test_a_number_given_to_another_process_is_not_taken_for_ours(own_run_folder:
 
 def test_waiting_for_a_process_that_ends_tells_what_it_said(own_run_folder: Path) -> None:
     processes.start("short", ["sh", "-c", "echo no such flag; exit 1"], {})
-    with pytest.raises(Failed, match=r"(?s)short has ended.*no such flag"):
+    with pytest.raises(Failed, match=r"(?s)short has exited.*no such flag"):
         processes.wait_for("it serves", lambda: False, pace.seconds(20), "short")
 
 
