@@ -24,7 +24,7 @@ from captionless.stages.search import Search
 from captionless.stages.search.build import build
 from captionless.store import gallery
 from captionless.store.embeddings import EmbeddedObject, open_embeddings
-from captionless.store.shards import Shard
+from captionless.store.shards import ShardReader
 from captionless.store.views import view_name
 
 ASKED = {
@@ -55,7 +55,7 @@ def demo(run: str) -> None:
     build(checkpoint, f"{run}/embed", index, "test")
     search = Search(index, checkpoint)
     known: dict[str, dict[str, Any]] = {}
-    shards = {path: Shard(str(path)) for path in sorted(Path(run, "pack", "test").glob("*.tar"))}
+    shards = {path: ShardReader(str(path)) for path in sorted(Path(run, "pack", "test").glob("*.tar"))}
     for shard in shards.values():
         known |= {key: json.loads(shard.read(key, "json")) for key in shard.keys}
     print(search.described(), end="\n\n")

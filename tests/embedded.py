@@ -14,7 +14,7 @@ import numpy as np
 from captionless.store import objects
 from captionless.store.landmark_store import write_landmarks
 from captionless.store.ledger import Ledger
-from captionless.store.shards import Shard, encode_array, index_url, write_shard
+from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 
 VIEWS, FEATURES, LANDMARKS = 3, 24, 6
 
@@ -67,7 +67,7 @@ def write_embedded(
 
 def damage_views(tar: Path, category: str) -> str:
     """Flip a bit in the stored views of an object of `category`, which stay unit vectors; returns the object's key."""
-    shard = Shard(str(tar))
+    shard = ShardReader(str(tar))
     key = next(k for k in shard.keys if k.startswith(category))
     offset, size = shard.index[key]["views.npy"]
     raw = bytearray(tar.read_bytes())

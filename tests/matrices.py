@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captionless.store.similarity_store import CROSS_CATEGORY_SIM, Category, blocks, publish
+from captionless.store.similarity_store import Category, blocks, publish
 from captionless.store.tiles import Metric, write_tile
 
 
@@ -28,7 +28,7 @@ def store_all(
     matrices: Mapping[str, tuple[Sequence[str], ArrayLike]],
     metric: Metric = "i2i",
     side: int | None = None,
-    cross_category_sim: float = CROSS_CATEGORY_SIM,
+    cross_category_sim: float = 0.25,
 ) -> None:
     """Writes and publishes categories: their keys and their matrices."""
     found = [store_category(url, name, keys, sim, metric, side) for name, (keys, sim) in matrices.items()]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.measure import alternately, table
-from captionless.store.shards import Shard, write_shard
+from captionless.store.shards import ShardReader, write_shard
 from captionless.store.views import encode_view
 
 OBJECTS, VIEWS, SIZE = 48, 30, 224
@@ -59,7 +59,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 def ours(url: str, kind: str, then: Callable[[bytes], object]) -> Callable[[], object]:
     """A random view of every object, in random order."""
-    opened, rng = Shard(url), np.random.default_rng(0)
+    opened, rng = ShardReader(url), np.random.default_rng(0)
 
     def epoch() -> None:
         for key in rng.permutation(opened.keys):

@@ -1,6 +1,6 @@
 """What similarity costs at any size: the planner's tiles times what tiles cost, measured, and checked on others.
 
-The cost model is that of `precompute.dealing`: so much for a pair and so much for an object of either side of a tile.
+The cost model is that of `precompute.partition`: so much for a pair and so much for an object of either side of a tile.
 Both are fitted to a few tiles and then have to foretell tiles of other shapes.
 """
 

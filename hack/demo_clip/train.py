@@ -1,9 +1,9 @@
 """Trains the embedded demo CLIP model from scratch, once, off line.
 
-    python hack/demo_clip/train.py PICTURES RUN [--steps 2600] [--out src/demo_clip]
+    python hack/demo_clip/train.py PICTURES RUN [--steps 2600] [--out src/clip/demo]
 
 PICTURES is what hack/demo_clip/dataset.py wrote; RUN keeps the log and a checkpoint that
-the same command goes on from. The architecture is the one of src/demo_clip's
+the same command resumes from. The architecture is the one of src/clip/demo's
 open_clip_config.json; the finished weights go to --out as open_clip_model.safetensors.
 
 The loss is InfoNCE with several positives: each true (caption, picture) pair is set
@@ -106,8 +106,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo CLIP model.")
     parser.add_argument("pictures", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--config", type=Path, default=Path("src/demo_clip"), help="folder with open_clip_config.json")
-    parser.add_argument("--out", type=Path, default=Path("src/demo_clip"))
+    parser.add_argument("--config", type=Path, default=Path("src/clip/demo"), help="folder with open_clip_config.json")
+    parser.add_argument("--out", type=Path, default=Path("src/clip/demo"))
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=2e-3)

@@ -12,7 +12,7 @@ from rich.text import Text
 from captionless.clip.demo import NAME as DEMO
 from captionless.eval import checkpoint_figures, classification, comparison_text, results, tables
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import Stage
+from captionless.spec.plan import EVAL, Stage
 from captionless.store import objects
 from captionless.terminal import console as terminal_console
 
@@ -52,8 +52,8 @@ def show(spec: AlignmentSpec) -> None:
             style="dim",
             highlight=False,
         )
-    for what in ("report.html", "results.json"):
-        console.print(f"{what}: {objects.join(spec.root, 'eval', what)}", highlight=False, soft_wrap=True)
+    for what in (results.REPORT, results.RESULTS):
+        console.print(f"{what}: {objects.join(spec.root, EVAL, what)}", highlight=False, soft_wrap=True)
 
 
 def show_json(spec: AlignmentSpec) -> None:
@@ -64,7 +64,7 @@ def show_json(spec: AlignmentSpec) -> None:
 
 
 def _results(spec: AlignmentSpec) -> str:
-    return objects.join(spec.root, "eval", "results.json")
+    return objects.join(spec.root, EVAL, results.RESULTS)
 
 
 def show_classifier(found: Mapping[str, Any], title: str) -> None:

@@ -42,7 +42,7 @@ from captionless.kube.api_errors import ApiError, Conflict, NoSuchKind, NotFound
 from captionless.kube.connection import controller_client
 from captionless.kube.jobs import Operator
 from captionless.kube.observed_state import Key
-from captionless.runtime import signals
+from captionless.runtime import env, signals
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +85,9 @@ class Settings:
         return cls(
             image=image,
             image_pull_policy=get("CAPTIONLESS_IMAGE_PULL_POLICY") or "IfNotPresent",
-            pushgateway=get("CAPTIONLESS_PUSHGATEWAY", ""),
+            pushgateway=get(env.PUSHGATEWAY, ""),
             namespaces=tuple(n.strip() for n in names if n.strip()),
-            namespace=get("POD_NAMESPACE") or "default",
+            namespace=get(env.NAMESPACE) or "default",
             identity=get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
             log_level=level,
             lease_seconds=_seconds("CAPTIONLESS_LEASE_SECONDS", int(leases.DURATION)),

@@ -48,6 +48,9 @@ from captionless.eval.outcomes import Ints, Outcomes, Path
 from captionless.eval.resampled import Resampled, leaves
 from captionless.spec.weights import Weights
 
+RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
+"""The files of an evaluation; of a classifier's the first two."""
+
 SCHEMA = 1
 MODES = tuple(weights.value for weights in Weights)
 """In the order of a table's rows."""
@@ -71,7 +74,7 @@ class Protocol:
     in_batch_ks: tuple[int, ...] = (1, 5)
     views: Literal["one", "all"] = "one"
     seed: int = 0
-    batch: int = 128
+    batch: int = retrieval.BATCH
     batch_seed: int = 0
 
     def described(self) -> dict[str, Any]:
@@ -259,7 +262,7 @@ def dumps(results: Mapping[str, Any]) -> bytes:
     return (json.dumps(results, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def loads(data: bytes, name: str = "results.json") -> dict[str, Any]:
+def loads(data: bytes, name: str = RESULTS) -> dict[str, Any]:
     """What `dumps` wrote; DataError unless it is whole and of this schema."""
     try:
         results = json.loads(data)

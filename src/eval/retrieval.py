@@ -26,6 +26,9 @@ from captionless.eval.cosine import TIE, numbers, positive_ks, same_width, unit_
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+BATCH = 128
+"""Pairs in a batch of the in-batch protocol, as in the released code."""
+
 
 def gallery(
     queries: ArrayLike, gallery: ArrayLike, relevant: ArrayLike, ks: tuple[int, ...] = (1, 5, 10)
@@ -78,7 +81,7 @@ def chance(relevant: ArrayLike, gallery: int, ks: tuple[int, ...] = (1, 5, 10)) 
 
 
 def in_batch(
-    queries: ArrayLike, keys: ArrayLike, batch: int = 128, seed: int = 0, ks: tuple[int, ...] = (1, 5)
+    queries: ArrayLike, keys: ArrayLike, batch: int = BATCH, seed: int = 0, ks: tuple[int, ...] = (1, 5)
 ) -> dict[str, float]:
     """The released Pix3D protocol over pairs `queries[i]`, `keys[i]`, both (n, D).
 
@@ -91,7 +94,7 @@ def in_batch(
     return in_batch_figures(rank, ks) | {"pairs": len(rank)}
 
 
-def in_batch_ranks(queries: ArrayLike, keys: ArrayLike, batch: int = 128, seed: int = 0) -> Ints:
+def in_batch_ranks(queries: ArrayLike, keys: ArrayLike, batch: int = BATCH, seed: int = 0) -> Ints:
     """Rank from 1 up, (n,), of each query's own partner among the keys of its batch; in the order of the pairs."""
     asked, answers = unit_rows(queries, "queries"), unit_rows(keys, "keys")
     same_width(asked, answers, "queries and keys")
@@ -112,7 +115,7 @@ def in_batch_figures(rank: Ints, ks: tuple[int, ...] = (1, 5)) -> dict[str, floa
 
 
 def in_batch_best(
-    shown: ArrayLike, batch: int = 128, seed: int = 0, ks: tuple[int, ...] = (1, 5)
+    shown: ArrayLike, batch: int = BATCH, seed: int = 0, ks: tuple[int, ...] = (1, 5)
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The maximum that any encoder can reach under `in_batch` if several queries share a key; `shown` (n,): whose key.
 
@@ -131,7 +134,7 @@ def in_batch_best(
     return there, back
 
 
-def in_batch_chance(pairs: int, batch: int = 128, ks: tuple[int, ...] = (1, 5)) -> dict[str, float]:
+def in_batch_chance(pairs: int, batch: int = BATCH, ks: tuple[int, ...] = (1, 5)) -> dict[str, float]:
     """Expectation of random rankings under `in_batch` (the short last batch is easier)."""
     _positive_batch(batch)
     sizes = [min(batch, pairs - start) for start in range(0, pairs, batch)]

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 Embeddings: TypeAlias = "NDArray[np.floating] | torch.Tensor"
 """Rows of unit length: float16, float32, float64 in numpy or torch, bfloat16 in torch, on any device."""
 
-NORM_TOLERANCE = 5e-3
-"""Allowed | |e| - 1 |: bfloat16 storage moves a norm by up to 2^-8, float16 by 2^-11."""
-
 
 class ViewRows:
     """The (n, R, F) view embeddings of n objects; `shape` is (n, R, F).
@@ -131,7 +128,7 @@ def _float64(values: Any) -> NDArray[np.float64]:
 def _not_unit(block: NDArray[np.floating]) -> tuple[tuple[int, ...], str] | None:
     """Index of the first row (last axis) that is not a unit vector, and what is wrong with it."""
     norms = np.sqrt(np.einsum("...f,...f->...", block, block))
-    wrong = np.argwhere(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # negated, so that NaN is wrong too
+    wrong = np.argwhere(~(np.abs(norms - 1) <= float16.NORM_TOLERANCE))  # negated, so that NaN is wrong too
     if not len(wrong):
         return None
     index = tuple(int(i) for i in wrong[0])

@@ -1,8 +1,9 @@
 """Retrying after a transient error: how long to wait, how often, and when to give up.
 
-Whatever is retried within a process goes through `retry`: object storage, the API server, the Pushgateway, a language
-model. The caller says what is transient, by raising `Transient`, and what giving up means, by catching the last one;
-the waiting is tenacity's.
+Requests are retried by `retry`: object storage, the API server, pushes to the Pushgateway, a language model. The caller
+says what is transient, by raising `Transient`, and what giving up means, by catching the last one; the waiting is
+tenacity's. What holds a connection open (a watch, a followed log, the rendezvous) reconnects at a fixed interval
+itself, and the controller's work queue defers a failed item without blocking a thread.
 """
 
 from __future__ import annotations

@@ -16,6 +16,10 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.weights import Weights
 from captionless.store import objects
 
+PACK, EMBED, LANDMARKS, SIMILARITY, TRAIN, EVAL = "pack", "embed", "landmarks", "similarity", "train", "eval"
+"""The folders of the stages' outputs below the root of a run. Each metric has one below SIMILARITY, each training one
+below TRAIN."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -69,22 +73,22 @@ def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:
     clip_gpus = 1 if spec.clip.device == "cuda" else 0
     train_gpus = has.processes if has.device == "cuda" else 0
     stages = [
-        Stage("pack", ("pack",), "pack", workers=workers),
-        Stage("embed", ("embed",), "embed", ("pack",), workers, threads, clip_gpus),
+        Stage("pack", ("pack",), PACK, workers=workers),
+        Stage("embed", ("embed",), EMBED, ("pack",), workers, threads, clip_gpus),
     ]
     if "i2l" in spec.metrics:
-        stages.append(Stage("landmarks", ("landmarks",), "landmarks", cpus=threads, gpus=clip_gpus))
+        stages.append(Stage("landmarks", ("landmarks",), LANDMARKS, cpus=threads, gpus=clip_gpus))
     for metric in spec.metrics:
         reads: tuple[str, ...] = ("embed", "landmarks") if metric == "i2l" else ("embed",)
         command = ("similarity", "--metric", metric)
-        stages.append(Stage(f"similarity-{metric}", command, f"similarity/{metric}", reads, workers, threads))
+        stages.append(Stage(f"similarity-{metric}", command, f"{SIMILARITY}/{metric}", reads, workers, threads))
     for variant in training_variants(spec):
         reads = ("embed", *(f"similarity-{m}" for m in variant.weights.metrics))
         options = ("--weights", variant.weights.value, "--seed", str(variant.seed))
-        output, cpus = f"train/{variant.name}", threads * has.processes
+        output, cpus = f"{TRAIN}/{variant.name}", threads * has.processes
         stages.append(
             Stage(f"train-{variant.name}", ("train", *options), output, reads, has.nodes, cpus, train_gpus, gang=True)
         )
     trained = tuple(f"train-{v.name}" for v in training_variants(spec))
-    stages.append(Stage("eval", ("eval",), "eval", trained, cpus=threads, gpus=clip_gpus))
+    stages.append(Stage("eval", ("eval",), EVAL, trained, cpus=threads, gpus=clip_gpus))
     return tuple(stages)

@@ -17,6 +17,7 @@ import numpy as np
 
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.eval import classification, results
+from captionless.eval.results import RESULTS, TABLE
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.runtime import signals
 from captionless.spec.classification import ClassificationSpec
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 PART = "model"
-RESULTS, TABLE = "results.json", "table.md"
 _PACKAGES = ("torch", "numpy", "numba")
 
 

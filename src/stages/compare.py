@@ -15,8 +15,8 @@ from captionless.errors import DataError
 from captionless.eval import checkpoint_figures, comparison, outcomes, results, tables
 from captionless.eval.comparison import COLUMNS, ComparedRow, Setting
 from captionless.eval.outcomes import Outcomes
+from captionless.eval.results import RESULTS
 from captionless.runtime.redaction import redacted
-from captionless.stages.eval import RESULTS
 from captionless.store import objects
 
 SCHEMA = 1

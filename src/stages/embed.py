@@ -19,12 +19,12 @@ from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.clip import ClipSpec
+from captionless.spec.plan import EMBED, PACK
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.embeddings import check_views
 from captionless.store.ledger import Ledger
-from captionless.store.shards import Shard as Tar
-from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 from captionless.store.views import decode_view, on_white, view_name
 
 VERSION = 1
@@ -43,8 +43,8 @@ def clip_identity(spec: ClipSpec) -> str:
 
 def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     """Embeds this worker's shards."""
-    packed = Ledger(objects.join(spec.root, "pack")).manifest()
-    url = objects.join(spec.root, "embed")
+    packed = Ledger(objects.join(spec.root, PACK)).manifest()
+    url = objects.join(spec.root, EMBED)
     model = clip_identity(spec.clip)
     embedder = _Embedder(packed.url, url, spec.clip, spec.data.views)
     items = [
@@ -94,7 +94,7 @@ class _Embedder:
 
         with thread_pool(2) as pool:
             batch: list[Any] = []
-            for decoded in _ahead(pool, decode, Tar(where).samples(), _OBJECTS_AT_ONCE):
+            for decoded in _ahead(pool, decode, ShardReader(where).samples(), _OBJECTS_AT_ONCE):
                 batch.append(decoded)
                 if len(batch) == _OBJECTS_AT_ONCE:
                     yield from self._embed(batch, where, digests, advance)

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from captionless.clip import openclip
 from captionless.errors import DataError, Retryable
 from captionless.eval import outcomes, prompts, results, tables
+from captionless.eval.results import REPORT, RESULTS, TABLE
 from captionless.runtime import env
 from captionless.runtime.redaction import redacted
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import SourceKind
 from captionless.spec.evaluation import EvalSpec
-from captionless.spec.plan import TrainingVariant, training_variants
+from captionless.spec.plan import EMBED, EVAL, PACK, TrainingVariant, training_variants
 from captionless.stages import train
 from captionless.stages.embed import clip_identity, load_clip
 from captionless.stages.provenance import host, versions
@@ -39,7 +40,6 @@ from captionless.store.ledger import Ledger
 from captionless.store.shards import encode_array
 
 VERSION = 2
-RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
 _PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
 
 
@@ -66,15 +66,15 @@ def figures(spec: AlignmentSpec) -> dict[str, float]:
 
 
 def _stored(spec: AlignmentSpec) -> dict[str, Any]:
-    url = objects.join(spec.root, "eval", RESULTS)
+    url = objects.join(spec.root, EVAL, RESULTS)
     return results.loads(objects.read_bytes(url), url)
 
 
 class _Evaluation:
     def __init__(self, spec: AlignmentSpec):
-        self.spec, self.url = spec, objects.join(spec.root, "eval")
+        self.spec, self.url = spec, objects.join(spec.root, EVAL)
         self.runs = training_variants(spec)
-        self.data = open_embeddings(objects.join(spec.root, "embed"), "test")
+        self.data = open_embeddings(objects.join(spec.root, EMBED), "test")
         if not len(self.data):
             raise DataError("the test split is empty: increase data.testFraction or data.source.testObjects")
         self.models = {r.name: Ledger(train.url_of(spec, r)).manifest().digest for r in self.runs}
@@ -171,7 +171,7 @@ class _Evaluation:
         source = self.spec.data.source
         kept = ("kind", "objects", "test_objects", "seed") if source.kind is SourceKind.parametric else ("kind", "url")
         training = open_embeddings(self.data.url, "train")
-        packed = Ledger(objects.join(self.spec.root, "pack")).manifest()
+        packed = Ledger(objects.join(self.spec.root, PACK)).manifest()
         skipped = [s for facts in packed.facts() for s in facts["skipped"]]
         models = {
             r.name: hashlib.sha256(objects.read_bytes(train.model_url(self.spec, r))).hexdigest() for r in self.runs

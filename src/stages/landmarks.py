@@ -20,6 +20,7 @@ from captionless.precompute.landmark_texts import LandmarkSet
 from captionless.precompute.sources import open_source
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.landmarks import LandmarkOrigin
+from captionless.spec.plan import LANDMARKS
 from captionless.stages.embed import clip_identity, load_clip
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
@@ -34,7 +35,7 @@ VERSION = 1
 
 def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     """Gets and embeds the landmarks of this worker's categories."""
-    url = objects.join(spec.root, "landmarks")
+    url = objects.join(spec.root, LANDMARKS)
     objects.check(url)
     categories = sorted({r.category for r in open_source(spec.data).refs()})
     stage = _Landmarks(spec, url, categories)

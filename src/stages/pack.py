@@ -19,6 +19,7 @@ from captionless.errors import DataError
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import DataSpec
+from captionless.spec.plan import PACK
 from captionless.stages import broken
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
@@ -45,7 +46,7 @@ def _bucket(key: str, shards: int) -> int:
 
 def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     """Renders and samples this worker's shards."""
-    url = objects.join(spec.root, "pack")
+    url = objects.join(spec.root, PACK)
     objects.check(url)
     registry.add(catalog.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
     source = open_source(spec.data)

@@ -18,14 +18,13 @@ from captionless.eval import results
 from captionless.eval.report import context as shown
 from captionless.eval.report.html import render_report
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import TrainingVariant, training_variants
+from captionless.spec.plan import EVAL, LANDMARKS, PACK, SIMILARITY, TrainingVariant, training_variants
 from captionless.stages import train
 from captionless.stages.inspect import measure
 from captionless.store import objects
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.landmark_store import open_landmarks
-from captionless.store.shards import Shard as Tar
-from captionless.store.shards import decode_array
+from captionless.store.shards import ShardReader, decode_array
 from captionless.store.similarity_store import open_similarity
 from captionless.store.views import shown_view, thumbnail, view_name
 
@@ -36,7 +35,7 @@ _MOST_MARKS = 1000
 def report_html(spec: AlignmentSpec, data: Embeddings, test: results.TestSplit, found: Mapping[str, Any]) -> str:
     """The page for the results `found` on the test split `data`; classes are shown of the spec's first run."""
     first = training_variants(spec)[0]
-    url = objects.join(spec.root, "eval", "runs", f"{first.name}.npy")
+    url = objects.join(spec.root, EVAL, "runs", f"{first.name}.npy")
     shapes = decode_array(objects.read_bytes(url), url)
     training = open_embeddings(data.url, "train")
     categories = dict(zip(data.keys, data.categories, strict=True))
@@ -88,7 +87,7 @@ def _curve(spec: AlignmentSpec, run: TrainingVariant) -> shown.History:
 def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.Neighbours]:
     """Of a few training objects, by every metric; weights are those in a batch of all training objects."""
     sharpen = spec.train.sharpen
-    stores = [open_similarity(objects.join(spec.root, "similarity", metric)) for metric in spec.metrics]
+    stores = [open_similarity(objects.join(spec.root, SIMILARITY, metric)) for metric in spec.metrics]
     means = [store.category_mean() if sharpen != 1 else {} for store in stores]
     found = []
     for key in (keys[index] for index in shown.drawn(keys, categories, 3)):
@@ -106,11 +105,11 @@ def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, s
 
 
 def _examples(spec: AlignmentSpec, training: Embeddings, categories: Mapping[str, str]) -> list[shown.Example]:
-    landmarks = open_landmarks(objects.join(spec.root, "landmarks")) if "i2l" in spec.metrics else {}
+    landmarks = open_landmarks(objects.join(spec.root, LANDMARKS)) if "i2l" in spec.metrics else {}
     found = []
     for index in shown.drawn(training.keys, categories, 8):
         item = training.objects[index]
-        about = json.loads(Tar(objects.join(training.url, item.shard)).read(item.key, "json"))
+        about = json.loads(ShardReader(objects.join(training.url, item.shard)).read(item.key, "json"))
         texts = [about["text"]] if about.get("text") else []
         marks = landmarks[item.category].texts()[:3] if item.category in landmarks else []
         found.append(shown.Example(item.key, texts, marks))
@@ -126,9 +125,9 @@ def _pictures(spec: AlignmentSpec, data: Embeddings, keys: Set[str]) -> dict[str
 def _view(spec: AlignmentSpec, data: Embeddings, index: int, pose: int) -> bytes:
     """The picture of an object from a pose, as it is stored."""
     item = data.objects[index]
-    return _tar(objects.join(spec.root, "pack", item.shard)).read(item.key, view_name(pose))
+    return _tar(objects.join(spec.root, PACK, item.shard)).read(item.key, view_name(pose))
 
 
 @lru_cache(maxsize=256)
-def _tar(url: str) -> Tar:
-    return Tar(url)
+def _tar(url: str) -> ShardReader:
+    return ShardReader(url)

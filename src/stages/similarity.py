@@ -23,6 +23,8 @@ from captionless.errors import DataError, did_you_mean
 from captionless.precompute.partition import WorkPlan, plan_tiles
 from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import EMBED, LANDMARKS, SIMILARITY
+from captionless.spec.similarity import SimilaritySpec
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, log_share, work
 from captionless.store import objects
 from captionless.store import similarity_store as store
@@ -40,9 +42,9 @@ VERSION = 2
 def run(spec: AlignmentSpec, metric: Metric, shard: Shard = Shard()) -> Outcome:
     """Makes this worker's tiles of a spec's run."""
     return compute(
-        objects.join(spec.root, "embed"),
-        objects.join(spec.root, "landmarks"),
-        objects.join(spec.root, "similarity", metric),
+        objects.join(spec.root, EMBED),
+        objects.join(spec.root, LANDMARKS),
+        objects.join(spec.root, SIMILARITY, metric),
         metric,
         spec.similarity.cross_category_sim,
         shard,
@@ -54,7 +56,7 @@ def compute(
     landmarks: str | None,
     out: str,
     metric: Metric,
-    cross_category_sim: float = store.CROSS_CATEGORY_SIM,
+    cross_category_sim: float = SimilaritySpec().cross_category_sim,
     shard: Shard = Shard(),
 ) -> Outcome:
     """The same with explicit URLs: `dataset` an embed stage's folder, `landmarks` a landmarks stage's
@@ -62,7 +64,7 @@ def compute(
     data = open_embeddings(dataset, "train")
     texts: Mapping[str, LandmarkTexts] = {}
     if metric == "i2l":
-        texts = open_landmarks(landmarks or objects.join(dataset.rstrip("/").rsplit("/", 1)[0], "landmarks"))
+        texts = open_landmarks(landmarks or objects.join(dataset.rstrip("/").rsplit("/", 1)[0], LANDMARKS))
     with thread_pool(1) as pool:
         stage = _Similarity(data, texts, out, metric, cross_category_sim, _ViewReader(data, pool))
         return stage.work(shard)

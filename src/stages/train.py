@@ -15,7 +15,7 @@ from typing import Any
 from captionless.clip import checkpoints
 from captionless.errors import DataError, Retryable
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import TrainingVariant, logs_folder, training_variants
+from captionless.spec.plan import EMBED, SIMILARITY, TRAIN, TrainingVariant, logs_folder, training_variants
 from captionless.spec.weights import Weights
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
@@ -37,7 +37,7 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
     chosen = [r for r in training_variants(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
         chosen = [TrainingVariant(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
-    data = open_embeddings(objects.join(spec.root, "embed"), "train").digest
+    data = open_embeddings(objects.join(spec.root, EMBED), "train").digest
     for each in chosen:
         _train(spec, each, data)
     found = [history(spec, each) for each in chosen]
@@ -49,7 +49,7 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
 
 def url_of(spec: AlignmentSpec, run: TrainingVariant) -> str:
     """The folder of a run."""
-    return objects.join(spec.root, "train", run.name)
+    return objects.join(spec.root, TRAIN, run.name)
 
 
 def model_url(spec: AlignmentSpec, run: TrainingVariant) -> str:
@@ -66,8 +66,8 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
     url = url_of(spec, run)
     job = TrainingJob(
         run=url,
-        data=objects.join(spec.root, "embed"),
-        similarity={m: objects.join(spec.root, "similarity", m) for m in run.weights.metrics},
+        data=objects.join(spec.root, EMBED),
+        similarity={m: objects.join(spec.root, SIMILARITY, m) for m in run.weights.metrics},
         weights=run.weights,
         seed=run.seed,
         train=spec.train,

@@ -24,9 +24,6 @@ from captionless.store import float16, objects, ranged_reads
 from captionless.store.ledger import Ledger
 from captionless.store.members import Layout, MemberOffsets, MemberRead, Members, memory_of
 
-NORM_TOLERANCE = 5e-3
-"""How far from 1 a stored row's norm may be: float16 rounding stays well below it."""
-
 _REQUESTS = (8, 32)  # for the objects of a shard each: the fewest and the most
 _LOCAL = 2  # from a local disk 2 at a time are as fast as 8 and take half the processor
 _TOGETHER, _AT_ONCE = 128, 1024  # members, of a shard and of all: their bytes are held until they are decoded
@@ -214,7 +211,7 @@ def check_views(array: NDArray[Any], key: str, where: str) -> None:
         )
     rows = float16.to_float32(array) if array.dtype == np.float16 else array.astype(np.float32)
     norms = np.sqrt(np.einsum("rf,rf->r", rows, rows))
-    wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
+    wrong = np.flatnonzero(~(np.abs(norms - 1) <= float16.NORM_TOLERANCE))
     if len(wrong):
         view, norm = int(wrong[0]), norms[wrong[0]]
         what = "is not finite (NaN or inf)" if not np.isfinite(norm) else f"has norm {norm:.4f}, expected 1"

@@ -10,6 +10,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+NORM_TOLERANCE = 5e-3
+"""How far from 1 the norm of a stored unit row may be: bfloat16 moves it by up to 2^-8, float16 by 2^-11."""
+
 _AT_ONCE = 1024  # numbers: what the first cache holds
 
 

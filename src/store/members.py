@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.store import objects
-from captionless.store.shards import Shard, decode_array, encode_array
+from captionless.store.shards import ShardReader, decode_array, encode_array
 
 _PROBES = 16  # objects that are tried for the layout: they are all damaged only if everything is
 
@@ -40,9 +40,9 @@ class MemberOffsets:
         for index, shard in enumerate(shards):
             self._of.setdefault(shard, []).append(index)
 
-    def shard(self, name: str) -> Shard:
+    def shard(self, name: str) -> ShardReader:
         """A shard of the data set."""
-        return Shard(objects.join(self.url, name))
+        return ShardReader(objects.join(self.url, name))
 
     def span(self, index: int, extension: str) -> tuple[int, int]:
         """(offset, length) of a member in its shard. DataError when the shard's index does not have it."""

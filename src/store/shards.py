@@ -96,7 +96,7 @@ def check_key(key: str) -> None:
         raise DataError(f"key {key!r}: must be non-empty, without a dot in its last segment or slashes at its ends")
 
 
-class Shard:
+class ShardReader:
     """A shard for reading. All errors are DataError and name the shard and, where it is one, the object."""
 
     def __init__(self, url: str):

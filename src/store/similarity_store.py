@@ -47,9 +47,6 @@ from captionless.store import objects
 from captionless.store.published import REQUESTS, check_unique
 from captionless.store.tiles import FORMAT, VERSION, Metric, Tile, TileBlock, category_stem, check_tile, read_steps
 
-CROSS_CATEGORY_SIM = 0.25
-"""The paper's alpha: the similarity of objects of different categories, for either metric."""
-
 MANIFEST = FORMAT.manifest
 
 
@@ -77,9 +74,7 @@ def blocks(category: str, n: int, side: int) -> list[TileBlock]:
     return [TileBlock(category, rows, columns) for a, rows in enumerate(cuts) for columns in cuts[a:]]
 
 
-def publish(
-    url: str, metric: Metric, categories: Iterable[Category], cross_category_sim: float = CROSS_CATEGORY_SIM
-) -> None:
+def publish(url: str, metric: Metric, categories: Iterable[Category], cross_category_sim: float) -> None:
     """Write indexes and manifest over the stored tiles of `categories`; from then on `open_similarity` opens `url`.
 
     Every tile is looked for, by its size; `SimilarityStore.verify` reads them.

@@ -25,7 +25,7 @@ import pytest
 from captionless.eval.publish import publish
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
-from captionless.store.shards import Shard
+from captionless.store.shards import ShardReader
 from captionless.trainer.data.splits import held_out
 from tests import pace
 from tests.charts.test_alerts import ALERTS
@@ -129,7 +129,7 @@ def damage(cluster: Cluster, folder: str) -> None:
         data = open_embeddings(cluster.url(folder, "embed"), "train")
         trains = (~held_out(data.keys, data.categories, SHARE)).nonzero()[0][0]
         found = data.objects[trains]
-        offset, size = Shard(objects.join(data.url, found.shard)).index[found.key]["points.npy"]
+        offset, size = ShardReader(objects.join(data.url, found.shard)).index[found.key]["points.npy"]
     key = f"{cluster.prefix}/{folder}/embed/{found.shard}"
     body = bytearray(cluster.s3.get_object(Bucket=cluster.bucket, Key=key)["Body"].read())
     body[offset + size - 1] ^= 1

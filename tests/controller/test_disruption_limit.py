@@ -79,11 +79,11 @@ def test_the_stage_fails_at_the_limit(disruptions_without_progress: int, state: 
         "stages": [record("pack", "Running", disruptions=30, disruptionsWithoutProgress=disruptions_without_progress)]
     }
     w = workload(disruptions_before=30)
-    standing = run(w, pods=[pod(ignored=0, **ended(75))], status=status).stages[0]
-    assert standing.state is state
+    found = run(w, pods=[pod(ignored=0, **ended(75))], status=status).stages[0]
+    assert found.state is state
 
 
-def test_a_retry_has_a_budget_of_its_own() -> None:
+def test_a_retry_counts_disruptions_anew() -> None:
     """Also when the controller died after it made the attempt and before it wrote that down."""
     status: dict[str, Any] = {"stages": [record("pack", "Failed", disruptions=20, disruptionsWithoutProgress=LIMIT)]}
     assert run(status=status).stages[0].state is StageState.failed

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from captionless.store.shards import Shard, decode_array, encode_array, write_shard
+from captionless.store.shards import ShardReader, decode_array, encode_array, write_shard
 from tests.flow.conftest import TINY, Finished, call, command, comparable, environment, write_spec
 
 pytestmark = pytest.mark.flow
@@ -96,7 +96,7 @@ def test_a_nan_embedding(finished: Finished, tmp_path: Path) -> None:
     for stage in ("pack", "embed"):
         shutil.copytree(finished.folder / "out" / stage, tmp_path / "out" / stage)
     url = str(next((tmp_path / "out" / "embed" / "train").glob("*.tar")))
-    samples = list(Shard(url).samples())
+    samples = list(ShardReader(url).samples())
     key, members = samples[0]
     views = decode_array(members["views.npy"], key).copy()
     views[2, 5] = np.nan

@@ -116,7 +116,7 @@ def test_views_are_read_by_ranges_once_for_a_row_of_tiles(
         raise AssertionError("the whole shard is read")
 
     monkeypatch.setattr(Embeddings, "read", counting)
-    monkeypatch.setattr(shards.Shard, "samples", never)
+    monkeypatch.setattr(shards.ShardReader, "samples", never)
     compute(tmp_path, "sim")
     assert len(list((tmp_path / "sim").glob("big.*.sim"))) == 15
     assert set(read) == {k for k in data if not k.startswith("one")}  # a single object has no pairs

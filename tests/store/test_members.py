@@ -16,7 +16,7 @@ from captionless.errors import DataError
 from captionless.store import objects, ranged_reads, urls
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.members import Members
-from captionless.store.shards import Shard, encode_array, write_shard
+from captionless.store.shards import ShardReader, encode_array, write_shard
 from tests.embedded import members, write_embedded
 from tests.store.faulty_s3 import reached_by_environment
 from tests.trainer import synthetic
@@ -147,8 +147,8 @@ def test_view_and_points_of_an_object_are_one_request(written: Path, monkeypatch
 
 def flip(folder: Path, key: str, extension: str, at: int = -1) -> None:
     """Flip the lowest bit of a member's byte."""
-    path = next(p for p in (folder / "train").glob("*.tar") if key in Shard(str(p)).index)
-    offset, length = Shard(str(path)).index[key][extension]
+    path = next(p for p in (folder / "train").glob("*.tar") if key in ShardReader(str(p)).index)
+    offset, length = ShardReader(str(path)).index[key][extension]
     raw = bytearray(path.read_bytes())
     raw[offset + at % length] ^= 1
     path.write_bytes(raw)
@@ -156,8 +156,8 @@ def flip(folder: Path, key: str, extension: str, at: int = -1) -> None:
 
 def member(folder: Path, key: str, extension: str, data: bytes) -> None:
     """Put other bytes in the place of a member's, as many."""
-    path = next(p for p in (folder / "train").glob("*.tar") if key in Shard(str(p)).index)
-    offset, length = Shard(str(path)).index[key][extension]
+    path = next(p for p in (folder / "train").glob("*.tar") if key in ShardReader(str(p)).index)
+    offset, length = ShardReader(str(path)).index[key][extension]
     raw = bytearray(path.read_bytes())
     raw[offset : offset + length] = data.ljust(length, b"\0")
     path.write_bytes(raw)
@@ -192,7 +192,7 @@ def test_what_lies_between_members_need_not_be_alike(tmp_path: Path, size: int) 
     """Members that follow one another at the same small distance are read at once, others are not."""
     written = write_embedded(str(tmp_path), {"a": 6}, shards=2, points=POINTS)
     tar = tmp_path / "train" / "00001.tar"
-    held = {key: dict(sample) for key, sample in Shard(str(tar)).samples()}
+    held = {key: dict(sample) for key, sample in ShardReader(str(tar)).samples()}
     last = max(held)
     more = encode_array(np.zeros(size, np.uint8))
     held[last] = {"views.npy": held[last]["views.npy"], "more.npy": more, "points.npy": held[last]["points.npy"]}
@@ -215,7 +215,7 @@ def buffers(data: Embeddings, n: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("verified", [False, True], ids=["first read", "verified before"])
 def test_a_truncated_shard_names_the_objects_that_are_cut_off(url: str, verified: bool) -> None:
     whole = objects.read_bytes(objects.join(url, "train/00001.tar"))
-    index = Shard(objects.join(url, "train/00001.tar")).index
+    index = ShardReader(objects.join(url, "train/00001.tar")).index
     cut = sorted(index, key=lambda key: index[key]["views.npy"])[2]
     data = opened(url)
     data.views(range(2))  # the layout is known

@@ -12,7 +12,7 @@ import s3fs
 from captionless.errors import Retryable, SpecError
 from captionless.store import objects, storage_retry
 from captionless.store.atomic_writes import open_write
-from captionless.store.shards import Shard, write_shard
+from captionless.store.shards import ShardReader, write_shard
 from captionless.telemetry import catalog, registry
 from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
 
@@ -56,8 +56,8 @@ OPERATIONS: dict[str, Callable[[str], Any]] = {
     "remove": lambda root: objects.remove(f"{root}/a.bin"),
     "write": lambda root: objects.write_bytes(f"{root}/b.bin", b"new"),
     "open_write": _open_write,
-    "member of a shard": lambda root: Shard(f"{root}/x.tar").read("l", "txt"),
-    "whole shard": lambda root: list(Shard(f"{root}/x.tar").samples()),
+    "member of a shard": lambda root: ShardReader(f"{root}/x.tar").read("l", "txt"),
+    "whole shard": lambda root: list(ShardReader(f"{root}/x.tar").samples()),
 }
 READS = ("read", "ranged read", "sha256", "member of a shard", "whole shard", "list", "walk")
 EXPECTED: dict[str, Any] = {

@@ -10,7 +10,7 @@ import webdataset
 
 from captionless.errors import DataError
 from captionless.store import objects
-from captionless.store.shards import Shard, decode_array, encode_array, index_url, write_shard
+from captionless.store.shards import ShardReader, decode_array, encode_array, index_url, write_shard
 
 SAMPLES = [
     ("chair/a", {"views.npy": encode_array(np.arange(6.0).reshape(2, 3)), "json": b'{"n": 1}'}),
@@ -31,7 +31,7 @@ def test_webdataset_itself_reads_a_shard(tmp_path: Path) -> None:
 def test_members_and_samples(root: str, tmp_path: Path) -> None:
     url = objects.join(str(tmp_path) if root == "path" else root, "00000.tar")
     info = write_shard(url, iter(SAMPLES))
-    shard = Shard(url)
+    shard = ShardReader(url)
     assert info.keys == shard.keys == ("chair/a", "chair/b")
     assert info.size == objects.size(url)
     assert shard.read("chair/b", "json") == b'{"n": 2}'
@@ -66,18 +66,18 @@ def test_damage_is_named(tmp_path: Path) -> None:
     whole = Path(url).read_bytes()
     Path(url).write_bytes(whole[:1000])
     with pytest.raises(DataError, match=r"00000\.tar: .*1,000"):
-        list(Shard(url).samples())
+        list(ShardReader(url).samples())
     with pytest.raises(DataError, match=r"00000\.tar"):
-        Shard(url).read("chair/b", "json")
+        ShardReader(url).read("chair/b", "json")
     Path(url).write_bytes(whole[:600] + b"X" + whole[601:])
     with pytest.raises(DataError, match="sha256"):
-        list(Shard(url).samples())
+        list(ShardReader(url).samples())
     with pytest.raises(DataError, match="'chair/c'"):
-        Shard(url).read("chair/c", "json")
+        ShardReader(url).read("chair/c", "json")
     with pytest.raises(DataError, match=r"\.points\.npy"):
-        Shard(url).read("chair/a", "points.npy")
+        ShardReader(url).read("chair/a", "points.npy")
     Path(index_url(url)).unlink()
     with pytest.raises(DataError, match="index"):
-        Shard(url).keys  # noqa: B018
+        ShardReader(url).keys  # noqa: B018
     with pytest.raises(DataError, match="what"):
         decode_array(b"nonsense", "what")

@@ -149,16 +149,16 @@ def test_nothing_published(url: str) -> None:
 def test_what_cannot_be_published(tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
     with pytest.raises(DataError, match="categor"):
-        publish(url, "i2i", [])
+        publish(url, "i2i", [], 0.25)
     chairs = store_category(url, "chair", ["a", "b", "c"], matrix(3, 0), side=2)
     mugs = store_category(url, "mug", ["b", "d"], matrix(2, 0))
     with pytest.raises(DataError, match='"b"'):
-        publish(url, "i2i", [chairs, mugs])
+        publish(url, "i2i", [chairs, mugs], 0.25)
     with pytest.raises(DataError, match='"chair"'):
-        publish(url, "i2i", [Category("chair", chairs.keys, "abc", 2, chairs.tiles[:-1])])
+        publish(url, "i2i", [Category("chair", chairs.keys, "abc", 2, chairs.tiles[:-1])], 0.25)
     (tmp_path / "chair.0-2.sim").unlink()
     with pytest.raises(DataError, match=r"chair\.0-2\.sim"):
-        publish(url, "i2i", [chairs])
+        publish(url, "i2i", [chairs], 0.25)
     assert not (tmp_path / "similarity.json").exists()
 
 

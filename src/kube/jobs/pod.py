@@ -110,7 +110,7 @@ def _environment(spec: AlignmentSpec, operator: Operator, environ: dict[str, str
         **env.threads(spec.resources.threads),
         **environ,
     }
-    pod = {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+    pod = {"name": env.NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
     return [*({"name": n, "value": v} for n, v in values.items()), pod]
 
 

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.eval.report import charts
 from captionless.eval.report.html import data_uri, render_page
+from captionless.spec import plan
 from captionless.stages.inspect import tables
 from captionless.stages.inspect.measure import ALONE, MIXED, OTHER, SIMILARITY, Found
 from captionless.store import objects
 from captionless.store.ledger import Ledger
-from captionless.store.shards import Shard
+from captionless.store.shards import ShardReader
 
 _POSES = 5
 _BINS = 60
@@ -57,7 +58,7 @@ def find_pictures(found: Found, pack: str | None) -> ObjectViews:
             missing=f"{found.url} is not RUN/similarity/METRIC: pass the pack stage's folder with --pack"
         )
     try:
-        return ObjectViews(_views(objects.join(run, "pack") if run else "pack", keys))
+        return ObjectViews(_views(objects.join(run, plan.PACK) if run else plan.PACK, keys))
     except DataError as error:
         return ObjectViews(missing=str(error))
 
@@ -66,13 +67,13 @@ def _run_of(url: str) -> str | None:
     """The run's folder of a store at RUN/similarity/METRIC."""
     above, _, _ = url.rstrip("/").rpartition("/")
     run, _, name = above.rpartition("/")
-    return run if name == "similarity" else None
+    return run if name == plan.SIMILARITY else None
 
 
 def _views(pack: str, keys: Sequence[str]) -> dict[str, list[bytes]]:
     """Stored views of those of the keys that are packed, from _POSES equally spaced poses."""
     shard_of = {o["key"]: facts["shard"] for facts in Ledger(pack).manifest().facts() for o in facts["objects"]}
-    shards = {name: Shard(objects.join(pack, name)) for name in {shard_of[k] for k in keys if k in shard_of}}
+    shards = {name: ShardReader(objects.join(pack, name)) for name in {shard_of[k] for k in keys if k in shard_of}}
     found = {}
     for key in (k for k in keys if k in shard_of):
         shard = shards[shard_of[key]]

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
+from captionless.spec.plan import PACK
 from captionless.stages.provenance import versions
 from captionless.stages.vectors import EncodedClouds
 from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
-from captionless.store import gallery, objects
-from captionless.store.embeddings import NORM_TOLERANCE, Embeddings, open_embeddings
+from captionless.store import float16, gallery, objects
+from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.ledger import Ledger, WorkRecord
 from captionless.trainer.run_folder import model_url
 
@@ -48,7 +49,7 @@ def build(checkpoint: str, dataset: str, out: str, split: Split = "all", pack: s
     if not len(data):
         raise DataError(f"{dataset}: no objects ({split}); expected at least one")
     objects.check(out)
-    beside = objects.join(dataset.rstrip("/").rpartition("/")[0] or ".", "pack")
+    beside = objects.join(dataset.rstrip("/").rpartition("/")[0] or ".", PACK)
     return _Build(data, checkpoint, out, pack or beside).work()
 
 
@@ -85,7 +86,7 @@ class _Build:
 
     def _embed(self, indices: range) -> NDArray[np.float32]:
         rows = self.encoded.embed(indices)
-        wrong = np.flatnonzero(~(np.abs(np.linalg.norm(rows, axis=1) - 1) <= NORM_TOLERANCE))
+        wrong = np.flatnonzero(~(np.abs(np.linalg.norm(rows, axis=1) - 1) <= float16.NORM_TOLERANCE))
         if len(wrong):
             key = self.data.keys[indices[wrong[0]]]
             raise DataError(

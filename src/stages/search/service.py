@@ -21,7 +21,7 @@ from captionless.mesh import Up
 from captionless.stages.search.query import AS_IT_IS, EmbeddedQuery, Embedder, Query, parse
 from captionless.store import objects
 from captionless.store.gallery import open_gallery
-from captionless.store.shards import Shard
+from captionless.store.shards import ShardReader
 from captionless.store.views import shown_view
 
 
@@ -108,7 +108,7 @@ class Search:
 
     def _views(self, pack: str, keys: Mapping[str, None]) -> dict[str, bytes]:
         shard_of = {key: self.gallery.shard(self.gallery.row(key)) for key in keys}
-        shards = {name: Shard(objects.join(pack, name)) for name in set(shard_of.values())}
+        shards = {name: ShardReader(objects.join(pack, name)) for name in set(shard_of.values())}
         found = {}
         for key, name in shard_of.items():
             poses = [member for member in shards[name].extensions(key) if member.startswith("view")]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from captionless.errors import DataError, Interrupted
-from captionless.store.shards import Shard
+from captionless.store.shards import ShardReader
 from captionless.telemetry import catalog, registry
 from captionless.trainer import loop, model_file
 from captionless.trainer.data.training_data import TrainingData
@@ -26,7 +26,7 @@ ENCODER = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0}  # masks bel
 def prepare(root: Path, damaged: Sequence[int]) -> list[str]:
     """A data set of which some objects' points have a flipped bit; their keys."""
     synthetic.write(root, train=OBJECTS, shards=2)
-    shards = {path: Shard(str(path)).index for path in (root / "embed" / "train").glob("*.tar")}
+    shards = {path: ShardReader(str(path)).index for path in (root / "embed" / "train").glob("*.tar")}
     keys = sorted(key for index in shards.values() for key in index)
     for key in (keys[i] for i in damaged):
         path = next(path for path, index in shards.items() if key in index)
