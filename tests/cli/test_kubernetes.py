@@ -69,7 +69,7 @@ def test_a_time_that_no_stage_would_take_is_refused(spec: str) -> None:
     assert "'soon'" in done.output
 
 
-def test_a_folder_that_cannot_be_written_is_told(spec: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(spec: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CaptionlessError, match=r"--out .*/file") as caught:
         render(spec, "--out", str(tmp_path / "file"))

@@ -55,7 +55,7 @@ def pod(
     failures: int = 0,
     second: int = 0,
 ) -> Object:
-    """A pod; `code` is its container's exit code, `message` what its command told at the end."""
+    """A pod; `code` is its container's exit code, `message` the message its command ended with."""
     state: Object = {"running": {"startedAt": "2026-11-21T10:00:00Z"}} if phase == "Running" else {}
     if phase in ("Succeeded", "Failed"):
         ending = json.dumps({"exitCode": code or 0, "kind": "", "message": message, "figures": {}, "facts": {}})

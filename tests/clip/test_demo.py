@@ -59,7 +59,7 @@ def test_unseen_objects_are_classified_by_any_usual_prompt(prompt: str) -> None:
     assert right > 0.9
 
 
-def test_attributes_are_told_in_words_better_than_by_chance() -> None:
+def test_attributes_are_described_in_words_better_than_by_chance() -> None:
     right, chance = [], []
     for category, attributes, embedding in unseen():
         valid = demo_world.combinations(category)

@@ -1,6 +1,6 @@
 """A cluster as the tests see it: whichever KUBECONFIG names, or the one that `hack/cluster` raises.
 
-With KUBECONFIG in the environment that cluster is used, and the rest is told by the variables that
+With KUBECONFIG in the environment that cluster is used, and the rest is set by the variables that
 `hack/cluster/cluster env` prints for its own (docs/cluster.md): the image that its nodes can start, S3 from
 here and from pods, Prometheus. Without it, `hack/cluster/cluster up --image` makes all of that.
 """

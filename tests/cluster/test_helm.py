@@ -150,7 +150,7 @@ def test_an_operator_of_one_namespace_leaves_nothing(cluster: Cluster, second: O
     assert cluster.get("customresourcedefinitions", "alignments.captionless.dev")["metadata"]["name"]
 
 
-def test_the_crd_stays_or_goes_as_told(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_crd_stays_or_goes_as_requested(cluster: Cluster, tmp_path: Path) -> None:
     """On a copy of the chart for another API group, so that the cluster's Alignments are in no danger."""
     copy, group, crd = tmp_path / "captionless", "captionless.example", "alignments.captionless.example"
     shutil.copytree(CHARTS / "captionless", copy)

@@ -112,7 +112,7 @@ def test_a_pod_that_never_reported_is_given_time_to_start() -> None:
 
 
 def test_a_replaced_pod_has_the_time_from_its_own_start() -> None:
-    """What the pod before it told is as old as the disruption."""
+    """What the previous pod reported is as old as the disruption."""
     assert why(TRAIN, pod(TRAIN, started=ago(10)), readings={pod(TRAIN).uid: reading(5, 9, 500)}) == ""
 
 

@@ -76,7 +76,7 @@ def test_one_holds_it_and_the_other_waits_until_it_has_run_out(lost: list[str]) 
     assert server.found["spec"]["leaseTransitions"] == 1
 
 
-def test_a_renewal_begins_the_wait_anew(lost: list[str]) -> None:
+def test_a_renewal_restarts_the_wait(lost: list[str]) -> None:
     server, clock = Server(), Clock()
     first, second = (holder(server, clock, i, lost) for i in ("first", "second"))
     assert first.try_acquire()

@@ -190,7 +190,7 @@ def test_the_next_attempt_waits_until_the_pods_of_the_last_are_gone() -> None:
     assert {j["metadata"]["name"] for j in world.of("Job")} == {"shapes-pack-2", "shapes-landmarks-2"}
 
 
-def test_a_job_that_somebody_deleted_is_made_anew_once_its_pods_are_gone() -> None:
+def test_a_job_that_somebody_deleted_is_recreated_once_its_pods_are_gone() -> None:
     world = World()
     world.align()
     controller = Controller(world)

@@ -90,9 +90,9 @@ def test_progress_of_a_training_is_node_zeros() -> None:
     ("readings", "completed", "expected"),
     [
         ({0: (3, 10), 1: (5, 10)}, (), (8, 20)),
-        ({0: (3, 10)}, (), (3, 20)),  # the other has not told yet: as much work as this one
+        ({0: (3, 10)}, (), (3, 20)),  # the other has not reported yet: as much work as this one
         ({0: (3, 10)}, (1,), (13, 20)),  # the other has ended while nobody looked
-        ({0: (3, 10), 1: (9, 10)}, (1,), (13, 20)),  # its last word was told before it ended
+        ({0: (3, 10), 1: (9, 10)}, (1,), (13, 20)),  # it last reported before it ended
         ({}, (1,), (4, 9)),  # as the status had it
     ],
     ids=["both", "one-unread", "one-ended-unread", "one-ended", "none-read"],

@@ -66,7 +66,7 @@ def test_object_storage_is_tried_and_left_as_it_was(s3: FaultyS3) -> None:
     assert "Contents" not in s3.client.list_objects_v2(Bucket="here")
 
 
-def test_a_missing_bucket_is_told_with_the_way_out(s3: FaultyS3) -> None:
+def test_a_missing_bucket_is_reported_with_the_remedy(s3: FaultyS3) -> None:
     found = run_isolated("storage", storage="s3://elsewhere/run")
     assert found == Finding(
         Verdict.failed, "s3://elsewhere/run: the bucket 'elsewhere' does not exist", "create it or correct the URL"
@@ -107,14 +107,14 @@ def test_a_cluster_is_asked_and_nothing_is_made(server: Server) -> None:
     assert [path for path, _ in server.sent("POST")]
 
 
-def test_a_cluster_without_the_operator_is_told_how_to_get_it(server: Server) -> None:
+def test_a_cluster_without_the_operator_is_reported_with_how_to_install_it(server: Server) -> None:
     server.installed = False
     found = run_here("cluster")
     assert found.state is Verdict.warning
     assert "helm install captionless" in found.remedy
 
 
-def test_who_may_not_is_told(server: Server) -> None:
+def test_missing_permissions_are_reported(server: Server) -> None:
     server.refusals["POST", "alignments"] = (
         403,
         {
@@ -136,7 +136,7 @@ def test_a_pushgateway_that_does_not_answer_may_pass() -> None:
     assert run_here("pushgateway", pushgateway="gateway:9091").state is Verdict.failed
 
 
-def test_a_wrong_model_is_told_with_the_one_that_was_meant() -> None:
+def test_a_wrong_model_is_reported_with_the_nearest_name() -> None:
     found = run_here("clip", model="ViT-B-23", pretrained="openai")
     assert found.state is Verdict.failed
     assert 'did you mean "ViT-B-32"' in f"{found.found}; {found.remedy}"
@@ -178,7 +178,7 @@ def test_a_package_that_is_missing_or_too_old_is_named(monkeypatch: pytest.Monke
     assert found.remedy.startswith("pip install 'plotly>=6.0' 'webdataset>=")
 
 
-def test_a_container_with_less_than_the_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_with_less_than_the_machine_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("50000 100000\n")
     (tmp_path / "memory.max").write_text(f"{2 << 30}\n")
     (tmp_path / "memory.current").write_text(f"{1 << 30}\n")

@@ -142,10 +142,10 @@ def test_the_table_has_every_figure_once_and_says_what_it_is_of() -> None:
     assert list(checkpoint_figures.percentages(found).values()) == [round(100 * share, 1) for share in shares]
     assert chance.startswith("| chance | ")
     assert best.startswith("| reachable | – ")
-    told = "\n".join(about)
+    caption = "\n".join(about)
     for fact in (
         "pix3d: 9 shapes of 2 classes, 40 pictures (10,069 pictures in the official set)", "all 9 unique shapes",
         "128 shuffled pairs, seed 3", "background kept, crop: none", "captionless-demo (the small embedded model",
         "sha256 0123456789abcdef, training seed 7, 64 points (trained with 128)", "1 skipped: img/a.png", "ties",
     ):  # fmt: skip
-        assert fact in told, fact
+        assert fact in caption, fact

@@ -147,7 +147,7 @@ def test_references_stand_once_and_are_not_tested() -> None:
     assert found["tables"][0]["baseline"] == "a"
 
 
-def test_without_ranks_nothing_is_tested_and_that_is_told() -> None:
+def test_without_ranks_nothing_is_tested_and_that_is_reported() -> None:
     found = comparison.compare([row("a", [1, 2]), row("b", [2, 1, 1], outcomes=[])], [TOP1])
     assert cell(found, 0, "b", "zero_shot/top1")["difference"] == {"mean": pytest.approx(1 / 6, abs=1e-6)}
     assert len(found["notes"]) == 1
@@ -165,7 +165,7 @@ def test_another_baseline() -> None:
         comparison.compare(rows, [TOP1], baseline="bb")
 
 
-def test_bad_rows_are_told() -> None:
+def test_bad_rows_are_reported() -> None:
     with pytest.raises(SpecError, match=r"^a: "):
         comparison.compare([row("a", [1]), row("a", [1])], [TOP1])
     with pytest.raises(DataError, match="no run"):

@@ -76,7 +76,7 @@ def test_rows_that_float32_cannot_tell_apart_are_told_apart() -> None:
     assert GallerySearch([index]).search(query, 12)[0].tolist() == expected
 
 
-def test_what_cannot_be_searched_is_told() -> None:
+def test_what_cannot_be_searched_is_reported() -> None:
     nearest = GallerySearch(indices(rows_of(5)))
     with pytest.raises(DataError, match=r"query .*\(8,\).*\b24\b"):
         nearest.search(np.ones(8, np.float32), 1)

@@ -121,7 +121,7 @@ def test_curves_are_thinned_with_both_ends(page: str) -> None:
     assert chart(page, "temperature")["data"][0]["y"][0] == pytest.approx(1 / 14.3, abs=1e-5)
 
 
-def test_outcomes_are_told_in_words(page: str, context: report.ReportContext) -> None:
+def test_outcomes_are_described_in_words(page: str, context: report.ReportContext) -> None:
     for query in context.queries:
         assert f"found at rank {query.rank}" in page
         for place, hit in enumerate(query.hits, start=1):
@@ -255,7 +255,7 @@ def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
     assert '<th scope="row">class 60</th><td>1</td>' in page
 
 
-def test_differences_of_one_seed_are_not_told_as_those_of_several(built: dict, page: str) -> None:
+def test_differences_of_one_seed_are_not_described_as_those_of_several(built: dict, page: str) -> None:
     assert tables.about_differences(built) in " ".join(page.split())
     test, runs, _ = world()
     alone = results.build(test, [run for run in runs if run.seed == 0], {})

@@ -92,7 +92,7 @@ def test_manifest_has_what_is_kept_and_tells_what_is_not(
     assert (out / "manifest.jsonl").read_bytes() == before
 
 
-def test_missing_files_are_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_are_reported(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["make_manifest.py", str(tmp_path / "out"), "--furniture", str(tmp_path)])
     with pytest.raises(SystemExit, match=r"no \.sh3f files in .*apt-get install"):
         script.main()

@@ -173,7 +173,7 @@ def test_digest_covers_every_file_that_counts(tmp_path: Path) -> None:
     assert digest(str(path)) == seen[-1]
 
 
-def test_missing_texture_is_no_texture_but_a_damaged_one_is_told(tmp_path: Path) -> None:
+def test_missing_texture_is_no_texture_but_a_damaged_one_is_reported(tmp_path: Path) -> None:
     path = textured_obj(tmp_path)
     picture = tmp_path / "maps" / "paint.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(picture)

@@ -31,7 +31,7 @@ def test_workers_finish_together_whatever_the_sizes(sizes: dict[str, int], worke
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64, 1000])
 @pytest.mark.parametrize("sizes", [{"a": 100, "b": 33, "c": 1, "d": 2}, {"a": 1}, {}, SHAPENET])
-def test_every_pair_is_dealt_once(sizes: dict[str, int], workers: int) -> None:
+def test_every_pair_is_assigned_once(sizes: dict[str, int], workers: int) -> None:
     plan = plan_tiles(sizes, workers, "i2l")
     assert len(plan.workers) == workers
     assert plan.costs == [sum(cost(b, "i2l") for b in own) for own in plan.workers]

@@ -24,7 +24,7 @@ def test_workers_finish_together_whatever_the_sizes(sizes: dict[str, int], worke
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64, 1000])
 @pytest.mark.parametrize("sizes", [{"a": 100, "b": 33, "c": 1, "d": 2}, {"a": 1}, SHAPENET])
-def test_every_row_is_dealt_once(sizes: dict[str, int], workers: int) -> None:
+def test_every_row_is_assigned_once(sizes: dict[str, int], workers: int) -> None:
     plan = plan_rows(sizes, workers, 2048)
     assert len(plan.workers) == workers
     for group, n in sizes.items():
@@ -60,6 +60,6 @@ def test_nothing_is_cut_without_need() -> None:
     assert len(plan_rows({"dataset": 52_000}, 64, 8192).blocks) == 64
 
 
-def test_the_costliest_is_dealt_first() -> None:
+def test_the_costliest_is_assigned_first() -> None:
     plan = plan_rows({"a": 10, "b": 10, "c": 20}, 2, 2048)
     assert [[b.group for b in own] for own in plan.workers] == [["c"], ["a", "b"]]

@@ -1,4 +1,4 @@
-"""The four sources, from real files: names, splits, content, digests, and what is told of wrong ones."""
+"""The four sources, from real files: names, splits, content, digests, and errors for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published test sets from small copies in their official form, and what is told of files missing or wrong."""
+"""The published test sets from small copies in their official form, and errors for missing or invalid files."""
 
 from __future__ import annotations
 

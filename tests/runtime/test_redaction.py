@@ -1,4 +1,4 @@
-"""Secrets in what is told: passwords and signatures of URLs, headers, and the environment's own values."""
+"""Secrets in output: passwords and signatures of URLs, headers, and the environment's own values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading specs: both spellings, overrides, and every mistake told by field, value and what is allowed."""
+"""Reading specs: both spellings, overrides, and every mistake reported by field, value and what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""captionless classify: from a file of labelled clouds to a classifier, its figures, and what is told of bad input."""
+"""captionless classify: from a file of labelled clouds to a classifier, its figures, and errors for bad input."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("classify")
     clouds.write(folder / "train.npz")
     clouds.write(folder / "test.npz", **clouds.fields(per_class=8, points=80, seed=1))
-    told = call(write_spec(folder, {"testUrl": str(folder / "test.npz")}))
-    assert "overall accuracy" in told
-    assert str(folder / "run" / "model.pt") in told
+    output = call(write_spec(folder, {"testUrl": str(folder / "test.npz")}))
+    assert "overall accuracy" in output
+    assert str(folder / "run" / "model.pt") in output
     return folder
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint on published test sets, files of clouds and sources: figures against plain loops, and what is told."""
+"""A checkpoint on published test sets, files of clouds and sources: figures against plain loops, and errors."""
 
 from __future__ import annotations
 

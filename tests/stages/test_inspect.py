@@ -160,7 +160,7 @@ def test_a_store_of_one_category_has_no_others(tmp_path: Path) -> None:
     assert_readable((tmp_path / "page.html").read_text())
 
 
-def test_bad_input_is_told(url: str, tmp_path: Path) -> None:
+def test_bad_input_is_reported(url: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'"chair-3".*"chair-\d+"'):
         call(url, "chair-3")
     with pytest.raises(DataError, match=r"similarity\.json"):

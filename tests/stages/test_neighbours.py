@@ -187,9 +187,9 @@ def test_a_damaged_object_is_named_once_and_the_rest_is_made(
 ) -> None:
     key = damage_views(tmp_path / "embed" / "train" / "00000.tar", "middle")
     monkeypatch.setattr(vectors._Views, "most_rows", 8)  # several blocks read it
-    with pytest.raises(DataError, match=rf"object '{key}'.*sha256 differs") as told:
+    with pytest.raises(DataError, match=rf"object '{key}'.*sha256 differs") as raised:
         compute(tmp_path, "near")
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(raised.value).splitlines()) == 1
     assert (tmp_path / "near" / "big.0.indices.npy").exists()
     assert not (tmp_path / "near" / "neighbours.json").exists()
 
@@ -229,7 +229,7 @@ def test_shapes_are_compared_as_the_encoder_sees_them(
     assert everything(tmp_path / "near") != stored
 
 
-def test_an_encoder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_encoder_that_cannot_be_used_is_reported_in_one_line(tmp_path: Path) -> None:
     synthetic.write(tmp_path, train=6)
     url = str(tmp_path / "model.pt")
     with pytest.raises(DataError, match=r"model\.pt"):
@@ -238,9 +238,9 @@ def test_an_encoder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"model\.pt"):
         compute(tmp_path, "near", url)
     save_encoder(url, points=100)
-    with pytest.raises(DataError, match=r'\b100 points.*"c0-train-000" .*\b64\b') as told:
+    with pytest.raises(DataError, match=r'\b100 points.*"c0-train-000" .*\b64\b') as raised:
         compute(tmp_path, "near", url)
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(raised.value).splitlines()) == 1
     with pytest.raises(SpecError, match=r'--of: .*model\.pt.*"view".*"views"'):
         compute(tmp_path, "near", "view")
 

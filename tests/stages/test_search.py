@@ -224,7 +224,7 @@ def test_an_object_of_the_gallery_finds_its_twin_and_not_itself(root: Path, rows
     assert places["rod-05"] == places["rod-03"] + 1
 
 
-def test_what_is_looked_for_is_told_by_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("chair.PNG", "chair.obj", "a.chair/x", "notes.txt"):
         objects.write_bytes(name, b"x")
@@ -387,7 +387,7 @@ def test_another_model_or_split_makes_another_gallery(root: Path, tmp_path: Path
     Search(str(tmp_path / "near"), str(tmp_path / "model.pt"))
 
 
-def test_what_cannot_become_a_gallery_is_told(root: Path, tmp_path: Path) -> None:
+def test_what_cannot_become_a_gallery_is_reported(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "embed", tmp_path / "embed")
     save_encoder(tmp_path, points=SAMPLED + 1)
     with pytest.raises(DataError, match=r'model\.pt: .*\b65\b.*"ball-00".*\b64\b'):

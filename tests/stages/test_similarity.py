@@ -130,9 +130,9 @@ def test_an_object_whose_embedding_is_damaged_is_named_and_the_rest_is_made(
     tmp_path: Path, data: dict[str, np.ndarray]
 ) -> None:
     key = damage_views(tmp_path / "embed" / "train" / "00000.tar", "middle")
-    with pytest.raises(DataError, match=rf"train/00000\.tar: object '{key}'.*sha256 differs") as told:
+    with pytest.raises(DataError, match=rf"train/00000\.tar: object '{key}'.*sha256 differs") as raised:
         compute(tmp_path, "sim")
-    assert len(str(told.value).splitlines()) <= 3
+    assert len(str(raised.value).splitlines()) <= 3
     assert (tmp_path / "sim" / "big.0-0.sim").exists()
     assert not (tmp_path / "sim" / "similarity.json").exists()
 

@@ -1,4 +1,4 @@
-"""A tile's file: what is written is what is read, to half a step, whatever the block; and damage is told."""
+"""A tile's file: what is written is what is read, to half a step, whatever the block; and damage is reported."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_checkpoints_keep_the_newest_and_pass_over_damage(tmp_path: Path) -> Non
     assert checkpoint.newest(run, "f") is None
 
 
-def test_a_checkpoint_that_cannot_be_stored_is_told_by_the_next_call(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_stored_is_reported_by_the_next_call(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("in the way")
 
     def ask(writer: checkpoint.CheckpointWriter) -> None:

@@ -163,7 +163,7 @@ def test_the_weights_that_validate_best_are_the_result(
     assert meta["best"] == {"step": 2, "accuracy": 1.0}
 
 
-def test_a_diverging_training_is_told(tmp_path: Path, splits: tuple[Labelled, Labelled]) -> None:
+def test_a_diverging_training_is_reported(tmp_path: Path, splits: tuple[Labelled, Labelled]) -> None:
     with pytest.raises(SpecError, match=r"classify\.optim\.lr"):
         classifier_training.train(job(tmp_path, optim={"lr": 1e30, "warmup": 0.0}), *splits)
 
@@ -193,7 +193,7 @@ def test_batches_are_permutations_without_the_incomplete_last() -> None:
     assert [batch_of(step, 26, 8, 0)[0] for step in range(6)] == [0, 0, 0, 1, 1, 1]
 
 
-def test_what_is_no_classifier_is_told(tmp_path: Path) -> None:
+def test_a_file_without_a_classifier_is_reported(tmp_path: Path) -> None:
     url = str(tmp_path / "model.pt")
     options = {"width": 4, "nsample": 4, "embed_dim": 8}
     encoder = encoders.build("pointnext-s", **options)

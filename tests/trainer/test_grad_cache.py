@@ -99,7 +99,7 @@ def test_low_precision_is_near_float32(precision: torch.dtype, error: float, mon
     assert (low - exact).norm() < error * exact.norm()
 
 
-def test_what_needs_a_gpu_is_told_on_a_cpu(tmp_path: Path) -> None:
+def test_what_needs_a_gpu_is_reported_on_a_cpu(tmp_path: Path) -> None:
     synthetic.write(tmp_path)
     if not torch.cuda.is_available():
         with pytest.raises(SpecError, match=r"train\.precision: bfloat16"):

@@ -91,7 +91,7 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     assert job.fingerprint("data") != before
 
 
-def test_a_batch_that_is_too_small_for_its_micro_batches_is_told(root: Path) -> None:
+def test_a_batch_that_is_too_small_for_its_micro_batches_is_reported(root: Path) -> None:
     with pytest.raises(SpecError, match=r"batch of 8 .*1 processes.*train\.accumulate"):
         loop.TrainingRun(synthetic.job(root, "x", accumulate=9))
 
@@ -171,25 +171,25 @@ def test_it_learns_to_find_an_objects_own_image(tmp_path: Path) -> None:
     assert np.median(rank) <= 8  # chance: 15.5 of 32
 
 
-def told(path: Path) -> dict[str, float]:
+def measures_of(path: Path) -> dict[str, float]:
     """What the progress file has of a training's measures, those with labels apart."""
     state = progress.read(str(path))
     assert state is not None
     return {name: value for name, labels, value in state.measures if not labels}
 
 
-def test_a_diverging_run_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverging_run_is_reported(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loss as well, for Prometheus, before it ends."""
     monkeypatch.setenv(env.PROGRESS, str(tmp_path / "progress"))
     with pytest.raises(LossNotFinite, match=r"train\.optim\.lr"):
         loop.train(synthetic.job(root, "nan", optim={"lr": 1e30, "warmup": 0.0}))
-    found = told(tmp_path / "progress")
+    found = measures_of(tmp_path / "progress")
     assert not math.isfinite(found["captionless_train_loss"]) or not math.isfinite(
         found["captionless_train_gradient_norm"]
     )
 
 
-def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_measured_is_reported(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every metric of a training, of the values that the history has."""
     path = tmp_path / "progress"
     monkeypatch.setenv(env.PROGRESS, str(path))
@@ -197,7 +197,7 @@ def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytes
     began = time.time()
     job = synthetic.job(root, "measured", "avg", validation={"share": 0.25, "every": 2})
     loop.train(job)
-    found, (_, history) = told(path), outcome(root, "measured")
+    found, (_, history) = measures_of(path), outcome(root, "measured")
     of_the_history = {
         "loss": "loss", "scale": "logit_scale", "lr": "learning_rate", "grad_norm": "gradient_norm",
         "weight_entropy": "weight_entropy_ratio",
@@ -218,7 +218,7 @@ def test_what_is_measured_is_told(root: Path, tmp_path: Path, monkeypatch: pytes
     assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
 
 
-def test_no_gpu_is_told(root: Path) -> None:
+def test_no_gpu_is_reported(root: Path) -> None:
     if torch.cuda.is_available():
         assert select_device("auto").type == "cuda"
     else:

@@ -57,7 +57,7 @@ def test_a_damaged_object_ends_the_training_and_is_named(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("memory", [0, 1 << 30])
-def test_it_is_left_out_of_its_batches_and_told(
+def test_it_is_left_out_of_its_batches_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], memory: int
 ) -> None:
     (key,) = prepare(tmp_path / "damaged", [5])
@@ -89,9 +89,9 @@ def test_it_is_left_out_of_its_batches_and_told(
 
 def test_more_than_are_allowed_end_it(tmp_path: Path) -> None:
     keys = prepare(tmp_path, [2, 17])
-    with pytest.raises(DataError, match=r"2 .*train\.maxSkipped.*1") as told:
+    with pytest.raises(DataError, match=r"2 .*train\.maxSkipped.*1") as raised:
         loop.train(job(tmp_path, "run", max_skipped=1))
-    assert all(key in str(told.value) for key in keys)
+    assert all(key in str(raised.value) for key in keys)
 
 
 def test_a_batch_of_which_too_little_is_left_ends_it(tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_two_ranks_end_with_the_cause(tmp_path: Path) -> None:
     keys = prepare(tmp_path, [1, 2])
     with pytest.raises(DataError, match="sha256"):
         supervisor.run(job(tmp_path, "none"), 2, tmp_path / "none.log")
-    with pytest.raises(DataError, match=r"2 .*train\.maxSkipped.*1") as told:
+    with pytest.raises(DataError, match=r"2 .*train\.maxSkipped.*1") as raised:
         supervisor.run(job(tmp_path, "one", max_skipped=1), 2, tmp_path / "one.log")
-    assert all(key in str(told.value) for key in keys)
+    assert all(key in str(raised.value) for key in keys)
 
 
 def test_the_search_for_hard_negatives_passes_over_it(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monke
         np.testing.assert_array_equal(weights(name, sharpen=1.0), value)
 
 
-def test_missing_similarity_is_told(root: Path) -> None:
+def test_missing_similarity_is_reported(root: Path) -> None:
     job = synthetic.job(root, weights="avg").model_copy(update={"similarity": {"i2i": "x"}})
     with pytest.raises(SpecError, match=r"train\.weights: .*i2l"):
         WeightSource(job, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Trainings on two nodes: real commands that are killed, stopped and told to go as pods are."""
+"""Trainings on two nodes: real commands that are killed, stopped and evicted as pods are."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_an_elastic_gang_begins_without_a_node_and_takes_it_in_later(monkeypatch
         nodes.close()
 
 
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_that_is_taken_is_reported() -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Retryable, match=f"port {port}"), Rendezvous(Gang(0, 2, 2, "h", port, 1, 1), "t", print):

@@ -37,7 +37,7 @@ def test_a_pod_is_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "index", "told"),
+    ("where", "index", "message"),
     [
         ("run-0", "0", env.RENDEZVOUS),
         (":29400", "0", env.RENDEZVOUS),
@@ -47,8 +47,8 @@ def test_a_pod_is_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["no port", "no host", "a port by name", "no index", "an index too large"],
 )
-def test_a_wrong_environment_is_told(where: str, index: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_environment_is_reported(where: str, index: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(env.RENDEZVOUS, where)
     monkeypatch.setenv(env.INDEX, index)
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=message):
         this_node(spec(nodes=3))

@@ -84,7 +84,7 @@ def test_an_option_of_another_encoder_is_refused_even_at_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "told"),
+    ("encoder", "message"),
     [
         ({"name": "pointbert", "radius": 0.2}, "train.encoder: radius: "),
         ({"name": "pointbert", "groups": 65}, "train: encoder.groups: 65 exceeds points: 64"),
@@ -94,11 +94,11 @@ def test_an_option_of_another_encoder_is_refused_even_at_its_default() -> None:
     ],
     ids=["another's option", "groups", "nsample", "heads", "depth"],
 )
-def test_a_mistake_is_one_line_that_names_the_field(encoder: dict[str, Any], told: str) -> None:
+def test_a_mistake_is_one_line_that_names_the_field(encoder: dict[str, Any], message: str) -> None:
     document = {"data": {"source": {"kind": "parametric"}}, "train": {"points": 64, "encoder": encoder}}
     with pytest.raises(SpecError) as caught:
         load.build_spec(document)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 

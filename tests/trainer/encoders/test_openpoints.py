@@ -1,4 +1,4 @@
-"""State dicts of openpoints' shape: read, written, and told what is wrong with them."""
+"""State dicts of openpoints' shape: read, written, with errors that name what is wrong."""
 
 from __future__ import annotations
 

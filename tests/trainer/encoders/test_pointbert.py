@@ -106,7 +106,7 @@ def test_points_in_any_order_behind_the_first_give_the_same() -> None:
         torch.testing.assert_close(model(points[:, order]), model(points), rtol=1e-10, atol=1e-12)
 
 
-def test_bad_options_and_clouds_are_told() -> None:
+def test_bad_options_and_clouds_are_reported() -> None:
     with pytest.raises(SpecError, match=r"width: 100 .*heads: 6"):
         encoders.build("pointbert", width=100)
     with pytest.raises(SpecError, match="must be positive"):

@@ -106,7 +106,7 @@ def test_a_cloud_does_not_depend_on_its_batch_in_evaluation() -> None:
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_bad_options_are_told() -> None:
+def test_bad_options_are_reported() -> None:
     with pytest.raises(SpecError, match='did you mean "pointnext-s"'):
         encoders.build("pointnext_s")
     with pytest.raises(SpecError, match="in_channels must be 3"):

@@ -133,7 +133,7 @@ def test_it_moves_with_its_cloud_by_voxels_of_the_coarsest_grid(monkeypatch: pyt
     assert not torch.equal(moved(0.125), moved(0.0))
 
 
-def test_bad_options_and_clouds_are_told() -> None:
+def test_bad_options_and_clouds_are_reported() -> None:
     with pytest.raises(SpecError, match="depth must be one of 11, 18, 34, not 50"):
         encoders.build("sparseconv", depth=50)
     with pytest.raises(SpecError, match="must be positive"):

@@ -66,7 +66,7 @@ def test_it_serves_where_it_was_chosen_and_gives_our_types(package: list[str], m
     assert len(package) == 2
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpecError, match=r"^encoder\.operators: pointnext.* cpu"):
         cuda_ops.choose("pointnext", CPU)
 

@@ -147,7 +147,7 @@ def test_a_convolution_moves_with_its_cloud_by_whole_voxels() -> None:
     assert all(torch.equal(found, strided[0]) for found in strided)
 
 
-def test_points_that_have_no_voxel_are_told() -> None:
+def test_points_that_have_no_voxel_are_reported() -> None:
     for wrong in (torch.nan, torch.inf, 1e6):
         points = cloud()
         points[1, 2, 0] = wrong
