@@ -1,6 +1,6 @@
 """Several watches, and a timer, in one loop.
 
-Each watch blocks in a thread of its own until something changes; the loop receives the changes in order.
+Each watch blocks in a separate thread until something changes; the loop receives the changes in order.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class Feed:
         return self
 
     def thread(self, target: Callable[..., None], *given: Any) -> threading.Thread:
-        """Starts a thread beside the loop, which must end when the API's watches are stopped; its error is raised
-        in the loop."""
+        """Starts a thread that must end when the API's watches are stopped; its error is raised in the loop."""
 
         def guarded() -> None:
             try:

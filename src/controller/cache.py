@@ -66,13 +66,13 @@ class Cache:
             return None if old is not None and old.value == value else key
 
     def drop(self, found: Mapping[str, Any]) -> Key | None:
-        """An object is gone; the Alignment that it concerned."""
+        """Removes a deleted object; returns the Alignment that it concerned."""
         return self._forget(str((found.get("metadata") or {}).get("uid", "")))
 
     def replace(self, kind: str, found: Iterable[Mapping[str, Any]], since: float) -> set[Key]:
-        """A full listing of a kind, begun at monotonic time `since`; the Alignments that it brought news of.
+        """Takes over a full listing of a kind, begun at monotonic time `since`; returns the Alignments that changed.
 
-        What it lacks is gone, unless it was heard of after the listing began.
+        Objects that the listing lacks are removed, unless they were seen after it began.
         """
         news, listed = set(), set()
         for each in found:
@@ -120,7 +120,7 @@ class Cache:
                 self._problems[key] = problem
 
     def mark_namespace_terminating(self, alignment: str) -> None:
-        """The namespace of an Alignment (by uid) is being deleted, from which there is no way back."""
+        """Records that the namespace of an Alignment (by uid) is being deleted, which cannot be undone."""
         with self._lock:
             if alignment in self._entries:
                 self._terminating.add(alignment)

@@ -1,7 +1,7 @@
-"""The actions due for a run: the union of what the policies say.
+"""The actions due for a run: the union of the policies' actions.
 
 Every policy is a pure function of the run's status, so the same situation always has the same
-answer, whoever asks and however often: that is what makes the controller safe to kill at any point.
+answer, however often it is evaluated: this makes the controller safe to kill at any point.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Leader election by a Lease (coordination.k8s.io), as in client-go.
 
-kopf has no leader election: two operators would both act. So a controller acts only while it holds the Lease. It is
-acquired when nobody holds it or when its holder has not renewed it for its duration, by this
-machine's clock from when the last renewal was seen, never by comparing two machines' clocks. A holder
-that cannot renew ends its process well before another may take over, and a thread that was
-frozen for longer notices before its next request (`check`).
+kopf has no leader election: two operators would both act. So a controller acts only while it holds the Lease. A
+controller acquires the Lease if nobody holds it, or if its holder has not renewed it for its duration. This is measured
+by the controller's own clock since it saw the last renewal; clocks of different machines are never compared. A holder
+that cannot renew the Lease ends its process well before another may take over, and a thread that was frozen for longer
+notices before its next request (`check`).
 
 The identity is the pod's name: a container that is restarted in its pod reacquires the Lease at once.
 """
@@ -105,7 +105,7 @@ class Lease:
         self._thread.start()
 
     def try_acquire(self) -> bool:
-        """One attempt; False when somebody else holds it or the API server does not answer."""
+        """One attempt; False if another controller holds the Lease or the API server does not answer."""
         began = self.clock()
         try:
             found = self.api.get("Lease", self.namespace, NAME)

@@ -163,7 +163,9 @@ class Reconciler:
         owners = found["metadata"].get("ownerReferences") or ()
         if not any(o.get("uid") == owner and o.get("controller") for o in owners):
             of_another = any(o.get("kind") == "Alignment" and o.get("name") == self._owner(manifest) for o in owners)
-            hint = "belongs to a deleted Alignment; it will be deleted" if of_another else "is not ours; delete it"
+            hint = (
+                "belongs to a deleted Alignment; it will be deleted" if of_another else "is not this run's; delete it"
+            )
             raise NameTaken(f"{kind} {metadata['name']} already exists and {hint}")
         if kind == "ConfigMap" and found.get("data") != manifest["data"]:
             self.api.delete(kind, metadata["namespace"], metadata["name"], found["metadata"]["uid"])

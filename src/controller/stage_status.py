@@ -1,8 +1,8 @@
 """The status of every stage of a run: its record in the Alignment's status, matched with the observed state.
 
 A stage's newest attempt counts. The record may be behind the cluster (the controller died between creating
-a Job and recording it) or ahead of it (somebody deleted a Job): a final state, success
-or failure, is taken from the record; for the rest the cluster is right.
+a Job and recording it) or ahead of it (a user deleted a Job): a final state, success
+or failure, is taken from the record; everything else from the cluster.
 """
 
 from __future__ import annotations

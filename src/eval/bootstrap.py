@@ -51,7 +51,7 @@ def described(seed: int) -> dict[str, Any]:
 def counts(objects: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Ints]:
     """How often each object was drawn: blocks of (b, objects) whole numbers, `resamples` rows in all.
 
-    They depend on `objects` and `seed` alone, so everything measured on one test set is resampled alike.
+    They depend on `objects` and `seed` alone, so everything measured on one test set gets the same resamples.
     """
     key = hashlib.sha256(f"bootstrap:{seed}:{objects}".encode()).digest()[:16]
     generator = np.random.Philox(key=int.from_bytes(key))
@@ -65,9 +65,9 @@ def counts(objects: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Ints
 
 
 def figures(answers: Sequence[Answers], labels: Ints, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """The figures of `answers`, all of the n objects of `labels` (n,), in every resample: (resamples, len(answers)).
+    """The figures of `answers`, all on the n objects of `labels` (n,), in every resample: (resamples, len(answers)).
 
-    Where none of a resample's objects was asked for, which takes very few objects, the figure is 0.
+    If none of a resample's objects was a query, which happens only with very few objects, the figure is 0.
     """
     n, found = len(labels), np.empty((resamples, len(answers)))
     for one in answers:

@@ -1,8 +1,8 @@
-"""Compares runs: only figures measured alike share a table, and differences are tested on the same test objects.
+"""Compares runs: only comparable figures share a table, and differences are tested on the same test objects.
 
 A row is a set of runs that differ only in the seed, with the mean over all of its seeds. Figures share a table if they
-were measured alike: the same test set, CLIP model and ties, for zero-shot the same texts, for retrieval the same
-gallery, views and batches. Other rows get a table of their own, and a note says how they differ.
+were measured in the same way: the same test set, CLIP model and ties; for zero-shot the same texts; for retrieval the
+same gallery, views and batches. Other rows get a separate table, and a note says how they differ.
 
 In a table every row is compared with the baseline, figure by figure, if the ranks of every object are available. Two
 single runs with one right or wrong answer per object: McNemar's exact test, on the objects that only one of them got
@@ -14,7 +14,7 @@ trained encoders; how much a seed changes a figure is its `std`, which no test h
 
     tables      [{heading, setting: what its rows share, baseline, columns: [{name, path}], rows}]
       rows      [{name, kind: run | reference | paper, seeds, citation, cells: path -> cell}]
-        cell    {mean, std, n, low, high}, and for rows beside the baseline `difference`
+        cell    {mean, std, n, low, high}, and for rows other than the baseline `difference`
           difference  {mean, low, high, p, p_holm, test, ...}, only the mean if it cannot be tested
     tests, significant, alpha
     intervals   what `low` and `high` are, see `bootstrap`
@@ -49,9 +49,9 @@ COLUMNS = (
 class Setting:
     """How a row's figures were measured.
 
-    test: the digest of the test set, wherever `dataset` is. clip: model and pretrained weights, which `clip_digest`
-    identifies. templates: the prompt's, none where nothing was classified. protocols: by the first step of a figure's
-    path, what else it must share with another, in words. seed: of the intervals.
+    test: the digest of the test set, regardless of where `dataset` is. clip: model and pretrained weights, which
+    `clip_digest` identifies. templates: the prompt's; none if nothing was classified. protocols: what else comparable
+    figures must share, in words, by the first element of their path. seed: of the intervals.
     """
 
     test: str
@@ -65,7 +65,7 @@ class Setting:
     seed: int = 0
 
     def shared(self, column: Column) -> dict[str, str]:
-        """What a figure must share with another to stand in one column with it, in words."""
+        """What figures must share to be shown in the same column, in words."""
         return {
             "test set": f"{self.objects:,} objects of {len(self.classes):,} classes, digest {self.test[:12]}",
             "CLIP model": f"{'/'.join(filter(None, self.clip))}, digest {self.clip_digest[:12]}",
@@ -111,7 +111,7 @@ def chosen(paths: Sequence[str]) -> tuple[Column, ...]:
 def compare(
     rows: Sequence[ComparedRow], columns: Sequence[Column], baseline: str | None = None, beside_papers: bool = False
 ) -> dict[str, Any]:
-    """`rows` side by side, each beside `baseline` (a row's name; by default the first run of each table)."""
+    """Compares `rows` with `baseline` (a row's name; by default the first run of each table)."""
     runs = [row.name for row in rows if row.kind == "run"]
     if not runs:
         raise DataError("nothing to compare: no run has been evaluated")
@@ -168,7 +168,7 @@ def mcnemar(mine: Any, theirs: Any) -> dict[str, Any]:
 def _alike(
     rows: Sequence[ComparedRow], columns: Sequence[Column], notes: _Notes
 ) -> list[tuple[dict[str, str], list[ComparedRow]]]:
-    """Rows that have any of the columns, in groups that were measured alike; a note for every group but the first."""
+    """Rows that have any of the columns, in groups of comparable ones; a note for every group but the first."""
     groups: list[tuple[dict[str, str], list[ComparedRow]]] = []
     for row in rows:
         if not any(column.path in row.figures for column in columns):

@@ -40,7 +40,7 @@ def difference(gap: Mapping[str, Any], alpha: float) -> str:
 
 
 def conclusions(found: Mapping[str, Any]) -> list[str]:
-    """What is significant, what is not, and what the tests do not know."""
+    """What is significant, what is not, and the limits of the tests."""
     alpha, tests = found["alpha"], found["tests"]
     if not tests:
         return ["No difference was tested."]

@@ -1,8 +1,8 @@
 """Unit vectors and ties: the basis of all figures.
 
-Scores are cosines, computed in float64. Two scores closer than `TIE` are the same
-score: duplicates must tie whatever the order of summation was, while no two
-different float32 embeddings are told apart by less than this. Ties are always
+Scores are cosines, computed in float64. Two scores closer than `TIE` are treated as
+equal: duplicates must tie regardless of the order of summation, while no two
+different float32 embeddings differ by less than this. Ties are always
 resolved against the method, so that an encoder that has collapsed to one point
 scores 0 and not 1.
 """

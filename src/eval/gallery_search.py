@@ -1,8 +1,8 @@
 """Exact nearest rows of a gallery: faiss preselects, float64 decides.
 
-faiss compares in float32. What it leaves near the k-th best is compared again by float64 cosines, as all figures are
-(see `cosine`), and equal ones are told apart by their row. So neither the order of summation nor how the rows were cut
-into indices has a say in a ranking, and duplicates always come in the same order.
+faiss compares in float32. Candidates near the k-th best are compared again by float64 cosines, as for all figures (see
+`cosine`), and ties are broken by row. So a ranking depends neither on the order of summation nor on how the rows were
+divided into indices, and duplicates are always in the same order.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class GallerySearch:
     def _sieve(
         self, query: NDArray[np.float32], k: int, count: int, allowed: NDArray[np.bool_] | None
     ) -> NDArray[np.int64]:
-        """Rows among which the k nearest are for certain, whatever float32 has done to their order."""
+        """Rows that are certain to include the k nearest, regardless of float32 rounding."""
         asked = min(k + _MORE, count)
         while True:
             scores, rows = self._best(query, asked, allowed)

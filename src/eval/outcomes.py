@@ -8,9 +8,9 @@ products differ in their last bits between machines, and a rank may depend on on
     gallery/image_to_shape, ...   rank of the very object in the gallery, which is all test objects
     in_batch/image_to_shape, ...  rank of the very object in its batch
 
-An object may be asked for several times, from each of its views or pictures: (n, m) ranks, m for each object, padded
-with 0 where it has fewer. Or it is asked once and has several right answers, the pictures that show it: then these are
-the ranks of them all, best first.
+An object may have several queries, one for each of its views or pictures: (n, m) ranks, m for each object, padded with
+0 if it has fewer. Or it has one query with several right answers, the pictures that show it: then these are the ranks
+of all of them, best first.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Answers:
-    """One figure's whole numbers, object by object: it is the sum of `values` (n,) / `unit` over that of `asked` (n,).
+    """The integers per object of a figure, which is the sum of `values` (n,) / `unit` over the sum of `asked` (n,).
 
-    `asked`: how often an object was asked for. `by_class`: the mean over classes of such quotients of their objects;
-    classes that were not asked for are left out. `yes_or_no`: no object was asked for twice, and an answer is right, 1,
+    `asked`: the number of queries for an object. `by_class`: the figure is the mean over classes of these quotients;
+    classes without queries are left out. `yes_or_no`: there is at most one query per object, and an answer is right, 1,
     or wrong, 0.
     """
 
@@ -76,10 +76,10 @@ class Answers:
 
 
 def answers(outcomes: Outcomes, path: Path) -> Answers | None:
-    """The whole numbers behind the figure at `path` of a figure tree; None for one that is no mean over objects, or
-    that these outcomes have no ranks for.
+    """The integers behind the figure at `path` of a figure tree; None if it is not a mean over objects, or if these
+    outcomes have no ranks for it.
 
-    Precisions, of which `map` is the mean, are rounded to 2^-24: sums of whole numbers are exact in any order.
+    Precisions, of which `map` is the mean, are rounded to 2^-24: sums of integers are exact in any order.
     """
     ranked = "/".join(path[:-1])
     found = outcomes.ranks.get(ranked)

@@ -1,12 +1,12 @@
-"""Figures reported by the papers, shown only beside figures of the same data, texts and CLIP model.
+"""Figures reported by the papers, shown only next to figures for the same data, texts and CLIP model.
 
 Sbrolli & Matteucci, "No Captions, No Problem", arXiv 2406.02202: zero-shot classification, top-1 and top-5 in percent,
 text "a point cloud of a <class>", CLIP ViT-B-32 of tag laion2b_s34b_b79k. Their data is recognised by its content, not
 by a file's name: the class names and the size of the test split.
 
-Left out: what is not known to be of the same kind. The table there also has ULIP-2, ReCon, ULIP, CLIP2Point and
-PointCLIP, and OpenShape reports more, all with texts and CLIP models of their own. ScanObjectNN has variants (objects
-alone, with background, perturbed), and which one is meant is not told; nor is, of Pix3D, how pictures were cut.
+Left out: figures that are not known to be comparable. The table there also has ULIP-2, ReCon, ULIP, CLIP2Point and
+PointCLIP, and OpenShape reports more, all with other texts and CLIP models. ScanObjectNN has variants (objects only,
+with background, perturbed), and the paper does not state which one was used, nor how Pix3D's pictures were cropped.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _DATASETS = (
 def beside(
     classes: Sequence[str], objects: int, templates: Sequence[str], clip: tuple[str, str]
 ) -> tuple[tuple[Reported, ...], str]:
-    """The rows that may stand beside zero-shot figures of `objects` objects, and where there are none the reason."""
+    """The rows comparable with zero-shot figures on `objects` objects; if there are none, the reason."""
     names = {name.lower().replace(" ", "_") for name in classes}
     dataset = next((one for one in _DATASETS if one.classes == names), None)
     if dataset is None:

@@ -27,16 +27,16 @@ _HELD = 4096  # queries that are compared with all items at a time
 
 
 def ranks(queries: NDArray[Any], items: NDArray[Any], relevant: Ints, of_queries: str, of_items: str) -> Ints:
-    """Ranks from 1 up of each query's relevant items by cosine, best first; ties are resolved against them.
+    """One-based ranks of each query's relevant items by cosine, best first; ties are resolved against them.
 
     Args:
-        queries, items: (q, D) and (g, D) numbers, rows of any length but 0; converted a few blocks at a time.
+        queries, items: (q, D) and (g, D) numbers, rows of any nonzero length; converted a few blocks at a time.
         relevant: (q, m) rows of `items`, padded with -1 on the right.
-        of_queries, of_items: what an error calls them.
+        of_queries, of_items: their names in error messages.
 
     Returns:
-        (q, m) int64, 0 where `relevant` is padded. Of items that are relevant to the same query none stands in the
-        others' way by a tie.
+        (q, m) int64, 0 where `relevant` is padded. Ties between items that are relevant to the same query do not lower
+        their ranks.
 
     Raises:
         DataError: a row is not finite or has no direction.

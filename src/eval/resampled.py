@@ -13,9 +13,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Resampled(Generic[Key]):
-    """The figures at `paths` of `runs`, which all answered for the same objects, in every resample of these.
+    """The figures at `paths` of `runs`, all evaluated on the same objects, in every resample of these objects.
 
-    A path that is no mean over objects, or that a run has no ranks for, is left out.
+    A path is left out if its figure is not a mean over objects, or if a run has no ranks for it.
     """
 
     def __init__(self, runs: Mapping[Key, Outcomes], paths: Iterable[Path], seed: int) -> None:

@@ -24,7 +24,7 @@ ROW_NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a row: the heading it stands under, its name, and where a figure tree has it."""
+    """One figure of a row: the heading above it, its name, and its path in a figure tree."""
 
     heading: str
     name: str
@@ -117,7 +117,7 @@ def percentages(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The table of `results.json` with chance and CLIP beside the runs, and one line of what it is."""
+    """The table of `results.json` with the rows of chance, CLIP and the runs, and a line that explains it."""
     chosen = columns(results)
     head = ["row", "seeds", *(f"{column.heading} {column.name}" for column in chosen)]
     lines = [head, ["---", *(["---:"] * (len(head) - 1))]]

@@ -1,10 +1,10 @@
 """The Kubernetes API, as the controller and `captionless k8s` use it: a few calls on plain JSON objects.
 
-Through the official client, by its raw responses: its models would read and write the same with ten times the memory.
-Errors are those of `api_errors`. Calls are retried here where that is safe and short; the work queue retries the rest.
+It uses the raw responses of the official client, whose models would take ten times the memory for the same content.
+Errors are those of `api_errors`. Calls are retried here if that is safe and short; the work queue retries the rest.
 
-`snapshots` is a watch (KEP-365) as a loop over the whole state: its caller need not know about events, about resource
-versions that expired (410) or about connections that broke.
+`snapshots` is a watch (KEP-365) as a loop over the whole state: its caller need not handle events, expired resource
+versions (410) or broken connections.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ class KubernetesApi:
         return bool((found.get("status") or {}).get("phase") == "Terminating")
 
     def create(self, manifest: Object, namespace: str = "", dry_run: bool = False) -> Object | None:
-        """Creates an object; None when there is one of that name. A field that the server doesn't know is an error.
+        """Creates an object; None if one of that name exists. A field that the server doesn't know is an error.
 
-        `namespace` is for a manifest that names none.
+        `namespace` applies if the manifest has none.
         """
         kind, namespace = manifest["kind"], namespace or manifest["metadata"]["namespace"]
         if kind in _CORE:
@@ -185,8 +185,8 @@ class KubernetesApi:
     def delete(self, kind: str, namespace: str, name: str, uid: str = "", wait: bool = False) -> Object | None:
         """Deletes an object (only if it has that uid); the garbage collector follows with what it owns.
 
-        With `wait` the object stays until that is gone. The object while it stays, the server's Status when it is gone
-        at once, None when it was not there.
+        With `wait` the object exists until everything that it owns is deleted. Returns the object if it still exists,
+        the server's Status if it was deleted at once, None if there was no such object.
         """
         body: Object = {"propagationPolicy": "Foreground" if wait else "Background"}
         if uid:

@@ -144,7 +144,7 @@ class Pod:
 
     @property
     def disrupted(self) -> bool:
-        """It ended by no fault of its own, which its Job ignores."""
+        """Whether it was disrupted rather than failed; its Job does not count this."""
         return self.phase == "Failed" and (
             bool(self.disruption) or (self.end is not None and self.end.exit_code in _IGNORED_CODES)
         )
@@ -257,7 +257,7 @@ def workload(found: Object) -> Workload:
 
 
 def joined(workloads: Iterable[Workload], owner: str) -> tuple[Workload, ...]:
-    """The workloads of an Alignment (by uid); what the Job in a JobSet counted stands with the JobSet."""
+    """The workloads of an Alignment (by uid); a JobSet gets the counts of the Job in it."""
     found = list(workloads)
     inner = {w.owner: w for w in found if w.kind == "Job"}
     mine = []
@@ -279,8 +279,8 @@ def joined(workloads: Iterable[Workload], owner: str) -> tuple[Workload, ...]:
 
 
 def belonging(pods: Iterable[Pod], workloads: Iterable[Workload], owner: str) -> tuple[Pod, ...]:
-    """The pods that concern an Alignment (by uid): those of its Jobs, and any under its name that still run (of Jobs
-    that are gone, or of a deleted Alignment of the same name): they write to the same places."""
+    """The pods that concern an Alignment (by uid): those of its Jobs, and any labelled with its name that still run (of
+    deleted Jobs, or of a deleted Alignment of the same name), since they write to the same places."""
     found = list(workloads)
     mine = {w.uid for w in found if w.owner == owner}
     mine |= {w.uid for w in found if w.owner in mine}

@@ -3,8 +3,9 @@
     <output>/model.pt, history.json    see trainer.classifier and trainer.classifier_training
     <output>/results.json, table.md    see eval.classification
 
-The training resumes by itself; this stage decides whether anything is left to do. The validation objects are drawn from
-the source's train split and select the weights; the test split, if there is one, is evaluated once the model is stored.
+The training resumes on its own; this stage decides whether anything is left to do. The validation objects are drawn
+from the source's train split and select the weights; the test split, if there is one, is evaluated once the model is
+stored.
 """
 
 from __future__ import annotations

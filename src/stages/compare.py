@@ -138,7 +138,7 @@ def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[Com
 
 
 def _common(figures: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a setting that all results tell in the same way."""
+    """The parts of a setting that all results state in the same form."""
     return {
         "classes": figures["classes"],
         "objects": figures["objects"],
@@ -157,7 +157,7 @@ def _batching(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _stored(url: str, run: str, tree: Mapping[str, Any], test: str) -> Outcomes | None:
-    """The outcomes of a run beside the results at `url`, None where there are none."""
+    """The outcomes of a run, stored next to the results at `url`; None if there are none."""
     where = objects.join(url.removesuffix(RESULTS), "runs", outcomes.file_of(run))
     try:
         found = outcomes.loads(objects.read_bytes(where), where)
@@ -180,7 +180,7 @@ def _check(where: str, found: Outcomes, tree: Mapping[str, Any], test: str) -> N
 
 
 def _origin(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a provenance tells where figures come from; the whole of it is in the input."""
+    """The parts of the provenance that say where figures come from; the input has all of it."""
     kept = (
         "dataset",
         "digests",

@@ -231,10 +231,10 @@ def _read(
 
 
 def _digests(dataset: EvalDataset, shapes: EmbeddedItems, photos: EmbeddedItems | None) -> dict[str, Any]:
-    """Which edition of the data this was: of the files that list it, and of all that was embedded.
+    """Digests that identify the data: of the files that list it, and of everything that was embedded.
 
-    The clouds' digest is of as many points as were used. That of the objects, where files hold or list them, is not: it
-    says which were measured, however many points an encoder saw of them.
+    The digest of the clouds covers as many points as were used. That of the objects, if files contain or list them,
+    does not depend on the number of points: it identifies the objects that were evaluated.
     """
     files = {file: objects.sha256(file) for file in dataset.files}
     edition = [sorted(files.values()), dataset.described.get("up")] if files else shapes.digest

@@ -57,9 +57,9 @@ class Vectors(Protocol):
 
 
 def vectors(of: str, data: Embeddings, groups: Mapping[str, Sequence[int]], out: str) -> Vectors:
-    """The embeddings that `of` names, of objects by their indices in `data`; stored under `out` if they have to be.
+    """The embeddings that `of` names, by the objects' indices in `data`; computed ones are stored under `out`.
 
-    SpecError for anything but views, mean and the URL of a model file; DataError when there is no such file.
+    SpecError for anything but views, mean and the URL of a model file; DataError if there is no such file.
     """
     if of == "views":
         return _Views(data, groups)

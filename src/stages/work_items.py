@@ -1,8 +1,8 @@
-"""Processing a stage's work items: skip what is complete, make the rest, record it, publish the stage.
+"""Processing a stage's work items: skip complete ones, make and record the rest, publish the stage.
 
-Failures are kept apart as the exit codes demand: a work item whose data is bad (DataError)
+Failures are handled as the exit codes require: a work item whose data is bad (DataError)
 is reported and the others continue, so that one corrupt shard costs one shard; any other
-error ends the worker at once. Either way every finished item stays recorded.
+error ends the worker at once. In both cases every finished item remains recorded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Atomic writes: an object appears whole or not at all.
+"""Atomic writes: an object appears completely or not at all.
 
-On a file system it is written to a temporary file beside its final place, synced and renamed; on S3 a PUT, or the
-completion of a multipart upload, is atomic by itself; memory:// is filled from a finished buffer.
+On a file system it is written to a temporary file in the same folder, synced and renamed; on S3 a PUT, or the
+completion of a multipart upload, is atomic already; memory:// is filled from a finished buffer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from captionless.store.urls import filesystem, is_local, local_path
 
 @contextlib.contextmanager
 def open_write(url: str) -> Iterator[IO[bytes]]:
-    """A binary file that becomes the object when the block ends without an exception, and leaves nothing otherwise.
+    """A binary file that becomes the object when the block ends without an exception, and is discarded otherwise.
 
-    Local objects are written beside their place and renamed; others are written to a temporary file and uploaded at
+    Local objects are written to the same folder and renamed; others are written to a temporary file and uploaded at
     the end.
     """
     if not is_local(url):

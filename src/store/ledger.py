@@ -76,9 +76,9 @@ class Ledger:
             raise DataError(f"{self._record_url(part)}: not a record of finished work ({error}); delete it") from error
 
     def whole(self, part: str, fingerprint: str) -> WorkRecord | None:
-        """The part's record when nothing is left to do for it, None when it must be made.
+        """The part's record if it is complete and up to date, None if it must be made.
 
-        A file that is missing is made again. A file that differs from its record was
+        A file that is missing is recreated. A file that differs from its record was
         modified from outside: DataError, since only its owner knows what happened.
         """
         record = self.record(part)
@@ -124,10 +124,10 @@ class Ledger:
         return done if len(done) == len(fingerprints) else None
 
     def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> None:
-        """Writes the manifest of a stage whose parts are all whole.
+        """Writes the manifest of a stage whose parts are all complete.
 
-        Any worker may call it, any number of times: equal records give an equal manifest. Nothing of a worker that was
-        killed while another one made the same part stays behind.
+        Any worker may call it, any number of times: equal records give an equal manifest. Leftovers of a worker that
+        was killed while another one made the same part are removed.
         """
         sweep(self.url)
         document = {

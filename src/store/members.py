@@ -1,11 +1,11 @@
-"""One member of every object of a data set, by its offset, straight into its place in an array.
+"""Reads one member of many objects of a data set by its offset, directly into an array.
 
-A member is a `.npy`, and those of all objects have one layout: the same header, so the same shape and type. So there is
-nothing left to decode but that header: the bytes behind it are read to where they are wanted, and of an object that is
-known already a row can be read by itself.
+A member is a `.npy`, and those of all objects have one layout: the same header, hence the same shape and type. So only
+that header needs to be decoded: the bytes after it are read directly into their destination, and once an object has
+been verified, single rows of it can be read.
 
-An object's bytes are verified, their checksum and their values, when a process first reads them, and trusted from then
-on. Files are read and not mapped: a process that touches a mapped page of a truncated file is killed.
+An object's bytes are verified, checksum and values, when a process first reads them, and trusted from then on. Files
+are read and not mapped: a process that touches a mapped page of a truncated file is killed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MemberOffsets:
         return ShardReader(objects.join(self.url, name))
 
     def span(self, index: int, extension: str) -> tuple[int, int]:
-        """(offset, length) of a member in its shard. DataError when the shard's index does not have it."""
+        """(offset, length) of a member in its shard. DataError if the shard's index does not have it."""
         at = 2 * (index * len(self._extensions) + self._extensions.index(extension))
         if self._spans[at] < 0:
             name = self.shards[index]
@@ -79,7 +79,7 @@ class Layout:
 
     @cached_property
     def header(self) -> bytes:
-        """What stands before the array's bytes."""
+        """The bytes that precede the array's."""
         whole = encode_array(np.zeros(self.shape, self.dtype))
         return whole[: len(whole) - self.nbytes]
 
@@ -192,7 +192,7 @@ class MemberRead:
         self._length = 0
 
     def plan(self) -> tuple[int, list[memoryview]]:
-        """Where in its shard to begin to read, and what to read to. DataError when the shard does not have it."""
+        """The offset in the shard to start at, and the buffers to fill. DataError if the shard does not have it."""
         layout = self.members.layout
         offset, length = self.members.places.span(self.index, self.members.extension)
         if length != layout.size:  # not like the others: read whole, to report what it is

@@ -41,10 +41,10 @@ class StoreFormat:
         return manifest if manifest.get("digest") == digest else None
 
     def open(self, url: str, read: Callable[[Any], _T]) -> _T:
-        """What `read` makes of the store's manifest.
+        """Opens the store: the result of `read` on its manifest.
 
         Raises:
-            DataError: there is none, it has another version, or `read` finds that it is no such manifest.
+            DataError: there is no manifest, it has another version, or `read` rejects it.
         """
         target = objects.join(url, self.manifest)
         try:

@@ -27,10 +27,10 @@ Target = tuple[int, Sequence[memoryview]]
 
 @retrying
 def read_ranges(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-    """The object's bytes of every [start, end), fewer where it ends. FileNotFoundError when there is none.
+    """The object's bytes of every [start, end), fewer if the object is shorter. FileNotFoundError if there is none.
 
-    Many requests at a time. Spans that are close together are read together with what lies between them: reading
-    that takes less than another request.
+    Requests are concurrent. Spans that are close together are read in one request, since reading the gap takes less
+    time than another request.
     """
     if is_local(url):
         with open(local_path(url), "rb") as file:

@@ -2,13 +2,13 @@
 
 A shard is a plain tar: member `<key>.<extension>`, the members of one key together,
 in the order they were given, with fixed owner, mode and time, so that the same samples
-give the same bytes. `webdataset` reads it as it is. Beside `00000.tar` stands
+give the same bytes. `webdataset` can read it directly. Next to `00000.tar` is
 `00000.index`, JSON:
 
     {"version": 1, "size": <bytes of the tar>, "sha256": "...",
      "samples": {"<key>": {"<extension>": [offset, size], ...}, ...}}
 
-The tar appears before its index; a shard without an index is not there yet.
+The tar is written before its index; a shard without an index does not exist yet.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def open_similarity(url: str) -> SimilarityStore:
 
     def read(manifest: Any) -> tuple[SimilarityStore, list[Category]]:
         if manifest["holds"] != "similarity":
-            raise ValueError(f"it holds {manifest['holds']!r}")
+            raise ValueError(f"it contains {manifest['holds']!r}")
         with thread_pool(REQUESTS) as pool:
             categories = list(pool.map(lambda item: _category(url, *item), sorted(manifest["categories"].items())))
         return SimilarityStore(url, manifest["metric"], float(manifest["cross_category_sim"]), categories), categories

@@ -7,8 +7,8 @@ NAME = "captionless-demo"
 
 
 def remark(model: str) -> str:
-    """What is added to the name of a CLIP model wherever its figures stand; empty for any but this one."""
-    return " (the small embedded model: its figures are its own and no paper's)" if model == NAME else ""
+    """A note to add to the name of a CLIP model wherever its figures are shown; empty for other models."""
+    return " (the small embedded model; not comparable with published figures)" if model == NAME else ""
 
 
 FOLDER = os.path.dirname(__file__)

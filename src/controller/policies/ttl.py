@@ -22,4 +22,4 @@ def ttl(run: RunStatus) -> Iterator[Remove]:
     """The deletion, once it is due."""
     at = due(run.alignment)
     if run.finished and at is not None and run.now >= at:
-        yield Remove(f"it finished at {run.alignment.status['completionTime']} and its time to live is over")
+        yield Remove(f"it finished at {run.alignment.status['completionTime']} and its time to live has elapsed")

@@ -44,7 +44,7 @@ class RetrievalHit:
 class RetrievalQuery:
     """One query, the first places of its ranking, and the rank of the right object.
 
-    `picture` is the query's own image file; without it the object's thumbnail stands in.
+    `picture` is the query's own image file; if it is missing, the object's thumbnail is shown.
     """
 
     key: str

@@ -35,7 +35,7 @@ def stage_objects(
 ) -> list[dict[str, Any]]:
     """The objects of one attempt at a stage, in the order in which they are created; the Job (or JobSet) is last.
 
-    All bear the attempt's name: an immutable ConfigMap with the spec, for a training a headless Service, the Job.
+    All have the attempt's name: an immutable ConfigMap with the spec, for a training a headless Service, and the Job.
     """
     name, marks = job_name(owner.name, stage.name, attempt), labels(owner.name, stage.name, attempt)
     is_set = stage.gang and spec.train.engine == "jobset"

@@ -86,8 +86,8 @@ class Distribution:
 class SimilarityRows:
     """Similarities of anchors to all other objects of their category.
 
-    similarity: (anchors, n - 1) float32; anchors are some of the category's `objects` or all. mean: over all its
-    pairs, 1 where nothing is sharpened and so nobody asks.
+    similarity: (anchors, n - 1) float32; the anchors are some or all of the category's `objects`. mean: over all pairs
+    of the category; 1 if nothing is sharpened, since it is not used then.
     """
 
     category: str
@@ -179,7 +179,7 @@ def row_of(
 
 
 def _anchors(keys: Sequence[str]) -> list[str]:
-    """MOST_ANCHORS of the keys, or all where they are no more."""
+    """MOST_ANCHORS of the keys, or all if there are no more."""
     if len(keys) <= MOST_ANCHORS:
         return list(keys)
     drawn = np.random.default_rng(SEED).choice(len(keys), MOST_ANCHORS, replace=False)
