@@ -1,4 +1,4 @@
-"""The console script, also `python -m captionless`: what surrounds a command in its process.
+"""The console script, also `python -m captionless`: signals, errors and exit codes around a command.
 
 Signals are handled before anything else is imported (`runtime.signals`). Every exit code is one of `errors`. A failure
 that the user can act on is printed to stderr without a traceback; a traceback means a bug. The same error is written to

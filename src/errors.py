@@ -80,7 +80,7 @@ class Interrupted(CaptionlessError):
 
 
 KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError, Interrupted, Retryable)
-"""How a command can end without success; where several parts ended differently, the first of these tells."""
+"""How a command can end without success; if several parts ended differently, the first of these applies."""
 
 FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | DataError)}
 """Those of them that trying again cannot mend, by name."""

@@ -4,9 +4,9 @@ Each worker of a stage is the same command that a user would type, run as a chil
 `<logs>/<stage>.<index>.log` and its progress comes through a small file (see `telemetry.progress`). A stage starts when
 its inputs are finished; workers use at most the cores of the machine, so that independent trainings run side by side.
 
-The runner keeps no state of its own: finished work is recorded by the stages, and a stage with nothing left to do ends
-at once. Killed at any time and run again, it resumes. A lock in the output folder keeps a second runner away; children
-die with it.
+The runner keeps no state: finished work is recorded by the stages, and a stage with nothing left to do ends at once. If
+it is killed at any time, a rerun resumes. A lock in the output folder prevents a second runner; children die with the
+runner.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Finds words that name a colour, a material or a texture, which landmark texts must not contain.
 
-Landmarks are to describe structure alone (arXiv 2406.02202): a text with "red" or "wooden" would make
-objects alike that only look alike. Words are matched whole, hyphens split ("glass-topped" names glass);
-phrases in which such a word means a thing or a kind ("wine glass", "paper tray") are passed over first.
+Landmarks must describe structure alone (arXiv 2406.02202): with "red" or "wooden" in a text, objects of different
+structure would count as similar. Whole words are matched, and hyphens split words ("glass-topped" names glass);
+phrases in which such a word denotes a thing or a kind ("wine glass", "paper tray") are removed first.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The k nearest objects by cosine: exact, in bounded memory, and bit-identical however the work is partitioned.
 
-Mechanism. The queries are held, the candidates come a block at a time and are gone afterwards. A float32 matrix product
-of queries and candidates is fast, but its last digits depend on the shapes it was computed in, and so would the order
-of objects that are nearly alike. So it is only a sieve: it is off by less than `slack`, whatever the order of its sums,
-and every candidate that it leaves within that of a query's k-th best is compared anew, by one float64 dot product of
-the two rows. That decides; equal values are in the order of the objects. There are few of these products: after the
-first block a candidate seldom comes among the best, and the whole costs little more than the matrix product.
+Mechanism. The queries are held in memory, the candidates are streamed a block at a time. A float32 matrix product of
+queries and candidates is fast, but its last digits depend on the shapes of its operands, and so would the order of
+objects that are nearly equal. So it only preselects: its error is less than `slack`, in any order of summation, and
+every candidate within that of a query's k-th best is compared again by one float64 dot product of the two rows. This
+decides; ties are in the order of the objects. There are few of these products: after the first block a candidate is
+rarely among the best, and the total cost is little more than that of the matrix product.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How alike two objects look to CLIP: I2I (eq. 2) and (I2L)^2 (eq. 3 and 4) of arXiv 2406.02202.
+"""How similar two objects are to CLIP: I2I (eq. 2) and (I2L)^2 (eq. 3 and 4) of arXiv 2406.02202.
 
 Mechanism. Both metrics are matrices over the objects of one category, symmetric and 1 on the
 diagonal; they are computed tile by tile above the diagonal and mirrored, which makes them symmetric
@@ -9,7 +9,7 @@ computed the same way, without the mirror.
   half a GEMM. One float32 sum over 15,360 terms would lose the last digits, so a tile adds up the
   products of a few views at a time in float64 (error about 5e-8).
 - (I2L)^2 compares descriptors, see `captionless.precompute.descriptors`: products of a few views at a
-  time by BLAS, one core a tile, and a compiled pass over them that makes them squared distances, mends
+  time by BLAS, one core per tile, and a compiled pass over them that turns them into squared distances, recomputes
   the few that cancel, and sums the roots. No matrix of distances is ever stored.
 
 Memory is the result plus a few tiles: inputs of another dtype are converted a tile at a time.

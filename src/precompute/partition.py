@@ -22,8 +22,8 @@ from captionless.store.similarity_store import blocks
 from captionless.store.tiles import Metric, TileBlock
 
 COST_OF_AN_OBJECT: Mapping[Metric, int] = {"i2i": 400, "i2l": 800}
-"""What fetching and preparing an object's views costs, in pairs: `benchmarks/similarity` measures more for a tile by
-itself, but tiles of a row share one of their sides."""
+"""The cost of fetching and preparing an object's views, in pairs: `benchmarks/similarity` measures more for a single
+tile, but tiles of a row share one of their sides."""
 
 MAX_SIDE = 2048
 """Objects on a side of the largest tile. It bounds a worker's memory: 2048 objects of 30 views of width 512 are 60 MiB

@@ -22,9 +22,9 @@ def die_with_parent() -> None:
 
 
 def end_with_parent() -> None:
-    """Bind this process's life to its parent's and to the process that PARENT names; ends it if that one is gone.
+    """Makes this process end with its parent and with the process that PARENT names; exits if that has already ended.
 
-    PARENT need not be the direct parent: torchrun stands between a rank and its supervisor. Does nothing without it.
+    PARENT need not be the direct parent: torchrun is between a rank and its supervisor. Does nothing without it.
     """
     named = os.environ.pop(env.PARENT, "")
     if named:

@@ -33,9 +33,9 @@ class TorchPool:
         self._pool = pool
 
     def map(self, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-        """`work` of every item, in their order; what it returns is let go of as the next one is taken.
+        """`work` of every item, in order; each result is released when the next one is taken.
 
-        Without gradients, as they are off by thread.
+        Without gradients, since that setting is per thread.
         """
         work = torch.no_grad()(work)
         return map(work, items) if self._pool is None else self._pool.map(work, items)

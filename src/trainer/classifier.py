@@ -1,7 +1,7 @@
 """A classifier: an encoder and a linear layer from its embedding to a score for each class.
 
-Its file is the encoder's model file (see `checkpoint`) with the linear layer as `head`, {weight (C, D), bias (C,)}, and
-the C names `classes` beside it: whatever reads a trained encoder reads a classifier's, too.
+Its file is the encoder's model file (see `model_file`) with the linear layer as `head`, {weight (C, D), bias (C,)}, and
+the C names as `classes`: whatever reads a trained encoder can read a classifier's, too.
 """
 
 from __future__ import annotations

@@ -251,10 +251,10 @@ class ClassifierTraining:
 def train(
     job: ClassifierJob, training: Labelled, validation: Labelled, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Train a classifier to its end, resuming where it was interrupted; a finished one is left as it is.
+    """Train a classifier to its end, resuming where it was interrupted; a finished training is not repeated.
 
-    `training` and `validation` share no object. `stop` is asked after each step: when it says so, a checkpoint is
-    stored and Interrupted raised. SpecError, DataError or Retryable on settings, the model to begin with, or storage.
+    `training` and `validation` share no object. `stop` is called after each step: if it returns True, a checkpoint is
+    stored and Interrupted raised. SpecError, DataError or Retryable for errors of settings, initial model or storage.
     """
     if model_file.is_finished(job.run, job.fingerprint()):
         return

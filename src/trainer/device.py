@@ -9,7 +9,7 @@ from captionless.trainer import distributed
 
 
 def select_device(wanted: str) -> torch.device:
-    """The device of this rank for "auto", "cpu" or "cuda". SpecError when a GPU is asked for and none is there."""
+    """The device of this rank for "auto", "cpu" or "cuda". SpecError if a GPU is requested and there is none."""
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise SpecError("resources.device: cuda, but no CUDA device is available; use auto or cpu")

@@ -162,11 +162,11 @@ class _Gather(torch.autograd.Function):
 
 
 def by_blocks(block: Callable[[NDArray[np.int64]], NDArray[Any]], count: int, size: int) -> NDArray[Any]:
-    """The rows that `block` makes of the places 0 .. count - 1, at most `size` at a time, on every rank.
+    """The rows that `block` computes for the indices 0 .. count - 1, at most `size` at a time, on every rank.
 
-    Each rank does a run of whole blocks: what is computed of a block does not depend on the number of ranks, so neither
-    do the results' last bits. A rank that is ready waits as long as reading from storage may take. `block` is asked for
-    no places too.
+    Each rank computes a sequence of whole blocks: what is computed for a block does not depend on the number of ranks,
+    so neither do the results' last bits. A rank that is ready waits as long as reading from storage may take. `block`
+    may be called with no indices.
     """
     blocks = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
     runs = shares(len(blocks), world_size())

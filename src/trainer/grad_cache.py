@@ -1,9 +1,9 @@
 """The gradient of one step, in micro-batches where a batch is too large for memory at once.
 
-The loss compares every object with every other of the batch, so that gradients of micro-batches by themselves are not
-those of the batch. Gradient caching (Gao et al., arXiv 2101.06983) makes them so: a first pass without gradient embeds
-everything, the loss gives the gradient of every embedding, and a second pass brings each micro-batch's back through the
-encoder. Both passes draw the same dropout, and running statistics take part in the second only.
+The loss compares every object with every other of the batch, so the gradients of separate micro-batches do not add up
+to that of the batch. Gradient caching (Gao et al., arXiv 2101.06983) solves this: a first pass without gradient embeds
+everything, the loss gives the gradient of every embedding, and a second pass propagates each micro-batch's gradients
+back through the encoder. Both passes draw the same dropout; running statistics are updated in the second only.
 """
 
 from __future__ import annotations

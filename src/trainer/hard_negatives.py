@@ -21,7 +21,7 @@ _BLOCK = 64
 
 
 class HardNegatives:
-    """Gives a run's data the nearest neighbours that its batches are made of, when `train.batches` asks for them."""
+    """Gives a run's data the nearest neighbours that its batches are made of, if `train.batches` requires them."""
 
     def __init__(self, data: TrainingData) -> None:
         self._data, self._spec = data, data.spec.batches

@@ -1,8 +1,8 @@
 """Embeddings of point clouds by a trained encoder, the same on every call.
 
 Clouds are stored ones: (n, P, 3 or more), xyz first, y up, in the unit sphere, in farthest-point order, so that the
-first points are a farthest point sample. The model is put into evaluation mode and stays where it is. ValueError if P
-is less than the number of points asked for.
+first points are a farthest point sample. The model is put into evaluation mode and stays on its device. ValueError if P
+is less than the requested number of points.
 """
 
 from __future__ import annotations

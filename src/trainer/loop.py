@@ -100,7 +100,7 @@ class TrainingRun:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own, by its name in a checkpoint."""
+        """The objects that have state, by their name in a checkpoint."""
         return {
             "encoder": self.encoder,
             "optimizer": self.optimizer,
@@ -199,7 +199,7 @@ class TrainingRun:
             self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
 
     def finish(self) -> None:
-        """Store history.json, then the model file, which says that the run is complete (rank 0).
+        """Store history.json, then the model file, which marks the run as complete (rank 0).
 
         The model is the best one if there is a validation set, else the last one.
         """
@@ -248,12 +248,12 @@ class TrainingRun:
 def train(
     job: TrainingJob, stop: Callable[[], bool] = lambda: False, heartbeat: Heartbeat | None = None, **info: Any
 ) -> None:
-    """Train a job to its end, resuming where it was interrupted; a finished one is left as it is.
+    """Train a job to its end, resuming where it was interrupted; a finished training is not repeated.
 
-    `stop` is asked after each step on every rank: when it says so on any of them, all stop at that step with a
-    checkpoint and raise Interrupted. `heartbeat` reports to the supervisor; `info` is shown with the progress.
-    Ranks that end well end together, after all is stored. SpecError, DataError or Retryable on settings, data or
-    storage.
+    `stop` is called after each step on every rank: if it returns True on any of them, all stop at that step with a
+    checkpoint and raise Interrupted. `heartbeat` reports to the supervisor; `info` is shown with the progress. Ranks
+    that succeed end together, after everything is stored. SpecError, DataError or Retryable for errors of settings,
+    data or storage.
     """
     heartbeat = heartbeat or Heartbeat()
     run = TrainingRun(job, heartbeat)

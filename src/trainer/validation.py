@@ -1,8 +1,8 @@
-"""How well an encoder finds the objects that are kept out of training: what chooses a run's result.
+"""How well an encoder finds the objects held out of training: the score that selects a run's result.
 
-The score is retrieval among these objects: each is asked for by its image and by its shape, and 1 / rank of the right
-answer is averaged over both. Unlike the loss it depends neither on the temperature nor on the weights, so
-that runs of different losses choose alike; unlike the accuracy it has few ties.
+The score is retrieval among these objects: each is a query by its image and by its shape, and 1 / rank of the right
+answer is averaged over both. Unlike the loss it depends neither on the temperature nor on the weights, so that runs of
+different losses select by the same measure; unlike the accuracy it has few ties.
 """
 
 from __future__ import annotations

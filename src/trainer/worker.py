@@ -1,10 +1,11 @@
 """One rank of a training run, as torchrun starts it: `python -m captionless.trainer.worker --job F --report FOLDER`.
 
-torchrun exits 1 whatever happened in its workers, and rank 1 fails with a lost connection when rank 0 fails because of
-an invalid spec. So each rank writes the cause of its exit to `rank-<r>.json` in the report folder, which the supervisor
-reads, and keeps its heartbeat beside it while it runs. An unexpected exception leaves its traceback on stderr, the log.
+torchrun exits with 1 for any failure of its workers, and rank 1 fails with a lost connection when rank 0 fails because
+of an invalid spec. So each rank writes the cause of its exit to `rank-<r>.json` in the report folder, which the
+supervisor reads; its heartbeat is in the same folder while it runs. An unexpected exception leaves its traceback on
+stderr, the log.
 
-torch is imported late: after the first heartbeat, and after this process is bound to the life of torchrun.
+torch is imported late: after the first heartbeat, and after this process is set to end with torchrun.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Which objects share a global batch, and how it is cut over micro-batches and ranks.
 
-An epoch is a permutation of the objects drawn from (seed, epoch), cut into batches; the incomplete last one is dropped,
-unless there are fewer objects than a batch holds, which then are the batch. What a batch holds is a function of (seed,
-step), and does not depend on the number of ranks.
+An epoch is a permutation of the objects drawn from (seed, epoch), cut into batches; the incomplete last one is dropped.
+If there are fewer objects than the batch size, all of them form the batch. The content of a batch is a function of
+(seed, step), and does not depend on the number of ranks.
 
-A hard-negative batch (Liu et al., OpenShape, arXiv 2305.10764) is made of groups: its first objects are seeds, and
-each brings some of those that are nearest to it in the space of the encoder in training, drawn from (seed, epoch, key
-of the seed). They take the places of the objects that a random batch would hold. An object that two seeds bring is
-there twice, and no negative of itself (see `pair_weights`).
+A hard-negative batch (Liu et al., OpenShape, arXiv 2305.10764) is made of groups: its first objects are seeds, and each
+adds some of its nearest objects in the space of the encoder being trained, drawn from (seed, epoch, key of the seed).
+These replace the other objects of a random batch. An object that two seeds add occurs twice, and is not a negative of
+itself (see `pair_weights`).
 
 Micro-batches come first and ranks second: a rank holds its share of the first micro-batch, then of the second, and so
 on, so that the statistics of batch normalisation, which span a micro-batch, do not depend on the number of ranks.

@@ -57,7 +57,7 @@ class Feed:
             distributed.meet()
 
     def drop(self) -> None:
-        """Forget what was read ahead: the neighbours that batches are made of have changed."""
+        """Discard the batches read ahead, since the neighbours that batches are made of have changed."""
         self._ahead.drop()
 
     def _read(self, step: int) -> RawBatch:

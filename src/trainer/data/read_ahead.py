@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 AHEAD = 2
-"""Batches that are under way beside the one that is used: they bound the memory, and the requests at a time."""
+"""Batches that are prefetched while one is used. This bounds the memory, and the number of concurrent requests."""
 
 _Read = TypeVar("_Read")
 _Made = TypeVar("_Made")

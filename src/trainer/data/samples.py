@@ -1,8 +1,8 @@
-"""What a step needs of its objects, a view and the points of each: kept in memory where there is room, else read again.
+"""What a step needs of its objects, a view and the points of each: cached in memory if there is room, else read again.
 
-An object is read when it is first used, and kept as long as there is room: a data set that fits is read once, in the
-first epoch. Of a larger one the first objects to come stay, which saves as much as any other choice would, as an epoch
-uses every object once. Of the others only the view that is wanted and the points are read again.
+An object is read when it is first used, and cached as long as there is room: a data set that fits is read once, in the
+first epoch. Of a larger one the first objects to arrive stay cached, which saves as much as any other choice, since an
+epoch uses every object once. Of the others only the required view and the points are read again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _XYZ = 3
 
 @dataclass(frozen=True)
 class SampleRows:
-    """Of n objects, as they are stored: image (n, F), a view of each; points (n, P, 3), xyz. damaged: the objects that
-    are not what they must be, by their place, and why; their rows are anything."""
+    """Stored rows of n objects: image (n, F), a view of each; points (n, P, 3), xyz. damaged: the damaged objects by
+    their index, and why; their rows are undefined."""
 
     image: NDArray[Any]
     points: NDArray[Any]

@@ -4,8 +4,8 @@
 augmentation of an object are drawn from (seed, epoch, key); runs with the same seed and different weights see the same
 samples in the same order. Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
 
-A batch is made in two parts, so that both can be done ahead of its step (`read_ahead`): its objects are read from
-wherever they are (`samples`), then they are augmented.
+A batch is made in two parts, so that both can be done ahead of its step (`read_ahead`): its objects are read
+(`samples`), then they are augmented.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """A rank's part of a global batch as it is stored.
+    """A rank's part of a global batch, as stored.
 
-    everyone: the N objects, rank after rank. generators: of the rank's own n, after their views were drawn.
+    everyone: the N objects, rank after rank. generators: those of the rank's own n, after their views were drawn.
     """
 
     everyone: NDArray[np.int64]

@@ -1,10 +1,10 @@
 """What a rank reports to its supervisor while it works, so that a hang is detected.
 
-A rank that is stopped, or waits for one that is, neither fails nor exits: all that shows is that nothing changes any
-more. So each rank overwrites a small file of its own after every step, and its supervisor measures how long the file
-has stayed the same. How long it may depends on the phase. A step has the spec's `train.collectiveTimeout`. Storage has
-longer: requests to an unavailable server are retried for two minutes, and other ranks wait for the one that reads or
-writes. So has everything before the first step: libraries are imported, the batch is read, kernels are compiled.
+A rank that is stopped, or waits for one that is, neither fails nor exits; it just makes no progress. So each rank
+overwrites its own small file after every step, and its supervisor measures how long the file has not changed. The limit
+depends on the phase. A step has the spec's `train.collectiveTimeout`. Storage has longer: requests to an unavailable
+server are retried for two minutes, and other ranks wait for the one that reads or writes. So has everything before the
+first step: libraries are imported, the batch is read, kernels are compiled.
 """
 
 from __future__ import annotations

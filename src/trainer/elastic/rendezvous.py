@@ -1,10 +1,10 @@
 """How the nodes of a training agree on when a round begins, who is in it, and that it is over.
 
-torchrun's own rendezvous loses its state with its process: a survivor that restarts it may meet the round that is just
-dying, and ranks are ordered by addresses and process ids. The supervisors outlive the rounds, so they agree first. Each
-keeps one connection to the supervisor of node 0, whose `Host` sees at once, or by TCP keep-alive within 30 s, that a
-node is gone. A c10d rendezvous that keeps ranks in order of the nodes and fences off the previous round would replace
-this module.
+torchrun's own rendezvous loses its state with its process: a surviving node that restarts it may join the round that is
+just ending, and ranks are ordered by addresses and process ids. The supervisors outlive the rounds, so they agree
+first. Each keeps one connection to the supervisor of node 0, whose `Host` detects at once, or by TCP keep-alive within
+30 s, that a node is lost. A c10d rendezvous that keeps ranks in order of the nodes and fences off the previous round
+would replace this module.
 
     node -> host   ready                     ready for a round
                    ended  [error, line]      my part of the round is over
@@ -68,8 +68,8 @@ class News:
 class Rendezvous:
     """This node's membership in the gang, as a context manager; node 0 hosts it.
 
-    training: a digest of what is trained, the same on all nodes. tell: receives a line from time to time while others
-    are missing. Methods raise SpecError or DataError when another node reported an error that no restart fixes.
+    training: a digest of the training, the same on all nodes. tell: receives a status line from time to time while
+    nodes are missing. Methods raise SpecError or DataError if another node reported an error that no restart fixes.
     """
 
     def __init__(self, gang: Gang, training: str, tell: Callable[[str], None]) -> None:
@@ -146,9 +146,9 @@ class Rendezvous:
 
 
 class Member:
-    """A node's connection to the host, kept and renewed by a thread; what arrives is in `messages`.
+    """A node's connection to the host, maintained by a thread; received messages are in `messages`.
 
-    It adds two messages of its own: `connected`, with the address of node 0, and `lost`.
+    It adds two further messages: `connected`, with the address of node 0, and `lost`.
     """
 
     def __init__(self, gang: Gang, training: str) -> None:
@@ -160,7 +160,7 @@ class Member:
         threading.Thread(target=self._stay, daemon=True).start()
 
     def say(self, **message: Any) -> None:
-        """Send a message, or drop it while there is no connection: a `connected` will follow."""
+        """Send a message; dropped if there is no connection, since a `connected` will follow."""
         held = self._socket
         if held is not None:
             with contextlib.suppress(OSError):

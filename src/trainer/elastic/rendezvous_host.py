@@ -19,10 +19,9 @@ _CLOSE_SECONDS = 2.0
 
 
 class Host:
-    """Lives in a thread of its own, whose event loop alone touches its state.
+    """Runs in a separate thread, whose event loop alone accesses its state.
 
-    training: a digest of what is trained; a node that trains something else is rejected. Retryable when the port is
-    not available.
+    training: a digest of the training; a node with a different one is rejected. Retryable if the port is not available.
     """
 
     def __init__(self, gang: Gang, training: str) -> None:

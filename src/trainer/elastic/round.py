@@ -1,9 +1,9 @@
 """One round of a training on this node: one torchrun, its ranks, and how they ended.
 
-torchrun exits 1 whatever happened, so each rank writes the cause of its exit to a file (`worker`), and shows that it is
-alive with another (`heartbeat`). Both are in the round's folder. Its path is part of the command line of torchrun and
-of every rank, which is how all of them are found and killed: torchrun starts each rank in a session of its own, so a
-signal to a process group would miss them, and a rank that starts just as torchrun dies has no parent to be found by.
+torchrun exits with 1 for any failure, so each rank writes the cause of its exit to a file (`worker`), and shows that it
+is alive with another (`heartbeat`). Both are in the round's folder. Its path is part of the command line of torchrun
+and of every rank, by which all of them are found and killed: torchrun starts each rank in a separate session, so a
+signal to a process group would miss them, and a rank that starts just as torchrun dies cannot be found by its parent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from captionless.trainer.elastic.rendezvous import NodeAssignment
 from captionless.trainer.training_job import TrainingJob
 
 _LINGER_SECONDS = 5.0
-"""How long the other ranks get, once the round is over, to exit by themselves and report why."""
+"""How long the other ranks have, once the round is over, to exit on their own and report why."""
 
 _KILL_SECONDS = 30.0
 
@@ -177,9 +177,9 @@ class Round:
         return any(report["error"] == Interrupted.__name__ for report in self._reports())
 
     def error(self, signalled: bool, lost: str) -> CaptionlessError | None:
-        """Why the round, which is over, failed; None when all its ranks on this node succeeded.
+        """Why the finished round failed; None if all its ranks on this node succeeded.
 
-        signalled: this node was told to stop. lost: why another node ended the round.
+        signalled: this node received a stop signal. lost: why another node ended the round.
         """
         title = self._job.title
         reports = self._reports()

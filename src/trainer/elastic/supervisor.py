@@ -4,9 +4,9 @@ The calling process stays the parent: it forwards SIGTERM and SIGINT, shows the 
 the causes that the ranks reported into one exception of `captionless.errors`. torchrun and the ranks die with it.
 
 On one node there is one round. In a gang this process also outlives the rounds: when a node is lost, a rank fails or
-hangs, or another node is told to stop, it pauses, meets the other nodes again (`rendezvous`), and restarts torchrun
-from the latest checkpoint. It gives up after three rounds in a row without a newer checkpoint. Waiting for nodes does
-not count as a round, and is limited only by `train.peerTimeout`.
+hangs, or another node receives a stop signal, it pauses, waits for the other nodes (`rendezvous`), and restarts
+torchrun from the latest checkpoint. It gives up after three rounds in a row without a newer checkpoint. Waiting for
+nodes does not count as a round, and is limited only by `train.peerTimeout`.
 
 The rounds are not retried by `runtime.retry`: an attempt is one of several nodes that must agree on it, and a round
 that stored a checkpoint resets the count.
@@ -41,9 +41,10 @@ _POLL = 0.1
 def run(job: TrainingJob, ranks: int, log: Path, gang: Gang | None = None) -> None:
     """Train `job` in `ranks` ranks on this node; returns when its model file is stored.
 
-    Without a gang all output of torchrun and the ranks is appended to the file `log`, with one it goes to stdout and
-    stderr. SpecError or DataError as a rank of any node reports them, Interrupted when this process was told to stop
-    (after a checkpoint), Retryable when ranks failed otherwise, too often in a gang, or nodes were missing too long.
+    Without a gang all output of torchrun and the ranks is appended to the file `log`; with one it goes to stdout and
+    stderr. SpecError or DataError if a rank of any node reports them; Interrupted if this process received a stop
+    signal (after a checkpoint); Retryable if ranks failed otherwise (in a gang: too often), or nodes were missing too
+    long.
     """
     with signals.note_signals() as stop:
         if gang is not None:
@@ -87,7 +88,7 @@ def _await(
     show: Callable[[], None] | None = None,
     rendezvous: Rendezvous | None = None,
 ) -> str:
-    """Wait until the round is over, by itself or by us; returns why another node ended it, if one did."""
+    """Wait until the round is over, or end it; returns why another node ended it, if one did."""
     stopping, regroup, lost = False, False, ""
     while current.running:
         if rendezvous is not None:

@@ -25,8 +25,8 @@ def negative_weights(sim: ArrayLike, total: ArrayLike, count: int) -> np.ndarray
 def category_similarity(sim: ArrayLike, categories: Sequence[str], means: Mapping[str, float]) -> np.ndarray:
     """The category-only control: (N, N) `sim` with each in-category entry replaced by its category's mean.
 
-    `means`: mean off-diagonal similarity of each category. Weights made from it know the label and nothing of the
-    structure; cross-category entries (alpha) and the diagonal stay as they are. Returns a new float32 array.
+    `means`: mean off-diagonal similarity of each category. Weights made from it depend on the label only, not on
+    structure; cross-category entries (alpha) and the diagonal do not change. Returns a new float32 array.
     """
     out = np.array(sim, dtype=np.float32)
     same = _other_places_of_category(categories)
@@ -38,12 +38,12 @@ def category_similarity(sim: ArrayLike, categories: Sequence[str], means: Mappin
 def sharpened_similarity(
     sim: ArrayLike, categories: Sequence[str], means: Mapping[str, float], sharpen: float
 ) -> np.ndarray:
-    """`sim` (N, N) with its spread within categories grown: sim' = m_c * (sim / m_c) ** sharpen inside category c.
+    """`sim` (N, N) with a larger spread within categories: sim' = m_c * (sim / m_c) ** sharpen inside category c.
 
-    `means`: m_c, mean off-diagonal similarity of each category. Eq. 6's weights span little within a category, while
-    sim / alpha dominates across; the power acts about the mean, so that a category of small spread weighs against the
-    others about as before. Cross-category entries (alpha) and the diagonal stay as they are. Not of the papers. Returns
-    a new float32 array.
+    `means`: m_c, mean off-diagonal similarity of each category. Eq. 6's weights vary little within a category, while
+    sim / alpha dominates across categories; the power acts about the mean, so that the weight of a category of small
+    spread relative to the others hardly changes. Cross-category entries (alpha) and the diagonal do not change. Not
+    part of the papers. Returns a new float32 array.
     """
     out = np.array(sim, dtype=np.float64)
     same = _other_places_of_category(categories)

@@ -90,11 +90,11 @@ class HNWeights:
         return weight_rows(self, slice(*rows.indices(len(self._sims[0]))), self._first)
 
     def entropy(self) -> float:
-        """How evenly this rank's anchors spread their weight over their negatives: their number if all do so evenly, 0
-        if each has it on one.
+        """How evenly this rank's anchors distribute their weight over their negatives: the number of anchors if all do
+        so evenly, 0 if each has all its weight on one.
 
-        The entropy of each row's weights over the log of their number; rows with fewer than two negatives count as 1.
-        Of large batches the first anchors stand for all: it is shown, and nothing depends on it.
+        The sum of the entropies of each row's weights, divided by the log of their number; rows with fewer than two
+        negatives count as 1. In large batches the first anchors represent all: the value is only displayed.
         """
         n = len(self._sims[0])
         weight = self.matrix(slice(0, _ENTROPY_OF)).double()

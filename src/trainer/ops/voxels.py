@@ -40,13 +40,13 @@ class Grid:
     keys: Tensor
 
     def coarser(self) -> tuple[Grid, Tensor]:
-        """The grid of voxels twice as large, and the one there that each voxel here lies in, (V,) int64."""
+        """The grid of voxels twice as large, and for each voxel here the one that contains it, (V,) int64."""
         clouds = self.keys & ~_COORDINATES
         keys, parent = torch.unique(clouds | (self.keys >> 1 & _HALVES), return_inverse=True)
         return Grid(keys), parent
 
     def sizes(self, clouds: int) -> list[int]:
-        """How many voxels each of so many clouds has; they stand together."""
+        """The number of voxels of each of `clouds` clouds; voxels of a cloud are contiguous."""
         ends = torch.arange(1, clouds + 1, device=self.keys.device) << 3 * _BITS
         counts: list[int] = torch.searchsorted(self.keys, ends).diff(prepend=ends.new_zeros(1)).tolist()
         return counts
@@ -89,7 +89,7 @@ class Rules:
 
 
 def offsets(kernel: int) -> list[tuple[int, int, int]]:
-    """What a kernel of that width looks at beside its voxel, x slowest: of 3, -1 to 1 along each axis; of 2, 0 to 1."""
+    """The offsets that a kernel of that width covers, x slowest: for 3, -1 to 1 along each axis; for 2, 0 to 1."""
     along = range(-((kernel - 1) // 2), kernel // 2 + 1)
     return list(product(along, along, along))
 
