@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captionless.store.similarity_store import Category, blocks, publish
+from captionless.store.similarity_store import StoredCategory, blocks, publish
 from captionless.store.tiles import Metric, write_tile
 
 
 def store_category(
     url: str, name: str, keys: Sequence[str], sim: ArrayLike, metric: Metric = "i2i", side: int | None = None
-) -> Category:
+) -> StoredCategory:
     """Writes one category's tiles, blocks of `side` objects (all in one when None); `publish` takes what it returns."""
     matrix, side = np.asarray(sim), side or len(keys)
     tiles = [
         write_tile(url, b, matrix[slice(*b.rows), slice(*b.columns)], metric, f"source of {b.file}", keys)
         for b in blocks(name, len(keys), side)
     ]
-    return Category(name, list(keys), f"source of {name}", side, tiles)
+    return StoredCategory(name, list(keys), f"source of {name}", side, tiles)
 
 
 def store_all(

@@ -13,7 +13,7 @@ from benchmarks.reader.s3 import s3, upload
 from benchmarks.reader.samples import FEATURES, POINTS, VIEWS
 from captionless.spec.train import TrainSpec
 from captionless.spec.weights import Weights
-from captionless.trainer.data.feed import Feed
+from captionless.trainer.data.feed import BatchFeed
 from captionless.trainer.data.read_ahead import AHEAD
 from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.loop import TrainingRun
@@ -32,7 +32,7 @@ def times(folder: Path, url: str, memory: int, ahead: int = AHEAD) -> tuple[Timi
         memory=memory,
     )  # fmt: skip
     run = TrainingRun(job)
-    run.feed = Feed(run.data, job.title, Heartbeat(), ahead)
+    run.feed = BatchFeed(run.data, job.title, Heartbeat(), ahead)
     whole, waited = [], []
     with run.feed:
         for step in range(STEPS):

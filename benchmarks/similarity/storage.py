@@ -17,7 +17,7 @@ from benchmarks.similarity.shapenet import SHAPENET
 from captionless.precompute.partition import plan_tiles
 from captionless.spec.similarity import SimilaritySpec
 from captionless.store import objects
-from captionless.store.similarity_store import Category, blocks, open_similarity, publish
+from captionless.store.similarity_store import StoredCategory, blocks, open_similarity, publish
 from captionless.store.tiles import write_tile
 
 BATCH = 512
@@ -32,7 +32,7 @@ def write(url: str, workers: int) -> int:
         tiles = []
         for block in blocks(name, n, sides[name]):
             tiles.append(write_tile(url, block, rng.random(block.shape, np.float32) * 0.3 + 0.6, "i2i", "made up"))
-        categories.append(Category(name, [f"{name}-{i:08d}" for i in range(n)], "made up", sides[name], tiles))
+        categories.append(StoredCategory(name, [f"{name}-{i:08d}" for i in range(n)], "made up", sides[name], tiles))
     publish(url, "i2i", categories, SimilaritySpec().cross_category_sim)
     return sum(tile.bytes for category in categories for tile in category.tiles)
 

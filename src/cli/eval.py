@@ -11,7 +11,7 @@ from captionless.precompute.testsets import NAMES
 from captionless.runtime.termination_message import CommandResult
 
 
-class Protocol(StrEnum):
+class ProtocolChoice(StrEnum):
     """The protocols of `eval.checkpoint_figures`, and `all` that apply; typer accepts no list of literals."""
 
     zero_shot = "zero-shot"
@@ -37,7 +37,7 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        list[Protocol] | None,
+        list[ProtocolChoice] | None,
         typer.Option(help="What to measure. Repeatable. Default: gallery and in-batch on pix3d, else zero-shot."),
     ] = None,
     prompt: Annotated[str, typer.Option(help="paper, released, ensemble, or a template with {}.")] = "paper",
@@ -83,7 +83,7 @@ def evaluate(
 def _evaluate_checkpoint(
     checkpoint: str | None,
     data: str | None,
-    protocols: list[Protocol] | None,
+    protocols: list[ProtocolChoice] | None,
     prompt: str,
     split: Literal["test", "train", "all"] | None,
     up: Literal["x", "y", "z"] | None,

@@ -1,7 +1,7 @@
 """The client of a cluster with the operator: `captionless k8s submit|status|logs|cancel`.
 
     alignment_view   an Alignment and its pods, as these commands use them
-    feed             several watches in one loop
+    watch_feed       several watches in one loop
     submit, status, logs, cancel
 
 Only the API server is called (`kube.api`), with the permissions of the person: nothing here needs the operator's, and

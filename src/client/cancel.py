@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from captionless.client import alignment_view
 from captionless.client.alignment_view import AlignmentView
-from captionless.client.feed import Feed
+from captionless.client.watch_feed import WatchFeed
 from captionless.errors import Interrupted
 from captionless.kube.jobs.operator import KIND
 from captionless.runtime.signals import Stopped
@@ -38,7 +38,7 @@ def _wait(api: KubernetesApi, run: AlignmentView, view: LiveView) -> None:
     labels = alignment_view.selector(run.name)
     seen: dict[str, dict[str, Object]] = {}
     shown = ""
-    with Feed(api, {k: api.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0) as feed:
+    with WatchFeed(api, {k: api.snapshots(k, labels) for k in ("Job", "Pod")}, tick=5.0) as feed:
         for event in feed:
             if event is not None:
                 seen[event[0]] = event[1]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from captionless.client import alignment_view
 from captionless.client.alignment_view import AlignmentView
-from captionless.client.feed import Feed
+from captionless.client.watch_feed import WatchFeed
 from captionless.errors import CaptionlessError, Interrupted, SpecError, did_you_mean
 from captionless.kube.api_errors import NoSuchKind, NotFound, Unavailable
 from captionless.kube.jobs.failure import WORKER
@@ -95,7 +95,7 @@ def follow(api: KubernetesApi, name: str, selection: Selection) -> None:
     followers: dict[str, threading.Thread] = {}
     ended = looked = False
     try:
-        with Feed(api, {"pods": api.snapshots("Pod", labels), "end": ends}, tick=_AGAIN) as feed:
+        with WatchFeed(api, {"pods": api.snapshots("Pod", labels), "end": ends}, tick=_AGAIN) as feed:
             for event in feed:
                 if event is None:
                     if ended and looked and not any(t.is_alive() for t in followers.values()):

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from captionless.client import alignment_view
 from captionless.client.alignment_view import AlignmentView
-from captionless.client.feed import Feed
+from captionless.client.watch_feed import WatchFeed
 from captionless.errors import CaptionlessError, Interrupted
 from captionless.kube.api_errors import INSTALL
 from captionless.kube.jobs.operator import KIND
@@ -88,7 +88,7 @@ def follow(api: KubernetesApi, name: str, view: LiveView) -> None:
     run, meter, shown = alignment_view.find(api, name), Meter(), list[str]()
     uid = run.found["metadata"]["uid"]
     try:
-        with view, Feed(api, {"alignment": api.snapshots(KIND, name=name)}, tick=1.0) as feed:
+        with view, WatchFeed(api, {"alignment": api.snapshots(KIND, name=name)}, tick=1.0) as feed:
             for event in feed:
                 if event is not None:
                     objects = event[1]

@@ -17,7 +17,7 @@ from captionless.eval import prompts
 from captionless.kube.api_errors import Conflict, NotFound
 from captionless.kube.cel_validation import MUTABLE
 from captionless.kube.jobs.operator import KIND, VERSION
-from captionless.kube.shared_output import check_shared
+from captionless.kube.shared_output import check_shared, on_volume
 from captionless.runtime.redaction import redacted
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
@@ -148,8 +148,7 @@ def _check_input(field: str, url: str, spec: AlignmentSpec) -> None:
     """Pods cannot access a path of this machine, unless a volume or a custom image provides it."""
     if not url or not objects.is_local(url) or spec.pods.image:
         return
-    mounts = [v.mount_path.rstrip("/") + "/" for v in spec.pods.volumes]
-    if not any(objects.local_path(url).startswith(m) for m in mounts):
+    if not on_volume(url, spec):
         raise SpecError(
             f"{field}: {url} is a local path, which pods cannot access; upload it (s3://bucket/folder), "
             "or mount it below a volume of pods.volumes"

@@ -1,4 +1,4 @@
-"""Where a run's outputs may be stored when pods write them."""
+"""Which paths pods can access: where a run's outputs may be stored, and its inputs read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from captionless.store import objects
 def check_shared(spec: AlignmentSpec) -> None:
     """SpecError unless all pods reach the output: object storage, or a path below one of `pods.volumes`."""
     root = spec.root
-    mounted = [v.mount_path.rstrip("/") + "/" for v in spec.pods.volumes]
-    on_volume = objects.is_local(root) and any(objects.local_path(root).startswith(m) for m in mounted)
-    if not on_volume and (objects.is_local(root) or root.startswith("memory://")):
+    if root.startswith("memory://") or (objects.is_local(root) and not on_volume(root, spec)):
         raise SpecError(
             f"output: {spec.output or 'empty'} is not accessible to all pods; "
             "expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes"
         )
+
+
+def on_volume(path: str, spec: AlignmentSpec) -> bool:
+    """Whether a local path is below one of `pods.volumes`."""
+    mounts = [v.mount_path.rstrip("/") + "/" for v in spec.pods.volumes]
+    return any(objects.local_path(path).startswith(mount) for mount in mounts)

@@ -84,7 +84,7 @@ def _curve(spec: AlignmentSpec, run: TrainingVariant) -> shown.History:
     return shown.History(run.weights.value, run.seed, history["step"], history["loss"], history["scale"])
 
 
-def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.Neighbours]:
+def _neighbours(spec: AlignmentSpec, keys: list[str], categories: Mapping[str, str]) -> list[shown.NeighbourLists]:
     """Of a few training objects, by every metric; weights are those in a batch of all training objects."""
     sharpen = spec.train.sharpen
     stores = [open_similarity(objects.join(spec.root, SIMILARITY, metric)) for metric in spec.metrics]

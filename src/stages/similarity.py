@@ -154,7 +154,9 @@ class _Similarity:
         tiles: dict[str, list[Tile]] = {category: [] for category in self.members}
         for block in sorted(records, key=lambda b: (b.rows, b.columns)):
             tiles[block.category].append(Tile.of_entry(block.category, records[block].facts))
-        found = [store.Category(c, keys, self.sources[c], plan.sides[c], tiles[c]) for c, keys in self.keys.items()]
+        found = [
+            store.StoredCategory(c, keys, self.sources[c], plan.sides[c], tiles[c]) for c, keys in self.keys.items()
+        ]
         store.publish(self.out, self.metric, found, self.cross_category_sim)
 
 

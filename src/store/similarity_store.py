@@ -51,7 +51,7 @@ MANIFEST = FORMAT.manifest
 
 
 @dataclass(frozen=True)
-class Category:
+class StoredCategory:
     """A category's part of a store: its objects, the digest of what their similarity was made from, the objects in a
     block, and its tiles, row by row."""
 
@@ -74,7 +74,7 @@ def blocks(category: str, n: int, side: int) -> list[TileBlock]:
     return [TileBlock(category, rows, columns) for a, rows in enumerate(cuts) for columns in cuts[a:]]
 
 
-def publish(url: str, metric: Metric, categories: Iterable[Category], cross_category_sim: float) -> None:
+def publish(url: str, metric: Metric, categories: Iterable[StoredCategory], cross_category_sim: float) -> None:
     """Write indexes and manifest over the stored tiles of `categories`; from then on `open_similarity` opens `url`.
 
     Every tile is looked for, by its size; `SimilarityStore.verify` reads them.
@@ -136,7 +136,7 @@ def open_similarity(url: str) -> SimilarityStore:
         DataError: no manifest, or a file that is missing, truncated or not what the manifest says.
     """
 
-    def read(manifest: Any) -> tuple[SimilarityStore, list[Category]]:
+    def read(manifest: Any) -> tuple[SimilarityStore, list[StoredCategory]]:
         if manifest["holds"] != "similarity":
             raise ValueError(f"it contains {manifest['holds']!r}")
         with thread_pool(REQUESTS) as pool:
@@ -148,14 +148,14 @@ def open_similarity(url: str) -> SimilarityStore:
     return store
 
 
-def _category(url: str, name: str, entry: dict[str, Any]) -> Category:
+def _category(url: str, name: str, entry: dict[str, Any]) -> StoredCategory:
     """A category by its index."""
     index = json.loads(FORMAT.read_file(objects.join(url, entry["index"]), entry["sha256"]))
     tiles = [Tile.of_entry(name, entry) for entry in index["tiles"]]
-    return Category(name, index["keys"], str(index["source"]), int(index["side"]), tiles)
+    return StoredCategory(name, index["keys"], str(index["source"]), int(index["side"]), tiles)
 
 
-def _check(url: str, categories: Iterable[Category]) -> None:
+def _check(url: str, categories: Iterable[StoredCategory]) -> None:
     """DataError unless the tiles make up the matrices and their files are all there, with their sizes."""
     for category in categories:
         if [t.block for t in category.tiles] != blocks(category.name, len(category.keys), category.side):
@@ -172,7 +172,9 @@ class SimilarityStore:
         cross_category_sim: the value of pairs across categories.
     """
 
-    def __init__(self, url: str, metric: Metric, cross_category_sim: float, categories: Sequence[Category]) -> None:
+    def __init__(
+        self, url: str, metric: Metric, cross_category_sim: float, categories: Sequence[StoredCategory]
+    ) -> None:
         self.url, self.metric, self.cross_category_sim = url, metric, cross_category_sim
         self.categories: tuple[str, ...] = tuple(c.name for c in categories)
         self._categories = {c.name: c for c in categories}
@@ -252,7 +254,7 @@ class SimilarityStore:
                     self._steps[int(place)] = steps
                     self._loaded[place] = True
 
-    def _named(self, category: str) -> Category:
+    def _named(self, category: str) -> StoredCategory:
         if category not in self._categories:
             raise DataError(f'{self.url}: no category "{category}"{did_you_mean(category, self.categories)}')
         return self._categories[category]

@@ -19,7 +19,7 @@ class Kind(StrEnum):
     histogram = "histogram"
 
 
-class Source(StrEnum):
+class Exporter(StrEnum):
     """What exports a metric."""
 
     stage = "every stage's process"
@@ -34,7 +34,7 @@ class Metric:
 
     name: str
     kind: Kind
-    source: Source
+    exporter: Exporter
     labels: tuple[str, ...]
     text: str
 
@@ -65,7 +65,7 @@ LABELS = {
 }
 """The values that each label can have; never an object, a step, a file or a message."""
 
-_STAGE, _TRAINING, _CONTROLLER, _EVALUATION = Source
+_STAGE, _TRAINING, _CONTROLLER, _EVALUATION = Exporter
 _gauge, _counter, _histogram = Kind
 
 STAGE_UNITS = Metric("captionless_stage_units", _gauge, _STAGE, ("stage", "unit"), "Units of work of this process.")
@@ -199,6 +199,6 @@ METRICS = tuple(found for found in list(globals().values()) if isinstance(found,
 """All metrics, in the order above."""
 
 
-def from_sources(*tellers: Source) -> tuple[Metric, ...]:
-    """The metrics of these tellers."""
-    return tuple(metric for metric in METRICS if metric.source in tellers)
+def exported_by(*exporters: Exporter) -> tuple[Metric, ...]:
+    """The metrics of these exporters."""
+    return tuple(metric for metric in METRICS if metric.exporter in exporters)

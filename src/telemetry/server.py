@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from captionless.errors import SpecError
 from captionless.runtime import env
 from captionless.telemetry import catalog, progress
-from captionless.telemetry.catalog import Kind, Source
+from captionless.telemetry.catalog import Exporter, Kind
 
 _FAMILIES = {Kind.gauge: GaugeMetricFamily, Kind.counter: CounterMetricFamily}
 _OF_PROGRESS = {
@@ -78,7 +78,7 @@ class _Progress(Collector):
         found |= {metric.name: [([state.unit], getattr(state, field))] for metric, field in _OF_PROGRESS.items()}
         for name, group in groupby(sorted(state.measures), key=itemgetter(0)):
             found[name] = [(labels, value) for _, labels, value in group]
-        for metric in catalog.from_sources(Source.stage, Source.training):
+        for metric in catalog.exported_by(Exporter.stage, Exporter.training):
             if metric.name in found:
                 family = _FAMILIES[metric.kind](metric.name, metric.text, labels=metric.labels)
                 for labels, value in found[metric.name]:

@@ -25,7 +25,7 @@ from captionless.store import objects
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
 from captionless.trainer import checkpoint, distributed, encoders, model_file
-from captionless.trainer.data.feed import Feed
+from captionless.trainer.data.feed import BatchFeed
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.device import select_device
 from captionless.trainer.elastic.heartbeat import Heartbeat
@@ -94,7 +94,7 @@ class TrainingRun:
         self.writer = checkpoint.CheckpointWriter(job.run, self.spec.keep_checkpoints)
         self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
         self.history: History = {name: [] for name in _MEASURED}
-        self.feed = Feed(self.data, job.title, heartbeat or Heartbeat())
+        self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
         self.done = 0
         self.seconds = 0.0
 

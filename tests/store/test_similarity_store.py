@@ -14,7 +14,7 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.store import objects, similarity_store
-from captionless.store.similarity_store import Category, digest, open_similarity, publish
+from captionless.store.similarity_store import StoredCategory, digest, open_similarity, publish
 from tests.matrices import store_all, store_category
 
 SIZES = {"chair": 40, "lamp/desk": 25, "mug": 1, "similarity": 5, "tōrii gate": 2}
@@ -155,7 +155,7 @@ def test_what_cannot_be_published(tmp_path: Path) -> None:
     with pytest.raises(DataError, match='"b"'):
         publish(url, "i2i", [chairs, mugs], 0.25)
     with pytest.raises(DataError, match='"chair"'):
-        publish(url, "i2i", [Category("chair", chairs.keys, "abc", 2, chairs.tiles[:-1])], 0.25)
+        publish(url, "i2i", [StoredCategory("chair", chairs.keys, "abc", 2, chairs.tiles[:-1])], 0.25)
     (tmp_path / "chair.0-2.sim").unlink()
     with pytest.raises(DataError, match=r"chair\.0-2\.sim"):
         publish(url, "i2i", [chairs], 0.25)

@@ -214,7 +214,7 @@ def test_what_is_measured_is_reported(root: Path, tmp_path: Path, monkeypatch: p
     assert began < found["captionless_train_checkpoint_last_success_timestamp_seconds"] < time.time()
     assert 0 < found["captionless_train_checkpoint_duration_seconds"] < time.time() - began
     assert found["captionless_stage_read_bytes_total"] > 24 * synthetic.VIEWS * synthetic.FEATURES * 2
-    of_a_training = {metric.name for metric in catalog.from_sources(catalog.Source.training)}
+    of_a_training = {metric.name for metric in catalog.exported_by(catalog.Exporter.training)}
     assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
 
 

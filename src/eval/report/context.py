@@ -72,7 +72,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class NeighbourLists:
     """The nearest and farthest objects of one object's category, by `metric`.
 
     `others` is what any object of another category weighs as its negative, where weights are known.
@@ -113,7 +113,7 @@ class ReportContext:
     categories: Mapping[str, str] = field(default_factory=dict)
     histories: Sequence[History] = ()
     queries: Sequence[RetrievalQuery] = ()
-    neighbours: Sequence[Neighbours] = ()
+    neighbours: Sequence[NeighbourLists] = ()
     examples: Sequence[Example] = ()
     embedding_map: EmbeddingMap | None = None
 
@@ -165,7 +165,7 @@ def neighbours_of(
     each: int = 4,
     weights: ArrayLike | None = None,
     others: float | None = None,
-) -> Neighbours:
+) -> NeighbourLists:
     """The `each` nearest and farthest of `keys` by `similarity` (n,) to `key`, which itself is left out.
 
     weights: (n,), of each as a negative; others: that of any object of another category.
@@ -177,7 +177,7 @@ def neighbours_of(
     order = [int(j) for j in np.argsort(-values, kind="stable") if keys[j] != key]
     found = [Neighbour(keys[j], float(values[j]), None if weight is None else float(weight[j])) for j in order]
     nearest = found[:each]
-    return Neighbours(key, metric, nearest, found[len(nearest) :][::-1][:each], others)
+    return NeighbourLists(key, metric, nearest, found[len(nearest) :][::-1][:each], others)
 
 
 def _outcome(found: str, wanted: str, categories: Mapping[str, str]) -> Literal["hit", "same class", "miss"]:

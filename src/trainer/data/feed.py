@@ -16,7 +16,7 @@ from captionless.trainer.data.training_data import Batch, RawBatch, TrainingData
 from captionless.trainer.elastic.heartbeat import Heartbeat
 
 
-class Feed:
+class BatchFeed:
     """As a context manager it leaves no thread behind; every rank has one and uses it for the same steps.
 
     Until `wait` has returned on every rank, only who says by `heartbeat` that it waits for storage may be late.

@@ -63,7 +63,7 @@ class Residual(nn.Module):
         return functional.relu(found + (x if self.skip is None else self.skip(x)))
 
 
-class Stage(nn.Module):
+class ResidualStage(nn.Module):
     """A convolution of stride 2, then residual blocks."""
 
     def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
@@ -105,7 +105,7 @@ class SparseConv(Encoder):
         self.stem = ConvNorm(in_channels, width, _STEM)
         channels = [width, *(width * 2**i for i in range(4))]
         self.stages = nn.ModuleList(
-            Stage(channels[i], channels[i + 1], blocks) for i, blocks in enumerate(_LAYERS[depth])
+            ResidualStage(channels[i], channels[i + 1], blocks) for i, blocks in enumerate(_LAYERS[depth])
         )
         wide = 32 * width
         self.joint = nn.ModuleList([ConvNorm(sum(channels[1:]), wide // 2, 3), ConvNorm(wide // 2, wide, 3)])

@@ -85,7 +85,7 @@ class _Tiles:
         self._known = False
         self._of_thread = threading.local()
 
-    def map(self, work: Callable[[Tile], T]) -> Iterator[tuple[slice, Iterator[T]]]:
+    def map(self, work: Callable[[LossTile], T]) -> Iterator[tuple[slice, Iterator[T]]]:
         """Of each block of anchors its rows, and `work` of its tiles from left to right; all of that must be taken
         before the next block. Different tiles of a block are worked on at once."""
         on_cpu = self._image.device.type == "cpu"
@@ -99,7 +99,7 @@ class _Tiles:
                 scaled = None if self._is_known(rows) else self._scale * self._image[rows]
 
                 def tile(columns: slice, rows: slice = rows, weights: Any = weights, scaled: Any = scaled) -> T:
-                    return work(Tile(self, rows, columns, weights, scaled))
+                    return work(LossTile(self, rows, columns, weights, scaled))
 
                 yield rows, pool.map(tile, strips)
         self._known = True
@@ -129,7 +129,7 @@ class _Tiles:
         return found
 
 
-class Tile:
+class LossTile:
     """Some anchors with some candidates."""
 
     def __init__(
@@ -218,7 +218,7 @@ class _Share(torch.autograd.Function):
         positive = image.new_empty(len(image))
         row_sums, column_sums = factors.new_zeros(len(factors), len(image)), torch.zeros_like(factors)
 
-        def sums(tile: Tile) -> list[Tensor]:
+        def sums(tile: LossTile) -> list[Tensor]:
             """Those of the tile's rows, for each of the weights; those of its columns are added."""
             places, logits = tile.positives(tile.logits)
             positive[places] = logits
@@ -253,7 +253,7 @@ class _Share(torch.autograd.Function):
         of_image = torch.zeros_like(image) if ctx.needs_input_grad[0] else None
         of_shapes = torch.zeros_like(shapes)
 
-        def gradients(tile: Tile) -> Tensor | None:
+        def gradients(tile: LossTile) -> Tensor | None:
             """That of the tile's anchors, if it is needed; that of its candidates is added."""
             along, across = tile.exponentials(row_top, column_top, ctx.shared)
             of_rows, of_columns = row_share[:, tile.rows, None], column_share[:, tile.columns]
@@ -278,7 +278,7 @@ class _Share(torch.autograd.Function):
 def _tops(tiles: _Tiles, row_top: Tensor, column_top: Tensor) -> Tensor:
     """The greatest logits of rows, (n, 1), into `row_top`, and of columns, (1, N), returned."""
 
-    def greatest(tile: Tile) -> Tensor:
+    def greatest(tile: LossTile) -> Tensor:
         of_columns = column_top[:, tile.columns]
         torch.maximum(of_columns, tile.logits.amax(0, keepdim=True), out=of_columns)
         return tile.logits.amax(1, keepdim=True)

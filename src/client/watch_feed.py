@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _JOIN = 5.0
 
 
-class Feed:
+class WatchFeed:
     """Iterates over (name, snapshot) of every source as they arrive; a source's error is raised in the loop.
 
     Yields None when nothing arrived for `tick` seconds. A context manager: leaving it stops the API's watches.
