@@ -1,1 +1,1 @@
-"""Speed, memory and size, measured beside the strongest alternatives: `python -m benchmarks.<subject>`."""
+"""Speed, memory and size, compared with the strongest alternatives: `python -m benchmarks.<subject>`."""

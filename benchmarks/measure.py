@@ -66,7 +66,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def most_beside(run: Callable[[], object]) -> int:
-    """The most bytes that this process uses beside what it holds now, while it runs something, its result included."""
+    """Peak bytes of this process while it runs something, in addition to its present memory, including the result."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already must not hide what is used
     Path("/proc/self/clear_refs").write_text("5")  # what was used at most is counted anew

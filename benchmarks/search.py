@@ -1,4 +1,4 @@
-"""What search finds on the demo's unseen objects, whose structure is known, and what it takes at a million.
+"""What search finds on the demo's unseen objects, whose structure is known, and its cost for a million shapes.
 
 python -m benchmarks.search demo runs/demo     # after `make demo`; two tables
 python -m benchmarks.search scale FOLDER       # writes 2 GB of random unit rows there, opens and searches them

@@ -1,9 +1,9 @@
-"""Makes the pictures of docs/report.md again, from finished runs, in a headless Chromium.
+"""Recreates the pictures of docs/report.md from finished runs, in a headless Chromium.
 
     python hack/screenshots.py [--demo runs/demo] [--furniture runs/furniture] [--out docs]
 
-after `make demo` and `make demo-furniture`. A picture is a part of a page on a desk or a phone, by day or by night, a
-small WebP file. The browser is the tests' (`hack/ensure-chromium` sees to one).
+Run it after `make demo` and `make demo-furniture`. A picture is a small WebP file of a part of a page, at desktop or
+phone size, in light or dark mode. The browser is that of the tests (`hack/ensure-chromium` installs it).
 """
 
 from __future__ import annotations

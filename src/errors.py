@@ -1,9 +1,9 @@
-"""Errors a user can act on, each with the exit code its command ends with. No other module defines an exit code.
+"""Errors that a user can act on, each with the exit code of the command. No other module defines an exit code.
 
 Every command maps an exception of this module to one line on stderr and to the
 exit code of its class; anything else is a bug and keeps its traceback. What a
-Kubernetes Job does with a pod that ended so (its `podFailurePolicy`), and how the
-controller and `captionless k8s` read the codes, follow from `pod_failure_action`:
+Kubernetes Job does with a pod that ends with the code (its `podFailurePolicy`), and how
+the controller and `captionless k8s` read the codes, follow from `pod_failure_action`:
 
 ====  =========================================================  ================
 code  meaning                                                    what a Job does
@@ -24,7 +24,7 @@ from enum import StrEnum
 
 
 class PodFailureAction(StrEnum):
-    """What a Job does when a pod ends with an exit code; but for `counted`, in the words of a podFailurePolicy."""
+    """What a Job does when a pod ends with an exit code. Except for `counted`, values are those of podFailurePolicy."""
 
     counted = "Count"
     """Counts it against the index's back-off limit and retries."""
@@ -66,7 +66,7 @@ class LossNotFinite(SpecError):
 
 
 class DataError(CaptionlessError):
-    """An object, shard, embedding or matrix is not what it must be; the line names it."""
+    """An object, shard, embedding or matrix is invalid or damaged; the line names it."""
 
     exit_code = 65
     pod_failure_action = PodFailureAction.fail_index
@@ -83,17 +83,17 @@ KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError
 """How a command can end without success; if several parts ended differently, the first of these applies."""
 
 FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | DataError)}
-"""Those of them that trying again cannot mend, by name."""
+"""Those of them that a retry cannot fix, by name."""
 
 
 def exit_codes(*actions: PodFailureAction) -> tuple[int, ...]:
-    """The exit codes that a Job acts upon so, in order."""
+    """The exit codes for which a Job takes one of these actions, in order."""
     kinds: tuple[type[CaptionlessError], ...] = (*KINDS, UsageError)
     return tuple(sorted({kind.exit_code for kind in kinds if kind.pod_failure_action in actions}))
 
 
 def one_line(error: BaseException, limit: int = 240) -> str:
-    """An exception's text on one line of readable length; its class where it has no text."""
+    """An exception's text on one line of readable length; the name of its class if it has no text."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

@@ -1,6 +1,6 @@
 """Everything about reading training data in one run: `python -m benchmarks.reader`, about ten minutes on two cores.
 
-Writes the tables of `benchmarks/reader/README.md` anew; `--only` prints single sections and writes nothing.
+Writes the tables of `benchmarks/reader/README.md`; `--only` prints single sections and writes nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Exact ranks in a large gallery, beside a matrix product of that size and faiss: `python -m benchmarks.retrieval`.
 
-Writes the table of `benchmarks/retrieval/README.md` anew; `--only` prints it and writes nothing. A gallery of a million
+Writes the table of `benchmarks/retrieval/README.md`; `--only` prints it and writes nothing. A gallery of a million
 takes 2 GB, the product's result 4 GB more.
 """
 

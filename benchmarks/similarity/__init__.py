@@ -1,1 +1,1 @@
-"""Similarity: speed beside its peers, memory, workers, lookup, scale, and what it says of structure."""
+"""Similarity: speed compared with its peers, memory, workers, lookup, scale, and how well it ranks structure."""

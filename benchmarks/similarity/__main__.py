@@ -1,6 +1,6 @@
 """Everything about similarity in one run: `python -m benchmarks.similarity`, about 20 minutes on two cores.
 
-Writes the tables of `benchmarks/similarity/README.md` anew; `--only` prints single sections and writes nothing.
+Writes the tables of `benchmarks/similarity/README.md`; `--only` prints single sections and writes nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What computing a whole matrix takes beside its input and the result; `... memory i2i 20000` tells of one.
+"""The memory for computing a whole matrix, without its input and result; `... memory i2i 20000` measures one.
 
 In a separate process, since the system reports only the peak of a process's memory.
 """
@@ -26,7 +26,7 @@ def _unit(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
 
 
 def beside(metric: str, n: int) -> int:
-    """The most bytes that this process used beside n objects' views and their similarity, while it computed that."""
+    """Peak bytes of this process while it computed the similarity of n objects, without their views and the result."""
     rng = np.random.default_rng(0)
     texts = _unit(rng, _LANDMARKS, _WIDTH)
     compute = (lambda views: i2i(views)) if metric == "i2i" else (lambda views: i2l(views, texts))

@@ -1,8 +1,8 @@
-"""Does similarity rank structural likeness? Asked in the demo world, where structure is known.
+"""Does similarity rank structural likeness? Measured in the demo world, where structure is known.
 
     python -m benchmarks.similarity.structure [--workers 2]
 
-Prints its tables and writes them to `structure.md` beside this file. What is measured and how: `likeness`.
+Prints its tables and writes them to `structure.md` next to this file. `likeness` describes the measurements.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def table(figures: NDArray[np.float64], categories: Sequence[str]) -> str:
 
 
 def findings(figures: NDArray[np.float64]) -> str:
-    """What (seeds, categories, 3, metrics) figures say, in words that hold whatever they are."""
+    """What (seeds, categories, 3, metrics) figures show, in words that are valid for any values."""
     by_category = figures.mean(axis=0)
     ranking, near, far = (
         ", ".join(f"{metric} {value:.2f}" for metric, value in zip(METRICS, values, strict=True))

@@ -51,7 +51,7 @@ def ended(worker: subprocess.Popen[bytes]) -> None:
 
 
 def peak(worker: subprocess.Popen[bytes]) -> int:
-    """The most memory a worker has used, in bytes, as it told itself: what wait4 tells is at least its parent's."""
+    """A worker's peak memory in bytes, as reported by itself: wait4 reports at least its parent's."""
     most = 0
     while worker.poll() is None:
         most = max(most, resident("VmHWM", worker.pid))

@@ -1,6 +1,6 @@
 """Everything about training in one run: `python -m benchmarks.training`.
 
-Writes the tables of `benchmarks/training/README.md` anew; `--only` prints single sections and writes nothing.
+Writes the tables of `benchmarks/training/README.md`; `--only` prints single sections and writes nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training on a GPU: operators, the step by precision, the loss of a large batch, the loop and how busy the device is.
 
-`python -m benchmarks.training.gpu` writes gpu.md anew; `--device cpu --small` is to try it where there is none.
+`python -m benchmarks.training.gpu` writes gpu.md; `--device cpu --small` tries it without a GPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The contrastive loss with its gradients, weights included, beside open_clip's without: time, memory, exactness.
+"""The contrastive loss with weights, and its gradients, compared with open_clip's without: time, memory, exactness.
 
-python -m benchmarks.training.loss MEMORY_OF     prints the most bytes that one candidate uses beside its input
+python -m benchmarks.training.loss MEMORY_OF     prints the peak memory of one candidate in bytes, without its input
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def similarity(seed: int) -> Tensor:
 
 
 def ours(sims: list[Tensor], kept: int) -> Callable[[Inputs], Tensor]:
-    """Eq. 5 with the weights made anew from the similarities."""
+    """Eq. 5, computing the weights from the similarities each time."""
 
     def run(given: Inputs) -> Tensor:
         weights: PairWeights | None = HNWeights(sims) if sims else None

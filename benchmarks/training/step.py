@@ -1,6 +1,6 @@
-"""A training step of PointNeXt-S, forward and backward, and its operators, beside the straightforward ones.
+"""A training step of PointNeXt-S, forward and backward, and its operators, compared with straightforward ones.
 
-python -m benchmarks.training.step ours|theirs     prints the most bytes a step uses beside the model and clouds
+python -m benchmarks.training.step ours|theirs     prints a step's peak memory in bytes, without model and clouds
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def plain_nearest(xyz: Tensor, centers: Tensor, k: int) -> Tensor:
 
 
 def memory(which: str) -> int:
-    """Bytes that a step uses beside the model with its gradients and the clouds."""
+    """Peak bytes of a step, without the model, its gradients and the clouds."""
     network: nn.Module = model() if which == "ours" else OpenPoints(model())
     points = clouds()
     step(network, points)

@@ -66,7 +66,7 @@ def _settings() -> dict[str, str]:
 
 
 def _binaries() -> list[str]:
-    """What the node runs; another version of a tool beside it is no reason to make it anew."""
+    """The programs that the node runs; other versions of other tools do not require a new node."""
     return [tools.go_folder(tools.binary(name)).name for name in tools.NODE_BINARIES]
 
 
@@ -106,7 +106,7 @@ def give_back() -> None:
 
 
 def _kill_pods() -> None:
-    """Ends what runs in our cgroup and the shims beside it, whether or not containerd lives."""
+    """Ends what runs in our cgroup, and the shims next to it, even if containerd is not running."""
     deadline = time.monotonic() + 120
     while found := [p for p in _pods_processes() if processes.began(p) is not None]:
         for pid in found:

@@ -1,8 +1,8 @@
-"""The node: the control plane, a container runtime, a kubelet, and what the tests need beside them.
+"""The node: the control plane, a container runtime, a kubelet, and the other services that the tests need.
 
-Each component is a process of the host. A step starts what does not live and waits until it serves, so
-that doing them twice changes nothing, and doing them after everything was killed mends it: etcd's data
-is in the run folder, and the kubelet takes up the pods that it finds.
+Each component is a process of the host. A step starts a component that is not running and waits until it
+serves, so running the steps twice changes nothing, and running them after everything was killed restores
+it: etcd's data is in the run folder, and the kubelet adopts the pods that it finds.
 """
 
 from __future__ import annotations

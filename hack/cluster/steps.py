@@ -1,8 +1,8 @@
-"""Runs steps that depend on one another, side by side where they may, and tells what each took.
+"""Runs steps that depend on one another, in parallel if possible, and reports the duration of each.
 
-A step is a function and the names of the steps before it. Steps of one lane go one at a time: the Go
-builds share one lane because each keeps all cores busy by itself. What a step's programs print goes
-to its log; only when a step fails is the end of that log shown.
+A step is a function and the names of the steps that it depends on. Steps in one lane run one at a time:
+the Go builds share a lane because each of them uses all cores. The output of a step's programs goes to
+its log; if the step fails, the end of that log is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CACHED = "cached"
 
 
 class Failed(Exception):
-    """A step or a command that did not do its work, told in a line or with the end of its log."""
+    """A step or a command failed: one line, or the end of its log."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""The tools, each built from a pinned version into a folder of its own in the cache.
+"""The tools, each built from a pinned version into a separate folder in the cache.
 
-A folder's name carries a digest of all that the tool is made from, and it appears by one rename: a
+A folder's name contains a digest of all that the tool is made from, and it appears by one rename: a
 folder that exists is whole. Two Go modules pin (and by go.sum verify) what is built: `controlplane` has
 the components of one Kubernetes version and what compiles against the same; `tools` has the rest.
 Tools of one module share compiled packages, which is most of the work.

@@ -1,9 +1,9 @@
-"""Batches for training the demo CLIP model: pictures, captions, and which is true of which.
+"""Batches for training the demo CLIP model: pictures, captions, and which captions are true of which pictures.
 
-A caption names a category and tells none, some or all of its attributes. It is true of
-every object that has what it tells, not only of the one it was made for; and of a piece
-of furniture, whose attributes nobody wrote down, nothing beyond its category is known.
-So a batch carries a truth table (caption, picture) in true, false and unknown.
+A caption names a category and states none, some or all of its attributes. It is true of
+every object that has these, not only of the one it was made for. Of a piece of furniture
+only the category is known, since its attributes are not recorded. So a batch contains a
+truth table (caption, picture) of true, false and unknown.
 """
 
 from __future__ import annotations

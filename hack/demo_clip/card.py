@@ -1,10 +1,10 @@
-"""Measures the demo CLIP model on what it has not seen, and writes the figures into its card.
+"""Evaluates the demo CLIP model on objects that it has not seen, and writes the figures into its model card.
 
     python hack/demo_clip/card.py [--furniture MANIFEST] [--write]
 
-Objects of the parametric world whose attribute combinations training never shows, and the
-test half of a furniture manifest, from fixed cameras, through `captionless.clip.openclip` as every
-user loads it. Prints Markdown; --write replaces what stands between the figure marks of
+It uses objects of the parametric world whose attribute combinations training never shows, and the
+test half of a furniture manifest, from fixed cameras, and loads the model with `captionless.clip.openclip`
+as users do. Prints Markdown; --write replaces the text between the figure marks of
 src/clip/demo/README.md.
 """
 

@@ -8,7 +8,7 @@ Views are kept as RGBA, so that training can put an object on any background.
 
 DIR receives chunks, `NAME.npy` (n, size, size, 4) uint8 and `NAME.jsonl` with one line
 per object: key, category, attributes (null for furniture) and its number of views. A
-chunk appears when it is whole and is skipped when it is there: run again to go on.
+chunk appears once it is complete, and existing ones are skipped: rerun to resume.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _renderer(size: int) -> Renderer:
 
 
 def render_chunk(target: Path, subjects: list[Subject], views: int, size: int, seed: int) -> str:
-    """Writes one chunk; an object whose mesh is broken is left out and told."""
+    """Writes one chunk; an object whose mesh is broken is left out and reported."""
     done: list[NDArray[np.uint8]] = []
     rows: list[dict[str, Any]] = []
     broken = []

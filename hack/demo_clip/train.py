@@ -1,4 +1,4 @@
-"""Trains the embedded demo CLIP model from scratch, once, off line.
+"""Trains the embedded demo CLIP model from scratch, once, offline.
 
     python hack/demo_clip/train.py PICTURES RUN [--steps 2600] [--out src/clip/demo]
 
@@ -8,8 +8,8 @@ open_clip_config.json; the finished weights go to --out as open_clip_model.safet
 
 The loss is InfoNCE with several positives: each true (caption, picture) pair is set
 against all false ones of its row and of its column, and not against other true ones.
-Half of the batches show a single category, so that attributes have to tell its objects
-apart. Only the token rows that occur in a caption are trained (a few hundred of 49,408);
+Half of the batches show a single category, so that its objects must be distinguished by
+their attributes. Only the token rows that occur in a caption are trained (a few hundred of 49,408);
 all others are zero in the stored table, so that unknown words add nothing.
 """
 

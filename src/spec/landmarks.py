@@ -41,7 +41,7 @@ class LandmarksSpec(Section):
     temperature: float = Field(1.0, ge=0, le=2)
     """`llm`: sampling temperature; 0: greedy, higher: more varied texts."""
     texts_per_request: int = Field(32, ge=1)
-    """`llm`: texts to ask for in one request."""
+    """`llm`: number of texts per request."""
     max_cost: float = Field(5.0, gt=0)
     """`llm`: cost limit of the run, in the currency of `inputPrice` and `outputPrice`. The stage stops when it is
     reached and keeps the texts received."""
