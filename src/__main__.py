@@ -59,7 +59,7 @@ def _call() -> TerminationMessage:
 
 def _failure(error: BaseException) -> TerminationMessage:
     """Prints an exception to stderr."""
-    from captionless.errors import CaptionlessError, Interrupted, UsageError, one_line
+    from captionless.errors import CRASH, CaptionlessError, Interrupted, UsageError, one_line
     from captionless.runtime import termination_message
     from captionless.runtime.redaction import redacted
 
@@ -76,7 +76,7 @@ def _failure(error: BaseException) -> TerminationMessage:
 
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
         return termination_message.TerminationMessage(
-            CaptionlessError.exit_code, "crash", f"{type(error).__name__}: {one_line(error)}"
+            CaptionlessError.exit_code, CRASH, f"{type(error).__name__}: {one_line(error)}"
         )
     for line in redacted(str(error)).splitlines():
         print(f"captionless: {line}", file=sys.stderr)
@@ -90,6 +90,7 @@ def _failed(error: CaptionlessError) -> TerminationMessage:
 
 
 def _end(message: TerminationMessage) -> NoReturn:
+    from captionless.errors import Retryable
     from captionless.runtime import termination_message
 
     signals.ignore_signals()
@@ -98,7 +99,7 @@ def _end(message: TerminationMessage) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
-        os._exit(message.exit_code or 1)
+        os._exit(message.exit_code or Retryable.exit_code)
     if message.exit_code == 0:
         sys.exit(0)
     os._exit(message.exit_code)  # threads that wait for a storage or a server are not waited for

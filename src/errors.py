@@ -85,6 +85,9 @@ KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError
 FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | DataError)}
 """Those of them that a retry cannot fix, by name."""
 
+CRASH = "crash"
+"""What is reported in place of a class's name when a command ends by another exception, which is a bug."""
+
 
 def exit_codes(*actions: PodFailureAction) -> tuple[int, ...]:
     """The exit codes for which a Job takes one of these actions, in order."""

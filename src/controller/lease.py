@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from captionless.errors import CaptionlessError
+from captionless.errors import CaptionlessError, Retryable
 from captionless.kube.api_errors import Conflict
 from captionless.kube.observed_state import format_micro_time
 
@@ -57,7 +57,7 @@ class LeaseApi(Protocol):
 
 def _end() -> None:
     log.error("lost the Lease; exiting, so that another controller can take over")
-    os._exit(1)
+    os._exit(Retryable.exit_code)
 
 
 class Lease:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from captionless.errors import KINDS, CaptionlessError, Retryable
+from captionless.errors import CRASH, KINDS, CaptionlessError, Retryable
 from captionless.runtime import env, termination_message
 from captionless.spec.plan import Stage
 from captionless.telemetry import progress
@@ -37,7 +37,7 @@ class WorkerProcess:
         line = message.message if message is not None else ""
         if not line:
             line = f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
-        if message is None or message.kind == "crash":
+        if message is None or message.kind == CRASH:
             line = f"{line}; see the log: {self.log}"
         return _CLASSES.get(code, Retryable)(line)
 

@@ -27,6 +27,16 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def with_argument(text: str) -> set[int]:
+    """The processes whose command line contains a text; those that have exited have none."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if text.encode() in entry.read_bytes():
+                found.add(int(entry.parent.name))
+    return found
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped by a signal or a debugger."""
     return state(pid) in ("T", "t")

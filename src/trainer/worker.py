@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from captionless.errors import CaptionlessError
+from captionless.errors import CRASH, CaptionlessError
 from captionless.runtime import signals
 from captionless.runtime.parent_death import end_with_parent
 from captionless.runtime.redaction import redacted
@@ -46,7 +46,8 @@ def main(stop: Callable[[], bool]) -> int:
     except Exception as error:
         print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         line = " ".join(str(error).split())
-        report, code = {"error": "crash", "line": f"{type(error).__name__}: {line}"}, 1
+        report = {"error": CRASH, "line": f"{type(error).__name__}: {line}"}
+        code = CaptionlessError.exit_code
     whole = arguments.report / f"rank-{rank}.json"
     partial = whole.with_suffix(".partial")
     partial.write_text(json.dumps(report))

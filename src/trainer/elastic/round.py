@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from captionless.errors import KINDS, CaptionlessError, Interrupted, Retryable
+from captionless.errors import CRASH, KINDS, CaptionlessError, Interrupted, Retryable
 from captionless.runtime import env
-from captionless.runtime.processes import is_stopped
+from captionless.runtime.processes import is_stopped, with_argument
 from captionless.trainer.elastic.heartbeat import PATIENCE_SECONDS, Phase, RankStatus, read_status, status_file
 from captionless.trainer.elastic.rendezvous import NodeAssignment
 from captionless.trainer.training_job import TrainingJob
@@ -153,7 +153,7 @@ class Round:
     def kill(self) -> None:
         """Kill every process of the round. Retryable when one survives, since two rounds must not write at a time."""
         deadline = time.monotonic() + _KILL_SECONDS
-        while pids := _processes_with(str(self.folder)) | ({self._child.pid} if self.running else set()):
+        while pids := with_argument(str(self.folder)) | ({self._child.pid} if self.running else set()):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -197,7 +197,7 @@ class Round:
             return Retryable(f"{title}: {self.hung}; rerun to resume")
         where = "" if self._log is None else f" (see {self._log})"
         for report in reports:
-            if report["error"] == "crash":
+            if report["error"] == CRASH:
                 return Retryable(f"{title}: {report['line']}{where}")
         code = self._child.returncode
         return Retryable(f"{title}: a rank was lost, torchrun exited with code {code}; rerun to resume{where}")
@@ -216,13 +216,3 @@ class Round:
         if what not in self._watched or self._watched[what][0] != seen:
             self._watched[what] = (seen, now)
         return now - self._watched[what][1]
-
-
-def _processes_with(word: str) -> set[int]:
-    """The processes whose command line contains a text; those that have exited have none."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if word.encode() in entry.read_bytes():
-                found.add(int(entry.parent.name))
-    return found
