@@ -1,6 +1,6 @@
 """The commands that run one stage each: pack, embed, landmarks, neighbours, train.
 
-`similarity` and `eval`, which also work without a spec, have modules of their own.
+`similarity` and `eval`, which also work without a spec, have their own modules.
 """
 
 import os

@@ -111,7 +111,7 @@ def follow(api: KubernetesApi, name: str, view: LiveView) -> None:
 
 
 def notes(run: AlignmentView, now: datetime) -> list[str]:
-    """Notes beside the table, a line each."""
+    """Notes for the table, one line each."""
     if not run.status:
         old = (_since(run.created, now) or 0.0) > _UNSEEN
         return [f"no operator has processed it yet; is one installed? {INSTALL}"] if old else []

@@ -156,10 +156,10 @@ def load(
     model: any open_clip name, `hf-hub:ORG/NAME`, `local-dir:PATH` or `DEMO`.
     pretrained: a tag that open_clip knows for that name, a path, or an fsspec URL of a
     checkpoint (fetched once to `$CAPTIONLESS_CACHE`, default `~/.cache/captionless`).
-    The last three kinds of model bring their own weights and take none.
-    device: `auto` is CUDA where there is one. precision: the matrix products'; weights
-    and returned embeddings are float32 at any.
-    Raises SpecError for what cannot work, Retryable for a download that failed.
+    The last three kinds of model include their weights; `pretrained` must be None for them.
+    device: `auto` is CUDA if available. precision: of the matrix products; weights and
+    returned embeddings are always float32.
+    Raises SpecError for invalid settings, Retryable for a download that failed.
     """
     check(model, pretrained)
     import torch

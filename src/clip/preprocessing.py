@@ -1,8 +1,8 @@
 """Preprocessing of pictures as a CLIP model expects them, on whole batches in torch.
 
 There are hundreds of thousands of views, so open_clip's own resize mode, interpolation and crop run on batches instead
-of on one PIL picture at a time; pictures that already have the model's size are not resampled at all. The tests hold it
-to open_clip's own transform.
+of on one PIL picture at a time; pictures that already have the model's size are not resampled at all. The tests compare
+it with open_clip's own transform.
 """
 
 from __future__ import annotations

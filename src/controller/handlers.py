@@ -1,9 +1,9 @@
 """The watches, by kopf: every event goes into the cache, and its Alignment into the work queue.
 
-kopf does the watching: reconnecting, dead connections, expired credentials. Nothing else of it is
-used. Its state-keeping handlers would write annotations and finalizers into the objects, and its
+kopf handles the watches: reconnecting, dead connections, expired credentials. None of its other features
+is used. Its state-keeping handlers would write annotations and finalizers into the objects, and its
 timers run per object; `on.event` does neither. Decisions are made elsewhere (`reconcile`), so a handler
-never calls the API server and the event loop never waits.
+never calls the API server and the event loop never blocks.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def now() -> datetime:
 
 
 class NameTaken(Exception):
-    """An object of the required name exists and belongs to somebody else."""
+    """An object of the required name exists and has another owner."""
 
 
 class Reconciler:

@@ -1,4 +1,4 @@
-"""The checks, in the order of their report, and how one is run: in a process of its own."""
+"""The checks, in the order of the report, and how they are run: each in a separate process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(subject: Subject, names: Sequence[str] = tuple(CHECKS), seconds: float =
 
 
 def run_isolated(name: str, subject: Subject, seconds: float) -> Finding:
-    """A check's finding, from a process of its own; a crash or timeout is a finding as well."""
+    """A check's finding, from a separate process; a crash or timeout is a finding as well."""
     child = subprocess.Popen(
         [sys.executable, "-m", "captionless.doctor", name],
         stdin=subprocess.PIPE,

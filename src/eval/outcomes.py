@@ -5,8 +5,8 @@ Every figure of a run is a mean over test objects of a function of such ranks, s
 products differ in their last bits between machines, and a rank may depend on one.
 
     zero_shot                     rank of the true class among the classes
-    gallery/image_to_shape, ...   rank of the very object in the gallery, which is all test objects
-    in_batch/image_to_shape, ...  rank of the very object in its batch
+    gallery/image_to_shape, ...   rank of the object itself in the gallery, which is all test objects
+    in_batch/image_to_shape, ...  rank of the object itself in its batch
 
 An object may have several queries, one for each of its views or pictures: (n, m) ranks, m for each object, padded with
 0 if it has fewer. Or it has one query with several right answers, the pictures that show it: then these are the ranks

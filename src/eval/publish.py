@@ -1,9 +1,8 @@
 """Pushes a finished evaluation's figures to a Prometheus Pushgateway.
 
 An evaluation is a batch job: by the time Prometheus scrapes, its process is gone. So the figures are pushed to a
-Pushgateway, into a group of their own that each push replaces as a whole, with the labels `job="captionless"`,
-`alignment` and, in a cluster, `namespace`. The group stays until it is deleted, as the controller does when a run is
-removed.
+Pushgateway, into a separate group that each push replaces as a whole, with the labels `job="captionless"`, `alignment`
+and, in a cluster, `namespace`. The group exists until it is deleted; the controller deletes it when a run is removed.
 
 Every column of the results table becomes a ratio from 0 to 1, e.g. captionless_eval_zero_shot_top1_ratio and
 captionless_eval_gallery_image_to_shape_recall_at_1_ratio (`telemetry.catalog.EVAL_FIGURE`); the size of the test set

@@ -62,9 +62,9 @@ Tree = dict[str, Any]
 class Protocol:
     """How a test set is measured; `described` puts it into the provenance.
 
-    `views` says which view stands for an object in retrieval. `"one"`: a single one, drawn by
-    a stable hash of `seed` and the object's key (another pose for each object, the same for
-    all runs). `"all"`: each pose in turn, for all objects alike, and the figures are means over
+    `views` selects the views that represent an object in retrieval. `"one"`: a single one, drawn
+    by a stable hash of `seed` and the object's key (different poses for different objects, the same
+    for all runs). `"all"`: each pose in turn, the same for all objects, and the figures are means over
     the poses. `batch` and `batch_seed` are those of the in-batch protocol. `seed` also draws
     the test objects of the intervals' resamples.
     """
@@ -113,7 +113,7 @@ class TestSplit:
             raise DataError(f"class_texts: expected {len(self.classes)} classes, found {len(self.class_texts)}")
 
     def choices(self) -> list[NDArray[np.int64]]:
-        """Each (n,): which view stands for each object in retrieval; one choice, or one for each pose."""
+        """Each (n,): the view that represents each object in retrieval; one choice, or one for each pose."""
         count = self.views.shape[1]
         if self.protocol.views == "all":
             return [np.full(len(self.keys), pose, dtype=np.int64) for pose in range(count)]
@@ -139,10 +139,10 @@ class EvaluatedRun:
 
 
 def evaluate_run(shapes: ArrayLike, test: TestSplit) -> Measured:
-    """What an encoder reaches whose embeddings of the test objects are `shapes` (n, D).
+    """The figures of an encoder whose embeddings of the test objects are `shapes` (n, D).
 
-    In retrieval every object is a query, the gallery is all test objects, and only the very
-    object is relevant: its class mates are misses.
+    In retrieval every object is a query, the gallery is all test objects, and only the object
+    itself is relevant: others of its class are misses.
     """
     shapes = np.asarray(shapes)
     if len(shapes) != len(test.keys):
@@ -263,7 +263,7 @@ def dumps(results: Mapping[str, Any]) -> bytes:
 
 
 def loads(data: bytes, name: str = RESULTS) -> dict[str, Any]:
-    """What `dumps` wrote; DataError unless it is whole and of this schema."""
+    """Parses what `dumps` wrote; DataError unless it is complete and of this schema."""
     try:
         results = json.loads(data)
     except ValueError as error:

@@ -119,9 +119,9 @@ def in_batch_best(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The maximum that any encoder can reach under `in_batch` if several queries share a key; `shown` (n,): whose key.
 
-    First of the queries: all pairs of a batch with the same key have the very same answer, so each of m ties with the
-    others and ranks m-th. Then the other way: of the m queries that belong to a key, it finds one first, and k in the
-    first k.
+    First for the queries: all pairs of a batch with the same key have the same answer, so each of m ties with the
+    others and ranks m-th. Then in the other direction: of the m queries of a key, one is ranked first, and k are among
+    the first k.
     """
     ks = positive_ks(ks)
     keys = np.asarray(shown)

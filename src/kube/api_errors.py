@@ -6,7 +6,7 @@
       NoSuchKind   the server does not serve the kind: the operator or JobSet is not installed
     Unauthorized   the server does not accept the credentials                                        (64)
     Untrusted      the server's certificate is not signed by the expected authority                  (64)
-    Conflict       the object was changed by somebody else: read it again                            (1)
+    Conflict       the object was changed by another client: read it again                           (1)
       AlreadyExists
     Expired        the resource version or continue token is too old: list again                     (1)
     Unavailable    no answer, or the server is overloaded: try again later                           (1)
@@ -70,7 +70,7 @@ class Untrusted(ApiError, SpecError):
 
 
 class Conflict(ApiError, Retryable):
-    """The object was changed by somebody else, or is not the one that was meant."""
+    """The object was changed by another client, or is not the intended one."""
 
 
 class AlreadyExists(Conflict):

@@ -77,7 +77,7 @@ class StageProcesses:
 
 
 def start(stage: Stage, index: int, spec: Path, threads: int, logs: Path) -> WorkerProcess:
-    """Starts worker `index` of a stage; its progress and termination message are files beside the `spec`."""
+    """Starts worker `index` of a stage; its progress and termination message are files next to the `spec`."""
     is_shard = stage.workers > 1 and not stage.gang
     suffix = f".{index}" if is_shard else ""
     log = logs / f"{stage.name}{suffix}.log"

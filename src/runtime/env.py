@@ -1,8 +1,8 @@
-"""The environment variables by which captionless's processes know how they were started.
+"""The environment variables that tell captionless's processes how they were started.
 
-A stage's command is the same wherever it runs. Whatever starts it (the local runner, the supervisor of a training, a
-pod template) sets through these how it reports its progress and its end, and which shard of the work it gets. Users set
-none of them.
+A stage's command is the same everywhere. Its starter (the local runner, the supervisor of a training, a pod template)
+sets by these variables how the command reports its progress and its end, and which shard of the work it processes.
+Users set none of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
 """The Pushgateway's URL if the spec has none (`eval.pushgateway`): an operator's default."""
 
 NAMESPACE = "POD_NAMESPACE"
-"""The pod's namespace: a label of the figures, so that Alignments of the same name are told apart."""
+"""The pod's namespace: a label of the figures, to distinguish Alignments of the same name."""
 
 NUMBA_CACHE = "CAPTIONLESS_NUMBA_CACHE"
 """Folder of an image with kernels that numba compiled when it was built (`runtime.numba_cache`)."""

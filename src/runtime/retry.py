@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 class Transient(Exception):
-    """A failure that may pass by itself; its `__cause__` is what failed.
+    """A failure that may be temporary; its `__cause__` is what failed.
 
-    retry_after: seconds that the server asked to be left alone for.
+    retry_after: seconds that the server asked clients to wait.
     """
 
     def __init__(self, message: str = "", retry_after: float = 0.0):

@@ -31,7 +31,7 @@ class Loader(Protocol):
 
 
 class SourceClouds:
-    """The clouds of a source's objects, each with at least `count` points; `wants` names who requires them.
+    """The clouds of a source's objects, each with at least `count` points; `wants` names what requires them.
 
     Meshes are sampled with `points` points, or `count` if that is more. Broken objects are skipped and listed in
     `skipped` by `key` and `reason`. After the last object: DataError if more than `limit` are broken, or all are.

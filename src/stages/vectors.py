@@ -8,8 +8,8 @@ The last two are computed once and stored, since every worker needs those of all
 
     <out>/embeddings/<group>.<row>.npy    (rows, D) float32, in the order of the group
 
-A worker makes its share of them and then whatever is missing, instead of waiting for workers that may be late or not
-running at all. If they keep pace nothing is made twice, and every worker would write the same bytes.
+A worker computes its share of them and then whatever is missing, instead of waiting for workers that may be late or not
+running at all. If all keep pace, nothing is computed twice; and every worker would write the same bytes.
 """
 
 from __future__ import annotations

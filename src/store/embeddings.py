@@ -5,8 +5,8 @@ The embed stage writes shards `<split>/00000.tar` with, per object, `.views.npy`
 sphere and colour in [0, 1], in farthest-point order) and `.json` (key, category, ...).
 Each part's record lists its objects, so that opening a data set reads no shard.
 
-Objects are listed in the order of their keys, whatever shards they are in, and are read
-from there in any order: see `members`.
+Objects are listed in the order of their keys, regardless of their shards, and can be read
+in any order: see `members`.
 """
 
 from __future__ import annotations
@@ -112,14 +112,14 @@ class Embeddings:
         view: Indices | None = None,
         damaged: dict[int, DataError] | None = None,
     ) -> None:
-        """What is asked for of some objects, into C-contiguous arrays of the layouts' types.
+        """Reads members of some objects into C-contiguous arrays of the layouts' types.
 
         views: (n, R, F), or with `view` (n, F), view `view[i]` of the i-th object. points: (n, P, 6). An object's
-        bytes are verified when this process first reads them. Both are one request where storage is not local.
+        bytes are verified when this process first reads them. Both are one request if storage is not local.
 
         Raises:
-            DataError: as `views`. With `damaged` the objects whose bytes are not what they must be are put there
-                instead, by their place in `indices`, and their rows are anything.
+            DataError: as `views`. If `damaged` is given, damaged objects are put there instead, by their index in
+                `indices`, and their rows are undefined.
         """
         if not len(indices):
             return
@@ -161,9 +161,8 @@ class Embeddings:
             list(pool.map(lambda part: read(*part), parts))
 
     def _read_known(self, indices: NDArray[np.int64], given: Sequence[RequestedMembers]) -> bool:
-        """`read` where all is local and was verified, so that bytes go from files to where they are wanted and nothing
-        else is done: whether it was so. In one thread, since a page cache answers sooner than threads get the
-        interpreter's lock from one another."""
+        """`read` if everything is local and verified, directly from the files into the arrays; returns whether this was
+        the case. In one thread, since the page cache answers faster than threads can exchange the GIL."""
         spans: list[MemberSpans] = []
         for members, _, memory, size, rows in given:
             starts = members.starts(indices, rows)

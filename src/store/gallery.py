@@ -1,4 +1,4 @@
-"""A stored gallery: what a trained encoder made of a data set's shapes, to be searched, and where their pictures are.
+"""A stored gallery: a trained encoder's embeddings of a data set's shapes, for search, and where their pictures are.
 
     <row>.faiss     embeddings, unit rows, of some objects from the object `row` on: a faiss IndexFlatIP
     objects.json    JSON: `keys`, sorted; `category` and `shard`, a number for each key; `categories` and `shards`, what
@@ -7,9 +7,9 @@
                     with their bytes and sha256, and a part's first and one past its last row), and `about`, see
                     `stages.search.build`
 
-Rows are in the order of the keys, so that equal rows are told apart by their place. They are kept in parts of a few
-thousand, which a killed build has not to make again, and which are read, checked and searched side by side: in one
-piece the rows of a million objects would be copied several times over before they are there. Without this project:
+Rows are in the order of the keys, which breaks ties between equal rows. They are stored in parts of a few thousand,
+which an interrupted build need not repeat, and which are read, checked and searched in parallel: in one piece, the rows
+of a million objects would be copied several times while loading. Without this project:
 
     parts = json.load(open("gallery.json"))["parts"]
     index = faiss.read_index(parts[0]["file"])
@@ -81,9 +81,9 @@ def publish(
     listed: Sequence[EmbeddedObject],
     parts: Sequence[GalleryPart],
 ) -> None:
-    """Write the objects and the manifest beside the stored rows; from then on `open_gallery` opens `url`.
+    """Write the objects and the manifest next to the stored rows; from then on `open_gallery` opens `url`.
 
-    listed: the objects in the order of their rows. about: plain values. DataError when an object is there twice.
+    listed: the objects in the order of their rows. about: plain values. DataError if an object occurs twice.
     """
     check_unique(url, (item.key for item in listed))
     categories, shards = (sorted(set(names)) for names in zip(*((o.category, o.shard) for o in listed), strict=True))

@@ -7,12 +7,12 @@ part has a record `<stage>/.../_parts/<part>.json`:
      "files": {"train/00000.tar": {"size": <bytes>, "sha256": "..."}, ...}, "facts": {...}}
 
 `fingerprint` is the digest of everything the part was made from: settings, the content
-of its inputs, and the version of the code's output format. A part is whole when its
-record carries the fingerprint of today and its files are the recorded ones. The
-record is written after the files, so that a process killed anywhere leaves either a
-whole part or none; and a file that is newer than its record was touched since, so that
-only such a file has to be read to be sure of it. When all parts are whole, `manifest.json` appears, which is what
-the next stage waits for and reads.
+of its inputs, and the version of the code's output format. A part is complete if its
+record has the current fingerprint and its files are the recorded ones. The record is
+written after the files, so that a process killed at any point leaves either a complete
+part or none. A file newer than its record was modified since, so only such files need to
+be read to verify them. When all parts are complete, `manifest.json` is written, which the
+next stage waits for and reads.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Members:
 
     @cached_property
     def layout(self) -> Layout:
-        """That of the first object that is whole. DataError of the first object when none of the first few is."""
+        """The layout of the first intact object. The first object's DataError if none of the first few is intact."""
         causes = []
         for index, key in enumerate(self.places.keys[:_PROBES]):
             try:

@@ -1,6 +1,6 @@
 """Whole objects in object storage: exist, read, write, list, remove, and the JSON documents among them.
 
-URLs are `file://`, `s3://`, `memory://` or plain paths (`urls`). An object appears whole or not at all
+URLs are `file://`, `s3://`, `memory://` or plain paths (`urls`). An object appears completely or not at all
 (`atomic_writes`); transient failures are retried, others are one line that says what to do (`storage_retry`). Reading
 parts of an object is in `ranged_reads`.
 """

@@ -4,12 +4,12 @@
     <category>.index                 JSON: `keys` (the n objects in the matrix's order), `side` (objects in a block),
                                      `tiles` (row by row: rows, columns, min, max, bytes, sha256, source)
     similarity.json                  JSON: `metric`, `cross_category_sim`, every category's index with its checksum,
-                                     and `digest`: what the values depend on, however they were cut
+                                     and `digest`: of what the values depend on, not of the partition
 
 Only pairs within a category are stored; a pair across categories has the manifest's `cross_category_sim`. Tiles are
-made by many workers, each with its own span, so that putting them together is no more than checking that they are
-there and writing the indexes and, last of all, the manifest: `publish`. Opening reads these; tiles are read when they
-are first looked up in. To read a category without this project:
+made by many workers, each with its own value range, so that publishing them (`publish`) only means checking that they
+exist and writing the indexes and, last of all, the manifest. Opening reads these; a tile is read at the first lookup
+in it. To read a category without this project:
 
     index = json.loads(open(f"{category}.index").read())
     n = len(index["keys"])

@@ -1,6 +1,6 @@
 """Errors of storage libraries: which are transient, and what the others mean to a user.
 
-They are told apart by name and number, since botocore, aiohttp and urllib3 each have their own exceptions and are
+They are distinguished by name and number, since botocore, aiohttp and urllib3 each have their own exceptions and are
 optional here.
 """
 

@@ -63,7 +63,7 @@ def _store(run: str, step: int, data: bytes, keep: int, began: float) -> None:
 
 
 def newest(run: str, fingerprint: str) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a run with this fingerprint, None when there is none."""
+    """The newest intact checkpoint of a run with this fingerprint; None if there is none."""
     folder = objects.join(run, CHECKPOINTS)
     for name in reversed(_names(folder)):
         data = objects.read_bytes(objects.join(folder, name))

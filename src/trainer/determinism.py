@@ -1,4 +1,4 @@
-"""The same bits on every call: what that takes of torch, for the whole process."""
+"""Bit-identical results on every call: the torch settings for it, for the whole process."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Replacing a Job whose back-off has become too long.
 
 A Job waits before it replaces a failed pod: 10 s, doubled by every failure of the same index, ignored ones
-included, up to 10 min, and never reset. A long training that is disrupted now and then would
-soon wait for longer than it computes. So when the next wait would exceed 80 s, the Job is
-deleted and the next attempt starts, with a back-off of its own, and resumes from what is stored.
+included, up to 10 min, and never reset. A long training with occasional disruptions would
+soon spend more time waiting than computing. So when the next wait would exceed 80 s, the Job is
+deleted and the next attempt starts, with a new back-off, and resumes from what is stored.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A stage that failed at its disruption limit still has its Job: the failure is
 written to the status first, then the Job is deleted, so that a controller that dies in between does not lose it.
-A Job that still waits in a queue when another stage fails has nothing to wait for.
+A Job that is still queued when another stage fails is no longer needed.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class History:
 
 @dataclass(frozen=True)
 class RetrievalHit:
-    """One place of a ranking: the very object, another of its class, or a miss."""
+    """One place of a ranking: the query's own object, another of its class, or a miss."""
 
     key: str
     similarity: float

@@ -1,7 +1,7 @@
 """The batch/v1 Job of a stage: an Indexed Job, whether its pods are shards or train together.
 
-A sharded stage (KEP-3850) gives every index four tries of its own, so that one bad shard neither uses up
-the others' tries nor stops them. A training succeeds when node 0 does (KEP-3998: only it stores the
+A sharded stage (KEP-3850) gives every index its own four attempts, so that one bad shard neither uses up
+the others' attempts nor stops them. A training succeeds when node 0 does (KEP-3998: only it stores the
 final manifest) and fails as a whole with any node. A replacement waits until the pod that it replaces has
 terminated (KEP-3939), so that two pods never write as the same index.
 """

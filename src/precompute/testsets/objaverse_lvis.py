@@ -3,8 +3,8 @@
     meta_data/split/lvis.json      [{uid, category, group, data_path, ...}], the whole of it the test set
     objaverse-processed/merged_for_training_final/Objaverse/000-076/<uid>.npy ...
 
-The second is what the archives Objaverse/000-XXX.tar.gz unpack to; `Objaverse/` itself may lie in the folder as well.
-`data_path` is a path of the owners' machine; what counts of it is what follows `Objaverse/`. A .npy wraps a dict whose
+The second is what the archives Objaverse/000-XXX.tar.gz unpack to; `Objaverse/` may also be directly in the folder.
+`data_path` is a path on the owners' machine; only the part after `Objaverse/` is used. A .npy wraps a dict whose
 `xyz` is the cloud, (10000, 3), y up; its colours, texts and features are not read. Class names have underscores for
 spaces, as LVIS writes them (`bow_(decorative_ribbons)`).
 """

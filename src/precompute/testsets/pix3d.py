@@ -1,11 +1,11 @@
-"""Pix3D (Sun et al., 2018): 10,069 photographs of furniture and tools, and the very shape that each shows.
+"""Pix3D (Sun et al., 2018): 10,069 photographs of furniture and tools, and the exact shape that each shows.
 
     pix3d.json     [{img, mask, model, category, img_size, bbox, ...}], paths below the folder
     img/bed/0001.png ..., mask/bed/0001.png ..., model/bed/IKEA_MALM_2/... .obj
 
 The unique `model` files are the shapes, y up; `img` shows one of them. `mask` is its silhouette, white on black, of the
-picture's size. Masked, what is outside of it becomes white, as rendered views have it. Cropped, the picture is cut to
-the square about `bbox` (left, top, right, bottom); beyond the picture's edge it is white.
+picture's size. Masking makes everything outside it white, as in rendered views. Cropping cuts the picture to the square
+around `bbox` (left, top, right, bottom), padded with white beyond the picture's edge.
 
 A picture or mask whose size is not `img_size`, as a few published ones are, is broken: it is reported by name.
 """

@@ -31,9 +31,9 @@ class SampleRows:
 
 
 class Samples:
-    """A data set's objects, for any number of threads; at most `memory` bytes of them are kept.
+    """A data set's objects, for any number of threads; at most `memory` bytes of them are cached.
 
-    DataError when none of the first objects is whole.
+    DataError if none of the first objects is intact.
     """
 
     def __init__(self, data: Embeddings, memory: int) -> None:

@@ -1,7 +1,7 @@
 """PointNeXt's weights as openpoints and ULIP-2 store them, both ways.
 
-Names map so; 1x1 convolutions there are linear layers here, so that their weights lose trailing ones (k = 0, 1 for the
-two layers of the head; the projection is ULIP's, transposed):
+Names map as follows; 1x1 convolutions there are linear layers here, so their weights lose trailing dimensions of 1
+(k = 0, 1 for the two layers of the head; the projection is ULIP's, transposed):
 
 =====================================  ==========================================
 here                                   openpoints
@@ -15,8 +15,8 @@ head.{k}.norm.*                        prediction.head.{2k}.1.*
 projection.weight                      pc_projection (transposed)
 =====================================  ==========================================
 
-Their checkpoints put a prefix before all of these (ULIP-2: `module.point_encoder.`, and `module.` before the
-projection) and hold other things beside; what is needed is found by the names above.
+Their checkpoints have a prefix before all of these (ULIP-2: `module.point_encoder.`, and `module.` before the
+projection) and contain other entries too; the required ones are found by the names above.
 """
 
 from __future__ import annotations
