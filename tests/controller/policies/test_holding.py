@@ -1,4 +1,4 @@
-"""Suspension, leftovers, time to live, retry."""
+"""Suspension, garbage collection, time to live, retry."""
 
 from __future__ import annotations
 
