@@ -93,8 +93,8 @@ class HNWeights:
         """How evenly this rank's anchors distribute their weight over their negatives: the number of anchors if all do
         so evenly, 0 if each has all its weight on one.
 
-        The sum of the entropies of each row's weights, divided by the log of their number; rows with fewer than two
-        negatives count as 1. In large batches the first anchors represent all: the value is only displayed.
+        The sum over rows of the entropy of the row's weights divided by the log of their number; rows with fewer than
+        two negatives count as 1. In large batches the first anchors represent all: the value is only displayed.
         """
         n = len(self._sims[0])
         weight = self.matrix(slice(0, _ENTROPY_OF)).double()
