@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LONGEST = 600.0
 """Seconds that a test may take, its fixtures included, before it is taken for one that hangs; scaled by the pace."""
+
+_LONGEST_ID = 60
+"""Characters of a value in a test's id."""
 
 _ON_A_CLUSTER = [Path(__file__).parent / folder for folder in ("charts", "cluster")]
 
@@ -47,3 +51,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in _ON_A_CLUSTER):
             item.add_marker(pytest.mark.cluster)
+
+
+def pytest_make_parametrize_id(val: Any) -> str | None:
+    """Dictionaries, lists and tuples of plain values are shown as they are, where pytest would number them."""
+    if isinstance(val, dict | list | tuple) and _is_plain(val):
+        text = str(val)
+        return text if len(text) <= _LONGEST_ID else f"{text[:_LONGEST_ID]}..."
+    return str(val) if type(val).__module__ == "torch" else None
+
+
+def _is_plain(value: object) -> bool:
+    """Whether its text is the same in every process."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value, *value.values()]))
+    return (
+        all(map(_is_plain, value)) if isinstance(value, list | tuple) else isinstance(value, str | int | float | None)
+    )

@@ -30,7 +30,7 @@ _REFERENCE = 0.08  # seconds of `_work` where the pace is 1
 _ROUNDS = 3
 _GENEROUS = 2.0
 _FRESH = 15.0  # seconds for which a measurement is used again
-_TOLD = 2.0  # seconds after which a wait is reported
+_REPORTED_AFTER = 2.0  # seconds after which a wait is reported
 
 _measured: tuple[float, float] | None = None  # the pace, and when it was measured
 
@@ -108,16 +108,16 @@ def wait_for(
 ) -> T:
     """The first true result of `condition`. TimedOut after `seconds(value)`, naming what was waited for, how long,
     and the last `state`."""
-    deadline, told = Deadline(value), False
+    deadline, reported = Deadline(value), False
     while not (found := condition()):
         if deadline.passed():
             seen = f"\nlast seen: {state()}" if state else ""
             raise TimedOut(f"waited {deadline.elapsed:.1f} s (pace {deadline.pace:.1f}) in vain for: {what}{seen}")
-        if not told and deadline.elapsed > _TOLD:
+        if not reported and deadline.elapsed > _REPORTED_AFTER:
             report(f"waiting for: {what} (up to {seconds(value):.0f} s)")
-            told = True
+            reported = True
         time.sleep(every)
-    if told:
+    if reported:
         report(f"waited {deadline.elapsed:.1f} s for: {what}")
     return found
 

@@ -10,7 +10,7 @@ import pytest
 from captionless.controller import health, metrics
 from captionless.kube.jobs.pod import METRICS_PORT
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
