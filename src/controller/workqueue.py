@@ -12,9 +12,11 @@ import time
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from captionless.runtime.retry import Backoff
+
 K = TypeVar("K", bound=Hashable)
 
-FIRST, LONGEST = 0.5, 120.0
+BACKOFF = Backoff(first=0.5, longest=120.0)
 
 
 class WorkQueue(Generic[K]):
@@ -76,7 +78,7 @@ class WorkQueue(Generic[K]):
                 self._failures.pop(key, None)
             self._changed.notify_all()
         if failed:
-            self.add(key, min(FIRST * 2.0 ** (count - 1), LONGEST))
+            self.add(key, BACKOFF.pause(count))
 
     def stop(self) -> None:
         """Ends all waiting `get` calls."""

@@ -46,7 +46,7 @@ from captionless.eval.bootstrap import Floats
 from captionless.eval.cosine import unit_rows
 from captionless.eval.outcomes import Ints, Outcomes, Path
 from captionless.eval.resampled import Resampled, leaves
-from captionless.spec.weights import Weights
+from captionless.spec.weights import BASELINE, Weights
 
 RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
 """The files of an evaluation; of a classifier's the first two."""
@@ -54,7 +54,6 @@ RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
 SCHEMA = 1
 MODES = tuple(weights.value for weights in Weights)
 """In the order of a table's rows."""
-BASELINE = "uniform"
 Tree = dict[str, Any]
 
 

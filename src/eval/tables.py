@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from captionless.spec.weights import BASELINE
+
 ROW_NAMES = {
     "chance": "chance",
     "clip_mean": "CLIP, all views",
@@ -128,7 +130,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{about}\n"
 
 
-def markdown_differences(results: Mapping[str, Any], baseline: str = "uniform") -> str:
+def markdown_differences(results: Mapping[str, Any], baseline: str = BASELINE) -> str:
     """Each mode minus the baseline, paired by seed, in percentage points; empty where there is nothing to pair."""
     gaps = differences(results)
     if not gaps:

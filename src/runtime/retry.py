@@ -44,6 +44,10 @@ class Backoff:
     seconds: float | None = None
     jitter: float = 0.0
 
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after this many failures, without jitter."""
+        return min(self.first * 2.0 ** min(failures - 1, 64), self.longest)
+
 
 def retry(
     call: Callable[[], T],
@@ -73,7 +77,7 @@ def retry(
 
 
 def _pause(backoff: Backoff, state: tenacity.RetryCallState) -> float:
-    chosen = tenacity.wait_exponential(multiplier=backoff.first, max=backoff.longest)(state)
+    chosen = backoff.pause(state.attempt_number)
     chosen -= tenacity.wait_random(0, backoff.jitter * chosen)(state)
     return min(max(chosen, _transient(state).retry_after), backoff.longest)
 

@@ -18,3 +18,7 @@ class Weights(StrEnum):
     def metrics(self) -> tuple[str, ...]:
         """The stored similarities that the weights are computed from."""
         return {"uniform": (), "category": ("i2i",), "i2i": ("i2i",), "i2l": ("i2l",), "avg": ("i2i", "i2l")}[self]
+
+
+BASELINE = Weights.uniform.value
+"""The weights with which the others are compared."""

@@ -39,13 +39,13 @@ def test_a_failure_comes_back_after_a_growing_pause(monkeypatch) -> None:  # typ
     queue = WorkQueue[str]()
     pauses: list[float] = []
     monkeypatch.setattr(queue, "add", lambda key, after=0.0: pauses.append(after))
-    for _ in range(12):
+    for _ in range(2000):  # beyond the exponents of a float
         queue.done("a", failed=True)
-    assert pauses[:3] == [workqueue.FIRST, 2 * workqueue.FIRST, 4 * workqueue.FIRST]
-    assert pauses[-1] == workqueue.LONGEST
+    assert pauses[:3] == [workqueue.BACKOFF.first, 2 * workqueue.BACKOFF.first, 4 * workqueue.BACKOFF.first]
+    assert pauses[-1] == workqueue.BACKOFF.longest
     queue.done("a")
     queue.done("a", failed=True)
-    assert pauses[-1] == workqueue.FIRST
+    assert pauses[-1] == workqueue.BACKOFF.first
 
 
 def test_no_key_is_worked_on_twice_at_once() -> None:

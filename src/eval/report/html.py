@@ -20,6 +20,7 @@ from captionless.errors import DataError
 from captionless.eval import tables
 from captionless.eval.report import charts
 from captionless.eval.report.context import ReportContext
+from captionless.spec.weights import BASELINE
 
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 _MOST_CLASSES_IN_A_MATRIX = 60
@@ -48,7 +49,7 @@ def render_report(results: Mapping[str, Any], context: ReportContext) -> str:
         caption=" ".join(filter(None, (tables.caption(results), tables.about_intervals(results)))),
         differences=tables.differences(results),
         about_differences=tables.about_differences(results),
-        baseline=tables.row_name("uniform"),
+        baseline=tables.row_name(BASELINE),
         classes=classes,
         histories=[_curve_row(history) for history in context.histories],
         charts=_charts(figures, columns, classes, context),
