@@ -28,7 +28,8 @@ def log(name: str) -> Path:
 def began(pid: int) -> int | None:
     """When the process began, in ticks since boot; None when there is none, or only its zombie."""
     try:
-        # The second field is the command's name in parentheses and may hold anything.
+        # The second field is the command's name in parentheses and may contain anything. Not `captionless.runtime`:
+        # this runs on the system's Python, without the package.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

@@ -10,7 +10,6 @@ others unchanged; the results are one more work item, made from all of them.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -173,9 +172,7 @@ class _Evaluation:
         training = open_embeddings(self.data.url, "train")
         packed = Ledger(objects.join(self.spec.root, PACK)).manifest()
         skipped = [s for facts in packed.facts() for s in facts["skipped"]]
-        models = {
-            r.name: hashlib.sha256(objects.read_bytes(train.model_url(self.spec, r))).hexdigest() for r in self.runs
-        }
+        models = {r.name: objects.sha256(train.model_url(self.spec, r)) for r in self.runs}
         return {
             "dataset": source.model_dump(mode="json", include=set(kept)),
             "objects": {"train": len(training), "test": len(self.data), "skipped": skipped},

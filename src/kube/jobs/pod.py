@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from captionless.kube.jobs.failure import WORKER
+from captionless.kube.jobs.names import GROUP
 from captionless.kube.jobs.operator import Operator
 from captionless.kube.jobs.placement import placement
 from captionless.runtime import env
@@ -37,7 +38,7 @@ def pod_template(
 ) -> dict[str, Any]:
     """A core/v1 PodTemplateSpec. `options` are added to the command, `environ` to the environment."""
     pods = spec.pods
-    gang = {k: v for k, v in labels.items() if k.startswith("captionless.dev/")} if stage.gang else None
+    gang = {k: v for k, v in labels.items() if k.startswith(f"{GROUP}/")} if stage.gang else None
     found: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
