@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from captionless.clip import checkpoints, openclip
+from captionless.clip import openclip
 from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.clip import ClipSpec
 from captionless.spec.plan import EMBED, PACK
+from captionless.stages.clip_model import clip_identity, load_clip
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.embeddings import check_views
@@ -29,16 +30,6 @@ from captionless.store.views import decode_view, on_white, view_name
 
 VERSION = 1
 _OBJECTS_AT_ONCE = 32
-
-
-def load_clip(spec: ClipSpec) -> openclip.Clip:
-    """The frozen CLIP model of a spec."""
-    return openclip.load(spec.model, spec.pretrained or None, spec.device, spec.precision)
-
-
-def clip_identity(spec: ClipSpec) -> str:
-    """The identity of the model that stored embeddings depend on, without loading it."""
-    return objects.digest(checkpoints.identity(spec.model, spec.pretrained or None), spec.precision)
 
 
 def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:

@@ -30,7 +30,7 @@ from captionless.spec.data import SourceKind
 from captionless.spec.evaluation import EvalSpec
 from captionless.spec.plan import EMBED, EVAL, PACK, TrainingVariant, training_variants
 from captionless.stages import train
-from captionless.stages.embed import clip_identity, load_clip
+from captionless.stages.clip_model import clip_identity, load_clip
 from captionless.stages.provenance import host, versions
 from captionless.stages.work_items import WorkItem, WorkOutput, work
 from captionless.store import objects

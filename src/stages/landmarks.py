@@ -21,7 +21,7 @@ from captionless.precompute.sources import open_source
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.landmarks import LandmarkOrigin
 from captionless.spec.plan import LANDMARKS
-from captionless.stages.embed import clip_identity, load_clip
+from captionless.stages.clip_model import clip_identity, load_clip
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.landmark_store import file_stem, write_landmarks
