@@ -16,9 +16,9 @@ from tests.pages import chart
 pytestmark = pytest.mark.flow
 
 NEGATIVE = re.compile(
-    r'<span class="number">(\S+)</span>\s*<span class="note">weighs (\S+)</span>\s*<span class="key">(\S+)</span>'
+    r'<span class="number">(\S+)</span>\s*<span class="note">[^<\d]*([\d.]+)</span>\s*<span class="key">(\S+)</span>'
 )
-OTHERS = re.compile(r"objects of other categories weigh (\S+)<")
+OTHERS = re.compile(r'<span class="note">[^<\d]*other categories[^<\d]*([\d.]+)<')
 
 
 def test_negatives_weigh_in_the_report_what_they_weigh_in_training(finished: Finished) -> None:
