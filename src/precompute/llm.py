@@ -54,7 +54,7 @@ class Endpoint:
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise SpecError(
-                f"landmarks.api_key_env: the environment variable {self.api_key_env} is not set; "
+                f"landmarks.apiKeyEnv: the environment variable {self.api_key_env} is not set; "
                 f'set it to the key for {self.url}, or api_key_env to "" if the server needs no key'
             )
         return key
@@ -116,8 +116,8 @@ class Chat:
         """One request. Transient for an error that is worth a retry."""
         if self.budget.exhausted:
             raise SpecError(
-                f"landmarks.max_cost: budget exhausted ({self.budget.spent:.4g} of {self.budget.max_cost:.4g} spent); "
-                "accepted texts are kept: raise landmarks.max_cost and rerun to resume"
+                f"landmarks.maxCost: budget exhausted ({self.budget.spent:.4g} of {self.budget.max_cost:.4g} spent); "
+                "accepted texts are kept: raise landmarks.maxCost and rerun to resume"
             )
         try:
             return read(self._complete(system, user))
@@ -154,7 +154,7 @@ class Chat:
         endpoint = self.endpoint
         where = f"{endpoint.url} answered: {self._without_key(_status_and_message(error))}"
         if error.status_code in (401, 403):
-            return SpecError(f"{where}; check the key in {endpoint.api_key_env or 'landmarks.api_key_env'}")
+            return SpecError(f"{where}; check the key in {endpoint.api_key_env or 'landmarks.apiKeyEnv'}")
         if error.status_code == 404:
             return SpecError(f'{where}; check landmarks.endpoint and landmarks.model "{endpoint.model}"')
         if error.status_code == 429:

@@ -113,9 +113,9 @@ def test_a_model_that_repeats_itself_ends_the_requests(server: ChatServer, draft
 def test_the_budget_keeps_what_was_got_and_counts_it_after_a_restart(server: ChatServer, draft: str) -> None:
     server.answers(Model())
     cost = (1000 + 2 * 500) / 1e6
-    with pytest.raises(SpecError, match=r"landmarks\.max_cost"):
+    with pytest.raises(SpecError, match=r"landmarks\.maxCost"):
         from_llm(chat(server, max_cost=2 * cost), "chair", 96, draft)
-    with pytest.raises(SpecError, match=r"landmarks\.max_cost"):
+    with pytest.raises(SpecError, match=r"landmarks\.maxCost"):
         from_llm(chat(server, max_cost=2 * cost), "chair", 96, draft)
     assert len(server.requests) == 2
     held = from_llm(chat(server), "chair", 96, draft)

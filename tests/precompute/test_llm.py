@@ -135,7 +135,7 @@ def test_a_wrong_path(server: ChatServer) -> None:
 
 def test_the_key(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEST_LLM_KEY")
-    with pytest.raises(SpecError, match=r"landmarks\.api_key_env: .*TEST_LLM_KEY"):
+    with pytest.raises(SpecError, match=r"landmarks\.apiKeyEnv: .*TEST_LLM_KEY"):
         Asked(server)
     server.answers(completion("a seat"))
     keyless = Chat(Endpoint(server.url, "a-model", ""), Budget(1, 1, 1))
@@ -147,14 +147,14 @@ def test_an_exhausted_budget_ends_the_requests(server: ChatServer) -> None:
     ask = Asked(server, max_cost=1.0)
     ask()
     ask()
-    with pytest.raises(SpecError, match=r"landmarks\.max_cost: .*\b1 of 1\b"):
+    with pytest.raises(SpecError, match=r"landmarks\.maxCost: .*\b1 of 1\b"):
         ask()
     assert len(server.requests) == 2
 
 
 def test_answers_that_cannot_be_used_are_paid_too(server: ChatServer) -> None:
     server.answers(completion("", (600_000, 1)))
-    with pytest.raises(SpecError, match=r"landmarks\.max_cost"):
+    with pytest.raises(SpecError, match=r"landmarks\.maxCost"):
         Asked(server, attempts=6)()
     assert len(server.requests) == 2
 
