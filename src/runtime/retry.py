@@ -60,11 +60,23 @@ def retry(
 
     on_retry: called with every failure that is followed by another attempt.
     """
+    began = time.monotonic()
+    try:
+        return call()  # hot paths read storage through here: what succeeds at once does without tenacity
+    except Transient as error:
+        first = [error]
+    spent = time.monotonic() - began
+
+    def attempt() -> T:
+        if first:
+            raise first.pop()
+        return call()
+
     stop: list[tenacity.stop.stop_base] = []
     if backoff.attempts is not None:
         stop.append(tenacity.stop_after_attempt(backoff.attempts))
     if backoff.seconds is not None:
-        stop.append(tenacity.stop_before_delay(backoff.seconds))
+        stop.append(tenacity.stop_before_delay(backoff.seconds - spent))
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Transient),
         stop=tenacity.stop_any(*stop) if stop else tenacity.stop_never,
@@ -73,7 +85,7 @@ def retry(
         sleep=sleep,
         reraise=True,
     )
-    return attempts(call)
+    return attempts(attempt)
 
 
 def _pause(backoff: Backoff, state: tenacity.RetryCallState) -> float:
