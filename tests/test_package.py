@@ -50,7 +50,13 @@ def test_a_wheel_installs_and_works_outside_the_checkout(tmp_path: Path) -> None
     ).stdout  # fmt: skip
     assert where.strip() == str(site / "captionless" / "__init__.py")
     spec = write_spec(tmp_path)
-    for arguments in (["--version"], ["validate", str(spec)], ["pack", str(spec)], ["embed", str(spec)]):
+    for arguments in (
+        ["--version"],
+        ["validate", str(spec)],
+        ["list", str(spec)],
+        ["pack", str(spec)],
+        ["embed", str(spec)],
+    ):
         done = subprocess.run(
             [tmp_path / "env" / "bin" / "captionless", *arguments],
             cwd=tmp_path, env=environment(), capture_output=True, text=True,

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
+import re
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from typing import IO
 
 from captionless.errors import CaptionlessError, Retryable, one_line
+from captionless.runtime import temporary_files
 from captionless.store.storage_errors import disk_full, explain
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import filesystem, is_local, local_path
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
+"""`.<name>.<host>.<process>.tmp`"""
 
 
 @contextlib.contextmanager
@@ -28,7 +36,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     the end.
     """
     if not is_local(url):
-        with tempfile.NamedTemporaryFile(prefix="captionless-") as spool:
+        with tempfile.NamedTemporaryFile(prefix=temporary_files.prefix()) as spool:
             try:
                 yield spool
                 spool.flush()
@@ -68,23 +76,37 @@ def write_bytes(url: str, data: bytes) -> None:
         _put(url, data)
 
 
-def sweep(url: str) -> None:
-    """Removes the temporary files of killed writers on this host anywhere below a folder; local folders only."""
-    if is_local(url):
-        for folder, _, files in os.walk(local_path(url)):
-            _sweep(folder, files)
+def store_file(url: str, file: str) -> None:
+    """Stores a local file as an object, replacing any earlier one."""
+    if not is_local(url):
+        _upload(url, file)
+        return
+    with open(file, "rb") as source, open_write(url) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
-def _sweep(folder: str, entries: Iterable[str], name: str | None = None) -> None:
-    """Removes the temporary files of killed writers on this host from a folder: those of one object, or all."""
+def sweep_local(url: str, older: float) -> int:
+    """Removes the temporary files of killed writers anywhere below a local folder, and returns how many.
+
+    older: seconds without a write after which a writer on another host is taken for dead.
+    """
+    return sum(_sweep(folder, files, older=older) for folder, _, files in os.walk(local_path(url)))
+
+
+def _sweep(folder: str, entries: Iterable[str], name: str | None = None, older: float = math.inf) -> int:
+    """Removes the temporary files of killed writers from a folder: those of one object, or all."""
+    removed = 0
     here = f".{socket.gethostname()}."
-    for entry in entries:
-        if entry.startswith(".") and entry.endswith(".tmp"):
-            written, found, writer = entry[1 : -len(".tmp")].rpartition(here)
-            ours = found and writer.isdigit() and name in (None, written)
-            if ours and not os.path.exists(f"/proc/{writer}") and os.path.isdir("/proc"):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(folder, entry))
+    for entry in filter(_TEMPORARY.fullmatch, entries):
+        path = os.path.join(folder, entry)
+        written, found, writer = entry[1 : -len(".tmp")].rpartition(here)
+        ours = found and writer.isdigit() and name in (None, written)
+        with contextlib.suppress(OSError):
+            is_dead = ours and not os.path.exists(f"/proc/{writer}") and os.path.isdir("/proc")
+            if is_dead or (older < math.inf and time.time() - os.stat(path).st_mtime > older):
+                os.unlink(path)
+                removed += 1
+    return removed
 
 
 @retrying

@@ -11,18 +11,21 @@ in any order: see `members`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
-from captionless.store import float16, objects, ranged_reads
+from captionless.store import float16, object_table, objects, ranged_reads
 from captionless.store.ledger import Ledger
 from captionless.store.members import Layout, MemberOffsets, MemberRead, Members, memory_of
+from captionless.store.object_table import ObjectTable
 
 _REQUESTS = (8, 32)  # for the objects of a shard each: the fewest and the most
 _LOCAL = 2  # from a local disk 2 at a time are as fast as 8 and take half the processor
@@ -46,33 +49,68 @@ class EmbeddedObject:
     points_digest: str
 
 
-class Embeddings:
-    """One split of an embedded data set, or all of it. Indices are positions in `keys`."""
+class EmbeddedObjects(Sequence[EmbeddedObject]):
+    """The rows of a table as objects, made when they are asked for."""
 
-    def __init__(self, url: str, split: str, listed: Sequence[EmbeddedObject]):
-        self.url, self.split = url, split
-        self.objects = sorted(listed, key=lambda o: o.key)
-        self.keys = [o.key for o in self.objects]
-        self.categories = [o.category for o in self.objects]
-        self.digest = objects.digest([[o.key, o.category, o.views_digest, o.points_digest] for o in self.objects])
-        places = MemberOffsets(url, self.keys, [o.shard for o in self.objects], ("views.npy", "points.npy"))
-        self._views = Members(places, "views.npy", [o.views_digest for o in self.objects], check_views)
-        self._points = Members(places, "points.npy", [o.points_digest for o in self.objects], _check_points)
+    def __init__(self, table: ObjectTable) -> None:
+        self._table = table
 
     def __len__(self) -> int:
-        return len(self.objects)
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> EmbeddedObject: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[EmbeddedObject]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> EmbeddedObject | list[EmbeddedObject]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        table, row = self._table, operator.index(at)
+        digests = (table.views[row].tobytes().hex(), table.points[row].tobytes().hex())
+        return EmbeddedObject(table.keys[row], table.categories[row], table.shards[row], *digests)
+
+
+class Embeddings:
+    """One split of an embedded data set, or all of it. Indices are positions in `keys`.
+
+    Attributes:
+        keys, categories: of every object, in the order of the keys; lazy sequences (see `columns`).
+        objects: all that is recorded of each, made when it is asked for.
+    """
+
+    def __init__(self, url: str, split: str, table: ObjectTable):
+        self.url, self.split, self._table = url, split, table
+        self.keys, self.categories = table.keys, table.categories
+        self.objects = EmbeddedObjects(table)
+        places = MemberOffsets(url, table, ("views", "points"))
+        self._views = Members(places, "views", table.views, check_views)
+        self._points = Members(places, "points", table.points, _check_points)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the objects: their keys, categories and members' digests."""
+        return self._table.digest()
+
+    def views_digests(self, indices: Indices) -> list[str]:
+        """The sha256 of the view embeddings of some objects, in hex: faster than by `objects`."""
+        return _hex(self._table.views, indices)
+
+    def points_digests(self, indices: Indices) -> list[str]:
+        """The sha256 of the points of some objects, in hex."""
+        return _hex(self._table.points, indices)
 
     @property
     def classes(self) -> list[str]:
         """The categories, sorted."""
-        return sorted(set(self.categories))
+        return list(self.categories.names)
 
-    def members(self) -> dict[str, list[int]]:
-        """The indices of every category's objects, ascending."""
-        found: dict[str, list[int]] = {}
-        for index, category in enumerate(self.categories):
-            found.setdefault(category, []).append(index)
-        return found
+    def members(self) -> dict[str, NDArray[np.int64]]:
+        """The indices of every category's objects, ascending; categories in the order of their first objects."""
+        found = dict(zip(self.categories.names, self.categories.rows, strict=True))
+        return dict(sorted(found.items(), key=lambda item: int(item[1][0])))
 
     @property
     def views_layout(self) -> Layout:
@@ -131,15 +169,17 @@ class Embeddings:
         local = objects.is_local(self.url)
         if local and self._read_known(np.asarray(indices, np.int64), given):
             return
-        shards: dict[str, list[MemberRead]] = {}
-        for place, index in enumerate(map(int, indices)):
-            wanted = shards.setdefault(self.objects[index].shard, [])
+        shards: dict[int, list[MemberRead]] = {}
+        chosen = np.asarray(indices, np.int64)
+        codes = self._table.shards.codes[chosen].tolist()
+        for place, (index, code) in enumerate(zip(chosen.tolist(), codes, strict=True)):
+            wanted = shards.setdefault(code, [])
             for members, into, memory, size, rows in given:
                 own = memory[place * size : (place + 1) * size]
                 row = None if rows is None else int(rows[place])
                 wanted.append(MemberRead(members, index, into, place, own, row))
 
-        def read(shard: str, own: Sequence[MemberRead]) -> None:
+        def read(shard: int, own: Sequence[MemberRead]) -> None:
             counts = self._views.places.shard(shard).read_into([want.plan() for want in own])
             for want, count in zip(own, counts, strict=True):
                 try:
@@ -171,14 +211,19 @@ class Embeddings:
             pieces = [[memory[i : i + size]] for i in range(0, len(memory), size)]
             spans = _joined(spans, (starts, size, pieces))
         listed = [(starts.tolist(), size, pieces) for starts, size, pieces in spans]
-        shards: dict[str, list[int]] = {}
-        for place, index in enumerate(indices.tolist()):
-            shards.setdefault(self.objects[index].shard, []).append(place)
-        for shard, places in shards.items():
+        shards: dict[int, list[int]] = {}
+        for place, code in enumerate(self._table.shards.codes[indices].tolist()):
+            shards.setdefault(code, []).append(place)
+        for code, places in shards.items():
+            shard = self._table.shards.names[code]
             wanted = [(starts[place], pieces[place], size) for starts, size, pieces in listed for place in places]
             if not ranged_reads.fill(objects.join(self.url, shard), wanted):
                 return False  # the file has changed: the slow path finds out how
         return True
+
+
+def _hex(digests: NDArray[np.uint8], rows: Indices) -> list[str]:
+    return [row.tobytes().hex() for row in digests[np.asarray(rows, np.int64)]]
 
 
 def _joined(spans: list[MemberSpans], more: MemberSpans) -> list[MemberSpans]:
@@ -222,11 +267,5 @@ def open_embeddings(url: str, split: str) -> Embeddings:
 
     DataError when embed is not finished.
     """
-    manifest = Ledger(url).manifest()
-    listed = [
-        EmbeddedObject(o["key"], o["category"], facts["shard"], o["views"], o["points"])
-        for facts in manifest.facts()
-        if split in ("all", facts["split"])
-        for o in facts["objects"]
-    ]
-    return Embeddings(url, split, listed)
+    rows = Ledger(url).manifest().rows([*object_table.COLUMNS, *object_table.PLACES])
+    return Embeddings(url, split, object_table.of_rows(rows, split, url))

@@ -1,17 +1,17 @@
 """Landmarks at rest: per category its texts and their CLIP embeddings.
 
-    <category>.jsonl    one {"category", "text"} a line, L lines
-    <category>.npy      (L, F) float32, rows L2-normalised, in the order of the lines
+    <category>-<digest>.jsonl    one {"category", "text"} a line, L lines
+    <category>-<digest>.npy      (L, F) float32, rows L2-normalised, in the order of the lines
 
-A category's name is percent-encoded in file names. Which categories there are says the
-stage's manifest.
+File names begin with the category's stem (see `file_names`) and end with a digest of what the two files hold, so that
+other landmarks are other files, and a worker that comes late cannot overwrite a newer one's. Which categories there
+are, and which files are theirs, says the stage's manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,53 +20,57 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.store import objects
+from captionless.store.file_names import file_stem
 from captionless.store.ledger import Ledger
 from captionless.store.shards import decode_array, encode_array
 
 
 @dataclass(frozen=True)
 class LandmarkTexts:
-    """A category's landmarks; `digest` changes with their embeddings' bytes."""
+    """A category's landmarks: where its texts and their embeddings are; `digest` changes with the latter's bytes."""
 
     category: str
-    url: str
+    texts_url: str
+    embeddings_url: str
     digest: str
 
     def texts(self) -> list[str]:
         """The L texts."""
-        lines = objects.read_bytes(f"{self.url}.jsonl").decode().splitlines()
+        try:
+            lines = objects.read_bytes(self.texts_url).decode().splitlines()
+        except FileNotFoundError:
+            raise DataError(f"{self.texts_url}: missing; rerun landmarks") from None
         return [json.loads(line)["text"] for line in lines]
 
     def embeddings(self) -> NDArray[np.float32]:
         """(L, F) float32."""
         try:
-            return decode_array(objects.read_bytes(f"{self.url}.npy"), f"{self.url}.npy")
+            return decode_array(objects.read_bytes(self.embeddings_url), self.embeddings_url)
         except FileNotFoundError:
-            raise DataError(f"{self.url}.npy: missing; rerun landmarks") from None
-
-
-def file_stem(category: str) -> str:
-    """The file name of a category, without its suffix."""
-    return urllib.parse.quote(category, safe=" ")
+            raise DataError(f"{self.embeddings_url}: missing; rerun landmarks") from None
 
 
 def write_landmarks(
     url: str, category: str, texts: Sequence[str], embeddings: NDArray[np.float32]
 ) -> tuple[list[str], str]:
-    """Stores a category's landmarks; returns the file names below `url` and the digest."""
-    stem = file_stem(category)
-    lines = "".join(json.dumps({"category": category, "text": t}, ensure_ascii=False) + "\n" for t in texts)
+    """Stores a category's landmarks; returns the names below `url` of the texts' and the embeddings' file, and the
+    latter's digest."""
+    lines = "".join(json.dumps({"category": category, "text": t}, ensure_ascii=False) + "\n" for t in texts).encode()
     array = encode_array(embeddings.astype(np.float32))
-    objects.write_bytes(objects.join(url, f"{stem}.jsonl"), lines.encode())
-    objects.write_bytes(objects.join(url, f"{stem}.npy"), array)
-    return [f"{stem}.jsonl", f"{stem}.npy"], hashlib.sha256(array).hexdigest()
+    name = f"{file_stem(category)}-{hashlib.sha256(lines + array).hexdigest()[:8]}"
+    files = {f"{name}.jsonl": lines, f"{name}.npy": array}
+    for file, data in files.items():
+        objects.write_bytes(objects.join(url, file), data)
+    return list(files), hashlib.sha256(array).hexdigest()
 
 
 def open_landmarks(url: str) -> dict[str, LandmarkTexts]:
-    """The landmarks of a finished landmarks stage by category."""
-    return {
-        facts["category"]: LandmarkTexts(
-            facts["category"], objects.join(url, file_stem(facts["category"])), facts["digest"]
-        )
-        for facts in Ledger(url).manifest().facts()
-    }
+    """The landmarks of a finished landmarks stage by category. DataError when a record names no such files."""
+    found = {}
+    for record in Ledger(url).manifest().records.values():
+        files = {name.rpartition(".")[2]: objects.join(url, name) for name in record.files}
+        if not files.keys() >= {"jsonl", "npy"}:
+            raise DataError(f"{url}: the record of {record.part} names no landmarks; rerun landmarks")
+        category = record.facts["category"]
+        found[category] = LandmarkTexts(category, files["jsonl"], files["npy"], record.facts["digest"])
+    return found

@@ -1,79 +1,126 @@
 """Records of the work that a stage has finished, so that a rerun does only what is missing.
 
-A stage's work is divided into parts (a shard, a category, a training run). A finished
-part has a record `<stage>/.../_parts/<part>.json`:
+A stage's work is divided into parts (a shard, a category, a training run). A finished part has a record
 
-    {"part": "train-00000", "fingerprint": "...",
-     "files": {"train/00000.tar": {"size": <bytes>, "sha256": "..."}, ...}, "facts": {...}}
+    _parts/<part>-<fingerprint>.json    {"part", "fingerprint", "files": {path: {"size", "sha256"}}, "facts", "rows"}
 
-`fingerprint` is the digest of everything the part was made from: settings, the content
-of its inputs, and the version of the code's output format. A part is complete if its
-record has the current fingerprint and its files are the recorded ones. The record is
-written after the files, so that a process killed at any point leaves either a complete
-part or none. A file newer than its record was modified since, so only such files need to
-be read to verify them. When all parts are complete, `manifest.json` is written, which the
-next stage waits for and reads.
+`fingerprint` is the digest of everything the part was made from: settings, the content of its inputs, and the version
+of the code's output format. A part is complete if it has a record of the current fingerprint and its files are the
+recorded ones. The record is written after the files, so that a process killed at any point leaves either a complete
+part or none. A file newer than its record was modified since, so only such files need to be read to verify them.
+
+Whoever finds all parts complete publishes them (see `manifest`): their records become the manifest's tables and are
+removed, as is every file that no part has any more. Nobody waits for anybody, and nobody overwrites anything: names of
+records and files contain fingerprints, and `manifest.json` is replaced only if it is still the one that was there when
+the publisher began. So a worker of an old run that goes on after a newer one has finished cannot undo it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from captionless.errors import DataError
+from captionless.errors import DataError, Retryable
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
-from captionless.store.atomic_writes import sweep
+from captionless.store.conditional import replace_if
+from captionless.store.manifest import (
+    FOLDER,
+    MANIFEST,
+    VERSION,
+    Header,
+    MadeFrom,
+    Manifest,
+    WorkRecord,
+    contents,
+    read_header,
+    record_of,
+)  # fmt: skip
+from captionless.store.sweeping import sweep
 
-MANIFEST = "manifest.json"
-_PARTS = "_parts"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARTS = "_parts"
+_REQUESTS = 16
+_RECORD_NAME = re.compile(r".*-[0-9a-f]{16}\.json")
 
 
-@dataclass(frozen=True)
-class WorkRecord:
-    """A finished part. `files` maps paths below the stage's URL to `size` in bytes and `sha256`."""
-
-    part: str
-    fingerprint: str
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A finished stage: its parts' records by name, and one digest over all fingerprints."""
-
-    url: str
-    digest: str
-    records: Mapping[str, WorkRecord]
-    own: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of the stage as a whole."""
-
-    def facts(self) -> list[Mapping[str, Any]]:
-        """The parts' facts, in the order of their names."""
-        return [self.records[name].facts for name in sorted(self.records)]
+class _Removed(DataError):
+    """A record is gone: another worker has published it, or it was deleted."""
 
 
 class Ledger:
-    """The records and the manifest of the stage whose outputs are under `url`."""
+    """The records and the manifest of the stage whose outputs are under `url`.
 
-    def __init__(self, url: str):
-        self.url = url
+    owns: suffixes of the stage's files; publishing removes all files of these that no part has. schema: the columns of
+    the parts' rows, if they have any.
+    """
 
-    def _record_url(self, part: str) -> str:
-        return objects.join(self.url, _PARTS, f"{part}.json")
+    def __init__(self, url: str, owns: Sequence[str] = (), schema: Callable[[], pa.Schema] | None = None):
+        self.url, self._owns, self._schema = url, tuple(owns), schema
+        self._records: frozenset[str] | None = None
 
-    def record(self, part: str) -> WorkRecord | None:
-        """The record of a part, None when it has none."""
+    @cached_property
+    def _began(self) -> tuple[Header | None, bytes | None]:
+        """The manifest as this process found it: what it may replace."""
+        return read_header(self.url)
+
+    @property
+    def published(self) -> Header | None:
+        """The manifest as this process found it; None if there was none."""
+        return self._began[0]
+
+    @cached_property
+    def _entries(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.published.entries() if self.published is not None else {}
+
+    @cached_property
+    def _entries_time(self) -> float:
+        assert self.published is not None
+        return objects.modified(self.published.parts_url) or 0.0
+
+    def _record_url(self, part: str, fingerprint: str) -> str:
+        return objects.join(self.url, PARTS, _record_name(part, fingerprint))
+
+    # -- one part
+
+    def record(self, part: str, fingerprint: str) -> WorkRecord | None:
+        """The record of a part with this fingerprint, published or not; None when it has none."""
+        if self._is_loose(part, fingerprint):
+            return self._unpublished(part, fingerprint)
+        entry = self._entries.get(part)
+        return record_of(part, entry) if entry is not None and entry["fingerprint"] == fingerprint else None
+
+    def everything(self) -> Iterator[WorkRecord]:
+        """Every record there is, published or not, of whatever fingerprint; the latter with their rows."""
+        for part, entry in self._entries.items():
+            yield record_of(part, entry)
+        for name in objects.list_names(objects.join(self.url, PARTS)):
+            try:
+                document = objects.read_json(objects.join(self.url, PARTS, name))
+                yield WorkRecord(**{key: document[key] for key in ("part", "fingerprint", "files", "facts", "rows")})
+            except (FileNotFoundError, KeyError, TypeError):
+                continue  # published meanwhile, or of an earlier release
+
+    def previous(self, part: str) -> WorkRecord | None:
+        """A part as it was last published, whatever its fingerprint."""
+        entry = self._entries.get(part)
+        return None if entry is None else record_of(part, entry)
+
+    def _unpublished(self, part: str, fingerprint: str) -> WorkRecord | None:
+        url = self._record_url(part, fingerprint)
         try:
-            document = objects.read_json(self._record_url(part))
+            document = objects.read_json(url)
             files = {n: {"size": int(f["size"]), "sha256": str(f["sha256"])} for n, f in document["files"].items()}
-            return WorkRecord(document["part"], document["fingerprint"], files, document["facts"])
+            record = WorkRecord(document["part"], document["fingerprint"], files, document["facts"], document["rows"])
         except FileNotFoundError:
             return None
         except (KeyError, TypeError) as error:
-            raise DataError(f"{self._record_url(part)}: not a record of finished work ({error}); delete it") from error
+            raise DataError(f"{url}: not a record of finished work ({error}); delete it") from error
+        return record if record.fingerprint == fingerprint else None
 
     def whole(self, part: str, fingerprint: str) -> WorkRecord | None:
         """The part's record if it is complete and up to date, None if it must be made.
@@ -81,27 +128,39 @@ class Ledger:
         A file that is missing is recreated. A file that differs from its record was
         modified from outside: DataError, since only its owner knows what happened.
         """
-        record = self.record(part)
-        if record is None or record.fingerprint != fingerprint:
+        record = self.record(part, fingerprint)
+        if record is None:
             return None
-        recorded = objects.modified(self._record_url(part)) or 0.0
+        recorded = self._recorded_at(record)
         for name, expected in record.files.items():
             url = objects.join(self.url, name)
-            found, time = objects.size(url), objects.modified(url)
-            if found is None or time is None:
+            found = objects.status(url)
+            if found is None:
                 return None
-            if found != expected["size"]:
+            if found.size != expected["size"]:
                 raise DataError(
-                    f"{url}: truncated or modified: {found:,} bytes, expected {expected['size']:,}; "
+                    f"{url}: truncated or modified: {found.size:,} bytes, expected {expected['size']:,}; "
                     "delete it and rerun to recreate it"
                 )
-            if time > recorded and objects.sha256(url) != expected["sha256"]:
+            if found.modified > recorded and objects.sha256(url) != expected["sha256"]:
                 raise DataError(
                     f"{url}: modified since it was recorded (sha256 differs); delete it and rerun to recreate it"
                 )
         return record
 
-    def commit(self, part: str, fingerprint: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> WorkRecord:
+    def _recorded_at(self, record: WorkRecord) -> float:
+        if self._is_loose(record.part, record.fingerprint):
+            return objects.modified(self._record_url(record.part, record.fingerprint)) or 0.0
+        return self._entries_time
+
+    def commit(
+        self,
+        part: str,
+        fingerprint: str,
+        files: Mapping[str, str],
+        facts: Mapping[str, Any],
+        rows: Mapping[str, Sequence[Any]] | None = None,
+    ) -> WorkRecord:
         """Records a part whose `files` (path below the stage's URL -> sha256, empty if unknown) are all stored."""
         stored: dict[str, dict[str, Any]] = {}
         for name, sha256 in files.items():
@@ -110,53 +169,246 @@ class Ledger:
             if size is None:
                 raise DataError(f"{url}: disappeared before {part} was recorded")
             stored[name] = {"size": size, "sha256": sha256 or objects.sha256(url)}
-        record = WorkRecord(part, fingerprint, stored, facts)
-        objects.write_json(
-            self._record_url(part), {"part": part, "fingerprint": fingerprint, "files": stored, "facts": dict(facts)}
-        )
+        record = WorkRecord(part, fingerprint, stored, facts, rows)
+        self.store(record)
         return record
 
-    def finished(self, fingerprints: Mapping[str, str]) -> dict[str, WorkRecord] | None:
-        """The records of all parts by name, None unless every one has its fingerprint."""
-        with thread_pool(16) as pool:
-            records = dict(zip(fingerprints, pool.map(self.record, fingerprints), strict=True))
-        done = {name: r for name, r in records.items() if r is not None and r.fingerprint == fingerprints[name]}
-        return done if len(done) == len(fingerprints) else None
+    def store(self, record: WorkRecord) -> None:
+        """Stores a record as it is."""
+        document = {
+            "part": record.part, "fingerprint": record.fingerprint, "files": dict(record.files),
+            "facts": dict(record.facts),
+            "rows": None if record.rows is None else {name: list(column) for name, column in record.rows.items()},
+        }  # fmt: skip
+        objects.write_json(self._record_url(record.part, record.fingerprint), document)
+        self._records = self._loose | {_record_name(record.part, record.fingerprint)}
 
-    def publish(self, fingerprints: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> None:
-        """Writes the manifest of a stage whose parts are all complete.
+    # -- the stage
+
+    def finished(self, fingerprints: Mapping[str, str]) -> dict[str, WorkRecord] | None:
+        """The records of all parts by name, without their rows; None unless every one has its fingerprint.
+
+        Published ones are known already and the others are found by one listing, so that a thousand workers that look
+        whether they are the last do not read a million records. What is recorded again, since a file was lost, counts.
+        """
+        found = self._finished(fingerprints)
+        if found is None and self._adopted(fingerprints):
+            found = self._finished(fingerprints)
+        return found
+
+    def _finished(self, fingerprints: Mapping[str, str]) -> dict[str, WorkRecord] | None:
+        self._records = None
+        loose = [part for part, fingerprint in fingerprints.items() if self._is_loose(part, fingerprint)]
+        published = {part for part, entry in self._entries.items() if entry["fingerprint"] == fingerprints.get(part)}
+        if not published.union(loose) >= set(fingerprints):
+            return None
+
+        def record(part: str) -> WorkRecord | None:
+            found = self._unpublished(part, fingerprints[part])
+            return None if found is None else WorkRecord(part, found.fingerprint, found.files, found.facts)
+
+        with thread_pool(_REQUESTS) as pool:
+            found = dict(zip(loose, pool.map(record, loose), strict=True))
+        records: dict[str, WorkRecord] = {}
+        for part in fingerprints:
+            each = found[part] if part in found else record_of(part, self._entries[part])
+            if each is None:
+                return None  # published by another worker a moment ago
+            records[part] = each
+        return records
+
+    def _is_loose(self, part: str, fingerprint: str) -> bool:
+        """Whether a part had a record of its own when all were looked for; it is newer than what is published."""
+        return _record_name(part, fingerprint) in self._loose
+
+    @property
+    def _loose(self) -> frozenset[str]:
+        """The records that are not part of a manifest, as they were last listed."""
+        if self._records is None:
+            names = objects.list_names(objects.join(self.url, PARTS))
+            self._check_names(names)
+            self._records = frozenset(names)
+        return self._records
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        """DataError for a record of an earlier release: what it says is done must not be done again unasked."""
+        for name in names:
+            if name.endswith(".json") and not is_record_name(name):
+                raise DataError(
+                    f"{objects.join(self.url, PARTS, name)}: version 1, of an earlier release; run `captionless "
+                    "migrate` on the run's folder once"
+                )
+
+    def confirm(self, fingerprints: Mapping[str, str]) -> None:
+        """To be called once a lease on the folder is held: what was known before may be of before another's work.
+
+        Raises:
+            Retryable: another run has published other results since this process began.
+        """
+        self._records = None
+        if not self._adopted(fingerprints) and read_header(self.url)[1] != self._began[1]:
+            raise self._superseded()
+
+    def _superseded(self) -> Retryable:
+        return Retryable(
+            f"{objects.join(self.url, MANIFEST)}: another run has published its results here since this one began, and "
+            "this one's were not published; rerun to bring the stage up to date"
+        )
+
+    def _adopted(self, fingerprints: Mapping[str, str]) -> bool:
+        """Whether another worker has just published these very parts; then its manifest is what this process knows.
+
+        A manifest of other parts is not taken over: it is a newer run's, which this process must not replace.
+        """
+        header, data = read_header(self.url)
+        if header is None or data == self._began[1]:
+            return False
+        entries = header.entries()
+        if {part: entry["fingerprint"] for part, entry in entries.items()} != dict(fingerprints):
+            return False
+        self._know(header, data, entries)
+        return True
+
+    def _know(self, header: Header, data: bytes | None, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        self._began, self._entries, self._records = (header, data), entries, None
+        self.__dict__.pop("_entries_time", None)
+
+    def publish(
+        self,
+        records: Mapping[str, WorkRecord],
+        facts: Mapping[str, Any] | None = None,
+        made_from: MadeFrom = MadeFrom(),
+    ) -> Header:
+        """Writes the manifest of a stage whose parts are all complete; `records` are those of `finished`.
 
         Any worker may call it, any number of times: equal records give an equal manifest. Leftovers of a worker that
-        was killed while another one made the same part are removed.
+        was killed while another one made the same part are removed, and so is what the earlier manifest had.
+
+        Raises:
+            Retryable: another run has published other results since this process began.
         """
-        sweep(self.url)
-        document = {
-            "version": 1,
-            "digest": objects.digest(dict(fingerprints), facts or {}),
-            "parts": dict(fingerprints),
-            "facts": dict(facts or {}),
-        }
-        objects.renew_json(objects.join(self.url, MANIFEST), document)
+        try:
+            header, data = self._written(records, dict(facts or {}), made_from)
+        except _Removed:
+            if not self._adopted({part: record.fingerprint for part, record in records.items()}):
+                raise
+            return self.publish(records, facts, made_from)
+        if data == self._began[1]:
+            # what a process has left that was killed right after publishing; other records may be of a run in progress
+            self._remove(
+                f"{PARTS}/{name}" for name in self._loose & {_record_name(p, r.fingerprint) for p, r in records.items()}
+            )
+            return header
+        if not replace_if(objects.join(self.url, MANIFEST), data, self._began[1]):
+            current, stored = read_header(self.url)
+            if stored != data:
+                self._withdraw(records, current)
+                raise self._superseded()
+            assert current is not None
+            return current
+        before = self._entries
+        self._know(header, data, header.entries())
+        self._tidy(before)
+        return header
 
     def manifest(self) -> Manifest:
         """The published stage. DataError when it is not finished."""
-        url = objects.join(self.url, MANIFEST)
-        try:
-            document = objects.read_json(url)
-        except FileNotFoundError:
+        header, _ = read_header(self.url)
+        if header is None:
             raise DataError(
-                f"{url}: not found: the stage that writes {self.url} is not finished; run it first"
-            ) from None
-        try:
-            parts: dict[str, str] = document["parts"]
-            digest = str(document["digest"])
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{url}: not the manifest of a stage (no {error}); delete it and rerun") from error
-        with thread_pool(16) as pool:
-            records = dict(zip(parts, pool.map(self.record, parts), strict=True))
-        missing = [name for name, record in records.items() if record is None]
-        if missing:
-            raise DataError(f"{self.url}: the record of {missing[0]} is missing; rerun the stage")
-        return Manifest(
-            self.url, digest, {name: r for name, r in records.items() if r is not None}, document.get("facts", {})
-        )
+                f"{objects.join(self.url, MANIFEST)}: not found: the stage that writes {self.url} is not finished; "
+                "run it first"
+            )
+        return Manifest(header, {part: record_of(part, entry) for part, entry in header.entries().items()})
+
+    # -- publishing
+
+    def _written(
+        self, records: Mapping[str, WorkRecord], facts: dict[str, Any], made_from: MadeFrom
+    ) -> tuple[Header, bytes]:
+        """Stores the tables of a manifest; its header, and what `manifest.json` is to hold."""
+        entries: dict[str, dict[str, Any]] = {
+            part: {"fingerprint": r.fingerprint, "files": r.files, "facts": r.facts}
+            for part, r in sorted(records.items())
+        }
+        before = self.published
+        if before is not None and {p: dict(e, rows=None) for p, e in self._entries.items()} == {
+            p: dict(e, rows=None) for p, e in entries.items()
+        }:
+            parts, rows = before.document["parts"], before.document["rows"]
+        else:
+            rows = self._write_rows(entries) if self._schema is not None else None
+            parts = self._write_parts(entries)
+        document = {
+            "version": VERSION,
+            "settings": dict(made_from.settings),
+            "inputs": {n: {"settings": dict(i.settings), "digest": i.digest} for n, i in made_from.inputs.items()},
+            "digest": objects.digest(VERSION, dict(made_from.settings), contents(entries), facts),
+            "facts": facts,
+            "parts": parts,
+            "rows": rows,
+        }
+        data = objects.json_bytes(document)
+        return Header(self.url, objects.parse_json(data, self.url)), data
+
+    def _write_parts(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+        digest = objects.digest(entries)
+        file = f"{FOLDER}/parts-{digest[:16]}.json"
+        objects.renew_json(objects.join(self.url, file), entries)
+        return {"file": file, "count": len(entries)}
+
+    def _write_rows(self, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Stores the table of all parts' rows, and notes in `entries` which rows are whose."""
+        from captionless.store.manifest_rows import write_rows
+
+        def rows(part: str) -> Mapping[str, Sequence[Any]] | None:
+            if not self._is_loose(part, entries[part]["fingerprint"]):
+                return None
+            record = self._unpublished(part, entries[part]["fingerprint"])
+            if record is None or record.rows is None:
+                raise _Removed(f"{self.url}: the record of {part} is missing; rerun the stage")
+            return record.rows
+
+        assert self._schema is not None
+        file = f"{FOLDER}/rows-{objects.digest(contents(entries))[:16]}.parquet"
+        earlier = None if self.published is None else self.published.rows_url
+        spans = {part: entry["rows"] for part, entry in self._entries.items() if "rows" in entry}
+        target = objects.join(self.url, file)
+        info, of_parts = write_rows(target, sorted(entries), rows, earlier, spans, self._schema())
+        for part, span in of_parts.items():
+            entries[part]["rows"] = span
+        return {"file": file, "sha256": info.sha256, "bytes": info.bytes, "count": info.count}
+
+    def _tidy(self, before: Mapping[str, Mapping[str, Any]]) -> None:
+        """Removes what the manifest does not have: an earlier one's files and tables, records, files of killed or
+        superseded workers."""
+        assert self.published is not None
+        sweep(self.url)
+        kept = {name for entry in self._entries.values() for name in entry["files"]}
+        tables = {t["file"] for t in (self.published.document["parts"], self.published.document["rows"]) if t}
+        gone = {name for entry in before.values() for name in entry["files"]} - kept
+        gone |= {f"{PARTS}/{name}" for name in objects.list_names(objects.join(self.url, PARTS))}
+        gone |= {f"{FOLDER}/{name}" for name in objects.list_names(objects.join(self.url, FOLDER))} - tables
+        if self._owns:
+            gone |= {path for path in objects.walk(self.url) if path.endswith(self._owns)} - kept
+        self._remove(gone)
+
+    def _withdraw(self, records: Mapping[str, WorkRecord], current: Header | None) -> None:
+        """Removes what this process' run has made, after another's was published: nobody would read it but a glob."""
+        kept = {name for entry in (current.entries() if current else {}).values() for name in entry["files"]}
+        own = {name for record in records.values() for name in record.files} if self._owns else set()
+        self._remove(own - kept)
+        self._remove(f"{PARTS}/{_record_name(part, record.fingerprint)}" for part, record in records.items())
+
+    def _remove(self, names: Iterable[str]) -> None:
+        with thread_pool(_REQUESTS) as pool:
+            list(pool.map(lambda name: objects.remove(objects.join(self.url, name)), sorted(names)))
+
+
+def _record_name(part: str, fingerprint: str) -> str:
+    return f"{part}-{objects.digest(fingerprint)[:16]}.json"
+
+
+def is_record_name(name: str) -> bool:
+    """Whether a file of `_parts` is a record of this release, rather than of one before fingerprints were in names."""
+    return _RECORD_NAME.fullmatch(name) is not None

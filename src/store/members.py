@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,51 +22,66 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.store import objects
+from captionless.store.object_table import Digests, ObjectTable
 from captionless.store.shards import ShardReader, decode_array, encode_array
 
 _PROBES = 16  # objects that are tried for the layout: they are all damaged only if everything is
 
 
 class MemberOffsets:
-    """Where in its shard each of some members of every object is; a shard's index is read when it is first needed."""
+    """Where in its shard each of some members of every object is.
 
-    def __init__(self, url: str, keys: Sequence[str], shards: Sequence[str], extensions: Sequence[str]) -> None:
-        self.url, self.keys, self.shards, self._extensions = url, keys, shards, extensions
-        # Offset and length of each member of each object, -1 where unknown: 8 bytes each, and plain numbers when read.
-        self._spans = array("q", [-1]) * (2 * len(extensions) * len(keys))
-        self._known: set[str] = set()
-        self._of: dict[str, list[int]] = {}
-        for index, shard in enumerate(shards):
-            self._of.setdefault(shard, []).append(index)
+    Of a table that does not say so, a shard's index is read when it is first needed.
+    """
 
-    def shard(self, name: str) -> ShardReader:
-        """A shard of the data set."""
-        return ShardReader(objects.join(self.url, name))
+    def __init__(self, url: str, table: ObjectTable, members: Sequence[str]) -> None:
+        self.url, self.keys, self.shards = url, table.keys, table.shards
+        # Pages of zeros take no memory until they are written; nothing begins at a tar's byte 0, so it says "unknown".
+        self._offsets, self._sizes = (
+            {m: table.places.get(f"{m}_{kind}", np.zeros(len(table), np.int64)) for m in members}
+            for kind in ("offset", "size")
+        )
+        self._known: set[int] = set()
 
-    def span(self, index: int, extension: str) -> tuple[int, int]:
+    def shard(self, code: int) -> ShardReader:
+        """A shard of the data set, by its number."""
+        return ShardReader(objects.join(self.url, self.shards.names[code]))
+
+    def span(self, index: int, member: str) -> tuple[int, int]:
         """(offset, length) of a member in its shard. DataError if the shard's index does not have it."""
-        at = 2 * (index * len(self._extensions) + self._extensions.index(extension))
-        if self._spans[at] < 0:
-            name = self.shards[index]
-            if name not in self._known:
-                self._know(name)
-            if self._spans[at] < 0:
-                return self.shard(name).span(self.keys[index], extension)
-        return self._spans[at], self._spans[at + 1]
+        if not self._offsets[member][index]:
+            code = int(self.shards.codes[index])
+            if code not in self._known:
+                self._know(code)
+            if not self._offsets[member][index]:
+                return self.shard(code).span(self.keys[index], extension(member))
+        return int(self._offsets[member][index]), int(self._sizes[member][index])
 
-    def offsets(self, extension: str) -> NDArray[np.int64]:
-        """(n,): where the member of each object begins in its shard; -1 where that is not known yet."""
-        of = self._extensions.index(extension)
-        return np.frombuffer(self._spans, np.int64)[2 * of :: 2 * len(self._extensions)]
+    def read(self, index: int, member: str) -> bytes:
+        """A member's bytes, fewer where the shard ends before. DataError if there is no such shard."""
+        offset, length = self.span(index, member)
+        buffer = bytearray(length)
+        (count,) = self.shard(int(self.shards.codes[index])).read_into([(offset, [memoryview(buffer)])])
+        return bytes(buffer[:count])
 
-    def _know(self, name: str) -> None:
+    def offsets(self, member: str) -> NDArray[np.int64]:
+        """(n,): where the member of each object begins in its shard; 0 where that is not known yet."""
+        return self._offsets[member]
+
+    def _know(self, code: int) -> None:
         """Reads the index of a shard."""
-        found = self.shard(name).index
-        for own in self._of[name]:
-            entry = found.get(self.keys[own], {})
-            spans = [number for e in self._extensions for number in entry.get(e, (-1, -1))]
-            self._spans[len(spans) * own : len(spans) * (own + 1)] = array("q", spans)
-        self._known.add(name)
+        found, own = self.shard(code).index, self.shards.rows[code]
+        for index, key in zip(own.tolist(), self.keys.some(own), strict=True):
+            entry = found.get(key, {})
+            for member in self._offsets:
+                if extension(member) in entry:
+                    self._offsets[member][index], self._sizes[member][index] = entry[extension(member)]
+        self._known.add(code)
+
+
+def extension(member: str) -> str:
+    """The file name of a member without its key."""
+    return f"{member}.npy"
 
 
 @dataclass(frozen=True)
@@ -100,17 +114,14 @@ class Layout:
 
 
 class Members:
-    """The members `.extension` of all objects. digests: their sha256. check: raises DataError for an array that is not
-    what such a member holds, given with the object's key and the data set's URL."""
+    """One member, `name`, of all objects. digests: their sha256. check: raises DataError for an array that is not what
+    such a member holds, given with the object's key and the data set's URL."""
 
     def __init__(
-        self,
-        places: MemberOffsets,
-        extension: str,
-        digests: Sequence[str],
-        check: Callable[[NDArray[Any], str, str], None],
+        self, places: MemberOffsets, name: str, digests: Digests, check: Callable[[NDArray[Any], str, str], None]
     ) -> None:
-        self.places, self.extension, self._digests, self._check = places, extension, digests, check
+        self.places, self.name, self.extension = places, name, extension(name)
+        self._digests, self._check = digests, check
         self.trusted = bytearray(len(digests))
         """Which objects' bytes were verified: not 0."""
 
@@ -118,10 +129,9 @@ class Members:
     def layout(self) -> Layout:
         """The layout of the first intact object. The first object's DataError if none of the first few is intact."""
         causes = []
-        for index, key in enumerate(self.places.keys[:_PROBES]):
+        for index in range(min(_PROBES, len(self.places.keys))):
             try:
-                raw = self.places.shard(self.places.shards[index]).read(key, self.extension)
-                array = self.verified(index, raw)
+                array = self.verified(index, self.places.read(index, self.name))
                 return Layout(array.shape, array.dtype)
             except DataError as error:
                 causes.append(error)
@@ -131,7 +141,7 @@ class Members:
         """Where in its shard each object's array begins, or that row of it, (n,); None unless all were verified."""
         if not np.frombuffer(self.trusted, np.bool_)[indices].all():
             return None
-        found = self.places.offsets(self.extension)[indices] + len(self.layout.header)
+        found = self.places.offsets(self.name)[indices] + len(self.layout.header)
         if rows is not None:
             found += np.asarray(rows, np.int64) * self.layout.row_bytes
         return found
@@ -148,7 +158,7 @@ class Members:
         self._check(array, key, url)
         for piece in raw:
             digest.update(piece)
-        if digest.hexdigest() != self._digests[index]:
+        if digest.digest() != self._digests[index].tobytes():
             raise DataError(
                 f"{url}: {self.places.shards[index]}: object {key!r}: its .{self.extension} is not what was "
                 "written (sha256 differs); delete the shard and rerun embed"
@@ -194,7 +204,7 @@ class MemberRead:
     def plan(self) -> tuple[int, list[memoryview]]:
         """The offset in the shard to start at, and the buffers to fill. DataError if the shard does not have it."""
         layout = self.members.layout
-        offset, length = self.members.places.span(self.index, self.members.extension)
+        offset, length = self.members.places.span(self.index, self.members.name)
         if length != layout.size:  # not like the others: read whole, to report what it is
             self._header = bytearray(length)
             self._pieces, self._length = [memoryview(self._header)], length

@@ -11,7 +11,10 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from captionless.errors import DataError, SpecError
@@ -21,9 +24,12 @@ from captionless.store.urls import filesystem, is_local, join, local_path
 from captionless.telemetry import catalog, registry
 
 __all__ = [
-    "check", "digest", "exists", "is_local", "join", "list_names", "list_sizes", "local_path", "modified", "read_bytes",
-    "read_json", "remove", "renew_bytes", "renew_json", "sha256", "size", "walk", "write_bytes", "write_json",
+    "Status", "check", "digest", "digest_of_rows", "exists", "is_local", "join", "json_bytes", "list_names",
+    "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_json", "remove", "renew_bytes",
+    "renew_json", "sha256", "size", "status", "walk", "write_bytes", "write_json",
 ]  # fmt: skip
+
+_ROWS_AT_ONCE = 4096  # whose digest is taken together
 
 
 @retrying
@@ -52,6 +58,28 @@ def size(url: str) -> int | None:
     except FileNotFoundError:
         return None
     return int(info["size"]) if info["type"] == "file" else None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Size in bytes of a stored object, and when it was last written, in seconds since the epoch."""
+
+    size: int
+    modified: float
+
+
+def status(url: str) -> Status | None:
+    """Size and time of an object by one request; None when there is no such object."""
+    try:
+        info = _info(url)
+    except FileNotFoundError:
+        return None
+    if info["type"] != "file":
+        return None
+    time = next((info[name] for name in ("mtime", "LastModified", "created") if name in info), None)
+    if time is None:
+        time = _modified(url)
+    return Status(int(info["size"]), time.timestamp() if isinstance(time, datetime) else float(time))
 
 
 def modified(url: str) -> float | None:
@@ -142,18 +170,24 @@ def _remove(url: str) -> None:
 
 def read_json(url: str) -> Any:
     """A stored JSON document. DataError when it does not parse; FileNotFoundError when there is none."""
+    return parse_json(read_bytes(url), url)
+
+
+def parse_json(data: bytes, url: str) -> Any:
+    """The document that was read from `url`. DataError when it does not parse."""
     try:
-        return json.loads(read_bytes(url))
+        return json.loads(data)
     except ValueError as error:
         raise DataError(f"{url}: not valid JSON ({error}); delete it and rerun") from error
 
 
 def write_json(url: str, value: Any) -> None:
     """Stores a document as canonical JSON (sorted keys), so that equal values are equal bytes."""
-    write_bytes(url, _json(value))
+    write_bytes(url, json_bytes(value))
 
 
-def _json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """A document as canonical JSON."""
     return (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
 
 
@@ -165,7 +199,7 @@ def renew_bytes(url: str, data: bytes) -> None:
 
 def renew_json(url: str, value: Any) -> None:
     """`write_json` unless the same document is stored already."""
-    renew_bytes(url, _json(value))
+    renew_bytes(url, json_bytes(value))
 
 
 def check(url: str) -> None:
@@ -182,6 +216,18 @@ def check(url: str) -> None:
             raise SpecError(f"{url}: {path} is not writable")
         return
     list_names(url)
+
+
+def digest_of_rows(*head: object, rows: Iterable[object]) -> str:
+    """`digest(*head, list(rows))`, in little memory however many rows there are."""
+    start = json.dumps([*head, []], sort_keys=True, separators=(",", ":"), default=str).removesuffix("]]")
+    found, separator = hashlib.sha256(start.encode()), ""
+    remaining = iter(rows)
+    while some := list(islice(remaining, _ROWS_AT_ONCE)):
+        found.update((separator + json.dumps(some, sort_keys=True, separators=(",", ":"), default=str)[1:-1]).encode())
+        separator = ","
+    found.update(b"]]")
+    return found.hexdigest()
 
 
 def digest(*parts: object) -> str:

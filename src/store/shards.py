@@ -6,7 +6,8 @@ give the same bytes. `webdataset` can read it directly. Next to `00000.tar` is
 `00000.index`, JSON:
 
     {"version": 1, "size": <bytes of the tar>, "sha256": "...",
-     "samples": {"<key>": {"<extension>": [offset, size], ...}, ...}}
+     "samples": {"<key>": {"<extension>": [offset, size], ...}, ...},
+     "notes": {"<key>": {"<name>": "<what the writing stage says of the object>"}}}
 
 The tar is written before its index; a shard without an index does not exist yet.
 """
@@ -37,12 +38,16 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What a written shard is: its name, size in bytes, sha256 and keys."""
+    """What a written shard is: its name, size in bytes, sha256, and where each member of each key is (offset, size)."""
 
     url: str
     size: int
     sha256: str
-    keys: tuple[str, ...]
+    index: Mapping[str, Mapping[str, Sequence[int]]]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.index)
 
 
 class _Hashing:
@@ -65,8 +70,15 @@ def index_url(tar_url: str) -> str:
     return tar_url.removesuffix(".tar") + ".index"
 
 
-def write_shard(url: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> ShardInfo:
-    """Writes `(key, {extension: bytes})` samples as a tar and its index, atomically, in the order given."""
+def write_shard(
+    url: str,
+    samples: Iterable[tuple[str, Mapping[str, bytes]]],
+    notes: Mapping[str, Mapping[str, str]] | None = None,
+) -> ShardInfo:
+    """Writes `(key, {extension: bytes})` samples as a tar and its index, atomically, in the order given.
+
+    notes: by key, for the index; read after the last sample, so that they may be made along with these.
+    """
     index: dict[str, dict[str, list[int]]] = {}
     with open_write(url) as raw:
         file = _Hashing(raw)
@@ -84,13 +96,31 @@ def write_shard(url: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
                 file.write(data)
                 file.write(b"\0" * (-len(data) % _BLOCK))
         file.write(b"\0" * (2 * _BLOCK))
-    info = ShardInfo(url, file.position, file.hash.hexdigest(), tuple(index))
-    document = {"version": INDEX_VERSION, "size": info.size, "sha256": info.sha256, "samples": index}
-    objects.write_bytes(index_url(url), json.dumps(document, separators=(",", ":")).encode())
+    info = ShardInfo(url, file.position, file.hash.hexdigest(), index)
+    _write_index(info, notes or {})
     return info
 
 
+def _write_index(info: ShardInfo, notes: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Writes the index of a tar; what was written."""
+    document = {
+        "version": INDEX_VERSION, "size": info.size, "sha256": info.sha256, "samples": info.index,
+        "notes": {key: dict(of_key) for key, of_key in notes.items()},
+    }  # fmt: skip
+    data = json.dumps(document, separators=(",", ":")).encode()
+    objects.write_bytes(index_url(info.url), data)
+    return data
+
+
 def check_key(key: str) -> None:
+    """DataError for a key that cannot be the name of a file in a tar: no object with such a key comes here, see
+    `stages.listing.gate`."""
+    if any(ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in key) or {".", ".."} & set(key.split("/")):
+        raise DataError(f"key {key!r}: must not have control characters, half surrogate pairs, or `.` or `..` segments")
+    check_ends(key)
+
+
+def check_ends(key: str) -> None:
     """WebDataset cuts a name at the first dot after the last slash; a key must survive that."""
     if not key or "." in key.rsplit("/", 1)[-1] or key.startswith("/") or key.endswith("/"):
         raise DataError(f"key {key!r}: must be non-empty, without a dot in its last segment or slashes at its ends")
@@ -125,6 +155,24 @@ class ShardReader:
     def sha256(self) -> str:
         return str(self._document["sha256"])
 
+    def note(self, key: str, name: str) -> str | None:
+        """What the stage that wrote the shard says of an object; None if nothing, as earlier releases."""
+        found = self._document.get("notes", {}).get(key, {}).get(name)
+        return None if found is None else str(found)
+
+    def write_notes(self, notes: Mapping[str, Mapping[str, str]]) -> bytes:
+        """Writes the index with other notes, by key; what was written."""
+        return _write_index(ShardInfo(self.url, int(self._document["size"]), self.sha256, self.index), notes)
+
+    def members(self, keys: Sequence[str]) -> dict[str, dict[str, bytes]]:
+        """All members of some keys, by ranged reads; neighbouring ones are read together."""
+        wanted = [(key, extension) for key in keys for extension in self._entry(key)]
+        spans = [(offset, offset + size) for offset, size in (self.span(*each) for each in wanted)]
+        found: dict[str, dict[str, bytes]] = {key: {} for key in keys}
+        for (key, extension), data in zip(wanted, self._read_spans(spans), strict=True):
+            found[key][extension] = data
+        return found
+
     def extensions(self, key: str) -> list[str]:
         return list(self._entry(key))
 
@@ -140,7 +188,9 @@ class ShardReader:
 
     def read_many(self, keys: Sequence[str], extension: str) -> list[bytes]:
         """The member of every key, by a ranged read each, many at a time."""
-        spans = [(offset, offset + length) for offset, length in (self.span(key, extension) for key in keys)]
+        return self._read_spans([(offset, offset + n) for offset, n in (self.span(key, extension) for key in keys)])
+
+    def _read_spans(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         try:
             found = ranged_reads.read_ranges(self.url, spans)
         except FileNotFoundError:
@@ -179,6 +229,13 @@ class ShardReader:
         view = memoryview(data)
         for key, entry in self.index.items():
             yield key, {ext: bytes(view[offset : offset + length]) for ext, (offset, length) in entry.items()}
+
+    def altered(self, key: str) -> DataError:
+        """An object's members are not those that were written."""
+        return DataError(
+            f"{self.url}: the members of object {key!r} are not those that were written; "
+            "delete the shard and rerun to recreate it"
+        )
 
     def _missing(self) -> DataError:
         return DataError(f"{self.url}: the shard is missing; rerun the stage that writes it")

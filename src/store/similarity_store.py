@@ -1,22 +1,21 @@
-"""Stored similarity: tiles, an index per category, and a manifest that makes a folder of them one store.
+"""Stored similarity, looked up for any objects.
 
-    <category>.<row>-<column>.sim    the tiles, see `store.tiles`; a small category has one, <category>.0-0.sim
-    <category>.index                 JSON: `keys` (the n objects in the matrix's order), `side` (objects in a block),
-                                     `tiles` (row by row: rows, columns, min, max, bytes, sha256, source)
-    similarity.json                  JSON: `metric`, `cross_category_sim`, every category's index with its checksum,
-                                     and `digest`: of what the values depend on, not of the partition
+Only pairs within a category are stored, in tiles (`tiles`); a pair across categories has the manifest's
+`cross_category_sim`. Tiles are made by many workers, each with its own value range, so that publishing them
+(`similarity_index.publish`) only means checking that they exist and writing two tables and, last of all, the manifest.
+Opening reads these; tiles are mapped or read as they are needed (`tile_cache`). To read a category without this
+project:
 
-Only pairs within a category are stored; a pair across categories has the manifest's `cross_category_sim`. Tiles are
-made by many workers, each with its own value range, so that publishing them (`publish`) only means checking that they
-exist and writing the indexes and, last of all, the manifest. Opening reads these; a tile is read at the first lookup
-in it. To read a category without this project:
-
-    index = json.loads(open(f"{category}.index").read())
-    n = len(index["keys"])
+    store = json.load(open("similarity.json"))
+    tables = {name: pyarrow.parquet.read_table(store[name]["file"]).to_pylist() for name in ("objects", "tiles")}
+    keys = [row["key"] for row in tables["objects"] if row["category"] == category]    # None: not there any more
+    n = len(keys)
     sim = np.eye(n)
-    for tile in index["tiles"]:
-        (top, bottom), (left, right) = tile["rows"], tile["columns"]
-        raw = open(f"{category}.{top}-{left}.sim", "rb").read()
+    for tile in tables["tiles"]:
+        if tile["category"] != category:
+            continue
+        top, bottom, left, right = (tile[edge] for edge in ("top", "bottom", "left", "right"))
+        raw = open(tile["file"], "rb").read()
         assert hashlib.sha256(raw).hexdigest() == tile["sha256"]
         start = 16 + int.from_bytes(raw[8:16], "little")
         values = tile["min"] + np.frombuffer(raw[start:-32], "<u2") * ((tile["max"] - tile["min"]) / 65535)
@@ -29,138 +28,40 @@ in it. To read a category without this project:
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numba
 import numpy as np
-from numba.typed import List
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
-from captionless.store import objects
-from captionless.store.published import REQUESTS, check_unique
-from captionless.store.tiles import FORMAT, VERSION, Metric, Tile, TileBlock, category_stem, check_tile, read_steps
+from captionless.store.columns import Strings
+from captionless.store.key_index import KeyIndex
+from captionless.store.published import REQUESTS
+from captionless.store.similarity_index import SimilarityIndex, read_index
+from captionless.store.tile_cache import TileCache
+from captionless.store.tile_layout import layout_of
+from captionless.store.tiles import FORMAT, STEPS, Span, TileBlock, check_tile
 
-MANIFEST = FORMAT.manifest
-
-
-@dataclass(frozen=True)
-class StoredCategory:
-    """A category's part of a store: its objects, the digest of what their similarity was made from, the objects in a
-    block, and its tiles, row by row."""
-
-    name: str
-    keys: Sequence[str]
-    source: str
-    side: int
-    tiles: Sequence[Tile]
-
-    @property
-    def index_file(self) -> str:
-        return f"{category_stem(self.name)}.index"
+MEMORY = 1 << 30
+"""The default limit of the tiles that are held, in bytes; those of a local store are mapped and not held."""
 
 
-def blocks(category: str, n: int, side: int) -> list[TileBlock]:
-    """The tiles that a matrix of n objects is cut into with blocks of `side`, row by row; none for a single object."""
-    if n < 2:
-        return []
-    cuts = list(pairwise([*range(0, n, side), n]))
-    return [TileBlock(category, rows, columns) for a, rows in enumerate(cuts) for columns in cuts[a:]]
+def open_similarity(url: str, memory: int = MEMORY) -> SimilarityStore:
+    """Open a published store: reads the manifest, the tables and the files' sizes; tiles when they are looked up in.
 
-
-def publish(url: str, metric: Metric, categories: Iterable[StoredCategory], cross_category_sim: float) -> None:
-    """Write indexes and manifest over the stored tiles of `categories`; from then on `open_similarity` opens `url`.
-
-    Every tile is looked for, by its size; `SimilarityStore.verify` reads them.
-
-    Raises:
-        DataError: no categories, a tile is missing or has another size, the tiles do not make up a category's matrix,
-            or an object is there twice.
-    """
-    found = sorted(categories, key=lambda c: c.name)
-    if not found:
-        raise DataError(f"{url}: no categories; expected the similarity of at least one")
-    check_unique(url, (key for c in found for key in c.keys))
-    _check(url, found)
-    listed = {}
-    for category in found:
-        document = {
-            "version": VERSION,
-            "metric": metric,
-            "holds": "similarity",
-            "category": category.name,
-            "keys": list(category.keys),
-            "source": category.source,
-            "side": category.side,
-            "tiles": [tile.entry() for tile in category.tiles],
-        }
-        data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        objects.renew_bytes(objects.join(url, category.index_file), data)
-        listed[category.name] = {
-            "index": category.index_file,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "source": category.source,
-            "objects": len(category.keys),
-            "side": category.side,
-            "bytes": sum(tile.bytes for tile in category.tiles),
-        }
-    objects.renew_json(
-        objects.join(url, MANIFEST),
-        {
-            "format": "captionless similarity",
-            "version": VERSION,
-            "metric": metric,
-            "holds": "similarity",
-            "cross_category_sim": cross_category_sim,
-            "digest": digest(metric, cross_category_sim, {c.name: c.source for c in found}),
-            "categories": listed,
-        },
-    )
-
-
-def digest(metric: Metric, cross_category_sim: float, sources: Mapping[str, str]) -> str:
-    """What a store's values depend on, the cut into tiles apart: the `digest` of its manifest."""
-    return objects.digest(VERSION, metric, cross_category_sim, dict(sources))
-
-
-def open_similarity(url: str) -> SimilarityStore:
-    """Open a published store: reads the manifest, the indexes and the files' sizes; tiles when they are looked up in.
+    memory: how many bytes of tiles may be held, if they are not local.
 
     Raises:
         DataError: no manifest, or a file that is missing, truncated or not what the manifest says.
     """
-
-    def read(manifest: Any) -> tuple[SimilarityStore, list[StoredCategory]]:
-        if manifest["holds"] != "similarity":
-            raise ValueError(f"it contains {manifest['holds']!r}")
-        with thread_pool(REQUESTS) as pool:
-            categories = list(pool.map(lambda item: _category(url, *item), sorted(manifest["categories"].items())))
-        return SimilarityStore(url, manifest["metric"], float(manifest["cross_category_sim"]), categories), categories
-
-    store, categories = FORMAT.open(url, read)
-    _check(url, categories)
-    return store
-
-
-def _category(url: str, name: str, entry: dict[str, Any]) -> StoredCategory:
-    """A category by its index."""
-    index = json.loads(FORMAT.read_file(objects.join(url, entry["index"]), entry["sha256"]))
-    tiles = [Tile.of_entry(name, entry) for entry in index["tiles"]]
-    return StoredCategory(name, index["keys"], str(index["source"]), int(index["side"]), tiles)
-
-
-def _check(url: str, categories: Iterable[StoredCategory]) -> None:
-    """DataError unless the tiles make up the matrices and their files are all there, with their sizes."""
-    for category in categories:
-        if [t.block for t in category.tiles] != blocks(category.name, len(category.keys), category.side):
-            raise DataError(f'{url}: the tiles of category "{category.name}" do not cover its matrix')
-    FORMAT.check_sizes(url, ((t.block.file, t.bytes) for category in categories for t in category.tiles))
+    index = read_index(url)
+    FORMAT.check_sizes(url, zip(index.files(), index.bytes.tolist(), strict=True))
+    return SimilarityStore(index, memory)
 
 
 class SimilarityStore:
@@ -170,30 +71,38 @@ class SimilarityStore:
         metric: "i2i" or "i2l".
         categories: names, sorted.
         cross_category_sim: the value of pairs across categories.
+        size: bytes of all tiles.
+        tiles: those that are held.
     """
 
-    def __init__(
-        self, url: str, metric: Metric, cross_category_sim: float, categories: Sequence[StoredCategory]
-    ) -> None:
-        self.url, self.metric, self.cross_category_sim = url, metric, cross_category_sim
-        self.categories: tuple[str, ...] = tuple(c.name for c in categories)
-        self._categories = {c.name: c for c in categories}
-        self._tiles = [tile for c in categories for tile in c.tiles]
-        self._place = {key: place for place, key in enumerate(key for c in categories for key in c.keys)}
-        counts = [len(c.keys) for c in categories]
-        self._number = np.repeat(np.arange(len(categories)), counts)  # the category of every object
-        self._row = np.concatenate([np.arange(n) for n in counts])  # and its row there
-        self._layout = np.array([(len(c.keys), c.side) for c in categories], dtype=np.int64)
-        self._first = np.cumsum([0, *(len(c.tiles) for c in categories)])  # of the categories' tiles
-        self._low = np.array([t.low for t in self._tiles])
-        self._step = np.array([t.step for t in self._tiles])
-        self._loaded = np.zeros(len(self._tiles), dtype=bool)
-        # a typed list, so that one compiled call goes over all tiles; those not loaded yet are empty
-        self._steps = List([np.frombuffer(b"", "<u2")] * max(1, len(self._tiles)))
+    def __init__(self, index: SimilarityIndex, memory: int = MEMORY) -> None:
+        self._index = index
+        self.url, self.metric, self.cross_category_sim = index.url, index.metric, index.cross_category_sim
+        self.categories = index.names
+        self.size = int(index.bytes.sum())
+        self.tiles = TileCache(index, memory)
+        live = np.flatnonzero(index.live)
+        self._keys = index.keys.drop_null() if index.keys.null_count else index.keys
+        self._places = KeyIndex(self._keys)
+        if self._places.repeated is not None:
+            raise DataError(f'{self.url}: object "{self._places.repeated}" appears twice; rerun the similarity stage')
+        # the category of every object, and its slot there
+        self._number = np.repeat(np.arange(len(index.names), dtype=np.int32), index.slots)[live]
+        self._slot = (live - index.first_slot[self._number]).astype(np.int32)
+        self._layout = _Layout.of(index)
+        self._step = (index.high - index.low) / STEPS
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes of the tiles that may come to be held; 0 if they are mapped."""
+        return 0 if self.tiles.is_mapped else min(self.size, self.tiles.limit)
 
     def keys(self, category: str) -> list[str]:
         """The objects of a category, in the order of its matrix."""
-        return list(self._named(category).keys)
+        number = self._index.place(category)
+        first, stop = np.searchsorted(self._number, [number, number + 1])
+        found: list[str] = self._keys[int(first) : int(stop)].to_pylist()
+        return found
 
     def lookup(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """Similarity of every pair of `keys`.
@@ -207,85 +116,142 @@ class SimilarityStore:
         Raises:
             DataError: an object that is not stored; the message names it. A tile that is missing or damaged.
         """
-        try:
-            places = np.fromiter((self._place[key] for key in keys), np.int64, len(keys))
-        except KeyError as error:
-            key = str(error.args[0])
+        places = self._places.places(keys)
+        if len(places) and places.min() < 0:
+            key = keys[int(np.argmin(places))]
             raise DataError(
-                f'{self.url}: no similarity for object "{key}"{did_you_mean(key, self._place)}; '
+                f'{self.url}: no similarity for object "{key}"{did_you_mean(key, Strings(self._keys))}; '
                 "run the similarity stage on this dataset"
-            ) from None
+            )
         sim = np.full((len(keys), len(keys)), self.cross_category_sim, dtype=np.float32)
-        order = np.argsort(places, kind="stable")  # by category, then by row
-        numbers, rows = self._number[places[order]], self._row[places[order]]
-        self._load(np.flatnonzero(_touched(numbers, rows, self._layout, self._first) & ~self._loaded))
-        _fill(sim, order, numbers, rows, self._layout, self._first, self._steps, self._low, self._step)
+        order = np.argsort(places, kind="stable")  # by category, then by slot
+        numbers, slots = self._number[places[order]], self._slot[places[order]]
+        layout = self._layout
+        blocks = layout.blocks_of(numbers, slots)
+        touched = _touched(numbers, slots, blocks, layout.start, layout.cut, layout.tile, len(self._step))
+        parts = _Parts(self._index, order, numbers, slots)
+        alone = self.tiles.load(touched, parts.bytes)
+        _fill(
+            sim, order, numbers, slots, blocks, layout.start, layout.stop, layout.cut, layout.tile,
+            self.tiles.steps, self._index.low, self._step,
+        )  # fmt: skip
+        if alone:
+            for place, rows in self.tiles.rows({place: parts.spans(place) for place in alone}):
+                parts.fill(sim, place, rows, float(self._index.low[place]), float(self._step[place]))
         return sim
 
     def matrix(self, category: str) -> NDArray[np.float32]:
         """(n, n) float32: the whole category, in the order of `keys(category)`."""
-        return self.lookup(self._named(category).keys)
+        return self.lookup(self.keys(category))
 
     def category_mean(self) -> dict[str, float]:
-        """Mean similarity over the pairs of each category; 1 for a category of one object."""
-        self._load(np.flatnonzero(~self._loaded))
-        means = {}
-        for name, first, stop in zip(self.categories, self._first[:-1], self._first[1:], strict=True):
-            own = range(first, stop)
-            pairs = sum(self._tiles[t].block.pairs for t in own)
-            total = sum(
-                float(self._low[t] * len(self._steps[t]) + self._step[t] * np.sum(self._steps[t], dtype=np.float64))
-                for t in own
-            )
-            means[name] = total / pairs if pairs else 1.0
+        """Mean similarity over the pairs of each category; 1 for a category of one object.
+
+        From the tables alone; only tiles of an earlier release are read, once.
+        """
+        index, means = self._index, {}
+        before = np.cumsum([0, *index.live])  # live slots before each
+        for number, name in enumerate(self.categories):
+            own = slice(int(index.first_tile[number]), int(index.first_tile[number + 1]))
+            edges = before[index.first_slot[number] + index.edges[own]]
+            rows, columns = edges[:, 1] - edges[:, 0], edges[:, 3] - edges[:, 2]
+            is_diagonal = index.edges[own, 0] == index.edges[own, 2]
+            pairs = np.where(is_diagonal, rows * (rows - 1) // 2, rows * columns)
+            total = float(np.sum(index.low[own] * pairs + self._step[own] * self._totals[own]))
+            means[name] = total / int(pairs.sum()) if pairs.sum() else 1.0
         return means
 
     def verify(self) -> None:
         """Read every byte and compare checksums; DataError names the first file that is damaged."""
         with thread_pool(REQUESTS) as pool:
-            list(pool.map(lambda tile: check_tile(self.url, tile), self._tiles))
+            list(pool.map(self._checked, range(len(self._step))))
 
-    def _load(self, wanted: NDArray[np.integer[Any]]) -> None:
-        if len(wanted):
-            with thread_pool(REQUESTS) as pool:
-                for place, steps in zip(
-                    wanted, pool.map(lambda t: read_steps(self.url, self._tiles[t]), wanted), strict=True
-                ):
-                    self._steps[int(place)] = steps
-                    self._loaded[place] = True
+    @property
+    def _totals(self) -> NDArray[np.int64]:
+        """(tiles,) the sum of each tile's steps."""
+        found, unknown = self._index.totals()
+        with thread_pool(REQUESTS) as pool:
+            found[unknown] = list(pool.map(self._checked, unknown))
+        return found
 
-    def _named(self, category: str) -> StoredCategory:
-        if category not in self._categories:
-            raise DataError(f'{self.url}: no category "{category}"{did_you_mean(category, self.categories)}')
-        return self._categories[category]
+    def _checked(self, place: int) -> int:
+        return check_tile(self.url, self._index.tile(int(place)))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The column blocks of all categories, one after the other: `start`, `stop` and `cut` of each (see `tile_layout`),
+    the place of its first tile, and the first block of each category."""
+
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    cut: NDArray[np.int64]
+    tile: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, index: SimilarityIndex) -> _Layout:
+        """DataError if the tiles of a category do not make up its matrix."""
+        found, counts, place = [], [0], 0
+        for number, name in enumerate(index.names):
+            own = index.edges[index.first_tile[number] : index.first_tile[number + 1]].tolist()
+            tiles = [TileBlock(name, (top, bottom), (left, right)) for top, bottom, left, right in own]
+            blocks = layout_of(f'{index.url}: the tiles of category "{name}"', int(index.slots[number]), tiles)
+            for block in blocks:
+                found.append((block.start, block.stop, block.cut, place))
+                place += block.strips + (block.stop - block.start > 1)
+            counts.append(len(blocks))
+        table = np.array(found, np.int64).reshape(-1, 4).T.copy()
+        return cls(table[0], table[1], table[2], table[3], np.cumsum(counts))
+
+    def blocks_of(self, numbers: NDArray[np.int32], slots: NDArray[np.int32]) -> NDArray[np.int64]:
+        """(n,) the block that each object's column is in; objects are sorted by category and slot."""
+        return _blocks_of(numbers, slots, self.stop, self.first)
 
 
 @numba.njit(cache=True, nogil=True)
-def _tile_number(n: int, side: int, first: int, a: int, b: int) -> int:
-    """Where the tile of row block a and column block b >= a is in the list of all tiles."""
-    count = (n + side - 1) // side
-    return first + a * (2 * count - a + 1) // 2 + b - a
+def _blocks_of(
+    numbers: NDArray[np.int32], slots: NDArray[np.int32], stop: NDArray[np.int64], first: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    found = np.empty(len(slots), np.int64)
+    for p in range(len(slots)):
+        own = stop[first[numbers[p]] : first[numbers[p] + 1]]
+        found[p] = first[numbers[p]] + np.searchsorted(own, slots[p], side="right")
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _tile_of(i: int, block: int, start: NDArray[np.int64], cut: NDArray[np.int64], tile: NDArray[np.int64]) -> int:
+    """The place of the tile of row i and a block of columns that is not before it."""
+    if i < start[block]:
+        return int(tile[block] + i // cut[block])
+    return int(tile[block] + (start[block] + cut[block] - 1) // cut[block])
 
 
 @numba.njit(cache=True, nogil=True)
 def _touched(
-    numbers: NDArray[np.int64], rows: NDArray[np.int64], layout: NDArray[np.int64], first: NDArray[np.int64]
+    numbers: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    blocks: NDArray[np.int64],
+    start: NDArray[np.int64],
+    cut: NDArray[np.int64],
+    tile: NDArray[np.int64],
+    count: int,
 ) -> NDArray[np.bool_]:
-    """(tiles,) bool: which tiles hold pairs of these objects, sorted by category and row."""
-    touched = np.zeros(first[-1], dtype=np.bool_)
-    for p in range(len(rows)):
-        n, side = layout[numbers[p]]
-        a = rows[p] // side
-        if p > 0 and numbers[p] == numbers[p - 1] and a == rows[p - 1] // side:
-            continue  # its block has been dealt with
+    """(count,) bool: which tiles hold pairs of these objects, sorted by category and slot."""
+    touched = np.zeros(count, dtype=np.bool_)
+    for q in range(len(slots)):
+        if q + 1 < len(slots) and blocks[q + 1] == blocks[q]:
+            continue  # the last object of a block meets all that the others meet
         last = -1
-        for q in range(p + 1, len(rows)):
-            if numbers[q] != numbers[p]:
+        for p in range(q - 1, -1, -1):
+            if numbers[p] != numbers[q]:
                 break
-            b = rows[q] // side
-            if b != last and n > 1:
-                touched[_tile_number(n, side, first[numbers[p]], a, b)] = True
-                last = b
+            if slots[p] < slots[q]:
+                t = _tile_of(slots[p], blocks[q], start, cut, tile)
+                if t != last:
+                    touched[t] = True
+                    last = t
     return touched
 
 
@@ -293,38 +259,103 @@ def _touched(
 def _fill(
     sim: NDArray[np.float32],
     order: NDArray[np.int64],
-    numbers: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    layout: NDArray[np.int64],
-    first: NDArray[np.int64],
-    tiles: Any,
+    numbers: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    blocks: NDArray[np.int64],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    cut: NDArray[np.int64],
+    tile: NDArray[np.int64],
+    steps: Any,
     low: NDArray[np.float64],
     step: NDArray[np.float64],
 ) -> None:
-    """Write the pairs within categories into `sim`: compiled, since 512 objects are up to 130,000 scattered reads.
+    """Write the pairs within categories into `sim`, but for those in tiles that are not held: compiled, since 512
+    objects are up to 130,000 scattered reads.
 
-    Object p of the sorted ones has row `rows[p]` in category `numbers[p]` and row and column `order[p]` in `sim`.
+    Object p of the sorted ones has slot `slots[p]` in category `numbers[p]` and row and column `order[p]` in `sim`.
     """
-    for p in range(len(rows)):
-        number, i, at = numbers[p], rows[p], order[p]
-        n, side = layout[number]
-        a = i // side
+    for p in range(len(slots)):
+        number, i, at = numbers[p], np.int64(slots[p]), order[p]
         sim[at, at] = 1
-        block, start, tile, base, scale = -1, 0, tiles[0], 0.0, 0.0
-        for q in range(p + 1, len(rows)):
+        block, before, held, base, scale = np.int64(-1), np.int64(0), steps[0], 0.0, 0.0
+        for q in range(p + 1, len(slots)):
             if numbers[q] != number:
                 break
-            j, to = rows[q], order[q]
+            j, to = np.int64(slots[q]), order[q]
             value = np.float32(1)
             if i != j:
-                if j // side != block:
-                    block = j // side
-                    t = _tile_number(n, side, first[number], a, block)
-                    tile, base, scale = tiles[t], low[t], step[t]
-                    width = min(side, n - block * side)
-                    row = i - a * side
-                    start = row * (2 * width - row - 1) // 2 - row - 1 if a == block else row * width
-                    start -= block * side
-                value = np.float32(base + scale * tile[start + j])
+                if blocks[q] != block:
+                    block = blocks[q]
+                    t = _tile_of(int(i), int(block), start, cut, tile)
+                    held, base, scale = steps[t], low[t], step[t]
+                    width = stop[block] - start[block]
+                    row = i - start[block]
+                    if row >= 0:
+                        before = row * (2 * width - row - 1) // 2 - row - 1
+                    else:
+                        before = i % cut[block] * width
+                    before -= start[block]
+                if len(held) == 0:
+                    continue
+                value = np.float32(base + scale * held[before + j])
             sim[at, to] = value
             sim[to, at] = value
+
+
+class _Parts:
+    """What a lookup needs of single tiles: the pairs of a few rows and columns.
+
+    The objects looked up are sorted by category and slot, see `_fill`.
+    """
+
+    def __init__(
+        self, index: SimilarityIndex, order: NDArray[np.int64], numbers: NDArray[np.int32], slots: NDArray[np.int32]
+    ) -> None:
+        self._index, self._order, self._numbers, self._slots = index, order, numbers, slots
+
+    def bytes(self, place: int) -> int:
+        """Of a tile that is not held, how many bytes are read if its rows are read by themselves."""
+        return sum(2 * (stop - start) for _, start, stop in self.spans(place))
+
+    def spans(self, place: int) -> list[Span]:
+        """The rows of a tile, and of each the columns from the first to the last that is needed."""
+        rows, columns = (np.unique(side - first) for side, _, first in self._sides(place))
+        stop = int(columns[-1]) + 1
+        if self._is_diagonal(place):
+            return [(int(row), int(after), stop) for row, after in pairwise(rows)]
+        return [(int(row), int(columns[0]), stop) for row in rows]
+
+    def fill(
+        self, sim: NDArray[np.float32], place: int, found: Sequence[NDArray[np.uint16]], low: float, step: float
+    ) -> None:
+        """Write the pairs of a tile into `sim`, by the steps of its `spans`."""
+        (of_rows, row_order, top), (of_columns, column_order, left) = self._sides(place)
+        rows, row = np.unique(of_rows - top, return_inverse=True)
+        columns, column = np.unique(of_columns - left, return_inverse=True)
+        values = np.ones((len(rows), len(columns)), np.float32)
+        for at, steps in enumerate(found):
+            others = columns[at + 1 :] if self._is_diagonal(place) else columns
+            values[at, len(columns) - len(others) :] = low + step * steps[others - others[0]]
+        if self._is_diagonal(place):
+            below = np.tril_indices(len(rows), -1)
+            values[below] = values.T[below]
+        part = values[np.ix_(row, column)]
+        sim[np.ix_(row_order, column_order)] = part
+        sim[np.ix_(column_order, row_order)] = part.T
+
+    def _is_diagonal(self, place: int) -> bool:
+        edges = self._index.edges[place]
+        return bool(edges[0] == edges[2])
+
+    def _sides(self, place: int) -> list[tuple[NDArray[np.int32], NDArray[np.int64], int]]:
+        """Slots of the objects that are rows of a tile, their places in the batch, and the tile's first row; and the
+        same of its columns."""
+        number = self._index.number_of(place)
+        first, stop = np.searchsorted(self._numbers, [number, number + 1])
+        top, bottom, left, right = self._index.edges[place].tolist()
+        found = []
+        for start, end in ((top, bottom), (left, right)):
+            own = slice(*(int(first) + np.searchsorted(self._slots[first:stop], [start, end])))
+            found.append((self._slots[own], self._order[own], start))
+        return found

@@ -18,7 +18,10 @@ _TRANSIENT = {
     "FSTimeoutError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "TimeoutError",
 }  # fmt: skip
 """Exceptions about the connection, not about the request."""
-_TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "OperationAborted", "IncompleteBody", "BadDigest"}
+_TRANSIENT_CODES = {
+    "SlowDown", "RequestTimeout", "Throttling", "OperationAborted", "IncompleteBody", "BadDigest",
+    "ConditionalRequestConflict",
+}  # fmt: skip
 _TRANSIENT_ERRNO = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT}
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"}
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -61,7 +64,17 @@ def explain(url: str, error: BaseException) -> BaseException | None:
 
 def http_status(error: BaseException) -> int:
     """The HTTP status of the response that an exception is about; 0 without a response."""
-    return _http_answer(_chain(error))[0]
+    return http_answer(error)[0]
+
+
+def http_answer(error: BaseException) -> tuple[int, str]:
+    """HTTP status and S3 error code of the response that an exception is about; (0, "") without a response."""
+    return _http_answer(_chain(error))
+
+
+def is_invalid_login(error: BaseException) -> bool:
+    """Whether access was denied because the credentials themselves are invalid or expired."""
+    return _http_answer(_chain(error))[1] in _DENIED_CODES
 
 
 def disk_full(where: str) -> Retryable:

@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from captionless.errors import SpecError
+from captionless.store.guarded_http import Guard
 
 _S3_RETRIES = 2
 _S3_OPTIONS = {
@@ -24,11 +25,14 @@ _S3_OPTIONS = {
 """Retries have the one deadline of `storage_retry`; those of three libraries would multiply to many minutes."""
 
 
-def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL or plain path, and the path within it."""
+def filesystem(url: str, guard: Guard | None = None) -> tuple[Any, str]:
+    """The fsspec file system of a URL or plain path, and the path within it. `guard`: whose HTTP clients it uses."""
     of_s3 = url.startswith(("s3://", "s3a://"))
+    options: dict[str, Any] = {}
+    if guard is not None:
+        options = {name: {"get_client": guard.client} for name in ("http", "https") if f"{name}://" in url}
     try:
-        fs, path = fsspec.core.url_to_fs(url, **(_S3_OPTIONS if of_s3 else {}))
+        fs, path = fsspec.core.url_to_fs(url, **options, **(_S3_OPTIONS if of_s3 else {}))
     except (ValueError, ImportError) as error:
         raise SpecError(f"{url}: unsupported storage ({error}); use file://, s3:// or a path") from error
     if of_s3:

@@ -12,7 +12,8 @@ import pytest
 
 from captionless.errors import Retryable
 from captionless.store import objects
-from captionless.store.atomic_writes import open_write, sweep
+from captionless.store.atomic_writes import open_write
+from captionless.store.sweeping import sweep
 
 
 def test_nothing_appears_when_writing_fails(root: str) -> None:

@@ -1,16 +1,20 @@
-"""Records of parts: whole, missing, damaged, changed; a manifest only over whole parts."""
+"""Records of parts: whole, missing, damaged, changed; manifests only over whole parts, replaced by successors only."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from captionless.errors import DataError
+from captionless.errors import DataError, Retryable
 from captionless.store import objects
-from captionless.store.ledger import Ledger
+from captionless.store.ledger import PARTS, Ledger
+from captionless.store.manifest import InputRecord, MadeFrom, read_header
 
 
 @pytest.fixture
@@ -19,6 +23,12 @@ def ledger(tmp_path: Path) -> Ledger:
     objects.write_bytes(objects.join(ledger.url, "a.bin"), b"1234")
     ledger.commit("a", "print", {"a.bin": ""}, {"n": 1})
     return ledger
+
+
+def _publish(ledger: Ledger, fingerprints: Mapping[str, str], **more: object) -> str:
+    records = ledger.finished(fingerprints)
+    assert records is not None
+    return ledger.publish(records, **more).digest  # type: ignore[arg-type]
 
 
 def test_a_part_is_whole_until_its_fingerprint_or_files_change(ledger: Ledger) -> None:
@@ -31,50 +41,136 @@ def test_a_part_is_whole_until_its_fingerprint_or_files_change(ledger: Ledger) -
     assert ledger.whole("a", "print") is None
 
 
-def test_a_damaged_file_is_an_error_and_not_recreated(ledger: Ledger) -> None:
+@pytest.mark.parametrize("published", [False, True], ids=["recorded", "published"])
+def test_a_damaged_file_is_an_error_and_not_recreated(ledger: Ledger, published: bool) -> None:
+    if published:
+        _publish(ledger, {"a": "print"})
     objects.write_bytes(objects.join(ledger.url, "a.bin"), b"12")
     with pytest.raises(DataError, match=r"a\.bin: .*2 bytes.* 4"):
-        ledger.whole("a", "print")
+        Ledger(ledger.url).whole("a", "print")
 
 
-def test_a_changed_file_of_the_same_size_is_an_error(ledger: Ledger) -> None:
+@pytest.mark.parametrize("published", [False, True], ids=["recorded", "published"])
+def test_a_changed_file_of_the_same_size_is_an_error(ledger: Ledger, published: bool) -> None:
+    if published:
+        _publish(ledger, {"a": "print"})
     url = objects.join(ledger.url, "a.bin")
     objects.write_bytes(url, b"1234")  # newer than the record, and the same
-    assert ledger.whole("a", "print") is not None
+    assert Ledger(ledger.url).whole("a", "print") is not None
     objects.write_bytes(url, b"12x4")
     with pytest.raises(DataError, match=r"a\.bin: .*sha256"):
-        ledger.whole("a", "print")
+        Ledger(ledger.url).whole("a", "print")
 
 
 def test_the_manifest_stands_for_all_parts(ledger: Ledger) -> None:
     with pytest.raises(DataError, match=r"manifest\.json"):
         ledger.manifest()
     assert not ledger.finished({"a": "print", "b": "print"})
-    finished = ledger.finished({"a": "print"})
-    assert finished is not None
-    assert finished["a"].facts["n"] == 1
     assert ledger.finished({"a": "other"}) is None
-    ledger.publish({"a": "print"}, {"note": 1})
-    manifest = ledger.manifest()
+    made_from = MadeFrom({"data.views": 3}, {"list": InputRecord({"data.seed": 1}, "d")})
+    before = _publish(ledger, {"a": "print"}, facts={"note": 1}, made_from=made_from)
+    manifest = Ledger(ledger.url).manifest()
     assert [f["n"] for f in manifest.facts()] == [1]
     assert manifest.own == {"note": 1}
-    before = manifest.digest
-    ledger.publish({"a": "print"}, {"note": 1})
-    assert ledger.manifest().digest == before
+    assert manifest.header.made_from == made_from
+    assert _publish(Ledger(ledger.url), {"a": "print"}, facts={"note": 1}, made_from=made_from) == before
+    assert objects.list_names(objects.join(ledger.url, PARTS)) == []
 
 
-def test_a_published_stage_has_nothing_of_killed_workers(ledger: Ledger) -> None:
+def test_the_digest_changes_with_a_files_bytes_under_the_same_fingerprint(ledger: Ledger) -> None:
+    before = _publish(ledger, {"a": "print"})
+    objects.remove(objects.join(ledger.url, "a.bin"))
+    again = Ledger(ledger.url)
+    assert again.whole("a", "print") is None
+    objects.write_bytes(objects.join(ledger.url, "a.bin"), b"5678")
+    again.commit("a", "print", {"a.bin": ""}, {"n": 1})
+    assert _publish(again, {"a": "print"}) != before
+
+
+def test_a_published_stage_has_nothing_of_killed_workers_or_earlier_settings(tmp_path: Path) -> None:
+    url = str(tmp_path / "stage")
+
+    def made(part: str, fingerprint: str) -> Ledger:
+        ledger, file = Ledger(url, (".bin",)), f"deep/{part}-{fingerprint}.bin"
+        objects.write_bytes(objects.join(url, file), part.encode())
+        ledger.commit(part, fingerprint, {file: ""}, {})
+        return ledger
+
+    made("a", "1")
+    _publish(made("b", "1"), {"a": "1", "b": "1"})
+    made("b", "2")  # of a run that was given up
+    objects.write_bytes(objects.join(url, "deep", "c-3.bin"), b"killed before it was recorded")
     worker = subprocess.Popen(["true"])
     worker.wait()
-    left = Path(ledger.url) / "deep" / f".a.bin.{socket.gethostname()}.{worker.pid}.tmp"
-    left.parent.mkdir()
+    left = Path(url) / "deep" / f".a.bin.{socket.gethostname()}.{worker.pid}.tmp"
     left.write_bytes(b"half")
-    ledger.publish({"a": "print"})
+    _publish(made("a", "2"), {"a": "2"})
+    assert [p for p in objects.walk(url) if not p.startswith("_manifest")] == ["deep/a-2.bin", "manifest.json"]
+    assert len(objects.list_names(objects.join(url, "_manifest"))) == 1
     assert not left.exists()
-    assert ledger.whole("a", "print") is not None
+
+
+def test_a_late_publisher_cannot_replace_a_newer_runs_manifest() -> None:
+    url = f"memory://{uuid.uuid4()}"
+    late, new = Ledger(url), Ledger(url)
+    assert late.published is None
+    assert new.published is None
+    late.commit("a", "old", {}, {})
+    new.commit("a", "new", {}, {})
+    records = late.finished({"a": "old"})
+    assert records is not None
+    _publish(new, {"a": "new"})
+    with pytest.raises(Retryable):
+        late.publish(records)
+    assert Ledger(url).manifest().records["a"].fingerprint == "new"
+    assert objects.list_names(objects.join(url, PARTS)) == []
+
+
+def test_of_workers_that_find_all_complete_at_once_each_sees_it_published() -> None:
+    url = f"memory://{uuid.uuid4()}"
+    one, other, third = Ledger(url), Ledger(url), Ledger(url)
+    for ledger in (one, other, third):
+        assert ledger.published is None
+    one.commit("a", "1", {}, {})
+    records = other.finished({"a": "1"})
+    assert records is not None
+    digest = _publish(one, {"a": "1"})
+    assert other.publish(records).digest == digest
+    assert third.finished({"a": "1"}) is not None  # its record is gone, and it knows why
+    assert _publish(third, {"a": "1"}) == digest
+
+
+def _schema() -> pa.Schema:
+    return pa.schema({"key": pa.string(), "part": pa.dictionary(pa.int32(), pa.string()), "sha": pa.binary(32)})
+
+
+def test_rows_become_a_table_that_a_changed_part_changes_only_its_own_of() -> None:
+    url = f"memory://{uuid.uuid4()}"
+
+    def run(fingerprints: Mapping[str, str]) -> list[list[str]]:
+        ledger = Ledger(url, schema=_schema)
+        for part, fingerprint in fingerprints.items():
+            if ledger.whole(part, fingerprint) is None:
+                keys = [f"{part}{n}-{fingerprint}" for n in range(3)]
+                ledger.commit(part, fingerprint, {}, {}, {"key": keys, "sha": ["ab" * 32, None, "cd" * 32]})
+        _publish(ledger, fingerprints)
+        return [[row["key"], row["part"]] for row in Ledger(url).manifest().rows().to_pylist()]
+
+    first = run({"b": "1", "a": "1"})
+    assert first == [[f"{part}{n}-1", part] for part in "ab" for n in range(3)]
+    assert run({"a": "1", "b": "2", "c": "1"})[:3] == first[:3]
+    assert run({"b": "2"}) == [[f"b{n}-2", "b"] for n in range(3)]
+    table = Ledger(url).manifest().rows(["sha"])
+    assert table["sha"].to_pylist() == [bytes.fromhex("ab" * 32), None, bytes.fromhex("cd" * 32)]
 
 
 def test_a_part_whose_file_is_missing_is_not_recorded(ledger: Ledger) -> None:
     with pytest.raises(DataError, match=r"b\.bin"):
         ledger.commit("b", "print", {"b.bin": ""}, {})
-    assert ledger.record("b") is None
+    assert ledger.record("b", "print") is None
+
+
+def test_a_manifest_of_an_earlier_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    objects.write_json(str(tmp_path / "manifest.json"), {"version": 1, "digest": "", "parts": {}})
+    with pytest.raises(DataError, match=r"captionless migrate"):
+        read_header(str(tmp_path))

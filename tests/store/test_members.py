@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from captionless.errors import DataError
-from captionless.store import objects, ranged_reads, urls
+from captionless.store import object_table, objects, ranged_reads, urls
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.members import Members
-from captionless.store.shards import ShardReader, encode_array, write_shard
-from tests.embedded import members, write_embedded
+from captionless.store.packed import embedded_rows
+from captionless.store.shards import ShardReader, encode_array
+from tests.embedded import members, publish, record_embedded, write_embedded
 from tests.store.faulty_s3 import reached_by_environment
 from tests.trainer import synthetic
 
@@ -196,7 +198,8 @@ def test_what_lies_between_members_need_not_be_alike(tmp_path: Path, size: int) 
     last = max(held)
     more = encode_array(np.zeros(size, np.uint8))
     held[last] = {"views.npy": held[last]["views.npy"], "more.npy": more, "points.npy": held[last]["points.npy"]}
-    write_shard(str(tar), held.items())
+    record_embedded(str(tmp_path), "train", 1, [(key, "a", sample) for key, sample in held.items()])
+    publish(str(tmp_path), embedded_rows, earlier=True)
     data = open_embeddings(str(tmp_path), "train")
     order = np.random.default_rng(size).permutation(6)
     expected = members(tmp_path / "train")
@@ -245,7 +248,9 @@ def test_an_object_of_another_shape_is_named(folder: Path, tmp_path: Path) -> No
     shutil.copy(tmp_path / "other" / "embed" / "train" / "00002.tar", folder / "train")
     shutil.copy(tmp_path / "other" / "embed" / "train" / "00002.index", folder / "train")
     mixed = [b if b.shard == "train/00002.tar" else a for a, b in zip(one.objects, other.objects, strict=True)]
-    data = Embeddings(str(folder), "train", mixed)
+    listed = [(o.key, o.category, "train", o.shard, o.views_digest, o.points_digest) for o in mixed]
+    rows = pa.table(dict(zip(object_table.COLUMNS, zip(*listed, strict=True), strict=True)))
+    data = Embeddings(str(folder), "train", object_table.of_rows(rows, "train", str(folder)))
     with pytest.raises(DataError, match=rf"\({POINTS + 1}, 6\).*\({POINTS}, 6\)"):
         data.points(range(OBJECTS))
 

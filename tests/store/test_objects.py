@@ -46,3 +46,10 @@ def test_broken_json_names_the_object(root: str) -> None:
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert objects.digest({"a": 1, "b": [2, 3]}) == objects.digest({"b": [2, 3], "a": 1})
     assert objects.digest({"a": 1}) != objects.digest({"a": 2})
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10_000])
+def test_the_digest_of_rows_is_that_of_a_list_of_them(count: int) -> None:
+    rows = [[f"käy {i}", i] for i in range(count)]
+    assert objects.digest_of_rows(1, "x", rows=iter(rows)) == objects.digest(1, "x", rows)
+    assert objects.digest_of_rows(rows=iter(rows)) == objects.digest(rows)
