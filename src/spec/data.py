@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -65,7 +65,51 @@ class DataSpec(Section):
     points: int = Field(10_000, ge=16)
     """Points stored per object, in farthest-point order."""
     shard_objects: int = Field(256, ge=1)
-    """Approximate number of objects per shard. The number of shards is a power of two, so that adding a few objects
-    changes few shards."""
+    """Objects per shard. Stored shards keep the objects they have: new objects fill the last shard of their split and
+    then new ones, so that adding some changes few shards."""
     max_skipped: int = Field(0, ge=0)
-    """Number of broken objects that may be skipped; each is reported by name. With more, the stage fails."""
+    """Number of broken objects that may be skipped; each is reported by name. With more, the stage fails at its end,
+    when all objects have been tried."""
+    max_skipped_share: float = Field(0.0, ge=0, le=1)
+    """The same limit as a share of all objects; the one that allows more applies."""
+    allow: tuple[str, ...] = ()
+    """URLs or paths of folders outside the source's own from which an object's files (materials, textures, buffers) may
+    be read as well. Without them an object that names such a file is broken. Devices and private network addresses are
+    refused always."""
+    licences: tuple[str, ...] = ()
+    """Leave out objects whose licence, as the source states it, is none of these; empty: any licence."""
+    filter: tuple[Annotated[str, Field(pattern=r"^[^=!]+!?=")], ...] = ()
+    """Leave out objects that do not match, each as `field=value` or `field!=value`; the field is `key`, `category`,
+    `source`, `licence`, `text` or the name of an attribute. Several values of a field with `=` are alternatives."""
+    deny: str = ""
+    """URL or path of a text file of keys, one per line, that are left out: taken-down objects, for example."""
+    duplicates: Literal["together", "drop", "error"] = "together"
+    """Objects whose own files have the same content. `together`: a copy joins the split of the older object, so that no
+    test object is known from training. `drop`: it is left out. `error`: the stage fails."""
+    min_per_category: int = Field(1, ge=1)
+    """Leave out the objects of categories that have fewer objects than this."""
+    class_names: tuple[Annotated[str, Field(pattern=r"^[^=]+=.")], ...] = ()
+    """Names of categories in prompts and reports, each as `category=name`, where folders or manifests have others
+    (`02691156=airplane`)."""
+
+    RENDERING: ClassVar = frozenset({"views", "image_size", "elevation", "points"})
+    """Fields that say how objects are rendered and sampled: what packed shards depend on beside the listing."""
+    READING: ClassVar = frozenset({"allow"})
+    """Fields that say which files may be read: what packed shards depend on as well."""
+    NAMING: ClassVar = frozenset({"class_names"})
+    """Fields that only prompts and reports depend on."""
+    OPERATIONAL: ClassVar = frozenset({"max_skipped", "max_skipped_share", "shard_objects"})
+    """Fields that do not affect results."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        named = [entry.partition("=")[0] for entry in self.class_names]
+        again = next((name for name in named if named.count(name) > 1), None)
+        if again is not None:
+            raise ValueError(f"class_names: {again} is named twice")
+        return self
+
+    def display_name(self, category: str) -> str:
+        """What a category is called in prompts and reports."""
+        named = (entry.partition("=") for entry in self.class_names)
+        return next((name for given, _, name in named if given == category), category)

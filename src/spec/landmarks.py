@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -53,6 +53,11 @@ class LandmarksSpec(Section):
     """`llm`: request timeout in seconds, after which the request is retried."""
     hints: tuple[str, ...] = ()
     """`llm`: category metadata for the prompt, each as `category: description`."""
+
+    OPERATIONAL: ClassVar = frozenset(
+        {"api_key_env", "max_cost", "input_price", "output_price", "timeout_seconds", "texts_per_request"}
+    )
+    """Fields that do not affect results (nobody can say what a language model would have answered otherwise)."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -16,7 +16,15 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.weights import Weights
 from captionless.store import objects
 
-PACK, EMBED, LANDMARKS, SIMILARITY, TRAIN, EVAL = "pack", "embed", "landmarks", "similarity", "train", "eval"
+LIST, PACK, EMBED, LANDMARKS, SIMILARITY, TRAIN, EVAL = (
+    "list",
+    "pack",
+    "embed",
+    "landmarks",
+    "similarity",
+    "train",
+    "eval",
+)
 """The folders of the stages' outputs below the root of a run. Each metric has one below SIMILARITY, each training one
 below TRAIN."""
 
@@ -73,11 +81,12 @@ def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:
     clip_gpus = 1 if spec.clip.device == "cuda" else 0
     train_gpus = has.processes if has.device == "cuda" else 0
     stages = [
-        Stage("pack", ("pack",), PACK, workers=workers),
+        Stage("list", ("list",), LIST),
+        Stage("pack", ("pack",), PACK, ("list",), workers),
         Stage("embed", ("embed",), EMBED, ("pack",), workers, threads, clip_gpus),
     ]
     if "i2l" in spec.metrics:
-        stages.append(Stage("landmarks", ("landmarks",), LANDMARKS, cpus=threads, gpus=clip_gpus))
+        stages.append(Stage("landmarks", ("landmarks",), LANDMARKS, ("list",), cpus=threads, gpus=clip_gpus))
     for metric in spec.metrics:
         reads: tuple[str, ...] = ("embed", "landmarks") if metric == "i2l" else ("embed",)
         command = ("similarity", "--metric", metric)

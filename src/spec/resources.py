@@ -36,8 +36,9 @@ class ResourcesSpec(Section):
     train_memory: Quantity = "8Gi"
     """Kubernetes: memory request and limit of a training pod, including `sharedMemory`."""
     data_memory: Annotated[str, Field(pattern=rf"^({_QUANTITY})?$", max_length=20)] = ""
-    """Memory per node, over all its ranks, for caching training objects; empty: half of `trainMemory`. Objects that do
-    not fit are read again in every epoch."""
+    """Memory per node, over all its ranks, for caching training objects and, if similarity is not on a local file
+    system, its tiles, which take a quarter at most; empty: half of `trainMemory`. Objects that do not fit are read
+    again in every epoch; of tiles that do not fit only the rows that a batch needs are read, each time."""
     shared_memory: Quantity = "1Gi"
     """Kubernetes: size of /dev/shm in a training pod."""
     ephemeral_storage: Quantity = "4Gi"
@@ -53,6 +54,6 @@ class ResourcesSpec(Section):
 
     @property
     def rank_memory(self) -> int:
-        """Bytes of memory in which each rank of a training caches objects."""
+        """Bytes of memory in which each rank of a training caches objects and similarity."""
         of_node = whole_bytes(self.data_memory) if self.data_memory else whole_bytes(self.train_memory) // 2
         return of_node // self.processes

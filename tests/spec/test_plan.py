@@ -12,8 +12,9 @@ def _plan(*overrides: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_only_what_the_losses_need() -> None:
-    assert list(_plan("train.weights=[uniform]")) == ["pack", "embed", "train-uniform-seed0", "eval"]
-    assert list(_plan("train.weights=[i2i]")) == ["pack", "embed", "similarity-i2i", "train-i2i-seed0", "eval"]
+    assert list(_plan("train.weights=[uniform]")) == ["list", "pack", "embed", "train-uniform-seed0", "eval"]
+    with_i2i = ["list", "pack", "embed", "similarity-i2i", "train-i2i-seed0", "eval"]
+    assert list(_plan("train.weights=[i2i]")) == with_i2i
     assert "landmarks" in _plan("train.weights=[avg]")
 
 
