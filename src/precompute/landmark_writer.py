@@ -5,6 +5,9 @@ object per text, structural features and details only, a high variety of setting
 material or colour. The answer is filtered; rejected words and the latest texts go into the next prompt,
 so that the model does not repeat either. Accepted texts are stored after every round, since they were
 paid for: a run that is killed, or stopped by its budget, resumes from them.
+
+A draft's name carries a digest of what its texts were asked with, `<category>-<16 digits>.json`: texts of another
+model, temperature or hint are never taken for those of the present one, and are kept for the day when it is set again.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +23,18 @@ from captionless.errors import DataError, SpecError
 from captionless.precompute.landmark_filter import named_words
 from captionless.precompute.landmark_texts import LandmarkSet, flags, same_text
 from captionless.precompute.llm import Chat
+from captionless.runtime.redaction import redacted
 from captionless.store import objects
+from captionless.telemetry.progress import say
 
 MAX_BARREN_ROUNDS = 5
 """Consecutive rounds without a new text after which the model is considered exhausted."""
 
 WORDS = range(3, 51)
 """Words of an acceptable text: fewer are a name, more are not one object or exceed CLIP's 77 tokens."""
+
+VERSION = 2
+"""Of the questions and of what is accepted: increase it when texts so far are no longer what would be asked for."""
 
 _SHOWN_TEXTS = 40
 _SHOWN_WORDS = 20
@@ -39,29 +47,27 @@ class _Draft:
     """A category's texts so far; stored as JSON at `url`."""
 
     url: str
-    fingerprint: str
+    asked: Mapping[str, Any]
     texts: list[str] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     cost: float = 0.0
 
     @classmethod
-    def load(cls, url: str, fingerprint: str) -> _Draft:
-        """The stored draft; an empty one if there is none or it is from another model, hint or endpoint."""
+    def load(cls, url: str, asked: Mapping[str, Any]) -> _Draft:
+        """The stored draft of texts that were asked for in this way; an empty one if there is none."""
         try:
             stored: Any = objects.read_json(url)
-            if stored["fingerprint"] == fingerprint:
-                return cls(url, fingerprint, list(stored["texts"]), Counter(stored["rejected"]), float(stored["cost"]))
+            return cls(url, asked, list(stored["texts"]), Counter(stored["rejected"]), float(stored["cost"]))
         except FileNotFoundError:
-            pass
+            return cls(url, asked)
         except (KeyError, TypeError) as error:
             raise DataError(f"{url}: not a landmark draft (missing {error}); delete it and rerun") from error
-        return cls(url, fingerprint)
 
     def save(self) -> None:
         objects.write_json(
             self.url,
             {
-                "fingerprint": self.fingerprint,
+                "asked": self.asked,
                 "texts": self.texts,
                 "rejected": dict(self.rejected),
                 "cost": self.cost,
@@ -73,7 +79,7 @@ def from_llm(
     chat: Chat,
     category: str,
     count: int,
-    draft_url: str,
+    drafts: str,
     hint: str = "",
     texts_per_request: int = 32,
     on_round: Callable[[int], None] | None = None,
@@ -83,7 +89,8 @@ def from_llm(
     Args:
         chat: the endpoint, and the budget that all categories share. The cost of a resumed draft is
             charged to it first.
-        draft_url: where accepted texts are stored as they arrive; texts found there are not requested again.
+        drafts: the folder and beginning of the name of the file in which accepted texts are stored as they arrive;
+            texts that were asked for in the same way and are found there are not requested again.
         hint: what the category is, for names that are not self-explanatory.
         on_round: called after each round with the number of accepted texts.
 
@@ -91,9 +98,7 @@ def from_llm(
         SpecError: the budget is exhausted, the endpoint rejects the request, or the model has no new texts.
         Retryable: the endpoint gives no usable answer. Either way accepted texts are kept.
     """
-    draft = _Draft.load(
-        draft_url, objects.digest("landmarks 1", chat.endpoint.url, chat.endpoint.model, category, hint)
-    )
+    draft = _draft(chat, category, drafts, hint)
     chat.budget.spent += draft.cost
     known = {same_text(text) for text in draft.texts}
     words: dict[str, None] = {}  # rejected ones, latest last
@@ -128,6 +133,33 @@ def from_llm(
         if on_round is not None:
             on_round(len(draft.texts))
     return LandmarkSet(category, tuple(draft.texts[:count]), dict(sorted(draft.rejected.items())), draft.cost)
+
+
+def draft_url(drafts: str, asked: Mapping[str, Any]) -> str:
+    """The file of the texts that were asked for in a certain way."""
+    return f"{drafts}-{objects.digest(dict(asked))[:16]}.json"
+
+
+def _draft(chat: Chat, category: str, drafts: str, hint: str) -> _Draft:
+    """The draft to continue; those of the category that were asked for otherwise are named."""
+    endpoint = chat.endpoint
+    asked = {
+        "version": VERSION,
+        "endpoint": redacted(endpoint.url),
+        "model": endpoint.model,
+        "temperature": endpoint.temperature,
+        "category": category,
+        "hint": hint,
+    }
+    found = _Draft.load(draft_url(drafts, asked), asked)
+    folder, _, name = drafts.rpartition("/")
+    of_category = re.compile(re.escape(name) + r"(-[0-9a-f]{16})?\.json")
+    others = [
+        n for n in objects.list_names(folder) if of_category.fullmatch(n) and objects.join(folder, n) != found.url
+    ]
+    if others:
+        say(f"landmarks {category}: not used, since asked for with other settings: {folder}/{{{', '.join(others)}}}")
+    return found
 
 
 def prompt(category: str, count: int, hint: str = "", taken: Sequence[str] = (), forbidden: Sequence[str] = ()) -> str:

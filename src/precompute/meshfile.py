@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import posixpath
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,13 @@ from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from captionless.errors import DataError, Retryable, SpecError
+from captionless.errors import CaptionlessError, DataError
 from captionless.mesh import Mesh, MeshPart, Up
+from captionless.precompute.formats import axis_of, format_of
+from captionless.precompute.object_files import ObjectFiles
 from captionless.precompute.references import references
 from captionless.precompute.surface import areas, triangles
 from captionless.store import objects
-
-DEFAULT_UP: dict[str, Up | None] = {"obj": "y", "glb": "y", "gltf": "y", "ply": None, "stl": None, "off": None}
-"""The formats that are read, and the up axis that each one's convention gives it."""
 
 MAX_FACES = 5_000_000
 MAX_TEXTURE = 1024  # a view shows no more of a texture, and a larger one costs its upload
@@ -41,54 +40,38 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tga", ".tif", ".tiff", ".gif", "
 logging.getLogger("trimesh").setLevel(logging.CRITICAL + 1)
 
 
-def file_type(url: str) -> str | None:
-    """The format by the URL's suffix, one of `DEFAULT_UP`, or None."""
-    suffix = posixpath.splitext(url.split("::")[0])[1][1:].lower()
-    return suffix if suffix in DEFAULT_UP else None
-
-
 def load_mesh(url: str, up: Up | None = None) -> Mesh:
-    """The mesh in a file, turned to y-up.
+    """`read_mesh` of a file that the user names: it may refer to files anywhere."""
+    return read_mesh(ObjectFiles(url), up)
 
-    `up` is the file's own up axis; None takes the format's convention. SpecError when the
-    format has none. DataError when the file is missing, of another format, damaged, without
+
+def read_mesh(files: ObjectFiles, up: Up | None = None, parsing: Callable[[], None] = lambda: None) -> Mesh:
+    """The mesh in an object's files, turned to y-up.
+
+    `up` is the file's own up axis; None takes the format's convention. `parsing` is called when all files have been
+    read. DataError when there is no up axis, or a file is missing, not to be read, of another format, damaged, without
     faces or area, of more than `MAX_FACES` faces, or has coordinates that are not finite.
     """
-    kind = _known(url)
-    axis = up or DEFAULT_UP[kind]
-    if axis is None:
-        raise SpecError(
-            f"data.source.up: required, since {kind.upper()} files do not define an up axis; set it to x, y or z"
-        )
-    data, named = _read(url, kind)
-    mesh = _convert(_parse(kind, data, named), linear=kind in ("glb", "gltf"))
+    kind = format_of(files.url)
+    axis = axis_of(kind, up)
+    data = files.own()
+    named = references(files, kind, data)
+    parsing()
+    mesh = _parse(kind, data, named)
     areas(triangles(mesh))
     return mesh.y_up(axis)
 
 
-def digest(url: str) -> str:
+def digest(files: ObjectFiles) -> str:
     """sha256 (hex) of a mesh file and of the files it refers to. DataError when it is missing.
 
     The messages of these errors are part of stored fingerprints (`stages.broken.content`): keep their wording.
     """
-    data, named = _read(url, _known(url))
+    kind = format_of(files.url)
+    data = files.own()
+    named = references(files, kind, data)
     contents = sorted((name, hashlib.sha256(b).hexdigest() if b is not None else "") for name, b in named.items())
     return objects.digest(hashlib.sha256(data).hexdigest(), contents)
-
-
-def _known(url: str) -> str:
-    kind = file_type(url)
-    if kind is None:
-        raise DataError(f"{url}: not a mesh format that is read; expected one of {', '.join(sorted(DEFAULT_UP))}")
-    return kind
-
-
-def _read(url: str, kind: str) -> tuple[bytes, dict[str, bytes | None]]:
-    try:
-        data = objects.read_bytes(url)
-    except (FileNotFoundError, IsADirectoryError, KeyError) as error:
-        raise DataError(f"{url}: no such file") from error
-    return data, references(url, kind, data)
 
 
 class _Named(trimesh.resolvers.Resolver):
@@ -113,7 +96,7 @@ class _Named(trimesh.resolvers.Resolver):
         raise NotImplementedError("names are as the file writes them")
 
 
-def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> trimesh.Scene:
+def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> Mesh:
     if not data:
         raise DataError(f"the {kind.upper()} file is empty")
     for name, content in named.items():
@@ -122,12 +105,13 @@ def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> trimesh.Sc
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Named(named), process=False)
-    except MemoryError as error:
-        raise Retryable(f"out of memory while reading {len(data)} bytes of {kind.upper()}") from error
+            scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=_Named(named), process=False)
+            return _convert(scene, linear=kind in ("glb", "gltf"))
+    except (CaptionlessError, MemoryError):
+        raise
     except FileNotFoundError as error:
         raise DataError(f"the {kind.upper()} file refers to {error}, which does not exist") from error
-    except Exception as error:  # trimesh raises whatever a damaged file makes it stumble over
+    except Exception as error:  # trimesh raises, and hands over, whatever a damaged file makes it stumble over
         reason = " ".join(str(error).split())[:160]
         raise DataError(f"cannot read the {kind.upper()} file: {type(error).__name__}: {reason}") from error
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from captionless import farthest_points
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
 from captionless.precompute.surface import areas, face_colors, triangles
@@ -63,12 +63,19 @@ def farthest_point_order(points: NDArray[np.floating], n: int | None = None) -> 
     """Indices (n,) of (P, 3) points as farthest point sampling picks them, beginning with point 0.
 
     Each next one is the farthest from all picked so far, the lowest index among equals. `n`
-    None: all P. Distances are taken in float32, as encoders take them. O(n P).
+    None: all P. Distances are taken in float32, as encoders take them. The points are finite.
     """
     count = len(points) if n is None else n
     if not 0 <= count <= len(points):
         raise ValueError(f"n = {count} of {len(points)} points")
-    return _farthest(np.ascontiguousarray(points.T, np.float32), count)
+    order = np.zeros(count, np.int64)
+    if count > 1:
+        farthest_points.sample(np.ascontiguousarray(points, np.float32)[None], order[None])
+    # When all that are left coincide with picked ones, point 0 is repeated; but each is picked once.
+    different = 1 + int(np.argmin(np.append(order[1:] != 0, False)))
+    if different < count:
+        order[different:] = np.setdiff1d(np.arange(len(points)), order[:different])[: count - different]
+    return order
 
 
 def cloud(mesh: Mesh, n: int, key: str, first: int | None = None) -> NDArray[np.float16]:
@@ -106,25 +113,3 @@ def _colors(part: MeshPart, face: NDArray[np.int64], weights: NDArray[np.float64
     row = np.minimum(((1.0 - turns[:, 1]) * height).astype(np.int64), height - 1)
     texels: NDArray[np.uint8] = part.texture[row, column]
     return texels
-
-
-@numba.njit(cache=True)
-def _farthest(xyz: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-    count = xyz.shape[1]
-    order = np.empty(n, np.int64)
-    nearest = np.full(count, np.float32(np.inf))
-    x, y, z = xyz[0], xyz[1], xyz[2]
-    last = 0
-    for i in range(n):
-        order[i] = last
-        nearest[last] = np.float32(-1.0)  # picked: below every distance, also among duplicates
-        px, py, pz = x[last], y[last], z[last]
-        for j in range(count):
-            dx, dy, dz = x[j] - px, y[j] - py, z[j] - pz
-            nearest[j] = min(nearest[j], dx * dx + dy * dy + dz * dz)
-        best = np.float32(-1.0)
-        for j in range(count):
-            if nearest[j] > best:
-                best = nearest[j]
-                last = j
-    return order

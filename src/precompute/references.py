@@ -1,51 +1,44 @@
 """The files that a mesh file names: materials, textures, buffers.
 
-They are read up front and by our own store, for two reasons: a digest of an object
-must cover all that its looks depend on, and a storage failure must surface as one,
-where mesh libraries take any failure of a texture for its absence.
+They are read up front and by our own store, for three reasons: a digest of an object
+must cover all that its looks depend on, a storage failure must surface as one, where mesh
+libraries take any failure of a texture for its absence, and a file must not name whatever
+this machine can read (`object_files`).
 """
 
 from __future__ import annotations
 
 import json
-import posixpath
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 from captionless.errors import DataError
-from captionless.store import objects
+from captionless.precompute.object_files import ObjectFiles, beside
 
 
-def beside(url: str, name: str) -> str:
-    """URL of the file that the one at `url` names; inside the same archive for `zip://inner::outer` URLs."""
-    inner, *outer = url.split("::")
-    scheme, mark, path = inner.rpartition("://")
-    joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), name.replace("\\", "/")))
-    return "::".join([scheme + mark + joined, *outer])
-
-
-def references(url: str, file_type: str, data: bytes) -> dict[str, bytes | None]:
-    """What the mesh file `data` at `url` refers to: names as it writes them, and bytes, None where missing.
+def references(files: ObjectFiles, file_type: str, data: bytes) -> dict[str, bytes | None]:
+    """What the object's own file, `data`, refers to: names as it writes them, and bytes, None where missing.
 
     OBJ: its material libraries and their `map_Kd` pictures; PLY: its texture; GLTF and
     GLB: buffers and images by URI. Other formats refer to nothing. DataError when a
-    glTF header is not JSON.
+    glTF header is not JSON, or when a file must not or cannot be read.
     """
     found: dict[str, bytes | None] = {}
-    for name, target in _named(url, file_type, data):
+    for name, path in _named(file_type, data):
         if name not in found:
-            found[name] = _read(target)
+            found[name] = files.named(path)
             content = found[name]
             if file_type == "obj" and content is not None:
                 # A picture is sought beside its library, then beside the mesh.
                 for picture in _statements(content, "map_kd"):
                     if picture not in found:
-                        near = _read(beside(target, picture))
-                        found[picture] = near if near is not None else _read(beside(url, picture))
+                        near = files.named(picture, by=beside(files.url, path))
+                        found[picture] = near if near is not None else files.named(picture)
     return found
 
 
-def _named(url: str, file_type: str, data: bytes) -> Iterator[tuple[str, str]]:
+def _named(file_type: str, data: bytes) -> Iterator[tuple[str, str]]:
+    """The names as they are written, and the paths that they mean."""
     names: Callable[[bytes], Iterator[str]] | None = {
         "obj": lambda text: _statements(text, "mtllib"),
         "ply": _ply_textures,
@@ -54,7 +47,7 @@ def _named(url: str, file_type: str, data: bytes) -> Iterator[tuple[str, str]]:
     }.get(file_type)
     for name in names(data) if names else ():
         # glTF names files by URI, the others as they are called.
-        yield name, beside(url, unquote(name) if file_type in ("gltf", "glb") else name)
+        yield name, unquote(name) if file_type in ("gltf", "glb") else name
 
 
 def _statements(text: bytes, keyword: str) -> Iterator[str]:
@@ -84,12 +77,5 @@ def _gltf_uris(header: bytes) -> Iterator[str]:
                 uri = entry.get("uri", "")
                 if uri and not uri.startswith("data:"):
                     yield uri
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(f"not a glTF file: its header is not valid JSON ({error})") from error
-
-
-def _read(url: str) -> bytes | None:
-    try:
-        return objects.read_bytes(url)
-    except (FileNotFoundError, IsADirectoryError, KeyError):
-        return None

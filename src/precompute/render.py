@@ -1,19 +1,12 @@
 """Views of a mesh: a turntable in front of one camera, off screen, by VTK in software or on a GPU.
 
-Every object is centred on its bounding box and scaled so that the sphere about it
-fills the frame, whatever its units; then it turns in front of a fixed camera and
-fixed lights. Seen from the object (y up, front towards +z), the camera of view r
-stands at azimuth 360 r / R degrees: azimuth 0 looks at the +z side, azimuth 90 at
-the +x side. Since poses are the same for all objects, views of two objects
-correspond by their number (docs/method.md, eq. 2).
-
 One window serves all objects of a process. A mesh is uploaded as triangles of their
 own corners, so that normals may break at creases and colours at faces, once for all
 of its views. Lighting is two-sided and nothing is culled, since winding cannot be
-trusted in real meshes. Edges are anti-aliased by rendering at twice the size: a
-pixel's alpha is the covered part of its 2 x 2 samples and its colour the mean of the
-covered ones alone, so that a view can be put on any background. (Multisampling by
-Mesa's software rasteriser takes twenty times as long.)
+trusted in real meshes. Edges are anti-aliased by rendering at a multiple of the size: a
+pixel's alpha is the covered part of its samples (2 x 2, unless told otherwise) and its
+colour the mean of the covered ones alone, so that a view can be put on any background.
+(Multisampling by Mesa's software rasteriser takes twenty times as long.)
 
 The window is VTK's EGL one, or OSMesa's where only that is installed: both need no
 display. A `Renderer` belongs to the process and thread that made it.
@@ -22,9 +15,7 @@ display. A `Renderer` belongs to the process and thread that made it.
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -47,51 +38,44 @@ from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow, vtkOSOpenGLRender
 
 from captionless.errors import SpecError
 from captionless.mesh import Mesh, MeshPart
+from captionless.precompute.camera import (
+    AMBIENT,
+    DIFFUSE,
+    DISTANCE,
+    FIELD_OF_VIEW,
+    SHININESS,
+    SPECULAR,
+    STUDIO,
+    Light,
+    axes,
+)
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import bounds, face_colors, triangles
-
-_FIELD_OF_VIEW = 20.0  # degrees: some perspective, little distortion
-_MARGIN = 1.02
-_AMBIENT, _DIFFUSE, _SPECULAR, _SHININESS = 0.45, 0.65, 0.06, 12.0
-
-
-@dataclass(frozen=True)
-class Light:
-    """A distant light. `towards`: direction to it in camera axes (right, up, back to the viewer), any length."""
-
-    towards: tuple[float, float, float]
-    intensity: float
-
-
-STUDIO: tuple[Light, ...] = (
-    Light((-0.6, 0.9, 0.9), 0.75),  # key
-    Light((0.9, 0.1, 0.6), 0.25),  # fill
-    Light((0.0, 0.0, 1.0), 0.25),  # head: no face that the camera sees is left dark
-)
+from captionless.runtime import library_order
 
 
 class Renderer:
     """Renders meshes to RGBA views of `size` x `size` pixels.
 
-    `views` equally spaced azimuths, seen from `elevation` degrees above the horizon.
-    SpecError, with what to install, when OpenGL is not available.
+    `views` equally spaced azimuths, seen from `elevation` degrees above the horizon, with
+    `supersampling` samples per pixel along each axis. SpecError, with what to install, when
+    OpenGL is not available.
     """
 
-    def __init__(self, views: int = 30, size: int = 224, elevation: float = 20.0) -> None:
+    def __init__(self, views: int = 30, size: int = 224, elevation: float = 20.0, supersampling: int = 2) -> None:
         self.views = views
         self.size = size
         self.elevation = elevation
-        self._window = _open_window(2 * size)
+        self._width = supersampling * size
+        self._window = _open_window(self._width)
         self._scene = vtkRenderer()
         self._scene.SetBackground(1.0, 1.0, 1.0)
         self._scene.SetBackgroundAlpha(0.0)
         self._scene.SetAutomaticLightCreation(False)
         self._window.AddRenderer(self._scene)
         self._camera = vtkCamera()
-        self._camera.SetViewAngle(_FIELD_OF_VIEW)
-        distance = _MARGIN / math.sin(math.radians(_FIELD_OF_VIEW / 2))
-        self._distance = distance
-        self._camera.SetClippingRange(distance - 1.05, distance + 1.05)
+        self._camera.SetViewAngle(FIELD_OF_VIEW)
+        self._camera.SetClippingRange(DISTANCE - 1.05, DISTANCE + 1.05)
         self._scene.SetActiveCamera(self._camera)
         self._rig: tuple[Light, ...] = ()
         self._pixels = vtkUnsignedCharArray()
@@ -133,12 +117,10 @@ class Renderer:
         return views
 
     def _aim(self, azimuth: float, elevation: float) -> None:
-        a, e = math.radians(azimuth), math.radians(elevation)
-        towards = (math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e))
-        self._camera.SetPosition(*(self._distance * c for c in towards))
+        _, up, backward = axes(azimuth, elevation)
+        self._camera.SetPosition(*(DISTANCE * backward).tolist())
         self._camera.SetFocalPoint(0.0, 0.0, 0.0)
-        # The derivative of `towards` by the elevation: defined at the poles, too.
-        self._camera.SetViewUp(-math.sin(a) * math.sin(e), math.cos(e), -math.cos(a) * math.sin(e))
+        self._camera.SetViewUp(*up.tolist())
 
     def _illuminate(self, rig: Sequence[Light]) -> None:
         if tuple(rig) == self._rig:  # new lights make VTK look through its shaders again
@@ -154,7 +136,7 @@ class Renderer:
         self._rig = tuple(rig)
 
     def _read(self) -> NDArray[np.uint8]:
-        width = 2 * self.size
+        width = self._width
         self._window.GetRGBACharPixelData(0, 0, width - 1, width - 1, 0, self._pixels)  # type: ignore[call-overload]
         samples: NDArray[np.uint8] = vtk_to_numpy(self._pixels).reshape(width, width, 4)  # type: ignore[no-untyped-call]
         return samples
@@ -162,17 +144,18 @@ class Renderer:
 
 @numba.njit(cache=True)
 def _resolve(samples: NDArray[np.uint8], view: NDArray[np.uint8]) -> None:
-    """Fill (S, S, 4) `view`, top row first, from (2S, 2S, 4) `samples`, bottom row first, each covered or not."""
+    """Fill (S, S, 4) `view`, top row first, from (nS, nS, 4) `samples`, bottom row first, each covered or not."""
     size = view.shape[0]
+    n = samples.shape[0] // size
     for i in range(size):
         for j in range(size):
             red = green = blue = covered = 0
-            for y in range(2 * i, 2 * i + 2):
-                for x in range(2 * j, 2 * j + 2):
-                    if samples[2 * size - 1 - y, x, 3] > 127:
-                        red += samples[2 * size - 1 - y, x, 0]
-                        green += samples[2 * size - 1 - y, x, 1]
-                        blue += samples[2 * size - 1 - y, x, 2]
+            for y in range(n * (size - 1 - i), n * (size - i)):
+                for x in range(n * j, n * j + n):
+                    if samples[y, x, 3] > 127:
+                        red += samples[y, x, 0]
+                        green += samples[y, x, 1]
+                        blue += samples[y, x, 2]
                         covered += 1
             if covered == 0:
                 view[i, j, 0], view[i, j, 1], view[i, j, 2], view[i, j, 3] = 255, 255, 255, 0
@@ -181,7 +164,7 @@ def _resolve(samples: NDArray[np.uint8], view: NDArray[np.uint8]) -> None:
                 view[i, j, 0] = (red + half) // covered
                 view[i, j, 1] = (green + half) // covered
                 view[i, j, 2] = (blue + half) // covered
-                view[i, j, 3] = (255 * covered + 2) // 4
+                view[i, j, 3] = (255 * covered + n * n // 2) // (n * n)
 
 
 def _actors(mesh: Mesh) -> list[vtkActor]:
@@ -241,10 +224,10 @@ def _actor(surface: vtkPolyData) -> vtkActor:
     look = actor.GetProperty()
     look.SetInterpolationToPhong()
     look.SetColor(1.0, 1.0, 1.0)
-    look.SetAmbient(_AMBIENT)
-    look.SetDiffuse(_DIFFUSE)
-    look.SetSpecular(_SPECULAR)
-    look.SetSpecularPower(_SHININESS)
+    look.SetAmbient(AMBIENT)
+    look.SetDiffuse(DIFFUSE)
+    look.SetSpecular(SPECULAR)
+    look.SetSpecularPower(SHININESS)
     actor.ForceOpaqueOn()
     return actor
 
@@ -266,6 +249,7 @@ def _texture(picture: NDArray[np.uint8]) -> vtkTexture:
 def _open_window(width: int) -> vtkRenderWindow:
     vtkObject.GlobalWarningDisplayOff()
     vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    library_order.load_before_mesa()
     for library, kind in _WINDOWS:
         if not _is_loadable(library):  # VTK crashes where the library of its window is missing
             continue

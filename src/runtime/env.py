@@ -39,6 +39,16 @@ PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
 NAMESPACE = "POD_NAMESPACE"
 """The pod's namespace: a label of the figures, to distinguish Alignments of the same name."""
 
+LEASE = "CAPTIONLESS_LEASE"
+"""The lease that the parent holds on what this process writes into (`store.writers`): its id and its URL."""
+
+POD = "POD_NAME"
+"""The pod's name, to name it where another process finds it at work."""
+
+JOB_UID = "CAPTIONLESS_JOB_UID"
+"""The uid of the pod's Job. The Job replaces a pod only when it has terminated, so that a pod of the same Job and index
+is the successor of the one before."""
+
 NUMBA_CACHE = "CAPTIONLESS_NUMBA_CACHE"
 """Folder of an image with kernels that numba compiled when it was built (`runtime.numba_cache`)."""
 

@@ -14,6 +14,14 @@ def state(pid: int) -> str:
     return ""
 
 
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since the machine did; 0 where it cannot be read. With its id, it names a
+    process for as long as the machine runs."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return 0
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process with this id exists and has not ended; a zombie has ended."""
     if state(pid) in ("Z", "X"):

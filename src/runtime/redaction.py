@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _HIDDEN = "***"
 _SHORTEST = 8
@@ -17,10 +19,10 @@ _SHORTEST = 8
 _NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
 _QUERY = re.compile(
-    r"(?<=[?&])((?:x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)|awsaccesskeyid|"
-    r"signature|sig|[a-z_-]*(?:token|key|secret|password)))=[^\s&'\"`#]+",
+    r"(?<=[?&])(sig|[a-z0-9_.-]*(?:signature|credential|token|key|keyid|key-id|secret|password|hmac))=[^\s&'\"`#]+",
     re.IGNORECASE,
 )
+_WHOLE_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"`<>]*)\?[^\s#'\"`<>]+", re.IGNORECASE)
 _HEADER = re.compile(
     r"\b(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)|bearer)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE
 )
@@ -31,9 +33,24 @@ def redacted(text: str) -> str:
     keys, tokens, secrets and passwords."""
     for value in sorted(_values(), key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
-    text = _USER.sub(f"{_HIDDEN}@", text)
-    text = _QUERY.sub(rf"\1={_HIDDEN}", text)
-    return _HEADER.sub(rf"\1 {_HIDDEN}", text)
+    return _HEADER.sub(rf"\1 {_HIDDEN}", public_url(text))
+
+
+def public_url(text: str) -> str:
+    """A URL, or a text with URLs, without passwords and signatures. What is stored depends on nothing but the text."""
+    return _QUERY.sub(rf"\1={_HIDDEN}", _USER.sub(f"{_HIDDEN}@", text))
+
+
+def public(value: Any) -> Any:
+    """A JSON value as it may be published: `redacted` texts whose URLs have no query at all.
+
+    What signs a URL has a name of each service's own (`sig`, `Policy`, `hdnts` ...), so that none of them is let pass.
+    """
+    if isinstance(value, Mapping):
+        return {key: public(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [public(item) for item in value]
+    return redacted(_WHOLE_QUERY.sub(rf"\1?{_HIDDEN}", value)) if isinstance(value, str) else value
 
 
 def _values() -> set[str]:

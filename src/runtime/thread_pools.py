@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from captionless.runtime.signals import Stopped
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -36,3 +41,21 @@ def thread_pool(count: int) -> Iterator[ThreadPoolExecutor]:
         raise
     finally:
         pool.shutdown(wait, cancel_futures=not wait)
+
+
+def map_ahead(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[S], ahead: int) -> Iterator[T]:
+    """`work` of every item, in order; up to `ahead` more are done, being done or waiting while one is taken.
+
+    Items are taken in the caller's thread. What has not begun when the caller ends is not done.
+    """
+    waiting: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

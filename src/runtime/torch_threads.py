@@ -59,6 +59,23 @@ def torch_pool(device: torch.device = _CPU) -> Iterator[TorchPool]:
         torch.set_num_threads(count)
 
 
+@contextlib.contextmanager
+def shared_cores(most: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of up to `most` threads, which share the cores that torch has in the caller: one each, where they suffice.
+
+    For work that is torch's in the main and holds no lock of Python's meanwhile. Its results must not depend on how
+    many cores a thread has.
+    """
+    count = torch.get_num_threads()
+    workers = max(1, min(count, most))
+    torch.set_num_threads(count // workers)  # which threads that start now inherit
+    try:
+        with thread_pool(workers) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(count)
+
+
 def slices(count: int, elements: int) -> list[slice]:
     """`count` things in order, cut into a few slices of about equal size; the fewer, the less there is to do.
 

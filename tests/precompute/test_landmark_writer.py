@@ -37,11 +37,12 @@ def server() -> Iterator[ChatServer]:
 
 @pytest.fixture(params=["file", "memory"])
 def draft(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"{request.param}://{tmp_path}/drafts/chair.json"
+    """The beginning of the files' names."""
+    return f"{request.param}://{tmp_path}/drafts/chair"
 
 
-def chat(server: ChatServer, max_cost: float = 1.0, attempts: int = 3) -> Chat:
-    endpoint = Endpoint(server.url, "a-model", "", timeout_seconds=0.3, attempts=attempts)
+def chat(server: ChatServer, max_cost: float = 1.0, attempts: int = 3, temperature: float = 1.0) -> Chat:
+    endpoint = Endpoint(server.url, "a-model", "", temperature, timeout_seconds=0.3, attempts=attempts)
     return Chat(endpoint, Budget(max_cost, 1.0, 2.0), lambda _: None)
 
 
@@ -133,18 +134,47 @@ def test_a_failed_endpoint_keeps_what_was_got(server: ChatServer, draft: str) ->
     assert from_llm(chat(server), "chair", 64, draft).texts == tuple(FRESH[:64])
 
 
-def test_another_model_or_hint_starts_anew(server: ChatServer, draft: str) -> None:
+def test_texts_of_other_settings_are_not_used_but_kept_and_named(
+    server: ChatServer, draft: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     server.answers(Model())
     first = from_llm(chat(server), "chair", 10, draft)
     assert from_llm(chat(server), "chair", 10, draft) == first
     assert len(server.requests) == 1
+    assert capfd.readouterr().err == ""
     assert from_llm(chat(server), "chair", 10, draft, "with wheels").texts == tuple(FRESH[10:20])
+    folder = draft.rpartition("/")[0]
+    said = capfd.readouterr().err
+    (written,) = {n for n in objects.list_names(folder) if n in said}
+    assert objects.read_json(objects.join(folder, written))["texts"] == FRESH[:10]
+    assert from_llm(chat(server, temperature=0.5), "chair", 10, draft).texts == tuple(FRESH[20:30])
+    assert len(objects.list_names(folder)) == 3
+    assert from_llm(chat(server), "chair", 10, draft) == first  # set again
+    assert len(server.requests) == 3
+
+
+def test_a_draft_of_an_earlier_release_is_not_used_but_kept_and_named(
+    server: ChatServer, draft: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It does not say with which temperature it was asked for."""
+    objects.write_json(f"{draft}.json", {"fingerprint": "?", "texts": ["A chair."], "rejected": {}, "cost": 1.0})
+    objects.write_json(f"{draft}-with-arms.json", {})  # another category's
+    server.answers(Model())
+    assert from_llm(chat(server), "chair", 2, draft).texts == tuple(FRESH[:2])
+    err = capfd.readouterr().err
+    assert "chair.json" in err
+    assert "with-arms" not in err
+    assert objects.read_json(f"{draft}.json")["texts"] == ["A chair."]
 
 
 def test_a_damaged_draft_is_named(server: ChatServer, draft: str) -> None:
+    server.answers(Model())
+    from_llm(chat(server), "chair", 2, draft)
+    folder = draft.rpartition("/")[0]
+    (name,) = objects.list_names(folder)
     for content in (b"{", b"[]", b"{}"):
-        objects.write_bytes(draft, content)
-        with pytest.raises(DataError, match=r"chair\.json: .*delete"):
+        objects.write_bytes(objects.join(folder, name), content)
+        with pytest.raises(DataError, match=f"{name}: .*delete"):
             from_llm(chat(server), "chair", 4, draft)
 
 
@@ -166,12 +196,13 @@ def test_killed_and_run_again(server: ChatServer, tmp_path: Path) -> None:
         return Answer(hang=True)
 
     server.answers(model, model, last_before_the_kill)
-    command = [sys.executable, "-c", RUN, server.url, f"file://{tmp_path}/chair.json"]
+    command = [sys.executable, "-c", RUN, server.url, f"file://{tmp_path}/chair"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert killable.wait(pace.seconds(60))
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert json.loads((tmp_path / "chair.json").read_text())["texts"] == FRESH[:64]
+    (kept,) = tmp_path.glob("chair-*.json")
+    assert json.loads(kept.read_text())["texts"] == FRESH[:64]
     server.answers(model)
     out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     assert json.loads(out) == FRESH[:96]

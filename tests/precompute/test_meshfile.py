@@ -13,10 +13,11 @@ import pytest
 import trimesh
 from PIL import Image
 
-from captionless.errors import DataError, SpecError
+from captionless.errors import DataError
 from captionless.mesh import Mesh
 from captionless.precompute import meshfile
 from captionless.precompute.meshfile import digest, load_mesh
+from captionless.precompute.object_files import ObjectFiles
 
 OBJ = """mtllib box.mtl
 v 0 0 0
@@ -63,7 +64,7 @@ def test_gltf_with_its_buffers(tmp_path: Path) -> None:
     for name, data in trimesh.Scene(trimesh.creation.box((1, 2, 3))).export(file_type="gltf").items():
         (tmp_path / name).write_bytes(data)
     assert extent(load_mesh(str(tmp_path / "model.gltf"))) == [1, 2, 3]
-    before = digest(str(tmp_path / "model.gltf"))
+    before = digest(ObjectFiles(str(tmp_path / "model.gltf")))
     buffer = next(tmp_path.glob("*.bin"))
     moved = buffer.rename(tmp_path / "two words.bin")
     tree = json.loads((tmp_path / "model.gltf").read_text())
@@ -72,7 +73,7 @@ def test_gltf_with_its_buffers(tmp_path: Path) -> None:
             entry["uri"] = "two%20words.bin"  # names in glTF are URIs
     (tmp_path / "model.gltf").write_text(json.dumps(tree))
     assert extent(load_mesh(str(tmp_path / "model.gltf"))) == [1, 2, 3]
-    assert digest(str(tmp_path / "model.gltf")) != before
+    assert digest(ObjectFiles(str(tmp_path / "model.gltf"))) != before
     moved.unlink()
     with pytest.raises(DataError, match=r"two%20words\.bin"):
         load_mesh(str(tmp_path / "model.gltf"))
@@ -82,7 +83,7 @@ def test_up_must_be_said_where_the_format_does_not(tmp_path: Path) -> None:
     for kind in ("ply", "stl", "off"):
         path = tmp_path / f"box.{kind}"
         trimesh.creation.box().export(path)
-        with pytest.raises(SpecError, match=r"data\.source\.up"):
+        with pytest.raises(DataError, match=r"data\.source\.up"):
             load_mesh(str(path))
 
 
@@ -154,23 +155,23 @@ def test_any_storage_and_archives(tmp_path: Path) -> None:
     urls = [str(path), f"file://{path}", "memory://meshes/box.obj", f"zip://boxes/box.obj::file://{archive}"]
     for url in urls:
         assert sum(p.texture is not None for p in load_mesh(url).parts) == 1
-    assert len({digest(url) for url in urls}) == 1
+    assert len({digest(ObjectFiles(url)) for url in urls}) == 1
 
 
 def test_digest_covers_every_file_that_counts(tmp_path: Path) -> None:
     path = textured_obj(tmp_path)
-    seen = [digest(str(path))]
+    seen = [digest(ObjectFiles(str(path)))]
     Image.new("RGB", (2, 2), (1, 2, 3)).save(tmp_path / "maps" / "paint.png")
-    seen.append(digest(str(path)))
+    seen.append(digest(ObjectFiles(str(path))))
     (tmp_path / "maps" / "paint.png").unlink()
-    seen.append(digest(str(path)))
+    seen.append(digest(ObjectFiles(str(path))))
     (tmp_path / "box.mtl").write_text(MTL.replace("0.5", "0.6"))
-    seen.append(digest(str(path)))
+    seen.append(digest(ObjectFiles(str(path))))
     path.write_text(OBJ.replace("v 2 1 0", "v 2 3 0"))
-    seen.append(digest(str(path)))
+    seen.append(digest(ObjectFiles(str(path))))
     (tmp_path / "note.txt").write_text("of no concern")
     assert len(set(seen)) == len(seen)
-    assert digest(str(path)) == seen[-1]
+    assert digest(ObjectFiles(str(path))) == seen[-1]
 
 
 def test_missing_texture_is_no_texture_but_a_damaged_one_is_reported(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_missing_unknown_and_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DataError, match=r"gone\.obj: "):
         load_mesh(str(tmp_path / "gone.obj"))
     with pytest.raises(DataError, match=r"gone\.obj: "):
-        digest(str(tmp_path / "gone.obj"))
+        digest(ObjectFiles(str(tmp_path / "gone.obj")))
     with pytest.raises(DataError, match=r"drawing\.dwg: .*obj"):
         load_mesh(str(tmp_path / "drawing.dwg"))
     trimesh.creation.box().export(tmp_path / "box.glb")

@@ -233,3 +233,17 @@ def test_normals_are_sharp_at_creases_and_smooth_on_round_surfaces() -> None:
     np.testing.assert_allclose(np.abs(agreement), 1.0, atol=1e-3)
     assert (agreement[::2] < 0).all()
     assert (agreement[1::2] > 0).all()
+
+
+@pytest.mark.parametrize("order", ["render, triton", "triton, render"])
+def test_rendering_and_triton_share_a_process(order: str) -> None:
+    """Each brings an LLVM of its own."""
+    pytest.importorskip("triton")
+    acts = {
+        "render": "from captionless import demo_world as w; from captionless.precompute.render import Renderer; "
+        "mesh = w.build('mug-train-0000', 'mug', w.draw('mug', 0, 0, held_out=False), 0).mesh; "
+        "assert Renderer(1, 32).render(mesh)[..., 3].any()",
+        "triton": "import triton, triton.language, torch",
+    }
+    program = "\n".join(acts[act] for act in order.split(", "))
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -119,7 +119,7 @@ def test_folder_errors_name_field_and_file(shapes: Path, caplog: pytest.LogCaptu
         refs = source("folder", shapes).refs()
     assert len(refs) == 4
     assert [r.levelname for r in caplog.records if r.getMessage().startswith(f"{shapes}/notes: ")] == ["WARNING"]
-    with pytest.raises(SpecError, match=r"data\.source\.up: .*OFF"):
+    with pytest.raises(DataError, match=r"OFF .*data\.source\.up"):
         source("folder", shapes).load(refs[0])
     (shapes / "cubes" / "small.stl").write_bytes(b"")
     with pytest.raises(SpecError, match=r'"cubes/small": .*small\.(obj|stl) and .*small\.(obj|stl)'):
@@ -130,6 +130,23 @@ def test_folder_errors_name_field_and_file(shapes: Path, caplog: pytest.LogCaptu
         source("folder", shapes, {"split": "manifest"})
     with pytest.raises(SpecError, match=r'"cube".*"cubes"'):
         source("folder", shapes, categories=["cube"]).refs()
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest"])
+def test_an_axis_that_all_objects_lack_is_a_forgotten_field(shapes: Path, kind: str) -> None:
+    """One that only some lack is theirs."""
+
+    def url(*names: str) -> Path:
+        if kind == "folder":
+            return shapes
+        return write(shapes, *(line(key=f"k{i}", mesh=name) for i, name in enumerate(names)))
+
+    assert len(source(kind, url("balls/b.off", "cubes/small.obj")).refs()) > 1
+    (shapes / "cubes" / "small.obj").unlink()
+    (shapes / "cubes" / "new" / "large 2.glb").rename(shapes / "balls" / "c.stl")
+    with pytest.raises(SpecError, match=r"data\.source\.up: .*OFF"):
+        source(kind, url("balls/b.off", "balls/c.stl")).refs()
+    assert source(kind, url("balls/b.off", "balls/c.stl"), up="z").refs()
 
 
 # manifest

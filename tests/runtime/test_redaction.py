@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from captionless.runtime.redaction import Formatter, redacted
+from captionless.runtime.redaction import Formatter, public, redacted
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,26 @@ from captionless.runtime.redaction import Formatter, redacted
 )  # fmt: skip
 def test_urls_and_headers(text: str, expected: str) -> None:
     assert redacted(text) == expected
+
+
+SIGNED = "https://ann:pa55word@host/b/m.jsonl?X-Amz-Date=20&X-Amz-Signature=abc&x=1#top"
+
+
+def test_what_is_published_has_urls_without_query() -> None:
+    given = {
+        "url": SIGNED,
+        "several": [f'"{SIGNED}" and az://c/x.glb?sv=2&sig=%2B: not a mesh', {"s3": "s3://bucket/run?not=public"}],
+        "plain": ("is it a chair? yes", "s3://bucket/a b", 3, 0.5, None, True),
+    }
+    assert public(given) == {
+        "url": "https://***@host/b/m.jsonl?***#top",
+        "several": [
+            '"https://***@host/b/m.jsonl?***#top" and az://c/x.glb?*** not a mesh',
+            {"s3": "s3://bucket/run?***"},
+        ],
+        "plain": ["is it a chair? yes", "s3://bucket/a b", 3, 0.5, None, True],
+    }
+    assert public(public(given)) == public(given)
 
 
 def test_values_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
-from captionless.precompute.sources.base import Loaded, ObjectRef, Source, Split, split_of
+from captionless.precompute.object_files import BrokenObject, FileSeen
+from captionless.precompute.sources.base import Loaded, Loader, MeshLoader, ObjectRef, Source, Split, split_of
 from captionless.spec.data import DataSpec, SourceKind
 
-__all__ = ["Loaded", "ObjectRef", "Source", "Split", "open_source", "split_of"]
+__all__ = [
+    "BrokenObject", "FileSeen", "Loaded", "Loader", "MeshLoader", "ObjectRef", "Source", "Split", "open_source",
+    "split_of",
+]  # fmt: skip
 
 
 def open_source(data: DataSpec, numbering: Sequence[str] = ()) -> Source:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from captionless.errors import SpecError
-from captionless.precompute.meshfile import DEFAULT_UP, digest, file_type, load_mesh
-from captionless.precompute.sources.base import Loaded, ObjectRef, by_key, chosen, clean_key, split_of
+from captionless.precompute.formats import DEFAULT_UP, Axes, file_type
+from captionless.precompute.object_files import MeshFile, Scope
+from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, by_key, clean_key, split_of
+from captionless.runtime.redaction import public_url
 from captionless.spec.data import DataSpec
 from captionless.store import objects
+from captionless.store.file_index import FileIndex
+from captionless.store.scan import scan
 
 _log = logging.getLogger(__name__)
 
@@ -26,31 +30,51 @@ class FolderSource:
 
     def __init__(self, data: DataSpec) -> None:
         self._data = data
+        self._scope = Scope((data.source.url, *data.allow), data.source.url)
         if data.split == "manifest":
             raise SpecError('data.split: a folder does not define a split; use "hash", or data.source.kind: manifest')
 
     def refs(self) -> list[ObjectRef]:
+        return by_key(self.stream(FileIndex()))
+
+    def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
         url = self._data.source.url
-        meshes: dict[str, list[str]] = {}
-        for path in objects.walk(url):
-            category, _, below = path.partition("/")
-            if below:
-                meshes.setdefault(category, []).extend([path] if file_type(path) else [])
-        for category in [c for c, paths in meshes.items() if not paths]:
+        root, folders, selection = len(objects.join(url, "x")) - 1, set[str](), Selection(self._data.source.categories)
+        filled, axes = set[str](), Axes()
+        for page in scan(url):
+            files.add(page)
+            for found in page:
+                path = found.url[root:]
+                category, _, below = path.partition("/")
+                if below:
+                    folders.add(category)
+                    if file_type(path):
+                        filled.add(category)
+                        if selection.takes(category):
+                            axes.add(path, self._data.source.up or None)
+                            yield self._ref(category, path)
+        for category in sorted(folders - filled):
             _log.warning("%s: no mesh files (%s), skipped", objects.join(url, category), _formats())
-            del meshes[category]
-        if not meshes:
+        if not filled:
             raise SpecError(
                 f"data.source.url: {url}: no mesh files; expected one sub-folder per category with {_formats()} files"
             )
-        taken = chosen(self._data.source.categories, meshes)
-        return by_key(self._ref(c, path) for c, paths in meshes.items() if c in taken for path in paths)
+        selection.check()
+        axes.check()
 
     def digest(self, ref: ObjectRef) -> str:
-        return objects.digest(digest(str(ref.url)), self._data.source.up)
+        from captionless.precompute.meshfile import digest  # brings trimesh, which reading apart does without
+
+        return objects.digest(digest(self.mesh_file(ref).open()), self._data.source.up)
 
     def load(self, ref: ObjectRef) -> Loaded:
-        return Loaded(mesh=load_mesh(str(ref.url), self._data.source.up or None))
+        from captionless.precompute.meshfile import read_mesh
+
+        files = self.mesh_file(ref).open()
+        return Loaded(mesh=read_mesh(files, self._data.source.up or None), files=tuple(files.seen))
+
+    def mesh_file(self, ref: ObjectRef) -> MeshFile:
+        return MeshFile(str(ref.url), self._data.source.up or None, self._scope)
 
     def _ref(self, category: str, path: str) -> ObjectRef:
         key = clean_key(posixpath.splitext(path)[0])
@@ -58,9 +82,10 @@ class FolderSource:
             key=key,
             category=category,
             split=split_of(key, self._data.test_fraction),
-            source=self._data.source.url,
+            source=public_url(self._data.source.url),
             licence="not stated",
             url=objects.join(self._data.source.url, path),
+            up=self._data.source.up or None,
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from captionless import demo_world
-from captionless.precompute.sources.base import Loaded, ObjectRef, Split, by_key, chosen
+from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, Split, by_key
 from captionless.spec.data import DataSpec
 from captionless.store import objects
+from captionless.store.file_index import FileIndex
 
 
 class ParametricSource:
@@ -19,15 +20,17 @@ class ParametricSource:
         self._spec = data.source
 
     def refs(self) -> list[ObjectRef]:
-        taken = chosen(self._spec.categories, demo_world.CLASSES)
-        categories = [c for c in demo_world.CLASSES if c in taken]
+        return by_key(self.stream(FileIndex()))
+
+    def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
+        selection = Selection(self._spec.categories)
+        categories = [c for c in demo_world.CLASSES if selection.takes(c)]
+        selection.check()
         totals: tuple[tuple[Split, int], ...] = (("train", self._spec.objects), ("test", self._spec.test_objects))
-        return by_key(
-            self._ref(category, split, index)
-            for split, total in totals
-            for place, category in enumerate(categories)
-            for index in range(total // len(categories) + (place < total % len(categories)))
-        )
+        for split, total in totals:
+            for place, category in enumerate(categories):
+                for index in range(total // len(categories) + (place < total % len(categories))):
+                    yield self._ref(category, split, index)
 
     def digest(self, ref: ObjectRef) -> str:
         return objects.digest(demo_world.VERSION, ref.key, ref.category, ref.attributes, self._spec.seed)

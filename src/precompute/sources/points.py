@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import h5py
@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError
 from captionless.mesh import Up, points_y_up
-from captionless.precompute.references import beside
-from captionless.precompute.sources.base import Loaded, ObjectRef, Split, by_key, chosen, clean_key, split_of
+from captionless.precompute.object_files import beside
+from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, Split, by_key, clean_key, split_of
+from captionless.runtime.redaction import public_url
 from captionless.spec.data import DataSpec
 from captionless.store import objects
+from captionless.store.file_index import FileIndex
 
 _CLASS_FILES = ("shape_names.txt", "classes.txt")
 
@@ -57,17 +59,19 @@ class PointsSource:
             raise SpecError('data.split: clouds do not define a split; use "hash", or set data.source.testUrl')
 
     def refs(self) -> list[ObjectRef]:
+        return by_key(self.stream(FileIndex()))
+
+    def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
         spec = self._data.source
-        files: list[tuple[str, Split | None]] = [(spec.url, "train" if spec.test_url else None)]
+        urls: list[tuple[str, Split | None]] = [(spec.url, "train" if spec.test_url else None)]
         if spec.test_url:
-            files.append((spec.test_url, "test"))
-        taken = chosen(spec.categories, (c for url, _ in files for c in self._open(url).categories))
-        return by_key(
-            self._ref(url, split, index, category)
-            for url, split in files
-            for index, category in enumerate(self._open(url).categories)
-            if category in taken
-        )
+            urls.append((spec.test_url, "test"))
+        selection = Selection(spec.categories)
+        for url, split in urls:
+            for index, category in enumerate(self._open(url).categories):
+                if selection.takes(category):
+                    yield self._ref(url, split, index, category)
+        selection.check()
 
     @property
     def numbering(self) -> list[str]:
@@ -100,7 +104,7 @@ class PointsSource:
             key=key,
             category=category,
             split=split or split_of(key, self._data.test_fraction),
-            source=url,
+            source=public_url(url),
             licence="not stated",
             url=f"{url}#{index}",
         )

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.references import beside
+from captionless.precompute.object_files import beside
 from captionless.precompute.sources.base import ObjectRef
 from captionless.precompute.sources.points import Clouds, read_clouds
 from captionless.precompute.testsets import pickles

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
-from captionless.errors import DataError, one_line
-from captionless.precompute.meshfile import load_mesh
+from captionless.errors import CaptionlessError, DataError, one_line
+from captionless.precompute.meshfile import read_mesh
+from captionless.precompute.object_files import MeshFile, Scope
 from captionless.precompute.sources.base import Loaded, ObjectRef, clean_key
 from captionless.precompute.testsets.base import About, Photo, Photos, object_ref
 from captionless.store import objects
@@ -58,7 +59,11 @@ class Pix3D:
         return self.listed
 
     def load(self, ref: ObjectRef) -> Loaded:
-        return Loaded(mesh=load_mesh(str(ref.url), "y"))
+        return Loaded(mesh=read_mesh(self.mesh_file(ref).open(), "y"))
+
+    def mesh_file(self, ref: ObjectRef) -> MeshFile:
+        root = posixpath.dirname(self.files[0])
+        return MeshFile(str(ref.url), "y", Scope((root,), root))
 
 
 def read(url: str | None, masked: bool, crop: bool) -> Pix3D:
@@ -114,7 +119,9 @@ def _picture(root: str, path: str, size: tuple[int, int], mode: str) -> NDArray[
             pixels = np.asarray(picture.convert(mode))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (CaptionlessError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged file makes it stumble over
         raise DataError(f"{path}: truncated or damaged picture ({one_line(error)})") from error
     if pixels.shape[1::-1] != size:
         raise DataError(f"{path}: size {pixels.shape[1]} x {pixels.shape[0]}, but img_size is {size[0]} x {size[1]}")

@@ -1,0 +1,182 @@
+"""Hundreds of broken files among good ones: each costs itself, no stage ends, no worker dies, every skip is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trimesh
+import yaml
+
+from captionless.errors import DataError
+from captionless.precompute import isolated_reader
+from captionless.spec import load
+from captionless.stages import listing, pack
+from captionless.stages.remedies import broken_objects, remedy
+from captionless.store.ledger import Ledger
+from captionless.store.packed import content_digest
+from captionless.store.shards import ShardReader
+from tests.meshes import CRASHES, VALID, Files, mutated, picture
+
+GOOD = 12
+
+
+def _write(folder: Path, files: Files) -> None:
+    """An object's files, and beside them some of what they may name."""
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "loop.png").symlink_to("loop.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder").mkdir()
+
+
+def _shapes(folder: Path, bad: dict[str, Files]) -> None:
+    """Good boxes, and bad objects between them."""
+    for number in range(GOOD):
+        path = folder / "shapes" / ("a-good", "z-good")[number % 2] / f"g{number:02d}.glb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trimesh.creation.box((1, 1 + number / 7, 2)).export(path)
+    for name, files in bad.items():
+        _write(folder / "shapes" / "bad" / name, files)
+
+
+def _spec(folder: Path, **data: object) -> dict[str, Any]:
+    return {
+        "output": str(folder / "out"), "name": "broken",
+        "data": {
+            "source": {"kind": "folder", "url": str(folder / "shapes"), "up": "y"}, "testFraction": 0,
+            "views": 1, "imageSize": 16, "points": 32, "shardObjects": 16, "maxSkippedShare": 1, **data,
+        },
+        "train": {"weights": ["uniform"], "points": 32},
+    }  # fmt: skip
+
+
+def _packed(folder: Path) -> dict[str, str]:
+    """The digests of what is packed, by key."""
+    url = f"{folder}/out/pack"
+    found = {}
+    for facts in Ledger(url).manifest().facts():
+        reader = ShardReader(f"{url}/{facts['shard']}")
+        found |= {key: content_digest(members) for key, members in reader.members(reader.keys).items()}
+    return found
+
+
+def _assert_each_costs_itself(folder: Path, bad: dict[str, Files]) -> None:
+    good = folder.parent / f"{folder.name}-good"
+    _shapes(good, {})
+    spec = load.build_spec(_spec(good))
+    listing.run(spec)
+    pack.run(spec)
+    expected, found = _packed(good), _packed(folder)
+    assert len(expected) == GOOD
+    assert {key: found[key] for key in expected} == expected
+    skipped = {each.key: each.reason for each in broken_objects(f"{folder}/out/pack")}
+    assert len(skipped) > 0.3 * len(bad)
+    assert all(skipped.values())
+    assert not any("\n" in reason or "Traceback" in reason for reason in skipped.values())
+    assert not skipped.keys() & found.keys()
+    names = {key.split("/")[1] for key in [*found, *skipped] if key.startswith("bad/")}
+    assert names == set(bad)
+
+
+def _crashes() -> dict[str, Files]:
+    return {name: make() for name, make in CRASHES.items()}
+
+
+def _mutations(count: int) -> dict[str, Files]:
+    """So many of all kinds together."""
+    kinds = list(VALID)
+    return {f"{kinds[i % len(kinds)]}-{i}": mutated(kinds[i % len(kinds)], i) for i in range(count)}
+
+
+def test_files_that_made_a_stage_end_and_mutations_of_valid_ones(tmp_path: Path) -> None:
+    folder, bad = tmp_path / "run", {**_crashes(), **_mutations(60)}
+    _shapes(folder, bad)
+    spec = load.build_spec(_spec(folder))
+    listing.run(spec)
+    outcome = pack.run(spec)
+    assert outcome.finished
+    assert outcome.made + outcome.skipped == GOOD + len(bad)
+    _assert_each_costs_itself(folder, bad)
+    again = pack.run(spec)
+    assert (again.made, again.skipped) == (0, outcome.skipped)
+
+
+def test_too_many_fail_the_stage_only_when_all_have_been_tried(tmp_path: Path) -> None:
+    bad = _crashes()
+    _shapes(tmp_path, bad)
+    spec = load.build_spec(_spec(tmp_path, maxSkippedShare=0, maxSkipped=3))
+    listing.run(spec)
+    with pytest.raises(DataError, match=r"data\.maxSkipped allows 3"):
+        pack.run(spec)
+    skipped = list(broken_objects(f"{tmp_path}/out/pack"))
+    assert len(skipped) > 3
+    allowed = load.build_spec(_spec(tmp_path, maxSkippedShare=0, maxSkipped=len(skipped)))
+    outcome = pack.run(allowed)
+    assert (outcome.made, outcome.skipped) == (0, len(skipped))  # what was made is kept
+
+
+@pytest.mark.chaos
+def test_three_hundred_broken_files_and_three_workers(tmp_path: Path) -> None:
+    folder, bad = tmp_path / "run", {**_crashes(), **_mutations(300)}
+    _shapes(folder, bad)
+    (folder / "spec.yaml").write_text(yaml.safe_dump(_spec(folder)))
+    command = [sys.executable, "-m", "captionless"]
+    subprocess.run([*command, "list", str(folder / "spec.yaml")], check=True)
+    workers = [
+        subprocess.Popen([*command, "pack", str(folder / "spec.yaml"), "--shard", f"{index}/3"]) for index in range(3)
+    ]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    _assert_each_costs_itself(folder, bad)
+    listed = subprocess.run(
+        [*command, "data", "broken", str(folder / "spec.yaml"), "--json"], capture_output=True, check=True
+    )
+    document = json.loads(listed.stdout)
+    assert document["count"] == len(document["broken"]) == len(list(broken_objects(f"{folder}/out/pack")))
+    assert all(each["kind"] and each["remedy"] for each in document["broken"])
+
+
+def _counts(spec: dict[str, Any], retry: bool = False) -> tuple[int, int, int]:
+    """What pack made, kept and skipped, after a new listing."""
+    loaded = load.build_spec(spec)
+    listing.run(loaded)
+    outcome = pack.run(loaded, retry=retry)
+    return outcome.made, outcome.kept, outcome.skipped
+
+
+def test_what_may_be_read_is_asked_again_when_it_changes(tmp_path: Path) -> None:
+    outside = tmp_path / "textures"
+    outside.mkdir()
+    (outside / "t.png").write_bytes(picture())
+    files = VALID["obj"]()
+    files["x.mtl"] = files["x.mtl"].replace(b"x.png", str(outside / "t.png").encode())
+    _shapes(tmp_path, {"outside": files})
+    assert _counts(_spec(tmp_path)) == (GOOD, 0, 1)
+    (only,) = broken_objects(f"{tmp_path}/out/pack")
+    assert remedy(only.reason).kind == "outside"
+    assert _counts(_spec(tmp_path, allow=[str(outside)])) == (1, GOOD, 0)
+    assert not list(broken_objects(f"{tmp_path}/out/pack"))
+    assert _counts(_spec(tmp_path, allow=[str(outside)])) == (0, GOOD + 1, 0)
+    assert _counts(_spec(tmp_path)) == (0, GOOD, 1)
+    assert "bad/outside/x" not in _packed(tmp_path)
+
+
+def test_what_broke_of_a_small_machine_is_tried_again_on_a_larger_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _shapes(tmp_path, {"large": {**VALID["obj"](), "x.png": picture(6000)}})
+    with monkeypatch.context() as small:
+        small.setattr(isolated_reader, "_MEMORY", 100 << 20)
+        assert _counts(_spec(tmp_path)) == (GOOD, 0, 1)
+    (only,) = broken_objects(f"{tmp_path}/out/pack")
+    assert remedy(only.reason).kind == "limits"
+    assert _counts(_spec(tmp_path)) == (0, GOOD, 1)
+    assert _counts(_spec(tmp_path), retry=True) == (1, GOOD, 0)
+    assert not list(broken_objects(f"{tmp_path}/out/pack"))
+    assert _counts(_spec(tmp_path), retry=True) == (0, GOOD + 1, 0)
