@@ -1,0 +1,272 @@
+"""Pruning: what the listing no longer describes is gone from everything below a run's folder, and a search proves it.
+
+Stages remove what they supersede when they publish. What remains is what was left by killed workers, by earlier specs
+and by stores that no stage renews: galleries, neighbours, the metrics and trainings of another spec. Of these,
+
+    files that no manifest references                     are deleted
+    a store of no stage of the spec that describes an
+    object that is not listed any more                    is deleted as a whole, its manifest first
+    drafts of texts for categories that are gone          are deleted, as are log files that name such an object
+    trainings that the spec does not have any more        are deleted if asked for: they hold no objects
+
+A stage's own output is never deleted while its manifest references it: a stage that still describes what is not listed
+has to be rerun first, and a stage that is at work keeps the lease on its folder. At the end every file is searched for
+the keys that were removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from captionless.errors import DataError
+from captionless.runtime.thread_pools import thread_pool
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import LANDMARKS, LIST, TRAIN, plan
+from captionless.stages import chain
+from captionless.stages.listing.gate import denied_keys
+from captionless.stages.pruning.stores import Store, keys_in, stores
+from captionless.store import objects
+from captionless.store.file_names import earlier_stem, file_stem
+from captionless.store.key_index import KeyIndex
+from captionless.store.key_search import KeySearch
+from captionless.store.listing import Listing, open_listing
+from captionless.store.manifest import read_header
+from captionless.store.sweeping import sweep
+from captionless.store.writers import writer
+from captionless.telemetry.progress import Progress
+
+_REQUESTS = 16
+_SEARCHED_AT_ONCE = 4  # files, which are read whole
+LOGS = "logs"
+_DRAFTS = "drafts"  # below the landmarks
+_DRAFT = re.compile(r"(-[0-9a-f]{16})?\.json$")
+
+
+@dataclass
+class Deleted:
+    """What is deleted of a store, or of other files: how many, their bytes, and why."""
+
+    where: str
+    files: int
+    bytes: int
+    why: str
+
+
+@dataclass
+class Report:
+    """What pruning did.
+
+    deleted: by store. left: what it leaves and why. swept: temporary files and uploads of killed writers. keys: that
+    were searched for. searched: files and bytes. found: files, and a key that is in each.
+    """
+
+    deleted: list[Deleted] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    swept: int = 0
+    keys: int = 0
+    searched: tuple[int, int] = (0, 0)
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            **asdict(self),
+            "searched": {"files": self.searched[0], "bytes": self.searched[1]},
+            "found": [{"file": file, "key": key} for file, key in self.found],
+        }
+
+    def lines(self) -> list[str]:
+        """All of it in words."""
+        found = [f"{d.where}: {d.files:,} files, {d.bytes:,} bytes: {d.why}" for d in self.deleted]
+        found += [f"left: {line}" for line in self.left]
+        if self.swept:
+            found.append(f"{self.swept:,} temporary files and uploads of killed processes")
+        files, size = self.searched
+        if files:
+            hits = f"{len(self.found):,} files name one of them" if self.found else "none of them is in any"
+            found.append(f"searched {files:,} files, {size:,} bytes, for {self.keys:,} removed keys: {hits}")
+        return found or ["nothing to delete"]
+
+    def check(self) -> None:
+        """DataError if a removed key is still stored somewhere."""
+        if self.found:
+            file, key = self.found[0]
+            more = f" and {len(self.found) - 1} more files" if len(self.found) > 1 else ""
+            raise DataError(
+                f'{file}{more}: still names "{key}", which is not listed any more; rerun the stage that writes it, or '
+                "delete it"
+            )
+
+
+def prune(spec: AlignmentSpec, dry_run: bool = False, trainings: bool = False) -> Report:
+    """Deletes what the run's listing does not describe, and searches for it. dry_run: only says what would be deleted.
+    trainings: also those that the spec does not have.
+
+    Raises:
+        DataError: a stage has not been rerun since the listing changed, or a denied object is still listed.
+        Retryable: another process is writing there.
+    """
+    return _Pruning(spec, dry_run, trainings).run()
+
+
+class _Pruning:
+    def __init__(self, spec: AlignmentSpec, dry_run: bool, trainings: bool) -> None:
+        self.spec, self.dry_run, self.trainings = spec, dry_run, trainings
+        self.root = spec.root
+        self.stages = {stage.output: stage.name for stage in plan(spec)}
+        self.report = Report()
+        self.gone: set[str] = set()
+
+    def run(self) -> Report:
+        listing = open_listing(objects.join(self.root, LIST))
+        self.listed = _listed(listing)
+        self._check_denied()
+        for name in self.stages.values():
+            self._check_current(name)
+        found, others = stores(self.root)
+        with contextlib.ExitStack() as leases:
+            for store in found:
+                leases.enter_context(writer(store.url, settings="prune"))
+            for store in found:
+                self._prune(store, listing)
+            self._drafts(found, listing)
+            self._logs(others)
+            if not self.dry_run:
+                self.report.swept = sweep(self.root, older=0)
+        self.report.keys = len(self.gone)
+        if not self.dry_run:
+            self._search(listing)
+        return self.report
+
+    # -- whether the stages are those of the listing
+
+    def _check_denied(self) -> None:
+        """What is denied is not listed, and is what is searched for."""
+        denied = sorted(denied_keys(self.spec.data.deny))
+        for key, place in zip(denied, self.listed.places(denied), strict=True):
+            if place >= 0:
+                url = objects.join(self.root, LIST)
+                raise DataError(f'{url}: "{key}" is denied, but still listed; rerun the stages')
+        self.gone |= set(denied)
+
+    def _check_current(self, name: str) -> None:
+        """NotReady unless a stage, if it has run, is made from what is stored before it."""
+        header, _ = read_header(objects.join(self.root, self._output(name)))
+        if header is None:
+            return
+        inputs = chain.verify(self.spec, name)
+        if {n: i.digest for n, i in header.made_from.inputs.items() if n in inputs} != {
+            n: i.digest for n, i in inputs.items()
+        }:
+            raise chain.NotReady(f"{header.url}: made from another listing than there is now; rerun {name}")
+
+    def _output(self, name: str) -> str:
+        return next(output for output, stage in self.stages.items() if stage == name)
+
+    # -- what is deleted
+
+    def _prune(self, store: Store, listing: Listing) -> None:
+        files = [name for name in store.files if name.endswith((".parquet", ".index", ".json"))]
+        with thread_pool(_REQUESTS) as pool:
+            keys = dict(zip(files, pool.map(lambda name: self._unlisted(store, name), files), strict=True))
+        for unlisted in keys.values():
+            self.gone |= unlisted
+        own = self._stage_of(store.folder)
+        described = sorted({key for name in store.referenced for key in keys.get(name, ())})
+        if store.folder == LIST:
+            described = []  # objects that are left out are listed as such
+        if own is not None and described:
+            raise DataError(f'{store.url}: still describes "{described[0]}", which is not listed any more; rerun {own}')
+        if described:
+            why = f"describes {len(described):,} objects that are not listed any more, such as {described[0]}"
+            self._delete(store, sorted(store.files), why)
+        elif own is None and self._is_training(store.folder):
+            if self.trainings:
+                self._delete(store, sorted(store.files), "a training that the spec does not have")
+            else:
+                self.report.left.append(f"{store.folder}: a training that the spec does not have (--trainings)")
+        else:
+            self._delete(store, store.superseded(), "superseded")
+
+    def _unlisted(self, store: Store, name: str) -> set[str]:
+        """The keys that a file holds of objects that are not listed."""
+        url, found = objects.join(store.url, name), set[str]()
+        keys = iter(keys_in(url))
+        while some := [key for _, key in zip(range(1 << 16), keys, strict=False)]:
+            found |= {key for key, place in zip(some, self.listed.places(some), strict=True) if place < 0}
+        return found
+
+    def _stage_of(self, folder: str) -> str | None:
+        """The stage of the plan whose output a folder is, or is part of."""
+        return next((n for output, n in self.stages.items() if f"{folder}/".startswith(f"{output}/")), None)
+
+    def _is_training(self, folder: str) -> bool:
+        return folder.startswith(f"{TRAIN}/")
+
+    def _drafts(self, found: Sequence[Store], listing: Listing) -> None:
+        """Texts for categories that are gone."""
+        names = {stem(category) for category in listing.categories for stem in (file_stem, earlier_stem)}
+        for store in found:
+            if store.folder == LANDMARKS:
+                drafts = [name for name in store.files if name.startswith(f"{_DRAFTS}/")]
+                gone = [name for name in drafts if _DRAFT.sub("", name.removeprefix(f"{_DRAFTS}/")) not in names]
+                self._delete(store, gone, "drafts for categories that are not listed any more")
+
+    def _logs(self, others: dict[str, int]) -> None:
+        """Logs that name an object that is gone."""
+        names = [name for name in others if name.startswith(f"{LOGS}/")]
+        if not self.gone or not names:
+            return
+        search = KeySearch(self.gone)
+        naming = [name for name in names if search.in_file(objects.join(self.root, name))]
+        self._delete(Store("", self.root, others), naming, "logs that name objects that are not listed any more")
+
+    def _delete(self, store: Store, names: Sequence[str], why: str) -> None:
+        if not names:
+            return
+        where = store.folder or LOGS
+        self.report.deleted.append(Deleted(where, len(names), sum(store.files[name] for name in names), why))
+        if self.dry_run:
+            return
+        # manifests first: then nobody opens what is about to go
+        first = [name for name in names if "/" not in name and name.endswith(".json")]
+        for some in (first, [name for name in names if name not in set(first)]):
+            with thread_pool(_REQUESTS) as pool:
+                list(pool.map(lambda name: objects.remove(objects.join(store.url, name)), some))
+
+    # -- the proof
+
+    def _search(self, listing: Listing) -> None:
+        """Searches every file for the keys that are gone; the listing's own table says of denied ones that they are."""
+        if not self.gone:
+            return
+        found, others = stores(self.root)
+        files = {objects.join(store.url, name): size for store in found for name, size in store.files.items()}
+        files |= {objects.join(self.root, name): size for name, size in others.items()}
+        files.pop(listing.table_url, None)
+        search = KeySearch(self.gone)
+        with Progress("search", len(files), "file") as progress, thread_pool(_SEARCHED_AT_ONCE) as pool:
+
+            def look(url: str) -> set[str]:
+                hits = search.in_file(url)
+                progress.advance(1)
+                return hits
+
+            for url, hits in zip(files, pool.map(look, files), strict=True):
+                if hits:
+                    self.report.found.append((url, min(hits)))
+        self.report.searched = (len(files), sum(files.values()))
+
+
+def _listed(listing: Listing) -> KeyIndex:
+    """The keys of the objects that are listed and kept."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept = [batch.filter(pc.equal(batch["verdict"], ""))["key"] for batch in listing.batches(["key", "verdict"])]
+    chunks = [chunk for column in kept for chunk in column.chunks]
+    return KeyIndex(pa.chunked_array(chunks, pa.string()).combine_chunks())

@@ -1,0 +1,165 @@
+"""A run folder of an earlier release is read, migrated and resumed, or refused by name; nothing is made again unasked.
+
+Stages are called in this process: where there is nothing to make, none of them needs one of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captionless.errors import DataError
+from captionless.spec.alignment import AlignmentSpec
+from captionless.stages import embed, landmarks, listing, migration, pack, similarity, train
+from captionless.stages import eval as evaluation
+from captionless.store.embeddings import open_embeddings
+from captionless.store.gallery import open_gallery
+from captionless.store.neighbour_store import open_neighbours
+from captionless.store.similarity_store import open_similarity
+from captionless.trainer.torch_documents import decode
+from tests.earlier_run import CHECKPOINT_STEP, INTERRUPTED, contents, records, spec_of, unpack
+from tests.flow.conftest import call
+
+pytestmark = pytest.mark.flow
+
+Stage = Callable[[AlignmentSpec], Any]
+DATA: dict[str, tuple[Stage, int, int]] = {
+    "list": (listing.run, 13, 0),
+    "pack": (pack.run, 12, 1),
+    "embed": (embed.run, 12, 0),
+    "landmarks": (landmarks.run, 24, 0),
+    "similarity-i2i": (lambda spec: similarity.run(spec, "i2i"), 9, 0),
+    "similarity-i2l": (lambda spec: similarity.run(spec, "i2l"), 9, 0),
+}
+"""The stages before training: how each is called, and what it keeps and skips of what was stored."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The unpacked runs; the working directory, to which the spec's paths are relative."""
+    monkeypatch.chdir(unpack(tmp_path))
+    return tmp_path
+
+
+def _migrated(spec: AlignmentSpec, dry_run: bool = False) -> list[str]:
+    lines: list[str] = []
+    migration.migrate(spec, dry_run, lines.append)
+    return lines
+
+
+def test_without_migration_every_stage_names_its_folder_and_the_command(folder: Path) -> None:
+    spec = spec_of(folder)
+    before = contents(folder) | records(folder)
+    later: dict[str, Stage] = {"train": train.run, "eval": evaluation.run}
+    for run in [*(stage for stage, *_ in DATA.values()), *later.values()]:
+        with pytest.raises(DataError) as refused:
+            run(spec)
+        assert str(folder / "finished") in str(refused.value)
+        assert "captionless migrate" in str(refused.value)
+        assert "\n" not in str(refused.value)
+    assert contents(folder) | records(folder) == before
+
+
+def test_parts_of_an_unfinished_stage_are_not_made_again_unasked(folder: Path) -> None:
+    spec = spec_of(folder)
+    (folder / "finished" / "pack" / "manifest.json").unlink()
+    shutil.rmtree(folder / "finished" / "embed")
+    listing.run(spec)
+    with pytest.raises(DataError, match="captionless migrate"):
+        pack.run(spec)
+    _migrated(spec)
+    found = pack.run(spec)
+    assert (found.made, found.kept, found.skipped) == (0, 12, 1)
+
+
+def test_migrated_everything_is_kept(folder: Path) -> None:
+    spec = spec_of(folder)
+    data, said = contents(folder), records(folder)
+    lines = _migrated(spec, dry_run=True)
+    assert records(folder) == said
+    assert _migrated(spec) == lines
+    assert contents(folder) == data
+    migrated = records(folder)
+    _migrated(spec)
+    assert records(folder) == migrated
+    for name, (run, kept, skipped) in DATA.items():
+        found = run(spec)
+        assert (found.made, found.kept, found.skipped) == (0, kept, skipped), name
+    train.run(spec)
+    assert contents(folder) == data
+    whole = call("run", "spec.yaml", cwd=folder)  # evaluates, and draws the report that the fixture leaves out
+    assert whole.returncode == 0, whole.stderr
+    kept_files = {name: state for name, state in data.items() if "/eval/" not in name}
+    assert contents(folder).items() >= kept_files.items()
+    assert (folder / "finished" / "eval" / "report.html").exists()
+
+
+def test_stores_are_read_as_they_are(folder: Path) -> None:
+    spec, run = spec_of(folder), folder / "finished"
+    _migrated(spec)
+    data = open_embeddings(str(run / "embed"), "train")
+    assert len(data) == 9
+    assert data.views(range(9)).shape == (9, 4, 128)
+    assert data.points(range(9)).shape == (9, 128, 6)
+    assert open_similarity(str(run / "similarity" / "i2i")).matrix("box").shape == (3, 3)
+    assert len(open_gallery(str(run / "gallery")).keys) == 12
+    open_neighbours(str(run / "neighbours"))
+
+
+def test_an_interrupted_training_goes_on_where_it_was(folder: Path) -> None:
+    spec = spec_of(folder, *INTERRUPTED)
+    run = folder / "interrupted" / "train" / "avg-seed0"
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    assert f"step-{CHECKPOINT_STEP:08d}" in checkpoint.name
+    before = decode(checkpoint.read_bytes())
+    _migrated(spec)
+    for stage, *_ in DATA.values():
+        assert stage(spec).made == 0
+    train.run(spec)
+    history = json.loads((run / "history.json").read_text())
+    assert history["step"] == list(range(40))
+    assert history["loss"][:CHECKPOINT_STEP] == before["history"]["loss"]
+
+
+def test_a_spec_that_did_not_make_it_is_refused(folder: Path) -> None:
+    said = records(folder)
+    with pytest.raises(DataError, match=r"data\.elevation"):
+        _migrated(spec_of(folder, "data.elevation=60"))
+    assert records(folder) == said
+
+
+def test_what_has_changed_since_is_named_and_nothing_else_made(folder: Path) -> None:
+    spec, packed = spec_of(folder), folder / "finished" / "pack"
+    mesh = folder / "meshes" / "box" / "00.obj"
+    mesh.write_text(mesh.read_text() + "v 0 2 0\nf 1 2 9\n")
+    shard = next(p for p in packed.rglob("*.index") if '"box/00"' in p.read_text())
+    others = 12 - len(json.loads(shard.read_text())["samples"])
+    lines = _migrated(spec)
+    assert f"{shard.parent.name}-{shard.stem}" in lines[0]
+    with pytest.raises(DataError, match="rerun pack"):
+        embed.run(spec)
+    listing.run(spec)
+    again = call("pack", "spec.yaml", "--json", "-q", cwd=folder)
+    found = json.loads(again.stdout)
+    assert (found["made"], found["kept"]) == (12 - others, others)
+
+
+def test_a_gallery_is_migrated_by_its_folder(folder: Path) -> None:
+    with pytest.raises(DataError, match="SPEC"):
+        migration.migrate_folder(str(folder / "finished" / "pack"), False, print)
+    migration.migrate_folder(str(folder / "finished" / "gallery"), False, print)
+    assert json.loads((folder / "finished" / "gallery" / "manifest.json").read_text())["version"] == 2
+
+
+def test_the_command_line(folder: Path) -> None:
+    dry = call("migrate", "spec.yaml", "--dry-run", cwd=folder)
+    assert dry.returncode == 0, dry.stderr
+    assert dry.stdout.startswith("pack: 3 of 3 shards")
+    refused = call("list", "spec.yaml", "-q", cwd=folder)
+    assert refused.returncode == 65
+    assert len(refused.stderr.strip().splitlines()) == 1
