@@ -1,10 +1,10 @@
 """Point-set operators: farthest point sampling, ball query and k nearest neighbours.
 
-Each operator exists as compiled kernels for CPU tensors (`numba_ops`) and in plain torch for every other device
-(`torch_ops`), which is the kernels' reference in the tests; those that are slow in torch on a GPU are compiled for it
-as well (`triton_ops`). All of them return the same indices: they form squared distances as (dx*dx + dy*dy) + dz*dz in
-the dtype of the points, without fused multiply-add, so that ties and radius borders fall alike everywhere. The
-exception is `cuda_ops`, the kernels of another package, which a spec may choose.
+Each operator exists as compiled kernels for CPU tensors (`farthest_points`, `numba_ops`) and in plain torch for every
+other device (`torch_ops`), which is the kernels' reference in the tests; those that are slow in torch on a GPU are
+compiled for it as well (`triton_ops`). All of them return the same indices: they form squared distances as
+(dx*dx + dy*dy) + dz*dz in the dtype of the points, without fused multiply-add, so that ties and radius borders fall
+alike everywhere. The exception is `cuda_ops`, the kernels of another package, which a spec may choose.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from captionless import farthest_points
 from captionless.runtime.torch_threads import map_slices
 from captionless.trainer.ops import cuda_ops, numba_ops, torch_ops
 
@@ -43,7 +44,7 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
         return torch_ops.farthest_point_sample(xyz, m)
     out = torch.empty(xyz.shape[0], m, dtype=torch.int64)
     pairs = m * xyz[..., 0].numel()
-    map_slices(lambda c: numba_ops.farthest_point_sample(xyz[c].numpy(), out[c].numpy()), len(xyz), pairs)
+    map_slices(lambda c: farthest_points.sample(xyz[c].numpy(), out[c].numpy()), len(xyz), pairs)
     return out
 
 
