@@ -76,24 +76,21 @@ def figures(answers: Sequence[Answers], labels: Ints, seed: int, resamples: int 
         if int(one.values.max(initial=0)) * n >= 1 << 53:
             raise DataError(f"bootstrap: {n} objects with this many answers each cannot be summed exactly")
     plain = [i for i, one in enumerate(answers) if not one.by_class]
-    values, asked = (
-        np.array([getattr(answers[i], name) for i in plain], dtype=np.float64).reshape(len(plain), n)
-        for name in ("values", "asked")
-    )
-    uneven = np.flatnonzero(asked.min(axis=1) < asked.max(axis=1))
+    values = np.array([answers[i].values for i in plain], dtype=np.float64).reshape(len(plain), n)
+    even = np.array([float(answers[i].asked[0]) for i in plain])
+    uneven = [place for place, i in enumerate(plain) if answers[i].asked.min() < answers[i].asked.max()]
+    asked = np.array([answers[plain[place]].asked for place in uneven], dtype=np.float64).reshape(len(uneven), n)
     unit = np.array([answers[i].unit for i in plain], dtype=np.float64)
     order = np.argsort(labels, kind="stable")
     begins = np.flatnonzero(np.diff(labels[order], prepend=-1))
     start = 0
     for block in counts(n, seed, resamples):
-        part = slice(start, start + len(block))
-        total = np.repeat(n * asked[:, 0][None], len(block), axis=0)
-        total[:, uneven] = block @ asked[uneven].T
-        found[part, plain] = _quotient(block @ values.T, total) / unit
-        ordered = block[:, order] if len(plain) < len(answers) else block
-        for i, one in enumerate(answers):
-            if one.by_class:
-                found[part, i] = _class_mean(ordered, one.values[order], one.asked[order], begins) / one.unit
+        part, drawn = slice(start, start + len(block)), block.astype(np.float64)
+        total = np.repeat(n * even[None], len(block), axis=0)
+        total[:, uneven] = drawn @ asked.T
+        found[part, plain] = _quotient(drawn @ values.T, total) / unit
+        if len(plain) < len(answers):
+            _class_means(found[part], answers, block[:, order], order, begins)
         start += len(block)
     return found
 
@@ -117,13 +114,22 @@ def p_value(differences: Floats) -> float:
     return min(1.0, 2 * (int(rarer) + 1) / (len(differences) + 1))
 
 
-def _class_mean(ordered: Ints, values: Ints, asked: Ints, begins: Ints) -> Floats:
-    """Mean over the classes drawn of what their drawn objects reach; objects in the order of classes, (b, n)."""
-    sums, sizes = (np.add.reduceat(ordered * each, begins, axis=1) for each in (values, asked))
-    total = np.zeros(len(ordered))
-    for column in _quotient(sums, sizes).T:  # class after class: the same order everywhere
-        total += column
-    return _quotient(total, np.count_nonzero(sizes, axis=1))
+def _class_means(into: Floats, answers: Sequence[Answers], ordered: Ints, order: Ints, begins: Ints) -> None:
+    """Put the figures by class in their columns of `into` (b, len(answers)): means over the classes that were drawn.
+
+    ordered: (b, n), how often each object was drawn, class by class, which is `order`; `begins`: each class's first.
+    """
+    drawn = np.add.reduceat(ordered, begins, axis=1)
+    for i, one in enumerate(answers):
+        if one.by_class:
+            values, asked = one.values[order], one.asked[order]
+            sums = np.add.reduceat(ordered * values, begins, axis=1)
+            even = asked.min() == asked.max()
+            sizes = drawn * asked[0] if even else np.add.reduceat(ordered * asked, begins, axis=1)
+            total = np.zeros(len(ordered))
+            for column in _quotient(sums, sizes).T:  # class after class: the same order everywhere
+                total += column
+            into[:, i] = _quotient(total, np.count_nonzero(sizes, axis=1)) / one.unit
 
 
 def _quotient(sums: NDArray[Any], sizes: NDArray[Any]) -> Floats:

@@ -3,7 +3,8 @@
 Schema 1 (`figures` and `provenance` as in `results`; `host` is not part of what is compared):
 
     figures     a pure function of the embeddings: floats to 6 decimals
-      objects, images, classes     the number of shapes and pictures, the class names in order
+      objects, images, classes     the number of shapes and pictures, the candidates' names in order
+      without_objects              the candidates that no shape is of
       zero_shot, gallery, in_batch the tree of `results`, of the protocols requested
       chance                       expectation of random rankings, as such a tree
       reachable                    in_batch only: the maximum that any encoder can reach
@@ -26,15 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.clip import demo
-from captionless.eval import bootstrap, classification, results, retrieval, tables, zero_shot
+from captionless.eval import bootstrap, classification, retrieval, tables, trees, zero_shot
 from captionless.eval.outcomes import Outcomes, grouped
+from captionless.eval.protocol import Settings
 from captionless.eval.resampled import Resampled
 from captionless.eval.tables import Column
 
 ProtocolName = Literal["zero-shot", "gallery", "in-batch"]
 PROTOCOLS: tuple[ProtocolName, ...] = ("zero-shot", "gallery", "in-batch")
 
-_SETTINGS = results.Protocol()
+_SETTINGS = Settings()
 _DIRECTIONS = (("image_to_shape", "image → shape"), ("shape_to_image", "shape → image"))
 
 COLUMNS = (
@@ -197,8 +199,10 @@ def caption(found: Mapping[str, Any]) -> list[str]:
     figures, about = found["figures"], found["provenance"]
     data, protocol, prompt, clip = about["dataset"], about["protocol"], about["prompt"], about["clip"]
     images = f", {figures['images']:,} pictures" if figures["images"] else ""
+    without = len(figures.get("without_objects", ()))
+    absent = f" ({without:,} of which have none, and are candidates all the same)" if without else ""
     lines = [
-        f"percent; {data['name']}: {figures['objects']:,} shapes of {len(figures['classes']):,} classes{images}"
+        f"percent; {data['name']}: {figures['objects']:,} shapes of {len(figures['classes']):,} classes{absent}{images}"
         + (f" ({data['official']:,} {data['unit']}s in the official set)" if "official" in data else "")
     ]
     if "zero-shot" in protocol:
@@ -239,4 +243,4 @@ def percentages(found: Mapping[str, Any]) -> dict[str, float]:
 def _row(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A figure tree as a row of `results`, whose columns are read from `figures`."""
     kept = {name: tree[name] for name in ("zero_shot", "gallery", "in_batch") if name in tree}
-    return {"figures": results.summarise([kept])}
+    return {"figures": trees.summarise([kept])}

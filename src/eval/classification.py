@@ -30,6 +30,7 @@ from captionless.errors import DataError
 from captionless.eval.cosine import TIE, numbers, positive_ks
 
 _SHARES = ("overall_accuracy", "class_mean_accuracy", "top5")
+_ROWS = 1 << 16  # counted at a time
 HEADINGS = ("split", "clouds", "overall accuracy", "class-mean accuracy", "top-5")
 
 
@@ -42,18 +43,37 @@ def ranks(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[NDArra
     return rank, np.where(rank == 1, truth, scores.argmax(axis=1))
 
 
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.integer[Any]], classes: int) -> NDArray[np.int64]:
+    """(C, C) how often each true class (row) was taken for each class (column).
+
+    truth: (n,). predicted: (n,), or (n, m) of m answers for each object.
+    """
+    answers = predicted.reshape(len(truth), -1)
+    found = np.zeros(classes * classes, dtype=np.int64)
+    for start in range(0, len(truth), _ROWS):
+        part = slice(start, start + _ROWS)
+        found += np.bincount((classes * truth[part, None] + answers[part]).ravel(), minlength=len(found))
+    return found.reshape(classes, classes)
+
+
 def summary(
-    rank: NDArray[np.int64], predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: int, ks: tuple[int, ...]
+    rank: NDArray[np.integer[Any]],
+    predicted: NDArray[np.integer[Any]],
+    truth: NDArray[np.int64],
+    classes: int,
+    ks: tuple[int, ...],
 ) -> dict[str, Any]:
-    """`top{k}` for each of `ks`, `class_mean`, `per_class`, `support` and `confusion`, see `evaluate`."""
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (truth, predicted), 1)
-    support = confusion.sum(axis=1)
+    """`top{k}` for each of `ks`, `class_mean`, `per_class`, `support` and `confusion`, see `evaluate`.
+
+    rank, predicted: (n,), or (n, m) of m answers for each object.
+    """
+    matrix = confusion(truth, predicted, classes)
+    support = matrix.sum(axis=1)
     per_class = np.full(classes, np.nan)
-    np.divide(np.diagonal(confusion), support, out=per_class, where=support > 0)
+    np.divide(np.diagonal(matrix), support, out=per_class, where=support > 0)
     figures: dict[str, Any] = {f"top{k}": float(np.mean(rank <= k)) for k in ks}
     figures["class_mean"] = float(per_class[support > 0].mean())
-    return figures | {"per_class": per_class, "support": support, "confusion": confusion}
+    return figures | {"per_class": per_class, "support": support, "confusion": matrix}
 
 
 def evaluate(scores: ArrayLike, labels: ArrayLike, ks: tuple[int, ...] = (1, 5)) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from captionless.errors import DataError, SpecError, did_you_mean
-from captionless.eval import bootstrap, checkpoint_figures, papers, results, tables
+from captionless.eval import bootstrap, checkpoint_figures, papers, tables, trees
 from captionless.eval.outcomes import Outcomes, Path, answers
 from captionless.eval.resampled import Resampled
 from captionless.eval.tables import Column
@@ -133,7 +133,7 @@ def compare(
     tested = [cell["difference"] for cell in cells if "p" in cell.get("difference", {})]
     for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
         one["p_holm"] = p
-    document: dict[str, Any] = results.plain(
+    document: dict[str, Any] = trees.plain(
         {
             "tables": found,
             "tests": len(tested),

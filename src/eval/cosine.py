@@ -9,6 +9,7 @@ scores 0 and not 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,33 @@ from captionless.errors import DataError
 
 TIE = 1e-9
 _ROWS = 4096
+
+
+class MadeRows:
+    """(n, D) numbers that are made from others, some rows whenever they are asked for, so that no copy is held.
+
+    make: rows of these numbers, which a slice or an array of row numbers selects.
+    """
+
+    ndim = 2
+
+    def __init__(self, shape: tuple[int, int], make: Callable[[Any], NDArray[Any]]) -> None:
+        self.shape, self._make = shape, make
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        return self._make(rows)
+
+
+Rows = NDArray[Any] | MadeRows
+"""(n, D) numbers."""
+
+
+def rows_of(values: ArrayLike | MadeRows, name: str) -> Rows:
+    """`numbers` of two axes, or rows that are made."""
+    return values if isinstance(values, MadeRows) else numbers(values, name)
 
 
 def numbers(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDArray[Any]:
@@ -34,18 +62,18 @@ def numbers(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDArr
     return array
 
 
-def row_lengths(array: NDArray[Any], name: str) -> NDArray[np.float64]:
-    """Euclidean length of each row of (..., D), float64; bounded memory.
+def row_lengths(array: Rows, name: str, first: int = 0) -> NDArray[np.float64]:
+    """Euclidean length of each row of (..., D), float64; bounded memory. `first`: the number of the first in errors.
 
     Refused (DataError, with the row): NaN or infinity, a row of zeros (it has no direction).
     """
-    rows = array.reshape(-1, array.shape[-1])
+    rows = array if isinstance(array, MadeRows) else array.reshape(-1, array.shape[-1])
     squared = np.empty(len(rows))
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS].astype(np.float64)
         squared[start : start + _ROWS] = np.einsum("nd,nd->n", part, part)
     length: NDArray[np.float64] = np.sqrt(squared).reshape(array.shape[:-1])
-    check_lengths(length, name)
+    check_lengths(length, name, first)
     return length
 
 
@@ -57,15 +85,21 @@ def check_lengths(length: NDArray[np.float64], name: str, start: int = 0) -> Non
         raise DataError(f"{name}: row {_first(length == 0, start)} is all zeros, which has no direction")
 
 
-def unit_rows(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,)) -> NDArray[np.float64]:
+def unit_rows(values: ArrayLike, name: str, ndim: tuple[int, ...] = (2,), first: int = 0) -> NDArray[np.float64]:
     """Float64 copy of `values` (..., D) with each row scaled to length 1; checked as above."""
     array = numbers(values, name, ndim)
     rows = array.astype(np.float64)
-    rows /= row_lengths(array, name)[..., None]
+    rows /= row_lengths(array, name, first)[..., None]
     return rows
 
 
-def same_width(a: NDArray[Any], b: NDArray[Any], names: str) -> None:
+def unit_blocks(rows: Rows, name: str) -> Iterator[NDArray[np.float64]]:
+    """`unit_rows` of (n, D), some rows after the other."""
+    for start in range(0, len(rows), _ROWS):
+        yield unit_rows(rows[start : start + _ROWS], name, first=start)
+
+
+def same_width(a: Rows, b: Rows, names: str) -> None:
     """DataError unless `a` and `b` have the same last dimension."""
     if a.shape[-1] != b.shape[-1]:
         raise DataError(f"{names}: embeddings of different dimensions, {a.shape[-1]} and {b.shape[-1]}")

@@ -8,6 +8,8 @@ products differ in their last bits between machines, and a rank may depend on on
     gallery/image_to_shape, ...   rank of the object itself in the gallery, which is all test objects
     in_batch/image_to_shape, ...  rank of the object itself in its batch
 
+`predicted` is the class that each object was taken for in `zero_shot`, from which follow the tables of the classes.
+
 An object may have several queries, one for each of its views or pictures: (n, m) ranks, m for each object, padded with
 0 if it has fewer. Or it has one query with several right answers, the pictures that show it: then these are the ranks
 of all of them, best first.
@@ -28,6 +30,7 @@ from captionless.errors import DataError, one_line
 Ints = NDArray[np.int64]
 Path = tuple[str, ...]
 _PRECISION = 1 << 24
+_PREDICTED = "predicted"
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,11 @@ class Outcomes:
     """
 
     labels: Ints
-    ranks: Mapping[str, Ints]
+    ranks: Mapping[str, NDArray[np.integer[Any]]]
     test: str = ""
     lists: frozenset[str] = frozenset()
+    predicted: NDArray[np.integer[Any]] | None = None
+    """(n, m) of the zero-shot answers; None where it is not known."""
 
     def __post_init__(self) -> None:
         for name, rank in self.ranks.items():
@@ -49,6 +54,8 @@ class Outcomes:
                 raise DataError(
                     f"{name}: expected one-based ranks of {len(self.labels)} objects, found shape {rank.shape}"
                 )
+        if self.predicted is not None and len(self.predicted) != len(self.labels):
+            raise DataError(f"predicted: expected those of {len(self.labels)} objects, found {len(self.predicted)}")
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,8 @@ class Answers:
     or wrong, 0.
     """
 
-    values: Ints
-    asked: Ints
+    values: NDArray[np.integer[Any]]
+    asked: NDArray[np.integer[Any]]
     unit: int = 1
     by_class: bool = False
 
@@ -87,16 +94,21 @@ def answers(outcomes: Outcomes, path: Path) -> Answers | None:
     if found is None or name not in ("class_mean", "recall", "map"):
         return None
     queries = found[:, :1] if ranked in outcomes.lists else found
-    asked = (queries > 0).sum(axis=1)
+    asked = smallest((queries > 0).sum(axis=1))
     if name == "map":
         place = np.arange(1, found.shape[1] + 1) if ranked in outcomes.lists else 1
         precision = np.divide(place, found, out=np.zeros(found.shape), where=found > 0)
         if ranked in outcomes.lists:
             precision = precision.sum(axis=1, keepdims=True) / np.maximum(1, (found > 0).sum(axis=1, keepdims=True))
-        return Answers(np.rint(_PRECISION * precision).astype(np.int64).sum(axis=1), asked, _PRECISION)
+        return Answers(smallest(np.rint(_PRECISION * precision).astype(np.int64).sum(axis=1)), asked, _PRECISION)
     first = 1 if name == "class_mean" else int(k)
-    right = ((queries > 0) & (queries <= first)).sum(axis=1)
+    right = smallest(((queries > 0) & (queries <= first)).sum(axis=1))
     return Answers(right, asked, by_class=name == "class_mean")
+
+
+def smallest(numbers: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Whole numbers from 0 up, in the smallest type that holds them."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
 def file_of(run: str) -> str:
@@ -108,7 +120,9 @@ def dumps(outcomes: Outcomes) -> bytes:
     """An `.npz` file, of the smallest whole numbers that hold the ranks; equal outcomes are equal bytes."""
     buffer = io.BytesIO()
     arrays = {"labels": outcomes.labels, **{name.replace("/", "."): rank for name, rank in outcomes.ranks.items()}}
-    small = {name: array.astype(np.min_scalar_type(int(array.max()))) for name, array in arrays.items()}
+    if outcomes.predicted is not None:
+        arrays[_PREDICTED] = outcomes.predicted
+    small = {name: smallest(array) for name, array in arrays.items()}
     about = {"test": np.array(outcomes.test), "lists": np.array(sorted(outcomes.lists), dtype=np.str_)}
     np.savez_compressed(buffer, allow_pickle=False, **about, **small)
     return buffer.getvalue()
@@ -120,8 +134,9 @@ def loads(data: bytes, name: str) -> Outcomes:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         test, lists, labels = str(arrays.pop("test")), arrays.pop("lists"), arrays.pop("labels").astype(np.int64)
-        ranks = {key.replace(".", "/"): rank.astype(np.int64) for key, rank in arrays.items()}
-        return Outcomes(labels, ranks, test, frozenset(map(str, lists)))
+        predicted = arrays.pop(_PREDICTED, None)
+        ranks = {key.replace(".", "/"): rank for key, rank in arrays.items()}
+        return Outcomes(labels, ranks, test, frozenset(map(str, lists)), predicted)
     except Exception as error:  # of zipfile, zlib, numpy or ours: all say that the file is not what it was
         raise DataError(f"{name}: not a valid outcomes file ({one_line(error)}); rerun eval") from None
 

@@ -21,7 +21,7 @@ from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from captionless.errors import Retryable, SpecError, one_line
 from captionless.eval import tables
-from captionless.runtime.redaction import redacted
+from captionless.runtime.redaction import public
 from captionless.runtime.retry import Backoff, Transient, retry
 from captionless.telemetry import catalog
 
@@ -61,7 +61,7 @@ def _registry(results: Mapping[str, Any]) -> CollectorRegistry:
     registry = CollectorRegistry()
     about = results["provenance"]
     source = about["dataset"]
-    dataset = redacted(source.get("url") or source["kind"])
+    dataset = public(source.get("url") or source["kind"])
     gauges: dict[tuple[str, ...], Gauge] = {}
     for figure in tables.run_figures(results):
         if figure.value is None:

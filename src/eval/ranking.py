@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.eval.cosine import TIE, check_lengths, row_lengths
+from captionless.eval.cosine import TIE, Rows, check_lengths, row_lengths
 from captionless.runtime.thread_pools import one_core_each
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ _ITEMS = 1024
 _HELD = 4096  # queries that are compared with all items at a time
 
 
-def ranks(queries: NDArray[Any], items: NDArray[Any], relevant: Ints, of_queries: str, of_items: str) -> Ints:
+def ranks(queries: Rows, items: Rows, relevant: Ints, of_queries: str, of_items: str) -> Ints:
     """One-based ranks of each query's relevant items by cosine, best first; ties are resolved against them.
 
     Args:
@@ -49,7 +49,7 @@ def ranks(queries: NDArray[Any], items: NDArray[Any], relevant: Ints, of_queries
     return found
 
 
-def _ranks(queries: Floats, items: NDArray[Any], relevant: Ints, name: str) -> Ints:
+def _ranks(queries: Floats, items: Rows, relevant: Ints, name: str) -> Ints:
     depth = np.count_nonzero(relevant >= 0, axis=1)
     threshold = _thresholds(queries, items, relevant, depth)
     queries32 = queries.astype(np.float32)
@@ -82,7 +82,7 @@ def _ranks(queries: Floats, items: NDArray[Any], relevant: Ints, name: str) -> I
     return found
 
 
-def _thresholds(queries: Floats, items: NDArray[Any], relevant: Ints, depth: Ints) -> Floats:
+def _thresholds(queries: Floats, items: Rows, relevant: Ints, depth: Ints) -> Floats:
     """(q, m) what a score must reach to stand before each relevant item, descending, -inf where there is none."""
     cosines = np.full(relevant.shape, -np.inf)
     query, slot = np.nonzero(relevant >= 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from captionless.eval import bootstrap
 from captionless.eval.bootstrap import Floats
@@ -35,12 +35,3 @@ class Resampled(Generic[Key]):
             total = self._figures[:, column] if total is None else total + self._figures[:, column]
             count += 1
         return None if total is None else total / count
-
-
-def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterable[Path]:
-    """The paths of a figure tree's numbers."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, (*path, key))
-        elif isinstance(value, int | float):
-            yield (*path, key)

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
 from captionless.eval import ranking
-from captionless.eval.cosine import TIE, numbers, positive_ks, same_width, unit_rows
+from captionless.eval.cosine import TIE, MadeRows, positive_ks, row_lengths, rows_of, same_width
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,9 +45,9 @@ def gallery(
     return gallery_figures(ranks, ks) | {"queries": len(ranks), "gallery": len(np.asarray(gallery))}
 
 
-def gallery_ranks(queries: ArrayLike, gallery: ArrayLike, relevant: ArrayLike) -> Ints:
+def gallery_ranks(queries: ArrayLike | MadeRows, gallery: ArrayLike | MadeRows, relevant: ArrayLike) -> Ints:
     """Ranks from 1 up of the relevant items, best first, of the queries that have one: (q, m), padded with 0."""
-    asked, items = numbers(queries, "queries"), numbers(gallery, "gallery")
+    asked, items = rows_of(queries, "queries"), rows_of(gallery, "gallery")
     same_width(asked, items, "queries and gallery")
     ranks = ranking.ranks(asked, items, _relevant_columns(relevant, len(asked), len(items)), "queries", "gallery")
     return ranks[ranks[:, 0] > 0]
@@ -94,16 +94,19 @@ def in_batch(
     return in_batch_figures(rank, ks) | {"pairs": len(rank)}
 
 
-def in_batch_ranks(queries: ArrayLike, keys: ArrayLike, batch: int = BATCH, seed: int = 0) -> Ints:
+def in_batch_ranks(
+    queries: ArrayLike | MadeRows, keys: ArrayLike | MadeRows, batch: int = BATCH, seed: int = 0
+) -> Ints:
     """Rank from 1 up, (n,), of each query's own partner among the keys of its batch; in the order of the pairs."""
-    asked, answers = unit_rows(queries, "queries"), unit_rows(keys, "keys")
+    asked, answers = rows_of(queries, "queries"), rows_of(keys, "keys")
     same_width(asked, answers, "queries and keys")
     if len(asked) != len(answers):
         raise DataError(f"queries and keys: expected pairs, found {len(asked)} and {len(answers)} rows")
     _positive_batch(batch)
+    of_asked, of_answers = row_lengths(asked, "queries"), row_lengths(answers, "keys")
     ranks = np.empty(len(asked), dtype=np.int64)
     for chosen in _batches(len(asked), batch, seed):
-        scores = asked[chosen] @ answers[chosen].T
+        scores = (asked[chosen] / of_asked[chosen, None]) @ (answers[chosen] / of_answers[chosen, None]).T
         own = np.diagonal(scores)[:, None]
         ranks[chosen] = np.count_nonzero(scores >= own - TIE, axis=1)  # counts the partner itself
     return ranks

@@ -155,8 +155,10 @@ def caption(results: Mapping[str, Any]) -> str:
     """A caption of the results table."""
     figures = results["figures"]
     spread = any(len(row["seeds"]) > 1 for row in figures["rows"])
+    absent = len(figures.get("without_objects", ()))
     return (
         f"Percent, on {figures['objects']} unseen objects of {len(figures['classes'])} classes"
+        + (f" ({absent} of which have none, and are candidates all the same)" if absent else "")
         + (", mean ± standard deviation over seeds" if spread else "")
         + f". Retrieval ranks all {figures['objects']} objects, of which only the query's own counts; "
         "ties count against the method. The CLIP rows are untrained references: classification of an object's views, "

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.eval import outcomes, results
+from captionless.eval import measurement, outcomes
 from captionless.eval.outcomes import Outcomes
-from captionless.eval.resampled import leaves
+from captionless.eval.protocol import Settings, TestSplit
+from captionless.eval.trees import leaves
 from tests.eval.test_results import shapes, world
 
 
 @pytest.mark.parametrize("views", ["one", "all"])
 def test_figures_follow_from_the_ranks(views: str) -> None:
     test = world(n=24, views=4)
-    test = results.TestSplit(
-        test.keys, test.classes, test.labels, test.views, test.class_texts, results.Protocol(views=views)  # type: ignore[arg-type]
+    test = TestSplit(
+        test.keys, test.classes, test.labels, test.views, test.class_texts, Settings(views=views)  # type: ignore[arg-type]
     )  # fmt: skip
-    found = [results.evaluate_run(shapes(test, 0, 0.7), test), *results.clip_ceiling(test).values()]
+    found = [measurement.evaluate_run(shapes(test, 0, 0.7), test), *measurement.clip_ceiling(test).values()]
     checked = set()
     for tree, kept in found:
         for path in leaves(tree):
@@ -40,7 +41,7 @@ def test_in_batch_ranks_are_in_the_order_of_the_objects() -> None:
     test = world(n=24)
     spoilt = shapes(test, 0, 0.1)
     spoilt[5] = -spoilt[5]
-    kept = results.evaluate_run(spoilt, test).outcomes
+    kept = measurement.evaluate_run(spoilt, test).outcomes
     assert kept.ranks["in_batch/image_to_shape"].argmax() == 5
     assert kept.ranks["gallery/image_to_shape"].argmax() == 5
 

@@ -16,9 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from captionless.errors import Retryable, SpecError
-from captionless.eval import publish, results
+from captionless.eval import measurement, publish, results
+from captionless.eval.protocol import TestSplit
 from captionless.runtime.retry import Backoff
 from tests import pace
+from tests.eval.evaluated import build
 from tests.eval.gateway import StandIn, serving
 
 CLASSES = ("chair", "mug")
@@ -30,14 +32,14 @@ def found(seeds: tuple[int, ...] = (0, 1), url: str = "") -> dict[str, Any]:
     rng = np.random.default_rng(0)
     labels = np.arange(12) % 2
     views = rng.normal(size=(12, 3, 8)).astype(np.float32)
-    test = results.TestSplit([f"o{i}" for i in range(12)], CLASSES, labels, views, rng.normal(size=(2, 8)))
+    test = TestSplit([f"o{i}" for i in range(12)], CLASSES, labels, views, rng.normal(size=(2, 8)))
     runs = [
-        results.EvaluatedRun(mode, seed, *results.evaluate_run(views.mean(axis=1) + rng.normal(size=(12, 8)), test))
+        results.EvaluatedRun(mode, seed, *measurement.evaluate_run(views.mean(axis=1) + rng.normal(size=(12, 8)), test))
         for mode in ("uniform", "avg")
         for seed in seeds
     ]
     dataset = {"kind": "manifest", "url": url} if url else {"kind": "parametric", "seed": 0}
-    return results.build(test, runs, {"dataset": dataset, "prompt": {"name": "paper"}})
+    return build(test, runs, {"dataset": dataset, "prompt": {"name": "paper"}})
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -9,28 +10,35 @@ import pytest
 from PIL import Image
 
 from captionless.errors import DataError
-from captionless.eval import report, results, tables
+from captionless.eval import measurement, report, results, tables
+from captionless.eval.protocol import TestSplit
 from captionless.eval.report import charts
 from captionless.eval.report.context import drawn
+from tests.eval.evaluated import build
 from tests.pages import assert_readable, assert_self_contained, chart, parsed
 
 CLASSES = ["chair", "mug", "lamp"]
 
 
-def world() -> tuple[results.TestSplit, list[results.EvaluatedRun], np.ndarray]:
+def world() -> tuple[TestSplit, list[results.EvaluatedRun], np.ndarray]:
     rng = np.random.default_rng(0)
     n = 18
     labels = np.arange(n) % 3
     texts = rng.normal(size=(3, 8))
     objects = texts[labels] + rng.normal(size=(n, 8))
     views = objects[:, None] + rng.normal(size=(n, 4, 8))
-    test = results.TestSplit([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
+    test = TestSplit([f"{CLASSES[c]}/<{i}>&" for i, c in enumerate(labels)], CLASSES, labels, views, texts)
     runs = [
-        results.EvaluatedRun(mode, seed, *results.evaluate_run(objects + rng.normal(size=(n, 8)), test))
+        results.EvaluatedRun(mode, seed, *measurement.evaluate_run(objects + rng.normal(size=(n, 8)), test))
         for mode in ("uniform", "avg")
         for seed in (0, 1)
     ]
     return test, runs, objects
+
+
+def queried(test: TestSplit, chosen: list[int]) -> np.ndarray:
+    """The view of each of these objects that is their query."""
+    return np.stack([test.views[i, test.choices[0][i]] for i in chosen])
 
 
 def image(kind: str = "webp") -> bytes:
@@ -42,31 +50,29 @@ def image(kind: str = "webp") -> bytes:
 @pytest.fixture(scope="module")
 def built() -> dict:
     test, runs, _ = world()
-    return results.build(test, runs, {"clip": {"model": "demo", "digest": "sha256:abc"}, "prompt": "a {} </script>"})
+    return build(test, runs, {"clip": {"model": "demo", "digest": "sha256:abc"}, "prompt": "a {} </script>"})
 
 
 @pytest.fixture(scope="module")
 def context() -> report.ReportContext:
     test, _, shapes = world()
-    categories = {key: key.split("/")[0] for key in test.keys}
-    (chosen,) = test.choices()
-    images = test.views[np.arange(18), chosen]
-    similarity = np.linspace(0.9, 0.1, 18)
+    categories = [key.split("/")[0] for key in test.keys]
+    similarity, chosen = np.linspace(0.9, 0.1, 18), drawn(test.keys, categories, 5)
     return report.ReportContext(
         title="A <title>",
         summary="What this is.",
         chosen=("avg", 1),
         thumbnails={key: image() for key in test.keys[:-1]},
-        categories=categories,
+        categories=dict(zip(test.keys, categories, strict=True)),
         histories=[
             report.History(mode, seed, range(900), list(np.linspace(4, 1, 900)), [14.3] * 900)
             for mode in ("uniform", "avg")
             for seed in (0, 1)
         ],
-        queries=report.retrieval_queries(images, shapes, test.keys, categories, count=5, top=4),
+        queries=report.retrieval_queries(chosen, queried(test, chosen), shapes, test.keys, categories, top=4),
         neighbours=[report.neighbours_of(test.keys[0], similarity, test.keys, "i2i", weights=similarity)],
         examples=[report.Example(test.keys[-1], ["a lamp on a foot"], ["a lamp with two arms"])],
-        embedding_map=report.EmbeddingMap(shapes, test.keys),
+        embedding_map=report.EmbeddingMap(shapes, test.keys, categories),
     )
 
 
@@ -142,7 +148,7 @@ def test_same_input_same_page(page: str, built: dict, context: report.ReportCont
 
 def test_without_runs_or_context() -> None:
     test, _, _ = world()
-    page = report.render_report(results.build(test, [], {}), report.ReportContext())
+    page = report.render_report(build(test, [], {}), report.ReportContext())
     structure = parsed(page)
     assert structure.ids.count("results") == 1
     assert not {"training", "classes", "retrieval", "similarity", "objects", "map"} & set(structure.ids)
@@ -151,11 +157,9 @@ def test_without_runs_or_context() -> None:
 
 def test_queries_are_ranked_as_in_the_figures() -> None:
     test, _, shapes = world()
-    categories = {key: key.split("/")[0] for key in test.keys}
-    (chosen,) = test.choices()
-    images = test.views[np.arange(18), chosen]
-    queries = report.retrieval_queries(images, shapes, test.keys, categories, count=18, top=18)
-    tree = results.evaluate_run(shapes, test).figures["gallery"]["image_to_shape"]
+    categories, every = [key.split("/")[0] for key in test.keys], list(range(18))
+    queries = report.retrieval_queries(every, queried(test, every), shapes, test.keys, categories, top=18)
+    tree = measurement.evaluate_run(shapes, test).figures["gallery"]["image_to_shape"]
     assert np.median([query.rank for query in queries]) == tree["median_rank"]
     assert np.mean([query.rank == 1 for query in queries]) == pytest.approx(tree["recall@1"], abs=1e-6)
     for query in queries:
@@ -163,18 +167,23 @@ def test_queries_are_ranked_as_in_the_figures() -> None:
         assert [hit.key for hit in query.hits if hit.outcome == "hit"] == [query.key]
         same = [hit for hit in query.hits if hit.outcome == "same class"]
         assert len(same) == 5
-        assert all(categories[hit.key] == categories[query.key] for hit in same)
-    tied = report.retrieval_queries(np.ones((4, 2)), np.ones((4, 2)), list("abcd"), {}, count=4)
+        assert all(hit.key.split("/")[0] == query.key.split("/")[0] for hit in same)
+    tied = report.retrieval_queries(range(4), np.ones((4, 2)), np.ones((4, 2)), list("abcd"), list("abcd"))
     assert [query.rank for query in tied] == [4] * 4
 
 
 def test_examples_are_drawn_from_every_category_whatever_their_order() -> None:
     keys = [f"{name}-{i}" for name in ("a", "b", "c") for i in range(5)]
-    categories = {key: key[0] for key in keys}
+    categories = [key[0] for key in keys]
     chosen = [keys[i] for i in drawn(keys, categories, 6)]
     assert sorted(key[0] for key in chosen) == list("aabbcc")
-    assert [keys[::-1][i] for i in drawn(keys[::-1], categories, 6)] == chosen
+    assert [keys[::-1][i] for i in drawn(keys[::-1], categories[::-1], 6)] == chosen
     assert [keys[i] for i in drawn(keys, categories, 6, seed=1)] != chosen
+    by_turns = drawn(keys, categories, 15)
+    order = sorted(range(15), key=lambda i: hashlib.sha256(f"report:0:{keys[i]}".encode()).digest())
+    lists = [[i for i in order if keys[i][0] == name] for name in dict.fromkeys(keys[i][0] for i in order)]
+    assert by_turns == [i for turn in zip(*lists, strict=True) for i in turn]
+    assert drawn([], [], 3) == []
 
 
 def test_neighbours_leave_the_object_out() -> None:
@@ -194,7 +203,7 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     assert share == pytest.approx(values[:2] / values.sum())
     assert points.var(axis=0, ddof=1) == pytest.approx(values[:2])
     assert np.array_equal(charts.principal_components(rows.copy())[0], points)
-    single, none = charts.principal_components([[1.0, 2.0]])
+    single, none = charts.principal_components(np.array([[1.0, 2.0]]))
     assert single.tolist() == [[0, 0]]
     assert none.tolist() == [0, 0]
 
@@ -202,9 +211,9 @@ def test_principal_components_are_those_of_the_covariance() -> None:
 def test_the_map_marks_the_drawn_objects_on_the_axes_of_all() -> None:
     _, _, shapes = world()
     keys = [f"{CLASSES[i % 3]}-{i}" for i in range(18)]
-    categories = {key: key.split("-")[0] for key in keys}
-    whole = json.loads(charts.embedding_map(report.EmbeddingMap(shapes, keys), categories))
-    part = json.loads(charts.embedding_map(report.EmbeddingMap(shapes, keys, [2, 3, 10]), categories))
+    categories = [key.split("-")[0] for key in keys]
+    whole = json.loads(charts.embedding_map(report.EmbeddingMap(shapes, keys, categories)))
+    part = json.loads(charts.embedding_map(report.EmbeddingMap(shapes, keys, categories, [2, 3, 10])))
     assert {key for trace in part["data"] for key in trace["text"]} == {keys[i] for i in (2, 3, 10)}
     place = {key: x for trace in whole["data"] for key, x in zip(trace["text"], trace["x"], strict=True)}
     assert all(x == place[key] for trace in part["data"] for key, x in zip(trace["text"], trace["x"], strict=True))
@@ -213,16 +222,16 @@ def test_the_map_marks_the_drawn_objects_on_the_axes_of_all() -> None:
 
 def test_the_table_of_the_map_names_the_closest_category() -> None:
     embeddings = [[1, 0, 0], [2, 0.2, 0], [0.9, 0.5, 0], [0, 0, 3]]
-    given = report.EmbeddingMap(np.array(embeddings), list("abcd"))
-    rows = charts.map_rows(given, {"a": "chair", "b": "chair", "c": "stool", "d": "mug"})
+    rows = charts.map_rows(report.EmbeddingMap(np.array(embeddings), list("abcd"), ["chair", "chair", "stool", "mug"]))
     assert [(row["name"], row["objects"]) for row in rows] == [("chair", 2), ("mug", 1), ("stool", 1)]
     first, second = np.array([1.0, 0, 0]), np.array([2, 0.2, 0]) / np.hypot(2, 0.2)
     mean = (first + second) / np.linalg.norm(first + second)
     cosine = mean @ np.array([0.9, 0.5, 0]) / np.hypot(0.9, 0.5)
     assert rows[0]["closest"] == f"stool ({cosine:.3f})"
-    points = charts.principal_components(embeddings)[0]
+    points = charts.principal_components(np.array(embeddings))[0]
     assert (rows[0]["x"], rows[0]["y"]) == pytest.approx(np.median(points[:2], axis=0))
-    assert charts.map_rows(given, dict.fromkeys("abcd", "thing"))[0]["closest"] == ""
+    alike = report.EmbeddingMap(np.array(embeddings), list("abcd"), ["thing"] * 4)
+    assert charts.map_rows(alike)[0]["closest"] == ""
 
 
 def test_the_running_mean_is_of_the_last_values() -> None:
@@ -248,9 +257,9 @@ def test_bad_context_is_reported(built: dict) -> None:
 def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
     rng = np.random.default_rng(6)
     classes = [f"class {i}" for i in range(61)]
-    test = results.TestSplit(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
-    run = results.EvaluatedRun("uniform", 0, *results.evaluate_run(rng.normal(size=(61, 4)), test))
-    page = report.render_report(results.build(test, [run], {}), report.ReportContext())
+    test = TestSplit(classes, classes, np.arange(61), rng.normal(size=(61, 2, 4)), rng.normal(size=(61, 4)))
+    run = results.EvaluatedRun("uniform", 0, *measurement.evaluate_run(rng.normal(size=(61, 4)), test))
+    page = report.render_report(build(test, [run], {}), report.ReportContext())
     assert "chart-confusion" not in page
     assert '<th scope="row">class 60</th><td>1</td>' in page
 
@@ -258,7 +267,7 @@ def test_a_matrix_of_very_many_classes_is_left_to_the_table() -> None:
 def test_differences_of_one_seed_are_not_described_as_those_of_several(built: dict, page: str) -> None:
     assert tables.about_differences(built) in " ".join(page.split())
     test, runs, _ = world()
-    alone = results.build(test, [run for run in runs if run.seed == 0], {})
+    alone = build(test, [run for run in runs if run.seed == 0], {})
     assert "±" not in tables.markdown_differences(alone)
     assert "deviation" not in tables.about_differences(alone)
     assert tables.about_differences(alone) != tables.about_differences(built)

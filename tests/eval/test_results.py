@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.eval import bootstrap, outcomes, results, retrieval, tables, zero_shot
+from captionless.eval import bootstrap, class_tables, measurement, outcomes, results, retrieval, tables, zero_shot
+from captionless.eval.protocol import Settings, TestSplit
+from tests.eval.evaluated import build, figures
 
 CLASSES = ("chair", "mug", "lamp", "sofa")
 
 
-def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> results.TestSplit:
+def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> TestSplit:
     """Objects scattered about their class's text, views about their object; "sofa" has no object."""
     rng = np.random.default_rng(seed)
     texts = rng.normal(size=(4, 2, 16))
@@ -20,39 +22,40 @@ def world(seed: int = 0, n: int = 36, views: int = 6, **protocol: object) -> res
     objects = texts.mean(axis=1)[labels] + 0.8 * rng.normal(size=(n, 16))
     seen = (objects[:, None] + 0.7 * rng.normal(size=(n, views, 16))).astype(np.float32)
     keys = [f"test/{i:03d}" for i in range(n)]
-    return results.TestSplit(keys, CLASSES, labels, seen, texts, results.Protocol(**protocol))  # type: ignore[arg-type]
+    return TestSplit(keys, CLASSES, labels, seen, texts, Settings(**protocol))  # type: ignore[arg-type]
 
 
-def shapes(test: results.TestSplit, seed: int, noise: float) -> np.ndarray:
+def shapes(test: TestSplit, seed: int, noise: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return test.views.mean(axis=1) + noise * rng.normal(size=test.views[:, 0].shape)
 
 
 @pytest.fixture(scope="module")
-def test() -> results.TestSplit:
+def test() -> TestSplit:
     return world()
 
 
 @pytest.fixture(scope="module")
-def runs(test: results.TestSplit) -> list[results.EvaluatedRun]:
+def runs(test: TestSplit) -> list[results.EvaluatedRun]:
     noise = {"avg": 0.5, "uniform": 0.6}
     return [
-        results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes(test, seed, noise[mode]), test))
+        results.EvaluatedRun(mode, seed, *measurement.evaluate_run(shapes(test, seed, noise[mode]), test))
         for mode in noise
         for seed in (2, 0, 1)
     ]
 
 
-def test_a_run_is_measured_by_the_public_functions(test: results.TestSplit) -> None:
+def test_a_run_is_measured_by_the_public_functions(test: TestSplit) -> None:
     embedded = shapes(test, 0, 0.6)
-    tree, _ = results.evaluate_run(embedded, test)
+    tree, kept = measurement.evaluate_run(embedded, test)
     plain = zero_shot.evaluate(embedded, test.class_texts, test.labels)
     for key in ("top1", "top5", "class_mean"):
         assert tree["zero_shot"][key] == round(plain[key], 6)
-    assert tree["zero_shot"]["per_class"]["sofa"] is None
-    assert tree["zero_shot"]["per_class"]["mug"] == pytest.approx(plain["per_class"][1], abs=1e-6)
-    assert tree["zero_shot"]["confusion"] == plain["confusion"].tolist()
-    (chosen,) = test.choices()
+    table = class_tables.of_outcomes(kept, 4)
+    assert table.accuracy == pytest.approx(plain["per_class"], nan_ok=True)
+    assert np.isnan(table.accuracy[3])
+    assert table.confusion().tolist() == plain["confusion"].tolist()
+    (chosen,) = test.choices
     images = np.stack([test.views[i, view] for i, view in enumerate(chosen)])
     there = retrieval.gallery(images, embedded, np.arange(36))
     back = retrieval.gallery(embedded, images, np.arange(36))
@@ -63,23 +66,21 @@ def test_a_run_is_measured_by_the_public_functions(test: results.TestSplit) -> N
     assert tree["in_batch"]["image_to_shape"]["top1"] == round(retrieval.in_batch(images, embedded)["top1"], 6)
 
 
-def test_the_chosen_view_depends_on_key_and_seed_only(test: results.TestSplit) -> None:
-    (chosen,) = test.choices()
+def test_the_chosen_view_depends_on_key_and_seed_only(test: TestSplit) -> None:
+    (chosen,) = test.choices
     assert set(chosen.tolist()) == set(range(6))
-    half = results.TestSplit(test.keys[18:], CLASSES, test.labels[18:], test.views[18:], test.class_texts)
-    assert half.choices()[0].tolist() == chosen[18:].tolist()
-    assert world(seed=0, n=36).choices()[0].tolist() == chosen.tolist()
-    other = results.TestSplit(test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(seed=1))
-    assert other.choices()[0].tolist() != chosen.tolist()
+    half = TestSplit(test.keys[18:], CLASSES, test.labels[18:], test.views[18:], test.class_texts)
+    assert half.choices[0].tolist() == chosen[18:].tolist()
+    assert world(seed=0, n=36).choices[0].tolist() == chosen.tolist()
+    other = TestSplit(test.keys, CLASSES, test.labels, test.views, test.class_texts, Settings(seed=1))
+    assert other.choices[0].tolist() != chosen.tolist()
 
 
 def test_all_views_are_a_mean_over_the_poses() -> None:
     test = world(n=20, views=3)
-    every = results.TestSplit(
-        test.keys, CLASSES, test.labels, test.views, test.class_texts, results.Protocol(views="all")
-    )
+    every = TestSplit(test.keys, CLASSES, test.labels, test.views, test.class_texts, Settings(views="all"))
     embedded = shapes(test, 0, 0.6)
-    found = results.evaluate_run(embedded, every).figures["gallery"]["image_to_shape"]
+    found = measurement.evaluate_run(embedded, every).figures["gallery"]["image_to_shape"]
     one_by_one = [retrieval.gallery(test.views[:, pose], embedded, np.arange(20)) for pose in range(3)]
     for key in ("recall@1", "map"):
         assert found[key] == pytest.approx(mean(figures[key] for figures in one_by_one), abs=1e-6)
@@ -90,31 +91,33 @@ def test_ceiling_never_meets_its_own_query() -> None:
     rng = np.random.default_rng(3)
     n = 60
     views = rng.normal(size=(n, 4, 64))
-    test = results.TestSplit([str(i) for i in range(n)], CLASSES, np.arange(n) % 4, views, rng.normal(size=(4, 64)))
-    ceiling = {name: found.figures for name, found in results.clip_ceiling(test).items()}
+    test = TestSplit([str(i) for i in range(n)], CLASSES, np.arange(n) % 4, views, rng.normal(size=(4, 64)))
+    ceiling = {name: found.figures for name, found in measurement.clip_ceiling(test).items()}
     for row in ("clip_mean", "clip_single"):
         for direction in ("image_to_shape", "shape_to_image"):
             assert ceiling[row]["gallery"][direction]["recall@1"] < 0.15
         assert ceiling[row]["zero_shot"]["top1"] < 0.6
 
 
-def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: results.TestSplit) -> None:
-    ceiling = {name: found.figures for name, found in results.clip_ceiling(test).items()}
+def test_ceiling_of_good_views_is_high_and_the_mean_helps(test: TestSplit) -> None:
+    measured = measurement.clip_ceiling(test)
+    ceiling = {name: found.figures for name, found in measured.items()}
     mean_views, single = ceiling["clip_mean"], ceiling["clip_single"]
     assert mean_views["zero_shot"]["top1"] > single["zero_shot"]["top1"] > 0.5
     assert mean_views["gallery"]["image_to_shape"]["recall@1"] > single["gallery"]["image_to_shape"]["recall@1"]
-    assert single["zero_shot"]["support"] == [72, 72, 72, 0]
+    support = class_tables.of_outcomes(measured["clip_single"].outcomes, 4).support
+    assert support.tolist() == [72, 72, 72, 0]
 
 
-def test_chance_is_that_of_the_parts(test: results.TestSplit) -> None:
-    found = results.chance(test)
+def test_chance_is_that_of_the_parts(test: TestSplit) -> None:
+    found = measurement.chance(test)
     assert found["zero_shot"]["top1"] == 0.25
     assert found["gallery"]["shape_to_image"]["recall@5"] == round(5 / 36, 6)
     assert found["in_batch"]["image_to_shape"]["top1"] == round(1 / 36, 6)
 
 
-def test_rows_and_differences(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
-    found = results.figures(test, runs)
+def test_rows_and_differences(test: TestSplit, runs: list[results.EvaluatedRun]) -> None:
+    found = figures(test, runs).tree
     assert [row["name"] for row in found["rows"]] == ["chance", "clip_mean", "clip_single", "uniform", "avg"]
     by_seed = {
         mode: [r.figures["gallery"]["image_to_shape"]["map"] for r in runs if r.mode == mode]
@@ -136,9 +139,9 @@ def test_rows_and_differences(test: results.TestSplit, runs: list[results.Evalua
 
 
 def test_intervals_are_of_means_over_runs_on_the_same_resampled_objects(
-    test: results.TestSplit, runs: list[results.EvaluatedRun]
+    test: TestSplit, runs: list[results.EvaluatedRun]
 ) -> None:
-    found = results.figures(test, runs)
+    found = figures(test, runs).tree
     path = ("gallery", "image_to_shape", "map")
     parts = {
         mode: [one for r in runs if r.mode == mode if (one := outcomes.answers(r.outcomes, path)) is not None]
@@ -153,8 +156,8 @@ def test_intervals_are_of_means_over_runs_on_the_same_resampled_objects(
     assert (gap["low"], gap["high"]) == pytest.approx(wanted, abs=1e-6)
     single = found["rows"][2]["figures"]["zero_shot"]  # six views of each object, resampled together
     assert single["top1"]["low"] < single["top1"]["mean"] < single["top1"]["high"]
-    for figures in (row, gap):
-        assert set(figures) == {"mean", "std", "n", "low", "high"}
+    for spread in (row, gap):
+        assert set(spread) == {"mean", "std", "n", "low", "high"}
     assert "low" not in found["rows"][3]["figures"]["gallery"]["image_to_shape"]["median_rank"]
     assert "low" not in found["rows"][3]["figures"]["zero_shot"]["per_class"]["mug"]
 
@@ -169,17 +172,15 @@ def test_differences_pair_only_shared_seeds(runs: list[results.EvaluatedRun]) ->
     assert results.differences([run for run in runs if run.mode == "avg"]) == {}
 
 
-def test_bytes_are_the_same_whatever_the_order_and_the_clock(
-    test: results.TestSplit, runs: list[results.EvaluatedRun]
-) -> None:
-    one = results.build(test, runs, {"clip": "demo"}, timing={"eval_s": 1.0}, host={"cpus": 2})
-    two = results.build(test, runs[::-1], {"clip": "demo"}, timing={"eval_s": 2.0})
+def test_bytes_are_the_same_whatever_the_order_and_the_clock(test: TestSplit, runs: list[results.EvaluatedRun]) -> None:
+    one = build(test, runs, {"clip": "demo"}, timing={"eval_s": 1.0}, host={"cpus": 2})
+    two = build(test, runs[::-1], {"clip": "demo"}, timing={"eval_s": 2.0})
     del one["timing"], two["timing"], one["host"], two["host"]
     assert results.dumps(one) == results.dumps(two)
 
 
-def test_what_is_written_reads_back(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
-    built = results.build(test, runs, {"digest": "abc", "prompt": "paper"})
+def test_what_is_written_reads_back(test: TestSplit, runs: list[results.EvaluatedRun]) -> None:
+    built = build(test, runs, {"digest": "abc", "prompt": "paper"})
     assert results.loads(results.dumps(built)) == built
     assert built["schema"] == 1
     assert built["provenance"]["gallery_size"] == 36
@@ -202,19 +203,19 @@ def test_other_files_are_refused(data: bytes) -> None:
         results.loads(data)
 
 
-def test_bad_test_splits_and_runs_are_reported(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
+def test_bad_test_splits_and_runs_are_reported(test: TestSplit, runs: list[results.EvaluatedRun]) -> None:
     with pytest.raises(DataError, match=r"labels: .*\b36\b.*\b35\b"):
-        results.TestSplit(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
+        TestSplit(test.keys, CLASSES, test.labels[1:], test.views, test.class_texts)
     with pytest.raises(DataError, match=r"class_texts: .*\b3\b.*\b4\b"):
-        results.TestSplit(test.keys, CLASSES[:3], test.labels, test.views, test.class_texts)
+        TestSplit(test.keys, CLASSES[:3], test.labels, test.views, test.class_texts)
     with pytest.raises(DataError, match=r"embeddings: .*\b36\b.*\b35\b"):
-        results.evaluate_run(shapes(test, 0, 1)[1:], test)
+        measurement.evaluate_run(shapes(test, 0, 1)[1:], test)
     with pytest.raises(DataError, match="runs: "):
-        results.figures(test, [runs[0], runs[0]])
+        figures(test, [runs[0], runs[0]])
 
 
-def test_markdown_table(test: results.TestSplit, runs: list[results.EvaluatedRun]) -> None:
-    built = results.build(test, runs, {})
+def test_markdown_table(test: TestSplit, runs: list[results.EvaluatedRun]) -> None:
+    built = build(test, runs, {})
     lines = tables.markdown(built).splitlines()
     assert lines[0].startswith("| row | seeds | zero-shot top-1 | zero-shot top-5 | image → shape R@1 |")
     assert len({line.count("|") for line in lines[:7]}) == 1
@@ -230,9 +231,7 @@ def test_markdown_table(test: results.TestSplit, runs: list[results.EvaluatedRun
     assert gaps[2].startswith("| AVG | 3 | ")
 
 
-def test_results_without_intervals_make_the_table_of_before(
-    test: results.TestSplit, runs: list[results.EvaluatedRun]
-) -> None:
+def test_results_without_intervals_make_the_table_of_before(test: TestSplit, runs: list[results.EvaluatedRun]) -> None:
     def stripped(tree: object) -> object:
         if isinstance(tree, list):
             return [stripped(item) for item in tree]
@@ -240,7 +239,7 @@ def test_results_without_intervals_make_the_table_of_before(
             return {key: stripped(value) for key, value in tree.items() if key not in ("low", "high")}
         return tree
 
-    built = json.loads(results.dumps(results.build(test, runs, {})))
+    built = json.loads(results.dumps(build(test, runs, {})))
     table = tables.markdown(built | {"figures": stripped(built["figures"])})
     assert "[" not in table
     assert "interval" not in table
@@ -255,7 +254,7 @@ def test_percent() -> None:
 
 def test_one_view_has_no_ceiling_in_retrieval_and_the_table_says_so() -> None:
     test = world(views=1)
-    built = results.build(test, [results.EvaluatedRun("i2i", 0, *results.evaluate_run(shapes(test, 0, 0.5), test))], {})
+    built = build(test, [results.EvaluatedRun("i2i", 0, *measurement.evaluate_run(shapes(test, 0, 0.5), test))], {})
     line = tables.markdown(built).splitlines()[3]
     assert line.startswith("| CLIP, all views |")
     assert line.endswith("| – | – | – | – | – | – |")

@@ -14,15 +14,18 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from captionless.eval.cosine import unit_rows
+from captionless.eval.cosine import Rows, unit_blocks
 from captionless.eval.report.context import EmbeddingMap, History
 from captionless.eval.tables import Column, cell, row_name
+from captionless.store.columns import Named
 
 PALETTE = ("#3f7fd6", "#d67d2c", "#2e9b74", "#b4589f", "#c94f5d", "#8b8f2f", "#4aa3b8", "#8a74d1")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot")
+MOST_CLASSES = 60
+"""Classes that a chart shows each by its name; of more it could not be read."""
 _MAX_POINTS = 400  # of a training curve
 
 
@@ -176,14 +179,18 @@ def histograms(edges: NDArray[np.float64], shares: Mapping[str, NDArray[np.float
     return _json(figure)
 
 
-def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
-    """The first two principal components, a colour and symbol for each category, its name at its median."""
+def embedding_map(given: EmbeddingMap) -> Markup:
+    """The first two principal components, a colour and symbol for each category, its name at its median.
+
+    Of very many categories only those with the most objects are named on the map: all names would cover it.
+    """
     points, explained = principal_components(given.embeddings)
-    names = np.array([categories.get(key, "") for key in given.keys])
-    marked = np.isin(np.arange(len(names)), np.arange(len(names)) if given.shown is None else given.shown)
+    column = Named.of(given.categories)
+    marked = np.isin(np.arange(len(column)), np.arange(len(column)) if given.shown is None else given.shown)
+    sizes = np.array([len(rows) for rows in column.rows])
+    named = set(np.argsort(-sizes, kind="stable")[:MOST_CLASSES].tolist())
     figure = _figure(height=520, showlegend=False, hovermode="closest")
-    for i, name in enumerate(np.unique(names).tolist()):
-        chosen = np.flatnonzero(names == name)
+    for i, (name, chosen) in enumerate(zip(column.names, column.rows, strict=True)):
         drawn = chosen[marked[chosen]]
         figure.add_scatter(
             x=_round(points[drawn, 0], 4),
@@ -199,8 +206,9 @@ def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
             },
             hovertemplate="%{text}" + (f"<br>{name}" if name else "") + "<extra></extra>",
         )
-        middle = np.median(points[chosen], axis=0)
-        figure.add_annotation(x=float(middle[0]), y=float(middle[1]), text=name, showarrow=False, font={"size": 12})
+        if i in named:
+            middle = np.median(points[chosen], axis=0)
+            figure.add_annotation(x=float(middle[0]), y=float(middle[1]), text=name, showarrow=False, font={"size": 12})
     for axis, share, update in zip("xy", explained, (figure.update_xaxes, figure.update_yaxes), strict=True):
         ordinal = "first" if axis == "x" else "second"
         text = f"{ordinal} principal component ({share:.0%} of the variance)"
@@ -208,39 +216,43 @@ def embedding_map(given: EmbeddingMap, categories: Mapping[str, str]) -> Markup:
     return _json(figure)
 
 
-def map_rows(given: EmbeddingMap, categories: Mapping[str, str]) -> list[dict[str, Any]]:
+def map_rows(given: EmbeddingMap) -> list[dict[str, Any]]:
     """The map as a table: for each category its median, and the closest other category.
 
     Closest by the cosine of the mean embeddings, in all their dimensions; none where there is but one category.
     """
     points, _ = principal_components(given.embeddings)
-    names = np.array([categories.get(key, "") for key in given.keys])
-    found, place = np.unique(names, return_inverse=True)
-    sums = np.zeros((len(found), np.shape(given.embeddings)[1]))
-    np.add.at(sums, place, unit_rows(given.embeddings, "embeddings of the map"))
+    column = Named.of(given.categories)
+    sums, start = np.zeros((len(column.names), given.embeddings.shape[1])), 0
+    for unit in unit_blocks(given.embeddings, "embeddings of the map"):
+        np.add.at(sums, column.codes[start : start + len(unit)], unit)
+        start += len(unit)
     means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(float).tiny)
     cosine = means @ means.T
     np.fill_diagonal(cosine, -np.inf)
     rows = []
-    for i, name in enumerate(found.tolist()):
-        x, y = np.median(points[place == i], axis=0)
-        closest = f"{found[j := int(cosine[i].argmax())]} ({cosine[i, j]:.3f})" if len(found) > 1 else ""
-        rows.append({"name": name, "objects": int(np.sum(place == i)), "x": x, "y": y, "closest": closest})
+    for i, (name, chosen) in enumerate(zip(column.names, column.rows, strict=True)):
+        x, y = np.median(points[chosen], axis=0)
+        closest = f"{column.names[j := int(cosine[i].argmax())]} ({cosine[i, j]:.3f})" if len(column.names) > 1 else ""
+        rows.append({"name": name, "objects": len(chosen), "x": x, "y": y, "closest": closest})
     return rows
 
 
-def principal_components(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def principal_components(embeddings: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates (n, 2) of unit rows on their first two principal axes, and the variance shares (2,).
 
     Signs are fixed (each axis' largest loading is positive), so that equal input gives equal charts.
     """
-    rows = unit_rows(embeddings, "embeddings of the map")
-    centred = rows - rows.mean(axis=0)
-    squares, axes = np.linalg.eigh(centred.T @ centred)  # of D x D, however many rows
+    count, width = embeddings.shape
+    name = "embeddings of the map"
+    mean = sum(unit.sum(axis=0) for unit in unit_blocks(embeddings, name)) / count
+    centred = ((unit - mean) for unit in unit_blocks(embeddings, name))
+    products = sum((rows.T @ rows for rows in centred), np.zeros((width, width)))
+    squares, axes = np.linalg.eigh(products)  # of D x D, however many rows
     squares, axes = np.maximum(squares[::-1], 0), axes[:, ::-1].T[:2]
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    points = np.zeros((len(rows), 2))
-    points[:, : len(axes)] = centred @ axes.T
+    points = np.zeros((count, 2))
+    points[:, : len(axes)] = np.concatenate([(unit - mean) @ axes.T for unit in unit_blocks(embeddings, name)])
     variance = np.zeros(2)
     total = float(squares.sum())
     if total > 0:

@@ -7,17 +7,17 @@ by their results: a gallery of selected hits would say nothing.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from captionless.errors import DataError
-from captionless.eval.cosine import TIE, unit_rows
+from captionless.eval.class_tables import ClassTable
+from captionless.eval.cosine import TIE, Rows, unit_blocks, unit_rows
+from captionless.store.columns import Named
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,14 @@ class NeighbourLists:
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Embeddings (n, D) to be drawn in two dimensions, with the objects' keys.
+    """Embeddings (n, D) to be drawn in two dimensions, with the objects' keys and categories.
 
     `shown` are the positions of those that get a mark, None for all; the axes are those of all.
     """
 
-    embeddings: NDArray[Any]
+    embeddings: Rows
     keys: Sequence[str]
+    categories: Sequence[str]
     shown: Sequence[int] | None = None
 
 
@@ -103,7 +104,8 @@ class ReportContext:
 
     `chosen` is the (mode, seed) whose classes are shown in detail, by default the first run of
     the results; `queries` and `embedding_map` should be of the same run. `thumbnails` holds
-    image files (WebP, PNG or JPEG) by object key, `categories` the category by object key.
+    image files (WebP, PNG or JPEG) by object key, `categories` the category of what is shown by object key. `tables`
+    are the class tables by the name of the run, where the results do not hold them.
     """
 
     title: str = "captionless: evaluation"
@@ -116,44 +118,50 @@ class ReportContext:
     neighbours: Sequence[NeighbourLists] = ()
     examples: Sequence[Example] = ()
     embedding_map: EmbeddingMap | None = None
+    tables: Mapping[str, ClassTable] = field(default_factory=dict)
 
 
-def drawn(keys: Sequence[str], categories: Mapping[str, str], count: int, seed: int = 0) -> list[int]:
-    """Positions of `count` of `keys`, drawn by a stable hash, the categories taking turns."""
-    order = sorted(range(len(keys)), key=lambda i: hashlib.sha256(f"report:{seed}:{keys[i]}".encode()).digest())
-    by_category: dict[str, list[int]] = defaultdict(list)
-    for i in order:
-        by_category[categories.get(keys[i], "")].append(i)
-    in_turn = chain.from_iterable(zip_longest(*by_category.values()))
-    return [i for i in in_turn if i is not None][:count]
+def drawn(keys: Sequence[str], categories: Sequence[str], count: int, seed: int = 0) -> list[int]:
+    """Positions of `count` of `keys`, drawn by a stable hash, their `categories` taking turns."""
+    digests = (hashlib.sha256(f"report:{seed}:{key}".encode()).digest()[:8] for key in keys)
+    order = np.argsort(np.fromiter(map(int.from_bytes, digests), np.uint64, len(keys)), kind="stable")
+    codes = Named.of(categories).codes[order]
+    together = np.argsort(codes, kind="stable")  # category by category, in the order that was drawn
+    sizes = np.bincount(codes)
+    turn = np.empty(len(codes), np.int64)
+    turn[together] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    first = np.full(len(sizes), len(codes))
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    chosen: list[int] = order[np.lexsort((first[codes], turn))[:count]].tolist()
+    return chosen
 
 
 def retrieval_queries(
+    chosen: Sequence[int],
     images: ArrayLike,
-    shapes: ArrayLike,
+    shapes: Rows,
     keys: Sequence[str],
-    categories: Mapping[str, str],
-    count: int = 8,
+    categories: Sequence[str],
     top: int = 5,
-    seed: int = 0,
 ) -> list[RetrievalQuery]:
-    """Rankings of `count` drawn objects: image embeddings (n, D) against all shape embeddings (n, D).
+    """Rankings of the `chosen` objects: their image embeddings (k, D) against all shape embeddings (n, D).
 
     Ties rank the right object last, as in the figures.
     """
-    asked, given = unit_rows(images, "images"), unit_rows(shapes, "shapes")
-    if not len(asked) == len(given) == len(keys):
+    asked = unit_rows(images, "images")
+    if len(asked) != len(chosen) or not len(shapes) == len(keys) == len(categories):
         raise DataError(
-            f"report: numbers of images ({len(asked)}), shapes ({len(given)}) and keys ({len(keys)}) differ"
+            f"report: numbers of images ({len(asked)} for {len(chosen)} objects), shapes ({len(shapes)}), keys "
+            f"({len(keys)}) and categories ({len(categories)}) differ"
         )
+    blocks = [unit @ asked.T for unit in unit_blocks(shapes, "shapes")]
     queries = []
-    for i in drawn(keys, categories, count, seed):
-        scores = given @ asked[i]
+    for own, scores in zip(chosen, np.concatenate(blocks).T, strict=True):
         ordering = scores.copy()
-        ordering[i] -= 2 * TIE
+        ordering[own] -= 2 * TIE
         order = np.argsort(-ordering, kind="stable")
-        hits = [RetrievalHit(keys[j], float(scores[j]), _outcome(keys[j], keys[i], categories)) for j in order[:top]]
-        queries.append(RetrievalQuery(keys[i], int(np.flatnonzero(order == i)[0]) + 1, hits))
+        hits = [RetrievalHit(keys[j], float(scores[j]), _outcome(j, own, categories)) for j in order[:top].tolist()]
+        queries.append(RetrievalQuery(keys[own], int(np.flatnonzero(order == own)[0]) + 1, hits))
     return queries
 
 
@@ -180,8 +188,7 @@ def neighbours_of(
     return NeighbourLists(key, metric, nearest, found[len(nearest) :][::-1][:each], others)
 
 
-def _outcome(found: str, wanted: str, categories: Mapping[str, str]) -> Literal["hit", "same class", "miss"]:
+def _outcome(found: int, wanted: int, categories: Sequence[str]) -> Literal["hit", "same class", "miss"]:
     if found == wanted:
         return "hit"
-    same = found in categories and categories.get(wanted) == categories[found]
-    return "same class" if same else "miss"
+    return "same class" if categories[found] == categories[wanted] else "miss"

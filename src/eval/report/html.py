@@ -17,13 +17,13 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from captionless.errors import DataError
-from captionless.eval import tables
+from captionless.eval import class_tables, tables
 from captionless.eval.report import charts
 from captionless.eval.report.context import ReportContext
+from captionless.eval.trees import plain
 from captionless.spec.weights import BASELINE
 
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
-_MOST_CLASSES_IN_A_MATRIX = 60
 _CHARTED = ("zero-shot top-1", "image → shape R@1", "shape → image R@1")
 
 
@@ -31,7 +31,7 @@ def render_report(results: Mapping[str, Any], context: ReportContext) -> str:
     """The whole of `report.html` for `results` (see `captionless.eval.results`), everything inlined."""
     figures = results["figures"]
     columns = tables.columns(results)
-    classes = _classes(figures, context.chosen)
+    classes = _classes(figures, context)
     return render_page(
         "template.html",
         row_name=tables.row_name,
@@ -43,6 +43,8 @@ def render_report(results: Mapping[str, Any], context: ReportContext) -> str:
         data_uri=data_uri,
         results=results,
         figures=figures,
+        class_names=class_names(figures),
+        most_classes=charts.MOST_CLASSES,
         context=context,
         columns=columns,
         headings=_spans([column.heading for column in columns]),
@@ -54,7 +56,7 @@ def render_report(results: Mapping[str, Any], context: ReportContext) -> str:
         histories=[_curve_row(history) for history in context.histories],
         charts=_charts(figures, columns, classes, context),
         window=max((charts.window_of(len(history.steps)) for history in context.histories), default=0),
-        map_rows=charts.map_rows(context.embedding_map, context.categories) if context.embedding_map else [],
+        map_rows=charts.map_rows(context.embedding_map) if context.embedding_map else [],
         pictures=_map_pictures(context),
     )
 
@@ -112,40 +114,53 @@ def _charts(
     with_scale = [history for history in given.histories if len(history.scale)]
     if with_scale:
         drawn["temperature"] = charts.curves(with_scale, "temperature")
-    if classes and len(figures["classes"]) <= _MOST_CLASSES_IN_A_MATRIX:
-        ceiling = figures["clip_mean"]["zero_shot"]["per_class"]
-        drawn["per_class"] = charts.per_class(figures["classes"], classes["accuracy"], ceiling)
-        drawn["confusion"] = charts.confusion(figures["classes"], classes["confusion"])
+    if classes and len(figures["classes"]) <= charts.MOST_CLASSES:
+        names = class_names(figures)
+        drawn["per_class"] = charts.per_class(names, classes["accuracy"], classes["ceiling"])
+        drawn["confusion"] = charts.confusion(names, classes["confusion"])
     if given.embedding_map is not None:
-        drawn["map"] = charts.embedding_map(given.embedding_map, given.categories)
+        drawn["map"] = charts.embedding_map(given.embedding_map)
     return drawn
 
 
-def _classes(figures: Mapping[str, Any], chosen: tuple[str, int] | None) -> dict[str, Any] | None:
+def _classes(figures: Mapping[str, Any], given: ReportContext) -> dict[str, Any] | None:
     """The run whose classes are shown: its name, and a row for each class."""
     runs = figures["runs"]
     if not runs:
         return None
-    mode, seed = chosen if chosen is not None else (next(iter(runs)), next(iter(next(iter(runs.values())))))
+    mode, seed = given.chosen or (next(iter(runs)), next(iter(next(iter(runs.values())))))
     if str(seed) not in runs.get(mode, {}):
         raise DataError(f"report: unknown run {mode}, seed {seed}; expected one of {', '.join(runs)}")
-    found = runs[mode][str(seed)]["zero_shot"]
-    ceiling = figures["clip_mean"]["zero_shot"]["per_class"]
+    found = class_tables.of_tree(runs[mode][str(seed)]) or given.tables[f"{mode}-seed{seed}"]
+    clip = class_tables.of_tree(figures["clip_mean"]) or given.tables["clip_mean"]
+    names = class_names(figures)
+    accuracy, ceiling = (_shares(names, table) for table in (found, clip))
     rows = []
-    for i, name in enumerate(figures["classes"]):
-        wrong = [(count, -j) for j, count in enumerate(found["confusion"][i]) if j != i and count]
-        worst = max(wrong, default=None)
+    for i, name in enumerate(names):
+        worst = next(iter(found.errors_of(i)), None)
+        confused = "" if worst is None else f"{names[worst[0]]} ({worst[1]})"
         rows.append(
             {
                 "name": name,
-                "objects": found["support"][i],
-                "accuracy": found["per_class"][name],
+                "objects": int(found.support[i]),
+                "accuracy": accuracy[name],
                 "ceiling": ceiling[name],
-                "confused": "" if worst is None else f"{figures['classes'][-worst[1]]} ({worst[0]})",
+                "confused": confused,
             }
         )
+    whole = found.confusion().tolist() if len(names) <= charts.MOST_CLASSES else []
     name = f"{tables.row_name(mode)}, seed {seed}"
-    return {"run": name, "rows": rows, "accuracy": found["per_class"], "confusion": found["confusion"]}
+    return {"run": name, "rows": rows, "accuracy": accuracy, "ceiling": ceiling, "confusion": whole}
+
+
+def class_names(figures: Mapping[str, Any]) -> Sequence[str]:
+    """What the page calls each class."""
+    names: Sequence[str] = figures.get("names", figures["classes"])
+    return names
+
+
+def _shares(names: Sequence[str], table: class_tables.ClassTable) -> dict[str, float | None]:
+    return dict(zip(names, plain(table.accuracy.tolist()), strict=True))
 
 
 def _curve_row(history: Any) -> dict[str, Any]:
