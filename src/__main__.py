@@ -84,9 +84,10 @@ def _failure(error: BaseException) -> TerminationMessage:
 
 
 def _failed(error: CaptionlessError) -> TerminationMessage:
+    from captionless.errors import kind_of
     from captionless.runtime.termination_message import TerminationMessage
 
-    return TerminationMessage(error.exit_code, type(error).__name__, str(error))
+    return TerminationMessage(error.exit_code, kind_of(error), str(error))
 
 
 def _end(message: TerminationMessage) -> NoReturn:

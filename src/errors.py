@@ -21,6 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from itertools import islice
+
+_MOST_CHOICES = 20_000
 
 
 class PodFailureAction(StrEnum):
@@ -85,6 +88,12 @@ KINDS: tuple[type[CaptionlessError], ...] = (LossNotFinite, SpecError, DataError
 FINAL = {kind.__name__: kind for kind in KINDS if issubclass(kind, SpecError | DataError)}
 """Those of them that a retry cannot fix, by name."""
 
+
+def kind_of(error: CaptionlessError) -> str:
+    """The name of the kind that an error is of: of its class, or the one that this refines."""
+    return next((kind.__name__ for kind in KINDS if isinstance(error, kind)), type(error).__name__)
+
+
 CRASH = "crash"
 """What is reported in place of a class's name when a command ends by another exception, which is a bug."""
 
@@ -102,8 +111,9 @@ def one_line(error: BaseException, limit: int = 240) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`'; did you mean "chair"?'` for the nearest of `choices`, or an empty string."""
+    """`'; did you mean "chair"?'` for the nearest of `choices`, or an empty string. Of very many the first are looked
+    at, since comparing a million would take a minute."""
     import difflib
 
-    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word), [str(c) for c in islice(choices, _MOST_CHOICES)], n=1, cutoff=0.6)
     return f'; did you mean "{close[0]}"?' if close else ""

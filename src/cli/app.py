@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from captionless import __version__
-from captionless.cli import classify, compare, doctor, kubernetes, search, similarity, stages
+from captionless.cli import classify, compare, data, doctor, kubernetes, search, similarity, stages, upkeep
 from captionless.cli import eval as evaluation
 from captionless.cli.options import Json, Quiet, Set, SpecPath
 from captionless.clip.demo import NAME as DEMO
@@ -146,15 +146,19 @@ def run(
     (summary.show_json if json_ else summary.show)(loaded)
 
 
-_STAGES, _MODELS, _CLUSTERS = "Stages", "Models and results", "Kubernetes"  # the help's panels
+_STAGES, _DATA, _MODELS, _CLUSTERS = "Stages", "Data", "Models and results", "Kubernetes"  # the help's panels
 
 app.command()(doctor.doctor)
+app.command("list", rich_help_panel=_STAGES)(stages.list_)
 app.command(rich_help_panel=_STAGES)(stages.pack)
 app.command(rich_help_panel=_STAGES)(stages.embed)
 app.command(rich_help_panel=_STAGES)(stages.landmarks)
 app.add_typer(similarity.similarity, rich_help_panel=_STAGES)
 app.command(rich_help_panel=_STAGES)(stages.train)
 app.command("eval", rich_help_panel=_STAGES)(evaluation.evaluate)
+app.add_typer(data.data, rich_help_panel=_DATA)
+app.command(rich_help_panel=_DATA)(upkeep.migrate)
+app.command(rich_help_panel=_DATA)(upkeep.prune)
 app.command(rich_help_panel=_MODELS)(stages.neighbours)
 app.command(rich_help_panel=_MODELS)(compare.compare)
 app.add_typer(search.search, rich_help_panel=_MODELS)

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from captionless.cli.options import Quiet, Set, Wait
-from captionless.cli.stages import start_stage
+from captionless.cli.options import OutcomeJson, Quiet, Set, Wait
+from captionless.cli.stages import report, start_stage
 from captionless.precompute.testsets import NAMES
 from captionless.runtime.termination_message import CommandResult
 
@@ -57,6 +57,7 @@ def evaluate(
     table: Annotated[str | None, typer.Option(metavar="URL", help="Also write the table as Markdown.")] = None,
     wait: Wait = None,
     quiet: Quiet = False,
+    json_: OutcomeJson = False,
 ) -> CommandResult:
     """Stage 6: evaluate the trained encoders on unseen objects; writes results.json and report.html.
 
@@ -66,6 +67,8 @@ def evaluate(
     `captionless eval --checkpoint model.pt --data pix3d-masked=pix3d --out pix3d.json --table pix3d.md`
     """
     if spec is None:
+        if json_:
+            raise typer.BadParameter("requires a SPEC; for results as JSON, use --out -", param_hint="--json")
         return _evaluate_checkpoint(
             checkpoint, data, protocol, prompt, split, up, points, crop, max_skipped, seed, out, table
         )
@@ -75,8 +78,11 @@ def evaluate(
     from captionless.stages import eval as stage
 
     loaded = start_stage("eval", spec, set_, wait)
-    stage.run(loaded)
-    summary.show(loaded)
+    outcome = stage.run(loaded)
+    if json_:
+        report(outcome, json_)
+    else:
+        summary.show(loaded)
     return CommandResult(figures=stage.figures(loaded))
 
 

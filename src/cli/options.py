@@ -63,6 +63,14 @@ Quiet = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")]
+OutcomeJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print on stdout, as one line of JSON, how many units were made, kept, removed and skipped, the unit "
+        "(object, pair or run) and the seconds.",
+    ),
+]
 SpecPath = Annotated[
     str,
     typer.Argument(metavar="SPEC", help="A YAML file: path, URL, or - for stdin.", autocompletion=complete_spec),

@@ -23,6 +23,8 @@ def check(spec: AlignmentSpec) -> None:
     source, landmarks = spec.data.source, spec.landmarks
     if source.url and not objects.exists(source.url):
         raise SpecError(f"data.source.url: {source.url} does not exist")
+    if spec.data.deny and not objects.exists(spec.data.deny):
+        raise SpecError(f"data.deny: {spec.data.deny} does not exist")
     if "i2l" not in spec.metrics:
         return
     if landmarks.origin is LandmarkOrigin.file and not objects.exists(landmarks.file):

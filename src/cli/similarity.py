@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import typer
 
 from captionless.cli.default_command import DefaultCommandGroup
-from captionless.cli.options import Quiet, Set, Shard, Wait, parse_shard
-from captionless.cli.stages import start_stage
+from captionless.cli.options import OutcomeJson, Quiet, Set, Shard, Wait, parse_shard
+from captionless.cli.stages import report, start_stage
 
 similarity = typer.Typer(
     name="similarity",
@@ -33,6 +33,7 @@ def compute(
     shard: Shard = "",
     wait: Wait = None,
     quiet: Quiet = False,
+    json_: OutcomeJson = False,
 ) -> None:
     """Stage 4: compute the similarity of all pairs within a category, I2I or (I2L)². The name `compute` is optional.
 
@@ -42,11 +43,11 @@ def compute(
     from captionless.stages import similarity as stage
 
     if spec is not None:
-        stage.run(start_stage(f"similarity-{metric}", spec, set_, wait), metric, parse_shard(shard))
+        report(stage.run(start_stage(f"similarity-{metric}", spec, set_, wait), metric, parse_shard(shard)), json_)
         return
     if dataset is None or out is None:
         raise typer.BadParameter("both are required without a SPEC", param_hint="--dataset/--out")
-    stage.compute(dataset, landmarks, out, metric, shard=parse_shard(shard))
+    report(stage.compute(dataset, landmarks, out, metric, shard=parse_shard(shard)), json_)
 
 
 @similarity.command("inspect")

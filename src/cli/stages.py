@@ -1,4 +1,4 @@
-"""The commands that run one stage each: pack, embed, landmarks, neighbours, train.
+"""The commands that run one stage each: list, pack, embed, landmarks, neighbours, train.
 
 `similarity` and `eval`, which also work without a spec, have their own modules.
 """
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from captionless.cli.options import Quiet, Set, Shard, SpecPath, Wait, parse_shard
+from captionless.cli.options import OutcomeJson, Quiet, Set, Shard, SpecPath, Wait, parse_shard
 from captionless.runtime import env
 from captionless.runtime.termination_message import CommandResult
 from captionless.spec.weights import Weights
 
 if TYPE_CHECKING:
     from captionless.spec.alignment import AlignmentSpec
+    from captionless.stages.work_items import Outcome
 
 
 def serve_metrics(stage: str) -> None:
@@ -39,34 +40,72 @@ def start_stage(stage: str, spec: str, set_: list[str] | None, patience: float |
     return loaded
 
 
-def pack(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
+def report(outcome: "Outcome", as_json: bool) -> None:
+    """Prints what a stage's command did, if `--json` asks for it; everything else that it says is on stderr."""
+    if as_json:
+        print(outcome.line())
+
+
+def list_(spec: SpecPath, set_: Set = None, quiet: Quiet = False, json_: OutcomeJson = False) -> None:
+    """Stage 0: list the objects of the source, decide which to keep, and seal their split.
+
+    Example: `captionless list run.yaml`
+    """
+    from captionless.stages import listing as stage
+
+    report(stage.run(start_stage("list", spec, set_, None)), json_)
+
+
+def pack(
+    spec: SpecPath,
+    set_: Set = None,
+    shard: Shard = "",
+    wait: Wait = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try broken objects again, with more memory perhaps.")] = False,
+    quiet: Quiet = False,
+    json_: OutcomeJson = False,
+) -> None:
     """Stage 1: render views and sample a point cloud of every object into shards.
 
     Examples: `captionless pack run.yaml`, `captionless pack run.yaml --shard 0/4`
     """
     from captionless.stages import pack as stage
 
-    stage.run(start_stage("pack", spec, set_, wait), parse_shard(shard))
+    report(stage.run(start_stage("pack", spec, set_, wait), parse_shard(shard), retry), json_)
 
 
-def embed(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
+def embed(
+    spec: SpecPath,
+    set_: Set = None,
+    shard: Shard = "",
+    wait: Wait = None,
+    quiet: Quiet = False,
+    json_: OutcomeJson = False,
+) -> None:
     """Stage 2: embed the views with the frozen CLIP model.
 
     Examples: `captionless embed run.yaml`, `captionless embed run.yaml --shard 0/4`
     """
     from captionless.stages import embed as stage
 
-    stage.run(start_stage("embed", spec, set_, wait), parse_shard(shard))
+    report(stage.run(start_stage("embed", spec, set_, wait), parse_shard(shard)), json_)
 
 
-def landmarks(spec: SpecPath, set_: Set = None, shard: Shard = "", wait: Wait = None, quiet: Quiet = False) -> None:
+def landmarks(
+    spec: SpecPath,
+    set_: Set = None,
+    shard: Shard = "",
+    wait: Wait = None,
+    quiet: Quiet = False,
+    json_: OutcomeJson = False,
+) -> None:
     """Stage 3: get the landmark texts of every category and embed them.
 
     Example: `captionless landmarks run.yaml --set landmarks.count=64`
     """
     from captionless.stages import landmarks as stage
 
-    stage.run(start_stage("landmarks", spec, set_, wait), parse_shard(shard))
+    report(stage.run(start_stage("landmarks", spec, set_, wait), parse_shard(shard)), json_)
 
 
 def neighbours(
@@ -86,6 +125,7 @@ def neighbours(
     k: Annotated[int, typer.Option(min=1, help="Neighbours per object.")] = 32,
     shard: Shard = "",
     quiet: Quiet = False,
+    json_: OutcomeJson = False,
 ) -> None:
     """Find every training object's nearest neighbours by cosine similarity, for batches of hard negatives.
 
@@ -96,7 +136,7 @@ def neighbours(
     from captionless.stages import neighbours as stage
 
     serve_metrics("neighbours")
-    stage.compute(dataset, out, of, within, k, parse_shard(shard))
+    report(stage.compute(dataset, out, of, within, k, parse_shard(shard)), json_)
 
 
 def train(
@@ -106,6 +146,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Train only with this seed.")] = None,
     wait: Wait = None,
     quiet: Quiet = False,
+    json_: OutcomeJson = False,
 ) -> CommandResult:
     """Stage 5: train the point encoder with torchrun, for every loss and seed of the spec or only the selected ones.
 
@@ -114,4 +155,6 @@ def train(
     from captionless.stages import train as stage
 
     name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
-    return CommandResult(facts=stage.run(start_stage(name, spec, set_, wait), weights, seed))
+    found = stage.run(start_stage(name, spec, set_, wait), weights, seed)
+    report(found.outcome, json_)
+    return CommandResult(facts=found.facts)

@@ -71,6 +71,10 @@ def check(spec: AlignmentSpec) -> None:
     if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
         check_model(spec.clip.model, spec.clip.pretrained or None)
     _check_input("data.source.url", spec.data.source.url, spec)
+    if spec.data.deny:
+        _check_input("data.deny", spec.data.deny, spec)
+    for folder in spec.data.allow:
+        _check_input("data.allow", folder, spec)
     if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
         _check_input("landmarks.file", spec.landmarks.file, spec)
 

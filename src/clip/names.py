@@ -1,7 +1,7 @@
 """Names of CLIP models and of their weights: which ones open_clip knows, checked without loading any.
 
-A model is an open_clip name, `hf-hub:ORG/NAME`, `local-dir:PATH` or the embedded `DEMO`; `pretrained` is a tag that
-open_clip knows for the name, a path, or an fsspec URL of a checkpoint.
+A model is an open_clip name, `hf-hub:ORG/NAME[@REVISION]`, `local-dir:PATH` or the embedded `DEMO`; `pretrained` is a
+tag that open_clip knows for the name, a path, or an fsspec URL of a checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from captionless.errors import SpecError, did_you_mean
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy")
 
-_SCHEMAS = ("hf-hub:", "local-dir:")
+HUB = "hf-hub:"
+_SCHEMAS = (HUB, "local-dir:")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|::")
 
 
@@ -28,6 +30,8 @@ def check(model: str, pretrained: str | None) -> None:
     if model == DEMO or model.startswith(_SCHEMAS):
         if pretrained:
             raise SpecError(f'clip.pretrained: "{model}" has its own weights; omit "{pretrained}"')
+        if model.startswith(HUB) and not _REPOSITORY.fullmatch(model.removeprefix(HUB)):
+            raise SpecError(f'clip.model: "{model}"; expected hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION')
         folder = model.removeprefix("local-dir:")
         if folder != model and not (Path(folder) / "open_clip_config.json").is_file():
             raise SpecError(f'clip.model: "{model}": no open_clip_config.json in that folder')

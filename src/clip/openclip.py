@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.clip import demo
+from captionless.clip import demo, hub
 from captionless.clip.checkpoints import fetch
 from captionless.clip.demo import NAME as DEMO
-from captionless.clip.names import check, is_url, quiet
+from captionless.clip.names import HUB, check, is_url, quiet
 from captionless.clip.preprocessing import image_size, preprocess, to_rgb
 from captionless.errors import CaptionlessError, DataError, Retryable, SpecError, one_line
 
@@ -38,10 +38,11 @@ _log = logging.getLogger(__name__)
 class Clip:
     """A frozen CLIP model in evaluation mode.
 
-    embed_dim: F, the width of both embeddings. image_size: the model's input in pixels
-    (the shorter side where it is not square). digest: sha256 (hex) over the model's
-    configuration, its preprocessing and its weights. context_length: tokens a text may
-    have; longer ones are truncated, as CLIP does, with a warning that counts them.
+    device: what it runs on. embed_dim: F, the width of both embeddings. image_size: the
+    model's input in pixels (the shorter side where it is not square). digest: sha256 (hex)
+    over the model's configuration, its preprocessing and its weights. context_length: tokens
+    a text may have; longer ones are truncated, as CLIP does, with a warning that counts them.
+    revision: the commit of a model of the Hugging Face Hub, else empty.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Clip:
         config: dict[str, Any],
         device: torch.device,
         precision: Precision,
+        revision: str = "",
     ) -> None:
         import torch
 
+        self.revision = revision
         self._model = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
-        self._device = device
+        self.device = device
         self._dtype = {
             "fp32": torch.float32,
             "bf16": torch.bfloat16,
@@ -79,11 +82,14 @@ class Clip:
         not uint8 RGB or whose embedding is not finite.
         """
 
-        def encode(pictures: list[NDArray[np.uint8]]) -> torch.Tensor:
-            features: torch.Tensor = self._model.encode_image(preprocess(pictures, self._preprocess, self._device))  # type: ignore[operator]
-            return features
+        return self._embed("image", (to_rgb(view, n) for n, view in enumerate(views)), self._encode_image, batch_size)
 
-        return self._embed("image", (to_rgb(view, n) for n, view in enumerate(views)), encode, batch_size)
+    def start(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> torch.Tensor:
+        """Embeds one batch of uint8 (H, W, 3) pictures and does not wait for it where the device is not the CPU.
+
+        Returns (n, F) float32, L2-normalised, on the model's device; see `check_embeddings`. Any thread may call it.
+        """
+        return self._normalised(self._encode_image, pictures)
 
     def texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Embeds texts: (n, F) float32, L2-normalised. DataError names a text without a finite embedding."""
@@ -93,7 +99,7 @@ class Clip:
             nonlocal cut
             tokens = self._tokenizer(batch)
             cut += self._overlong(batch, tokens)
-            features: torch.Tensor = self._model.encode_text(tokens.to(self._device))  # type: ignore[operator]
+            features: torch.Tensor = self._model.encode_text(tokens.to(self.device))  # type: ignore[operator]
             return features
 
         embeddings = self._embed("text", texts, encode, batch_size)
@@ -105,6 +111,10 @@ class Clip:
                 self.context_length,
             )
         return embeddings
+
+    def _encode_image(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> torch.Tensor:
+        features: torch.Tensor = self._model.encode_image(preprocess(pictures, self._preprocess, self.device))  # type: ignore[operator]
+        return features
 
     def _overlong(self, texts: list[str], tokens: torch.Tensor) -> int:
         """How many of the texts lost tokens: those whose row is full and would fill a longer one too."""
@@ -120,29 +130,34 @@ class Clip:
         encode: Callable[[list[Any]], torch.Tensor],
         batch_size: int,
     ) -> NDArray[np.float32]:
-        import torch
-
         done: list[NDArray[np.float32]] = []
         start = 0
         iterator = iter(items)
-        lowered = self._dtype != torch.float32
         while batch := list(islice(iterator, batch_size)):
-            with (
-                torch.inference_mode(),
-                torch.autocast(self._device.type, self._dtype, enabled=lowered),
-            ):
-                features = encode(batch).float()
-            # The normalisation itself is always float32: half precision would leave norms 1e-3 off.
-            rows = torch.nn.functional.normalize(features, dim=-1).cpu().numpy()
-            bad = np.flatnonzero(~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1))
-            if len(bad):
-                raise DataError(
-                    f"{what} {start + bad[0]}: the embedding from the CLIP model is not finite or all zero; "
-                    "check the checkpoint, or try precision fp32"
-                )
+            rows = self._normalised(encode, batch).cpu().numpy()
+            check_embeddings(rows, lambda n, first=start: f"{what} {first + n}")  # type: ignore[misc]
             done.append(rows)
             start += len(batch)
         return np.concatenate(done) if done else np.zeros((0, self.embed_dim), np.float32)
+
+    def _normalised(self, encode: Callable[[Any], torch.Tensor], batch: Any) -> torch.Tensor:
+        import torch
+
+        lowered = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=lowered):
+            features = encode(batch).float()
+        # The normalisation itself is always float32: half precision would leave norms 1e-3 off.
+        return torch.nn.functional.normalize(features, dim=-1)
+
+
+def check_embeddings(rows: NDArray[np.float32], name: Callable[[int], str]) -> None:
+    """DataError that names the first of (n, F) embeddings that is not finite, or all zero."""
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{name(int(bad[0]))}: the embedding from the CLIP model is not finite or all zero; "
+            "check the checkpoint, or try precision fp32"
+        )
 
 
 def load(
@@ -153,7 +168,7 @@ def load(
 ) -> Clip:
     """Loads a CLIP model.
 
-    model: any open_clip name, `hf-hub:ORG/NAME`, `local-dir:PATH` or `DEMO`.
+    model: any open_clip name, `hf-hub:ORG/NAME[@REVISION]`, `local-dir:PATH` or `DEMO`.
     pretrained: a tag that open_clip knows for that name, a path, or an fsspec URL of a
     checkpoint (fetched once to `$CAPTIONLESS_CACHE`, default `~/.cache/captionless`).
     The last three kinds of model include their weights; `pretrained` must be None for them.
@@ -174,9 +189,13 @@ def load(
 
         try:
             weights = fetch(pretrained) if pretrained and is_url(pretrained) else pretrained
+            of_hub = hub.resolve(model) if model.startswith(HUB) else None
+            name = f"local-dir:{hub.folder(of_hub)}" if of_hub is not None else name
             network = open_clip.create_model(name, pretrained=weights, require_pretrained=True)
-            tokenizer = open_clip.get_tokenizer(name)
             config = open_clip.get_model_config(name)
+            # a model of the Hub may name the tokenizer of another repository, which only open_clip's own spelling finds
+            elsewhere = config.get("text_cfg", {}).get("hf_tokenizer_name")
+            tokenizer = open_clip.get_tokenizer(f"{HUB}{of_hub.repository}" if of_hub and elsewhere else name)
         except CaptionlessError:
             raise
         except Exception as error:  # open_clip, torch, safetensors and the hub each raise their own kinds
@@ -186,7 +205,7 @@ def load(
             raise SpecError(
                 f'clip model {source}: weight "{key}" has values that are not finite; download the checkpoint again'
             )
-    return Clip(network.to(place), tokenizer, config, place, precision)
+    return Clip(network.to(place), tokenizer, config, place, precision, of_hub.revision if of_hub else "")
 
 
 def _load_error(error: Exception, source: str) -> CaptionlessError:

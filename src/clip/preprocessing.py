@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def preprocess(pictures: Sequence[NDArray[np.uint8]], config: dict[str, Any], device: torch.device) -> torch.Tensor:
+def preprocess(
+    pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], config: dict[str, Any], device: torch.device
+) -> torch.Tensor:
     """uint8 (H, W, 3) pictures in any mix of sizes as the model's input (n, 3, h, w) float32 on `device`, order kept.
 
     config: open_clip's `preprocess_cfg` of the model.
@@ -30,15 +32,28 @@ def preprocess(pictures: Sequence[NDArray[np.uint8]], config: dict[str, Any], de
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for n, picture in enumerate(pictures):
         by_shape.setdefault(picture.shape, []).append(n)
-    height, width = image_size(config)
-    sized = torch.empty((len(pictures), 3, height, width), dtype=torch.uint8, device=device)
-    for indices in by_shape.values():
-        stack = torch.from_numpy(np.stack([pictures[n] for n in indices])).to(device)
-        sized[indices] = _fit(stack.permute(0, 3, 1, 2), config)
+    if len(by_shape) == 1:
+        sized = _fit(_stacked(pictures, device), config)
+    else:
+        height, width = image_size(config)
+        sized = torch.empty((len(pictures), 3, height, width), dtype=torch.uint8, device=device)
+        for indices in by_shape.values():
+            sized[indices] = _fit(_stacked([pictures[n] for n in indices], device), config)
     mean, std = (
-        torch.tensor(config[key], dtype=torch.float32, device=device).expand(3).view(3, 1, 1) for key in ("mean", "std")
+        torch.tensor(config[key], dtype=torch.float32).expand(3).view(3, 1, 1).to(device, non_blocking=True)
+        for key in ("mean", "std")
     )
-    return sized.float().div_(255).sub_(mean).div_(std)
+    return sized.to(torch.float32, memory_format=torch.contiguous_format).div_(255).sub_(mean).div_(std)
+
+
+def _stacked(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Pictures of one size as (n, 3, h, w) uint8; a GPU may still be receiving them."""
+    import torch
+
+    stack = torch.from_numpy(pictures if isinstance(pictures, np.ndarray) else np.stack(pictures))
+    if device.type == "cuda":
+        stack = stack.pin_memory()  # or else the copy would wait for what the GPU is computing
+    return stack.to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
 def image_size(config: dict[str, Any]) -> tuple[int, int]:

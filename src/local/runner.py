@@ -5,8 +5,8 @@ Each worker of a stage is the same command that a user would type, run as a chil
 its inputs are finished; workers use at most the cores of the machine, so that independent trainings run side by side.
 
 The runner keeps no state: finished work is recorded by the stages, and a stage with nothing left to do ends at once. If
-it is killed at any time, a rerun resumes. A lock in the output folder prevents a second runner; children die with the
-runner.
+it is killed at any time, a rerun resumes. A lease on the output prevents a second runner, on whatever host, and a lock
+prevents another that would write to the same logs; children die with the runner.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from captionless.errors import CaptionlessError, DataError, Interrupted, Retryab
 from captionless.local import workers
 from captionless.local.selection import select
 from captionless.local.workers import LocalStatus, StageProcesses, WorkerProcess
+from captionless.runtime import temporary_files
 from captionless.runtime.env import cores
 from captionless.runtime.signals import handle_signals
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage, logs_folder, plan
 from captionless.store import objects
+from captionless.store.writers import Lease, writer
 from captionless.telemetry import progress
 from captionless.terminal.live_view import LiveView
 
 _POLL = 0.1
+LEASE = "captionless run"
+"""Whoever holds a lease with these settings on the output runs the plan; stages hold leases on their own folders."""
 
 
 def run(spec: AlignmentSpec, start: str | None = None, only: str | None = None, view: LiveView | None = None) -> None:
@@ -46,9 +50,13 @@ def run(spec: AlignmentSpec, start: str | None = None, only: str | None = None, 
     logs = logs_folder(spec)
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        with _locked(logs.parent), tempfile.TemporaryDirectory(prefix="captionless-") as scratch:
+        with (
+            writer(spec.root, settings=LEASE) as lease,
+            _locked(logs.parent),
+            tempfile.TemporaryDirectory(prefix=temporary_files.prefix()) as scratch,
+        ):
             (Path(scratch) / "spec.yaml").write_text(load.dump_spec(spec))
-            _Runner(spec, stages, logs, Path(scratch), view or LiveView()).run()
+            _Runner(spec, stages, logs, Path(scratch), view or LiveView(), lease).run()
     except OSError as error:
         raise Retryable(
             f"{error.filename or logs}: {error.strerror or error}; free some space or change `output`"
@@ -69,8 +77,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 class _Runner:
-    def __init__(self, spec: AlignmentSpec, stages: Sequence[Stage], logs: Path, scratch: Path, view: LiveView):
-        self.spec, self.logs, self.scratch, self.view = spec, logs, scratch, view
+    def __init__(
+        self, spec: AlignmentSpec, stages: Sequence[Stage], logs: Path, scratch: Path, view: LiveView, lease: Lease
+    ):
+        self.spec, self.logs, self.scratch, self.view, self.lease = spec, logs, scratch, view, lease
         self.jobs = {s.name: StageProcesses(s, list(range(1 if s.gang else s.workers))) for s in stages}
         self.cores = cores()
         self.stopping = False
@@ -81,6 +91,8 @@ class _Runner:
                 with self.view:
                     while self._step():
                         self.view.show(self._rows())
+                        if self.lease.lost:
+                            self.lease.check()
                         time.sleep(_POLL)
                     self.view.show(self._rows(), last=True)
             finally:

@@ -11,7 +11,7 @@ stored.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,10 @@ import numpy as np
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.eval import classification, results
 from captionless.eval.results import RESULTS, TABLE
+from captionless.eval.trees import plain
 from captionless.precompute.sources import ObjectRef, Source, open_source
 from captionless.runtime import signals
+from captionless.runtime.redaction import public
 from captionless.spec.classification import ClassificationSpec
 from captionless.spec.data import DataSpec, SourceKind, SourceSpec
 from captionless.stages import broken
@@ -29,6 +31,7 @@ from captionless.stages.provenance import host, versions
 from captionless.stages.source_clouds import Cloud, SourceClouds, of_split
 from captionless.store import objects
 from captionless.store.ledger import Ledger
+from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
 from captionless.trainer.classifier_job import ClassifierJob
 from captionless.trainer.run_folder import HISTORY, MODEL, model_digest
@@ -45,20 +48,22 @@ def run(spec: ClassificationSpec) -> dict[str, Any]:
     """Trains and evaluates the spec's classifier; returns its results.
 
     Interrupted, after storing a checkpoint, on a signal. SpecError for invalid settings, DataError for a broken initial
-    model or more than `data.maxSkipped` broken objects.
+    model or more broken objects than `data.maxSkipped` allows.
     """
     objects.check(spec.root)
     source = open_source(spec.data)
     refs = source.refs()
     job = _task(spec, source, refs)
     ledger, fingerprint = Ledger(spec.root), objects.digest(VERSION, job.fingerprint(), _content(source, refs, "test"))
-    if ledger.whole(PART, fingerprint) is None:
-        _make(spec, job, source, refs)
-        ledger.commit(PART, fingerprint, dict.fromkeys((MODEL, HISTORY, RESULTS, TABLE), ""), {})
+    record = ledger.whole(PART, fingerprint)
+    if record is None:
+        with writer(spec.root, settings=fingerprint) as lease:
+            _make(spec, job, source, refs, lease.check)
+            record = ledger.commit(PART, fingerprint, dict.fromkeys((MODEL, HISTORY, RESULTS, TABLE), ""), {})
     else:
         with Progress(job.title, spec.classify.steps, "step", done=spec.classify.steps):
             pass
-    ledger.publish({PART: fingerprint})
+    ledger.publish({PART: record})
     url = objects.join(spec.root, RESULTS)
     return results.loads(objects.read_bytes(url), url)
 
@@ -87,7 +92,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     refs = of_split(source.refs(), split)
     labels = _labels(refs, classifier.classes)
     count = int(meta["points"])
-    found = SourceClouds(source, refs, count, "the classifier", data.points, data.max_skipped)
+    found = SourceClouds(source, refs, count, "the classifier", data.points, broken.limit_of(data))
     scores, truth = [], []
     for some, points in found.blocks():
         scores.append(logits(classifier, points, count))
@@ -132,17 +137,20 @@ def _content(source: Source, refs: Sequence[ObjectRef], split: str) -> list[list
     return [[r.key, r.category, broken.content(source, r)] for r in refs if r.split == split]
 
 
-def _make(spec: ClassificationSpec, job: ClassifierJob, source: Source, refs: Sequence[ObjectRef]) -> None:
+def _make(
+    spec: ClassificationSpec, job: ClassifierJob, source: Source, refs: Sequence[ObjectRef], check: Callable[[], None]
+) -> None:
     from captionless.trainer.classifier_training import train  # heavy, and needed only where there is work
     from captionless.trainer.determinism import compute_reproducibly
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
     wanted, data = spec.classify.points, spec.data
-    found = SourceClouds(source, refs, wanted, "classify.points", data.points, data.max_skipped)
+    found = SourceClouds(source, refs, wanted, "classify.points", data.points, broken.limit_of(data))
     splits = _splits(found, job)
     with signals.defer_signals() as stop:
-        train(job, splits["training"], splits["validation"], stop)
+        train(job, splits["training"], splits["validation"], stop, check)
     document = _measured(spec, job, splits, found.skipped)
+    check()
     objects.write_bytes(objects.join(spec.root, RESULTS), results.dumps(document))
     objects.write_bytes(objects.join(spec.root, TABLE), classification.table(document["figures"]).encode())
 
@@ -242,11 +250,11 @@ def _results(
     provenance: dict[str, Any],
     timing: dict[str, float],
 ) -> dict[str, Any]:
-    document: dict[str, Any] = results.plain(
+    document: dict[str, Any] = plain(
         {
             "schema": results.SCHEMA,
             "figures": classification.figures(classes, sizes, trees),
-            "provenance": provenance,
+            "provenance": public(provenance),
             "timing": timing,
             "host": host(),
         }

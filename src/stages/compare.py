@@ -1,12 +1,12 @@
 """compare: the results of several evaluated runs -> one comparison. Read-only.
 
 An input is a run's folder, its eval folder or results.json, or the JSON of `captionless eval --checkpoint`. The ranks
-on which differences are tested are next to results.json (`runs/<run>.outcomes.npz`), or in the JSON itself.
+on which differences are tested are in files that results.json names, or in the JSON itself.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,8 @@ from captionless.eval import checkpoint_figures, comparison, outcomes, results, 
 from captionless.eval.comparison import COLUMNS, ComparedRow, Setting
 from captionless.eval.outcomes import Outcomes
 from captionless.eval.results import RESULTS
-from captionless.runtime.redaction import redacted
+from captionless.runtime.redaction import public
+from captionless.stages import candidates
 from captionless.store import objects
 
 SCHEMA = 1
@@ -39,7 +40,7 @@ def run(
             mine = [replace(row, name=f"{name}: {row.name}") if row.kind == "run" else row for row in mine]
         rows += mine
         about = {"rows": [row.name for row in mine if row.kind == "run"]}
-        read.append({"url": redacted(url), **about, "provenance": _origin(document["provenance"])})
+        read.append({"url": public(url), **about, "provenance": _origin(document["provenance"])})
     return {"schema": SCHEMA, **comparison.compare(rows, columns, baseline, papers), "inputs": read}
 
 
@@ -69,16 +70,17 @@ def _names(urls: Sequence[str]) -> list[str]:
 def _of_run(url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
     """A row for every weighting, and the reference rows."""
     figures, about = document["figures"], document["provenance"]
+    beside = document.get("files", {}).get("outcomes", {})
     test, protocol, templates = about["digests"]["test"], about["protocol"], about["prompt"]["templates"]
     views = protocol["gallery"]
     chosen = {"choice of views": f"{views['views']} of each object, seed {views['seed']}"}
     setting = Setting(
         test=test,
-        dataset=redacted(about["dataset"].get("url") or about["dataset"]["kind"]),
+        dataset=public(about["dataset"].get("url") or about["dataset"]["kind"]),
         **_common(figures, about),
         templates=templates,
         protocols={
-            "zero_shot": _prompt(templates),
+            "zero_shot": _prompt(templates) | _candidates(figures, about["digests"].get("candidates")),
             "gallery": {"gallery": f"all {figures['objects']:,} test objects"} | chosen,
             "in_batch": _batching(protocol["in_batch"]) | chosen,
         },
@@ -87,7 +89,8 @@ def _of_run(url: str, document: Mapping[str, Any]) -> list[ComparedRow]:
     for row in figures["rows"]:
         mode, seeds = row["name"], row["seeds"]
         spreads = {column.path: s for column in COLUMNS if (s := column.spread(row)) is not None}
-        kept = [_stored(url, f"{mode}-seed{seed}", figures["runs"][mode][str(seed)], test) for seed in seeds]
+        trees = {f"{mode}-seed{seed}": figures["runs"][mode][str(seed)] for seed in seeds}
+        kept = [_stored(url, beside.get(run, _before(run)), tree, test) for run, tree in trees.items()]
         whole = [one for one in kept if one is not None]
         rows.append(
             ComparedRow(
@@ -115,10 +118,14 @@ def _of_checkpoint(name: str, url: str, document: Mapping[str, Any]) -> list[Com
     templates = prompt["templates"] if prompt else []
     setting = Setting(
         test=content["objects"],
-        dataset=redacted(about["dataset"]["name"]),
+        dataset=public(about["dataset"]["name"]),
         **_common(figures, about),
         templates=templates,
-        protocols={"zero_shot": _prompt(templates), "gallery": gallery, "in_batch": batching},
+        protocols={
+            "zero_shot": _prompt(templates) | _candidates(figures, content.get("candidates")),
+            "gallery": gallery,
+            "in_batch": batching,
+        },
     )
     kept = outcomes.from_json(document["outcomes"], url)
     _check(url, kept, figures, content["objects"])
@@ -156,13 +163,27 @@ def _batching(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"batching": f"{settings['batch']} at a time, seed {settings['seed']}"}
 
 
-def _stored(url: str, run: str, tree: Mapping[str, Any], test: str) -> Outcomes | None:
-    """The outcomes of a run, stored next to the results at `url`; None if there are none."""
-    where = objects.join(url.removesuffix(RESULTS), "runs", outcomes.file_of(run))
+def _candidates(figures: Mapping[str, Any], digest: str | None) -> dict[str, str]:
+    """What an object could have been taken for; `digest`: of the classes and what the prompts call them."""
+    classes = figures["classes"]
+    return {"candidates": f"{len(classes):,} classes, digest {(digest or candidates.digest(classes, classes))[:12]}"}
+
+
+def _before(run: str) -> dict[str, str]:
+    """The file of a run's outcomes of a version whose results did not name it."""
+    return {"file": f"runs/{outcomes.file_of(run)}", "sha256": ""}
+
+
+def _stored(url: str, beside: Mapping[str, str], tree: Mapping[str, Any], test: str) -> Outcomes | None:
+    """The outcomes of a run in the file `beside` the results at `url`; None if there is none."""
+    where = objects.join(url.removesuffix(RESULTS), beside["file"])
     try:
-        found = outcomes.loads(objects.read_bytes(where), where)
+        data = objects.read_bytes(where)
     except FileNotFoundError:
         return None
+    if beside["sha256"] and hashlib.sha256(data).hexdigest() != beside["sha256"]:
+        raise DataError(f"{where}: not the outcomes that the results were made from (sha256 differs); rerun eval")
+    found = outcomes.loads(data, where)
     _check(where, found, tree, test)
     return found
 
@@ -193,4 +214,5 @@ def _origin(about: Mapping[str, Any]) -> dict[str, Any]:
         "seeds",
         "versions",
     )
-    return json.loads(redacted(json.dumps({key: about[key] for key in kept if key in about})))  # type: ignore[no-any-return]
+    found: dict[str, Any] = public({key: about[key] for key in kept if key in about})
+    return found

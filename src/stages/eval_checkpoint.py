@@ -22,8 +22,10 @@ from captionless.errors import DataError, SpecError
 from captionless.eval import checkpoint_figures as figures
 from captionless.eval import outcomes, prompts, results
 from captionless.eval.checkpoint_figures import PROTOCOLS, ProtocolName
+from captionless.eval.trees import plain
+from captionless.runtime.redaction import public
 from captionless.runtime.thread_pools import thread_pool
-from captionless.stages import broken
+from captionless.stages import broken, candidates
 from captionless.stages.eval_dataset import EvalDataset
 from captionless.stages.provenance import host, versions
 from captionless.stages.source_clouds import SourceClouds
@@ -93,7 +95,8 @@ def evaluate(
 
     protocols = protocols_of(dataset, asked)
     templates = list(prompts.templates(prompt))
-    model, meta = load_model(url)
+    sha256 = model_digest(url)
+    model, meta = load_model(url, sha256)
     if "clip" not in meta:
         raise DataError(
             f"{url}: a classifier trained on labels, without a CLIP model; use `captionless classify evaluate`"
@@ -101,34 +104,42 @@ def evaluate(
     count = points or int(meta["points"])
     embedder, about = _clip(meta["clip"], url)
     shapes = _shapes(model, dataset, count)
-    classes = sorted({ref.category for ref in dataset.refs})  # also those whose objects were all left out
-    labels = np.array([classes.index(name) for name in shapes.of], dtype=np.int64)
-    trees = [_zero_shot(embedder, shapes, labels, classes, prompt)] if "zero-shot" in protocols else []
+    classes = list(dataset.classes)
+    place = {name: code for code, name in enumerate(classes)}
+    labels = np.array([place[name] for name in shapes.of], dtype=np.int64)
+    absent = [name for name in classes if name not in set(shapes.of)]
+    candidates.tell("eval", classes, absent)
+    trees = [_zero_shot(embedder, shapes, labels, dataset, prompt)] if "zero-shot" in protocols else []
     photos = None
     if dataset.photos is not None and protocols != ("zero-shot",):
         photos = _photos(embedder, dataset.photos, shapes, dataset.limit)
         trees += _retrieval(shapes, photos, protocols, seed)
     tree, digests = figures.merged(trees), _digests(dataset, shapes, photos)
     kept = figures.outcomes(tree.pop("ranks"), labels, digests["content"]["objects"])
-    counts = {"objects": len(shapes.keys), "images": len(photos.keys) if photos else 0, "classes": classes}
+    counts = {
+        "objects": len(shapes.keys),
+        "images": len(photos.keys) if photos else 0,
+        "classes": classes,
+        "without_objects": absent,
+    }
     provenance = {
         "dataset": {**dataset.described, **digests},
         "protocol": figures.described(protocols, seed),
         "prompt": {"name": prompt, "templates": templates} if "zero-shot" in protocols else None,
         "clip": about,
-        "checkpoint": {"url": url, "sha256": model_digest(url)},
+        "checkpoint": {"url": url, "sha256": sha256},
         "points": {"used": count, "trained": int(meta["points"])},
         "seed": meta["seed"],
         "device": next(model.parameters()).device.type,
         "skipped": [*shapes.skipped, *(photos.skipped if photos else [])],
         "versions": versions(_PACKAGES),
     }
-    found: dict[str, Any] = results.plain(
+    found: dict[str, Any] = plain(
         {
             "schema": results.SCHEMA,
             "figures": {**counts, **tree, "intervals": figures.intervals(kept)},
             "outcomes": outcomes.to_json(kept),
-            "provenance": provenance,
+            "provenance": public(provenance),
             "host": host(),
         }
     )
@@ -138,7 +149,7 @@ def evaluate(
 def _clip(meta: Mapping[str, Any], url: str) -> tuple[openclip.Clip, dict[str, Any]]:
     """The CLIP model that the checkpoint was trained against, and which one that is."""
     name, pretrained = str(meta["model"]), str(meta["pretrained"]) or None
-    if checkpoints.identity(name, pretrained) != meta["identity"]:
+    if not checkpoints.is_of(meta["identity"], name, pretrained):
         _log.warning("%s: cannot verify that these weights of %s are those it was trained against", url, name)
     embedder = openclip.load(name, pretrained)
     return embedder, {"model": name, "pretrained": pretrained or "", "digest": embedder.digest}
@@ -164,11 +175,12 @@ def _shapes(model: Encoder, dataset: EvalDataset, count: int) -> EmbeddedItems:
 
 
 def _zero_shot(
-    embedder: openclip.Clip, shapes: EmbeddedItems, labels: NDArray[np.int64], classes: list[str], prompt: str
+    embedder: openclip.Clip, shapes: EmbeddedItems, labels: NDArray[np.int64], dataset: EvalDataset, prompt: str
 ) -> dict[str, Any]:
-    texts = prompts.class_texts(prompt, classes)
+    texts = prompts.class_texts(prompt, dataset.names)
     embedded = embedder.texts([text for of_class in texts for text in of_class])
-    return figures.zero_shot_figures(shapes.rows, embedded.reshape(len(classes), len(texts[0]), -1), labels, classes)
+    rows = embedded.reshape(len(texts), len(texts[0]), -1)
+    return figures.zero_shot_figures(shapes.rows, rows, labels, dataset.classes)
 
 
 def _retrieval(
@@ -242,5 +254,6 @@ def _digests(dataset: EvalDataset, shapes: EmbeddedItems, photos: EmbeddedItems 
         "objects": objects.digest(edition, shapes.keys, shapes.of),
         "clouds": shapes.digest,
         "pictures": photos.digest if photos else None,
+        "candidates": candidates.digest(dataset.classes, dataset.names),
     }
     return {"files": files, "content": content}

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from captionless.errors import SpecError, did_you_mean
-from captionless.precompute.sources import ObjectRef, open_source
+from captionless.precompute.sources import Loader, ObjectRef, open_source
 from captionless.precompute.testsets import NAMES, open_testset
 from captionless.spec import load
 from captionless.spec.data import DataSpec, SourceKind, SourceSpec
-from captionless.stages.broken import Limit
-from captionless.stages.source_clouds import Loader, of_split
+from captionless.stages.broken import Limit, limit_of
+from captionless.stages.source_clouds import of_split
 from captionless.store import objects
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class EvalDataset:
     """Objects to evaluate on.
 
     described: plain JSON for the provenance, including `name`. files: those whose digests identify the edition. points:
-    of a cloud sampled from a mesh. limit: of broken objects. photos: pictures of the objects, None if there are none.
+    of a cloud sampled from a mesh. limit: of broken objects. classes: what the objects may be taken for, sorted, be
+    there objects of it or not. names: what prompts call each of these. photos: pictures of the objects, None if there
+    are none.
     """
 
     described: Mapping[str, Any]
@@ -66,6 +68,8 @@ class EvalDataset:
     files: Sequence[str]
     points: int
     limit: Limit
+    classes: Sequence[str]
+    names: Sequence[str]
     photos: Photos | None = None
 
     @property
@@ -87,7 +91,7 @@ def open_eval_dataset(where: str, options: Options = Options()) -> EvalDataset:
         raise SpecError(f"--data {where}: no such file; {known}{did_you_mean(name, NAMES)}")
     options.only(f"{where}, which sets it in its `data:` section", "split")
     data = load_data(where)
-    return _of_source(data, where, options.split or "test", Limit(data.max_skipped))
+    return _of_source(data, where, options.split or "test", limit_of(data))
 
 
 def load_data(where: str) -> DataSpec:
@@ -105,7 +109,9 @@ def _test_set(name: str, url: str | None, options: Options) -> EvalDataset:
     if found.photos is not None:
         described["pictures"] = dict(found.photos.described)
     points = DataSpec.model_fields["points"].default
-    return EvalDataset(described, found, found.refs(), found.files, points, options.limit, found.photos)
+    refs = found.refs()
+    classes = _classes(refs)
+    return EvalDataset(described, found, refs, found.files, points, options.limit, classes, classes, found.photos)
 
 
 def _cloud_file(where: str, options: Options) -> DataSpec:
@@ -120,5 +126,12 @@ def _of_source(data: DataSpec, where: str, split: Split, limit: Limit) -> EvalDa
     about = data.source.model_dump(mode="json", exclude_defaults=True)
     listing = data.source.kind in (SourceKind.points, SourceKind.manifest)
     files = [url for url in (data.source.url, data.source.test_url) if url and listing]
-    refs = of_split(source.refs(), split)
-    return EvalDataset({"name": where, **about, "split": split}, source, refs, files, data.points, limit)
+    every = source.refs()
+    refs, classes = of_split(every, split), _classes(every)
+    names = [data.display_name(name) for name in classes]
+    described = {"name": where, **about, "split": split}
+    return EvalDataset(described, source, refs, files, data.points, limit, classes, names)
+
+
+def _classes(refs: Sequence[ObjectRef]) -> list[str]:
+    return sorted({ref.category for ref in refs})

@@ -1,7 +1,7 @@
 """neighbours: stored embeddings -> every object's k nearest by cosine, in its category or the whole data set.
 
-    <out>/<group>.<row>.indices.npy, .similarity.npy, neighbours.json    see store.neighbour_store
-    <out>/embeddings/                                                    see stages.vectors
+    <out>/<group>.<row>-<digest>.indices.npy, .similarity.npy, neighbours.json    see store.neighbour_store
+    <out>/embeddings/                                                             see stages.vectors
 
 Batches of hard negatives are drawn from these: a seed object and some of its nearest neighbours. Only the training
 split is used, as for similarity. Every worker computes the same partition of the groups into blocks of rows and makes
@@ -13,7 +13,7 @@ partition, whatever the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any
@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.precompute.row_partition import RowBlock, plan_rows
 from captionless.runtime.thread_pools import thread_pool
-from captionless.stages.vectors import Vectors, vectors
+from captionless.stages.vectors import Vectors, part_name, vectors
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, log_share, work
 from captionless.store import neighbour_store as store
 from captionless.store import objects
-from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.store.ledger import Ledger, WorkRecord
+from captionless.store.columns import Strings
+from captionless.store.embeddings import Embeddings, Indices, open_embeddings
+from captionless.store.ledger import Ledger
+from captionless.store.manifest import WorkRecord
 
-VERSION = 1
-
+_AT_ONCE = 1 << 14  # objects whose sources are looked up together
 _PIECES = 4  # are as much as the largest block: while one is compared, the next is read
 WHOLE = "dataset"  # the group of all objects
 
@@ -45,7 +46,7 @@ def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard
     data = open_embeddings(dataset, "train")
     if not len(data):
         raise DataError(f"{dataset}: the train split is empty; expected at least one object")
-    groups = data.members() if within == "category" else {WHOLE: list(range(len(data)))}
+    groups: Mapping[str, Indices] = data.members() if within == "category" else {WHOLE: range(len(data))}
     rows = vectors(of, data, groups, out)
     rows.prepare(shard)
     with thread_pool(1) as pool:
@@ -56,7 +57,7 @@ class _Neighbours:
     def __init__(
         self,
         data: Embeddings,
-        groups: Mapping[str, Sequence[int]],
+        groups: Mapping[str, Indices],
         rows: Vectors,
         pieces: _RowReader,
         out: str,
@@ -65,9 +66,11 @@ class _Neighbours:
         k: int,
     ) -> None:
         self.rows, self.pieces, self.out, self.of, self.within, self.k = rows, pieces, out, of, within, k
-        self.keys = {group: [data.keys[i] for i in own] for group, own in groups.items()}
+        self.ledger = Ledger(out)
+        self.before = store.FORMAT.manifest_bytes(out)
+        self.keys = {group: data.keys.taken(own) for group, own in groups.items()}
         self.sources = {
-            group: objects.digest(VERSION, k, [[o.key, rows.source(o)] for o in (data.objects[i] for i in own)])
+            group: objects.digest_of_rows(store.VALUES, k, rows=_made_from(self.keys[group], rows, own))
             for group, own in groups.items()
         }
 
@@ -84,19 +87,19 @@ class _Neighbours:
         def check(records: Mapping[str, WorkRecord]) -> None:
             self._publish({block: records[item.name] for block, item in items.items()})
 
-        return work("neighbours", "pair", Ledger(self.out), list(items.values()), mine, check)
+        return work("neighbours", "pair", self.ledger, list(items.values()), mine, check, shard=shard)
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The block sizes of an existing store of the same values."""
         found = store.FORMAT.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
-        return found and {group: int(entry["blocks"][0]["rows"][1]) for group, entry in found["groups"].items()}
+        return found and {group: int(entry["side"]) for group, entry in found["groups"].items()}
 
     def _work_item(self, block: RowBlock) -> WorkItem:
-        name = store.block_name(block.group, block.start)
+        name = part_name(self.ledger, block.group, block.start)
         fingerprint = objects.digest(self.sources[block.group], block.start, block.stop)
 
         def make(advance: Callable[[int], None]) -> WorkOutput:
-            made = self._block(block, advance)
+            made = self._block(block, fingerprint, advance)
             return WorkOutput({file.file: file.sha256 for file in made.files}, {"group": block.group, **made.entry()})
 
         def ahead() -> None:
@@ -104,7 +107,7 @@ class _Neighbours:
 
         return WorkItem(name, fingerprint, block.pairs, make, ahead)
 
-    def _block(self, block: RowBlock, advance: Callable[[int], None]) -> store.NeighbourBlock:
+    def _block(self, block: RowBlock, fingerprint: str, advance: Callable[[int], None]) -> store.NeighbourBlock:
         # imported here because it compiles
         from captionless.precompute.nearest_neighbours import NearestNeighbours
 
@@ -118,14 +121,21 @@ class _Neighbours:
             advance((block.stop - block.start) * (piece.stop - piece.start))
             if following is not None:
                 rows = self.pieces.take(following)
-        return store.write_block(self.out, block.group, block.start, *nearest.result())
+        return store.write_block(self.out, block.group, block.start, *nearest.result(), fingerprint)
 
     def _publish(self, records: Mapping[RowBlock, WorkRecord]) -> None:
         blocks: dict[str, list[store.NeighbourBlock]] = {group: [] for group in self.keys}
         for block, record in records.items():  # by row
             blocks[block.group].append(store.NeighbourBlock.of_entry(record.facts))
         groups = [store.NeighbourGroup(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
-        store.publish(self.out, self.of, self.within, self.k, groups)
+        store.publish(self.out, self.of, self.within, self.k, groups, self.before)
+
+
+def _made_from(keys: Strings, rows: Vectors, indices: Indices) -> Iterator[list[str]]:
+    """Key and source of every object of a group, made as they are asked for."""
+    for start in range(0, len(keys), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        yield from map(list, zip(keys[part], rows.sources(indices[part]), strict=True))
 
 
 def _cut(block: RowBlock, most: int) -> list[RowBlock]:

@@ -7,13 +7,15 @@ they read the source, normalise each cloud and put it in farthest-point order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.errors import DataError
-from captionless.precompute.sources import Loaded, ObjectRef
+from captionless.errors import CaptionlessError, DataError
+from captionless.precompute.isolated_reader import IsolatedReader
+from captionless.precompute.object_files import broken_by
+from captionless.precompute.sources import Loaded, Loader, ObjectRef
 from captionless.stages import broken
 from captionless.telemetry.progress import Progress
 
@@ -21,13 +23,6 @@ _AT_ONCE = 256
 
 Cloud = NDArray[np.float16]
 """(P, 6): see `precompute.pointcloud.cloud`."""
-
-
-class Loader(Protocol):
-    """Anything that loads objects: a source, a test set."""
-
-    def load(self, ref: ObjectRef) -> Loaded:
-        """The object. DataError, without the key, when it is missing or broken."""
 
 
 class SourceClouds:
@@ -62,21 +57,29 @@ class SourceClouds:
 
     def _clouds(self, first: int | None) -> Iterator[tuple[ObjectRef, Cloud]]:
         """Each object with the `first` points of its cloud, all of them by default."""
-        with Progress("clouds", len(self._refs)) as progress:
-            for ref in self._refs:
+        with Progress("clouds", len(self._refs)) as progress, IsolatedReader(self._source) as reader:
+            for ref, after in zip_longest(self._refs, self._refs[1:]):
                 try:
-                    cloud = self._cloud(ref, first)
+                    cloud = self._cloud(reader, ref, after, first)
                 except DataError as error:
                     self.skipped.append({"key": ref.key, "reason": str(error)})
                 else:
                     yield ref, cloud
                 progress.advance()
-        broken.refuse(self.skipped, self._limit)
+        broken.refuse(self.skipped, self._limit, len(self._refs))
         if len(self.skipped) == len(self._refs):
             raise DataError(f"the data: all {len(self._refs)} objects are broken")
 
-    def _cloud(self, ref: ObjectRef, first: int | None) -> Cloud:
-        return stored_cloud(self._source.load(ref), ref.key, self._count, self._points, self._wants, first)
+    def _cloud(self, reader: IsolatedReader, ref: ObjectRef, after: ObjectRef | None, first: int | None) -> Cloud:
+        loaded = reader.load(ref)
+        if after is not None:
+            reader.ahead(after)
+        try:
+            return stored_cloud(loaded, ref.key, self._count, self._points, self._wants, first)
+        except CaptionlessError:
+            raise
+        except Exception as error:  # whatever it is about this object: it costs no other
+            raise broken_by(error) from error
 
 
 def stored_cloud(loaded: Loaded, key: str, count: int, sampled: int, wants: str, first: int | None = None) -> Cloud:

@@ -10,16 +10,20 @@ train together, node 0 publishes, and the others exit when it has.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
-from captionless.clip import checkpoints
 from captionless.errors import DataError, Retryable
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import EMBED, SIMILARITY, TRAIN, TrainingVariant, logs_folder, training_variants
+from captionless.spec.plan import EMBED, LANDMARKS, SIMILARITY, TRAIN, TrainingVariant, logs_folder, training_variants
 from captionless.spec.weights import Weights
+from captionless.stages import chain
+from captionless.stages.clip_model import clip_identity, recorded, same_clip
+from captionless.stages.work_items import Outcome
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
+from captionless.store.manifest import MadeFrom
+from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.elastic.gang import Gang, this_node
@@ -31,20 +35,28 @@ _POLL = 0.5
 PART = "model"
 
 
-def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> dict[str, float]:
-    """Trains the spec's runs, or those of one loss or one seed; their steps, the seconds that these took, and how many
-    objects were left out, if any."""
+class Trained(NamedTuple):
+    """What a call has done, in runs; facts: the runs' steps, the seconds that these took, and how many objects were
+    left out, if any."""
+
+    outcome: Outcome
+    facts: dict[str, float]
+
+
+def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> Trained:
+    """Trains the spec's runs, or those of one loss or one seed."""
+    began = time.monotonic()
     chosen = [r for r in training_variants(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
         chosen = [TrainingVariant(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
     data = open_embeddings(objects.join(spec.root, EMBED), "train").digest
-    for each in chosen:
-        _train(spec, each, data)
+    made = [_train(spec, each, data, chain.made_from(spec, f"train-{each.name}")) for each in chosen]
     found = [history(spec, each) for each in chosen]
     seconds = sum(each["seconds"] for each in found)
     skipped = len({key for each in found for key in each.get("skipped", ())})
-    summary = {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
-    return summary | ({"skipped": skipped} if skipped else {})
+    facts = {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
+    outcome = Outcome(sum(made), len(made) - sum(made), 0, 0, "run", round(time.monotonic() - began, 3))
+    return Trained(outcome, facts | ({"skipped": skipped} if skipped else {}))
 
 
 def url_of(spec: AlignmentSpec, run: TrainingVariant) -> str:
@@ -62,11 +74,14 @@ def history(spec: AlignmentSpec, run: TrainingVariant) -> dict[str, Any]:
     return dict(objects.read_json(objects.join(url_of(spec, run), HISTORY)))
 
 
-def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
-    url = url_of(spec, run)
+def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_from: MadeFrom) -> bool:
+    """Whether there was anything left to do."""
+    url, data = url_of(spec, run), objects.join(spec.root, EMBED)
+    if "i2l" in run.weights.metrics:
+        same_clip(data, objects.join(spec.root, LANDMARKS))
     job = TrainingJob(
         run=url,
-        data=objects.join(spec.root, EMBED),
+        data=data,
         similarity={m: objects.join(spec.root, SIMILARITY, m) for m in run.weights.metrics},
         weights=run.weights,
         seed=run.seed,
@@ -74,7 +89,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
         clip={
             "model": spec.clip.model,
             "pretrained": spec.clip.pretrained,
-            "identity": checkpoints.identity(spec.clip.model, spec.clip.pretrained or None),
+            "identity": recorded(data).get("identity") or clip_identity(spec.clip).weights,
         },
         threads=spec.resources.threads,
         memory=spec.resources.rank_memory,
@@ -83,19 +98,27 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str) -> None:
     fingerprint = job.fingerprint(data_digest)
     ledger = Ledger(url)
     gang = this_node(spec)
-    if ledger.whole(PART, fingerprint) is not None:
-        with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
-            pass
-    elif not _is_finished(url, fingerprint):
-        log = logs_folder(spec) / f"train-{run.name}.ranks.log"
-        ranks = spec.resources.processes * (1 if gang else spec.resources.nodes)
-        supervisor.run(job, ranks, log, gang)
-    if gang is None or gang.index == 0:
-        if ledger.whole(PART, fingerprint) is None:
-            ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
-        ledger.publish({PART: fingerprint})
-    else:
-        _await_manifest(ledger, fingerprint, gang)
+    record = ledger.whole(PART, fingerprint)
+    if record is None:
+        with writer(url, gang.index if gang else 0, gang.nodes if gang else 1, fingerprint) as lease:
+            ledger.confirm({PART: fingerprint})
+            if not _is_finished(url, fingerprint):
+                log = logs_folder(spec) / f"train-{run.name}.ranks.log"
+                ranks = spec.resources.processes * (1 if gang else spec.resources.nodes)
+                supervisor.run(job, ranks, log, gang, lease)
+            if gang is not None and gang.index > 0:
+                _await_manifest(ledger, fingerprint, gang)
+                return True
+            lease.check()
+            record = ledger.whole(PART, fingerprint) or ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
+            ledger.publish({PART: record}, made_from=made_from)
+            return True
+    with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
+        if gang is None or gang.index == 0:
+            ledger.publish({PART: record}, made_from=made_from)
+        else:
+            _await_manifest(ledger, fingerprint, gang)
+    return False
 
 
 def _is_finished(url: str, fingerprint: str) -> bool:

@@ -6,7 +6,7 @@
 
 The last two are computed once and stored, since every worker needs those of all objects:
 
-    <out>/embeddings/<group>.<row>.npy    (rows, D) float32, in the order of the group
+    <out>/embeddings/<group>.<row>-<digest>.npy    (rows, D) float32, in the order of the group
 
 A worker computes its share of them and then whatever is missing, instead of waiting for workers that may be late or not
 running at all. If all keep pace, nothing is computed twice; and every worker would write the same bytes.
@@ -15,7 +15,7 @@ running at all. If all keep pace, nothing is computed twice; and every worker wo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -26,8 +26,10 @@ from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.work_items import Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
-from captionless.store.embeddings import EmbeddedObject, Embeddings
-from captionless.store.ledger import Ledger, WorkRecord
+from captionless.store.embeddings import Embeddings, Indices
+from captionless.store.file_names import earlier_stem
+from captionless.store.ledger import Ledger
+from captionless.store.manifest import WorkRecord
 from captionless.store.neighbour_store import FORMAT, block_name
 from captionless.store.shards import decode_array, encode_array
 from captionless.trainer.run_folder import model_digest
@@ -40,14 +42,20 @@ _AT_ONCE = 64  # objects read and embedded at a time
 _REQUESTS = 8  # files read at a time
 
 
+def part_name(ledger: Ledger, group: str, row: int) -> str:
+    """The work item of a group's rows from `row` on: as an earlier release has called it, if it has made it."""
+    earlier = f"{earlier_stem(group)}.{row}"
+    return earlier if ledger.previous(earlier) is not None else block_name(group, row)
+
+
 class Vectors(Protocol):
     """The embeddings of a data set's objects by group and row."""
 
     most_rows: int
     """The most rows that a worker may hold for a block."""
 
-    def source(self, item: EmbeddedObject) -> str:
-        """A digest of what an object's embedding is made from."""
+    def sources(self, indices: Indices) -> list[str]:
+        """Digests of what some objects' embeddings are made from."""
 
     def prepare(self, shard: Shard) -> None:
         """Make sure that all are stored."""
@@ -56,7 +64,7 @@ class Vectors(Protocol):
         """(stop - start, D): those of the group's objects [start, stop), as they are stored."""
 
 
-def vectors(of: str, data: Embeddings, groups: Mapping[str, Sequence[int]], out: str) -> Vectors:
+def vectors(of: str, data: Embeddings, groups: Mapping[str, Indices], out: str) -> Vectors:
     """The embeddings that `of` names, by the objects' indices in `data`; computed ones are stored under `out`.
 
     SpecError for anything but views, mean and the URL of a model file; DataError if there is no such file.
@@ -75,11 +83,11 @@ def vectors(of: str, data: Embeddings, groups: Mapping[str, Sequence[int]], out:
 class _Views:
     most_rows = 2048  # of 30 views of width 512: 120 MiB in float32
 
-    def __init__(self, data: Embeddings, groups: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, data: Embeddings, groups: Mapping[str, Indices]) -> None:
         self._data, self._groups = data, groups
 
-    def source(self, item: EmbeddedObject) -> str:
-        return item.views_digest
+    def sources(self, indices: Indices) -> list[str]:
+        return self._data.views_digests(indices)
 
     def prepare(self, shard: Shard) -> None:
         pass
@@ -91,9 +99,9 @@ class _Views:
 class _Model(Protocol):
     """Makes embeddings of objects."""
 
-    def source(self, item: EmbeddedObject) -> str: ...
+    def sources(self, indices: Indices) -> list[str]: ...
 
-    def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
+    def embed(self, indices: Indices) -> NDArray[np.float32]:
         """(n, D) float32."""
 
 
@@ -101,10 +109,10 @@ class _Mean:
     def __init__(self, data: Embeddings) -> None:
         self._data = data
 
-    def source(self, item: EmbeddedObject) -> str:
-        return objects.digest(VERSION, "mean", item.views_digest)
+    def sources(self, indices: Indices) -> list[str]:
+        return [objects.digest(VERSION, "mean", digest) for digest in self._data.views_digests(indices)]
 
-    def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
+    def embed(self, indices: Indices) -> NDArray[np.float32]:
         mean: NDArray[np.float64] = self._data.views(indices).mean(axis=1, dtype=np.float64)
         return mean.astype(np.float32)
 
@@ -116,15 +124,16 @@ class EncodedClouds:
         self._data, self._url = data, url
         self.model_digest = model_digest(url)
 
-    def source(self, item: EmbeddedObject) -> str:
-        return objects.digest(VERSION, self.model_digest, item.points_digest)
+    def sources(self, indices: Indices) -> list[str]:
+        """Digests of what some objects' embeddings are made from."""
+        return [objects.digest(VERSION, self.model_digest, digest) for digest in self._data.points_digests(indices)]
 
     @property
     def about(self) -> Mapping[str, Any]:
         """The model file's own facts, see `trainer.checkpoint`; reads it."""
         return self._model[1]
 
-    def embed(self, indices: Sequence[int]) -> NDArray[np.float32]:
+    def embed(self, indices: Indices) -> NDArray[np.float32]:
         from captionless.trainer.infer import encode_points  # heavy, and needed only where there is work
 
         model, about = self._model
@@ -139,17 +148,17 @@ class EncodedClouds:
     def _model(self) -> tuple[Any, dict[str, Any]]:
         from captionless.trainer.model_file import load_model
 
-        return load_model(self._url)
+        return load_model(self._url, self.model_digest)
 
 
 class _Stored:
     most_rows = 8192  # of width 512: 16 MiB
 
-    def __init__(self, data: Embeddings, groups: Mapping[str, Sequence[int]], out: str, model: _Model) -> None:
+    def __init__(self, data: Embeddings, groups: Mapping[str, Indices], out: str, model: _Model) -> None:
         self._data, self._groups, self._model = data, groups, model
         self._ledger = Ledger(objects.join(out, FOLDER))
         self._records: Mapping[str, WorkRecord] = {}
-        self.source = model.source
+        self.sources = model.sources
 
     def prepare(self, shard: Shard) -> None:
         items = [
@@ -161,37 +170,38 @@ class _Stored:
             self._model.embed([0])  # fails early on what would fail every item
         own = shard.of(items)
         names = {item.name for item in own}
-        if not work("neighbours: embed", "object", self._ledger, items, own).finished:
+        if not work("neighbours: embed", "object", self._ledger, items, own, shard=shard).finished:
             others = [
                 item for item in reversed(items) if item.name not in names
             ]  # meets a late worker from the other end
-            work("neighbours: embed", "object", self._ledger, items, others)
+            work("neighbours: embed", "object", self._ledger, items, others, shard=shard)
         self._records = self._ledger.manifest().records
 
     def read(self, group: str, start: int, stop: int) -> NDArray[np.float32]:
         first = start - start % _ROWS
         with thread_pool(_REQUESTS) as pool:
-            names = [block_name(group, row) for row in range(first, stop, _ROWS)]
+            names = [part_name(self._ledger, group, row) for row in range(first, stop, _ROWS)]
             rows = np.concatenate(list(pool.map(self._file, names)))
         return rows[start - first : stop - first]
 
-    def _work_item(self, group: str, row: int, indices: Sequence[int]) -> WorkItem:
-        name = block_name(group, row)
-        held = [self._data.objects[i] for i in indices]
-        fingerprint = objects.digest([[item.key, self._model.source(item)] for item in held])
+    def _work_item(self, group: str, row: int, indices: Indices) -> WorkItem:
+        name = part_name(self._ledger, group, row)
+        held = zip(self._data.keys.some(np.asarray(indices)), self._model.sources(indices), strict=True)
+        fingerprint = objects.digest([list(each) for each in held])
 
         def make(advance: Callable[[int], None]) -> WorkOutput:
             rows = []
             for start in range(0, len(indices), _AT_ONCE):
                 rows.append(self._model.embed(indices[start : start + _AT_ONCE]))
                 advance(len(rows[-1]))
-            data, file = encode_array(np.concatenate(rows)), f"{name}.npy"
+            data = encode_array(np.concatenate(rows))
+            file = f"{block_name(group, row)}-{fingerprint[:8]}.npy"
             objects.write_bytes(objects.join(self._ledger.url, file), data)
             return WorkOutput({file: hashlib.sha256(data).hexdigest()}, {})
 
         return WorkItem(name, fingerprint, len(indices), make)
 
     def _file(self, name: str) -> NDArray[np.float32]:
-        file = f"{name}.npy"
+        [(file, stored)] = self._records[name].files.items()
         url = objects.join(self._ledger.url, file)
-        return decode_array(FORMAT.read_file(url, self._records[name].files[file]["sha256"]), url)
+        return decode_array(FORMAT.read_file(url, stored["sha256"]), url)

@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from captionless.errors import SpecError
-from captionless.runtime import env
+from captionless.runtime import env, temporary_files
 from captionless.telemetry import catalog, progress
 from captionless.telemetry.catalog import Exporter, Kind
 
@@ -46,7 +46,7 @@ def serve(stage: str) -> None:
         raise SpecError(f"{env.METRICS_PORT}: expected a port number, found {port!r}")
     try:
         if env.PROGRESS not in os.environ:
-            folder = tempfile.mkdtemp(prefix="captionless-progress-")
+            folder = tempfile.mkdtemp(prefix=temporary_files.prefix())
             os.environ[env.PROGRESS] = os.path.join(folder, "progress.json")
         registry = CollectorRegistry()
         registry.register(_Progress(stage, os.environ[env.PROGRESS]))

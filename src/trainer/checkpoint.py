@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -25,10 +26,13 @@ _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.pt")
 
 
 class CheckpointWriter:
-    """Stores the checkpoints of a run one after the other, in a thread; what fails there is raised by the next call."""
+    """Stores the checkpoints of a run one after the other, in a thread; what fails there is raised by the next call.
 
-    def __init__(self, run: str, keep: int) -> None:
-        self._run, self._keep = run, keep
+    check: called before anything is stored or removed; an exception prevents it.
+    """
+
+    def __init__(self, run: str, keep: int, check: Callable[[], None] = lambda: None) -> None:
+        self._run, self._keep, self._check = run, keep, check
         self._thread: Future[None] | None = None
 
     def save(self, step: int, state: dict[str, Any]) -> None:
@@ -36,7 +40,7 @@ class CheckpointWriter:
         self.wait()
         began = time.monotonic()
         pool = ThreadPoolExecutor(1)
-        self._thread = pool.submit(_store, self._run, step, encode(state), self._keep, began)
+        self._thread = pool.submit(self._store, step, encode(state), began)
         pool.shutdown(wait=False)
 
     def ended(self) -> bool:
@@ -52,14 +56,14 @@ class CheckpointWriter:
             thread, self._thread = self._thread, None
             thread.result()
 
-
-def _store(run: str, step: int, data: bytes, keep: int, began: float) -> None:
-    folder = objects.join(run, CHECKPOINTS)
-    objects.write_bytes(objects.join(folder, f"step-{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"), data)
-    registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())
-    registry.set_value(catalog.TRAIN_CHECKPOINT_DURATION, time.monotonic() - began)
-    for name in _names(folder)[:-keep]:
-        objects.remove(objects.join(folder, name))
+    def _store(self, step: int, data: bytes, began: float) -> None:
+        folder = objects.join(self._run, CHECKPOINTS)
+        self._check()
+        objects.write_bytes(objects.join(folder, f"step-{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"), data)
+        registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())
+        registry.set_value(catalog.TRAIN_CHECKPOINT_DURATION, time.monotonic() - began)
+        for name in _names(folder)[: -self._keep]:
+            objects.remove(objects.join(folder, name))
 
 
 def newest(run: str, fingerprint: str) -> dict[str, Any] | None:

@@ -128,8 +128,10 @@ class _LinearProbe:
 class ClassifierTraining:
     """The training of one classifier: its state, one step of it, and what is stored of it."""
 
-    def __init__(self, job: ClassifierJob, training: Labelled, validation: Labelled) -> None:
-        self.job, self.spec = job, job.spec
+    def __init__(
+        self, job: ClassifierJob, training: Labelled, validation: Labelled, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.job, self.spec, self.check = job, job.spec, check
         self.fingerprint = job.fingerprint()
         self.device = select_device(self.spec.device)
         cuda_ops.choose(self.spec.encoder.operators, self.device)
@@ -148,7 +150,7 @@ class ClassifierTraining:
         self.learner = kind(self.classifier, self.spec, training, validation)
         self.module = self.learner.module
         self.optimizer = Adam(self.module.parameters(), self.spec.optim)
-        self.writer = checkpoint.CheckpointWriter(job.run, _KEEP)
+        self.writer = checkpoint.CheckpointWriter(job.run, _KEEP, check)
         self.history: dict[str, list[float]] = {name: [] for name in _METRICS}
         self.validations: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "state": {}}
@@ -206,6 +208,7 @@ class ClassifierTraining:
         """Resume from the newest intact checkpoint of this training; those of other settings or data are discarded."""
         state = checkpoint.newest(self.job.run, self.fingerprint)
         if state is None:
+            self.check()
             checkpoint.discard(self.job.run)
             return
         self.module.load_state_dict(state["module"])
@@ -221,6 +224,7 @@ class ClassifierTraining:
         best = {"step": self.best["step"], "accuracy": self.best["accuracy"]}
         document = {"step": list(range(self.done)), **self.history, "validation": self.validations, "best": best}
         url = objects.join(self.job.run, HISTORY)
+        self.check()
         objects.write_bytes(url, (json.dumps({**document, "seconds": self.seconds}) + "\n").encode())
         meta = {
             **self.job.meta,
@@ -240,6 +244,7 @@ class ClassifierTraining:
                 "device": self.device.type,
             },
         }
+        self.check()
         save_classifier(objects.join(self.job.run, MODEL), self.classifier, self.name, self.options, meta)
 
     def shown(self) -> dict[str, float]:
@@ -249,16 +254,21 @@ class ClassifierTraining:
 
 
 def train(
-    job: ClassifierJob, training: Labelled, validation: Labelled, stop: Callable[[], bool] = lambda: False
+    job: ClassifierJob,
+    training: Labelled,
+    validation: Labelled,
+    stop: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Train a classifier to its end, resuming where it was interrupted; a finished training is not repeated.
 
     `training` and `validation` share no object. `stop` is called after each step: if it returns True, a checkpoint is
-    stored and Interrupted raised. SpecError, DataError or Retryable for errors of settings, initial model or storage.
+    stored and Interrupted raised. `check` is called before anything is stored, and may raise. SpecError, DataError or
+    Retryable for errors of settings, initial model or storage.
     """
     if model_file.is_finished(job.run, job.fingerprint()):
         return
-    run = ClassifierTraining(job, training, validation)
+    run = ClassifierTraining(job, training, validation, check)
     run.resume()
     steps, every = run.spec.steps, run.spec.validate_every
     if run.done:

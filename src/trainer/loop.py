@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from captionless import __version__
 from captionless.errors import Interrupted, LossNotFinite, SpecError
 from captionless.store import objects
+from captionless.store.writers import Claim
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
 from captionless.trainer import checkpoint, distributed, encoders, model_file
@@ -70,7 +71,8 @@ class TrainingRun:
                     "train.compile: true requires a GPU; use false on a CPU, whose kernels are compiled already"
                 )
         cuda_ops.choose(self.spec.encoder.operators, self.device)
-        self.data = TrainingData(job.data, self.spec, job.seed, job.memory)
+        self.weights = WeightSource(job, self.device)
+        self.data = TrainingData(job.data, self.spec, job.seed, job.memory - self.weights.memory)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
@@ -78,7 +80,6 @@ class TrainingRun:
                 f"a global batch of {self.data.batch_size} cannot be split over {self.world} processes{what}"
             )
         self.fingerprint = job.fingerprint(self.data.digest)
-        self.weights = WeightSource(job, self.device)
         torch.manual_seed(number("init", job.seed))
         self.options = encoders.encoder_options(self.spec.encoder, self.data.features)
         self.encoder = encoders.build(self.spec.encoder.name, **self.options)
@@ -91,7 +92,10 @@ class TrainingRun:
         self.parameters = [*self.encoder.parameters(), self.log_scale]
         self.optimizer = Adam(self.parameters, self.spec.optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
-        self.writer = checkpoint.CheckpointWriter(job.run, self.spec.keep_checkpoints)
+        lease = Claim.inherited()
+        self.check_lease: Callable[[], None] = lease.check if lease is not None else lambda: None
+        """Before anything is stored: rank 0 may outlive a frozen supervisor and be replaced with it."""
+        self.writer = checkpoint.CheckpointWriter(job.run, self.spec.keep_checkpoints, self.check_lease)
         self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
         self.history: History = {name: [] for name in _MEASURED}
         self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
@@ -189,6 +193,7 @@ class TrainingRun:
         registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())  # from now on there is work to lose
         state = checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None
         if self.rank == 0 and state is None:
+            self.check_lease()
             checkpoint.discard(self.job.run)
         state = distributed.from_first(state)
         if state is not None:
@@ -214,6 +219,7 @@ class TrainingRun:
                 **self.history,
                 "validation": self.validation.curve,
             }
+            self.check_lease()
             objects.write_bytes(url, (json.dumps(document) + "\n").encode())
             step, log_scale, best = self.done, self.log_scale.detach(), self.validation.best
             if best:
@@ -242,6 +248,7 @@ class TrainingRun:
                 },
             }
             model_url = objects.join(self.job.run, MODEL)
+            self.check_lease()
             model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
 
 

@@ -6,6 +6,7 @@ and whatever plain values its training adds.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from captionless.errors import CaptionlessError, DataError, SpecError, one_line
@@ -25,14 +26,14 @@ def save_model(url: str, model: Encoder, name: str, options: dict[str, Any], met
     objects.write_bytes(url, encode({**document, **meta}))
 
 
-def load_model(url: str) -> tuple[Encoder, dict[str, Any]]:
+def load_model(url: str, sha256: str = "") -> tuple[Encoder, dict[str, Any]]:
     """A trained encoder on the CPU, in evaluation mode, and the rest of its model file, including the encoder's name
     and options (`encoder`).
 
-    `url` is the file or its run's folder. DataError when it is missing, corrupt, not such a file, or contains values
-    that are not finite.
+    `url` is the file or its run's folder. DataError when it is missing, corrupt, not such a file, not the one of this
+    `sha256` (if given), or contains values that are not finite.
     """
-    document = read_model(url)
+    document = read_model(url, sha256)
     try:
         encoder = document.pop("encoder")
         model = encoders.build(encoder["name"], **encoder["options"])
@@ -55,11 +56,14 @@ def load_into(encoder: Encoder, url: str) -> None:
         raise SpecError(f"train.init: the encoder of {url} does not match train.encoder ({one_line(error)})") from error
 
 
-def read_model(url: str) -> dict[str, Any]:
+def read_model(url: str, sha256: str = "") -> dict[str, Any]:
     """A model file as a document; the same errors as `load_model`, the encoder's tensors unchecked."""
     url = model_url(url)
     try:
-        document = decode(objects.read_bytes(url))
+        data = objects.read_bytes(url)
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            raise DataError(f"{url}: replaced while it was used; rerun")
+        document = decode(data)
     except FileNotFoundError:
         raise DataError(f"{url}: model file not found; train first, or correct the URL") from None
     except Exception as error:

@@ -8,15 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from captionless.spec.train import TrainSpec
 from captionless.spec.weights import Weights
-from captionless.store import objects
-from captionless.store.similarity_store import MANIFEST
+from captionless.store import objects, tiles
 from captionless.trainer.run_folder import model_digest
 
 FORMAT = 5
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
 
 MEMORY = 4 << 30
-"""The default limit of the training objects that a rank caches, in bytes."""
+"""The default limit of what a rank caches of the training objects and of similarity, in bytes."""
 
 
 class TrainingJob(BaseModel):
@@ -37,7 +36,7 @@ class TrainingJob(BaseModel):
     """The CLIP model's name, tag and identity; copied into the model file."""
     threads: int = 1
     memory: int = MEMORY
-    """The limit of the training objects that a rank caches, in bytes."""
+    """The limit of what a rank caches of the training objects and of similarity, in bytes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: dict[str, Any] = {}
     """Copied into the model file."""
@@ -48,7 +47,10 @@ class TrainingJob(BaseModel):
 
     def fingerprint(self, data_digest: str) -> str:
         """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits."""
-        stores = {m: objects.read_json(objects.join(url, MANIFEST))["digest"] for m, url in self.similarity.items()}
+        stores = {
+            m: objects.read_json(objects.join(url, tiles.FORMAT.manifest))["digest"]
+            for m, url in self.similarity.items()
+        }
         spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
         start = model_digest(self.train.init) if self.train.init else ""
         return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, stores, start)

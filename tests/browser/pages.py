@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from captionless.eval import report, results
+from captionless.eval import measurement, report, results
+from captionless.eval.protocol import TestSplit
 from tests.browser.chromium import SCREENS, Screen
+from tests.eval.evaluated import build
 from tests.flow.conftest import Finished, call
 
 
@@ -45,23 +47,23 @@ def _wide(run: Finished, out: Path) -> Path:
     keys = [f"{i:032x}" for i in range(60)]
     texts = rng.normal(size=(30, 16))
     shapes = texts[labels] + rng.normal(size=(60, 16))
-    test = results.TestSplit(keys, classes, labels, shapes[:, None] + rng.normal(size=(60, 4, 16)), texts)
+    test = TestSplit(keys, classes, labels, shapes[:, None] + rng.normal(size=(60, 4, 16)), texts)
     runs = [
-        results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes + rng.normal(size=(60, 16)), test))
+        results.EvaluatedRun(mode, seed, *measurement.evaluate_run(shapes + rng.normal(size=(60, 16)), test))
         for mode in ("uniform", "category", "i2i", "i2l", "avg")
         for seed in range(3)
     ]
-    categories = dict(zip(keys, (classes[label] for label in labels), strict=True))
+    categories = [classes[label] for label in labels]
     shown = report.ReportContext(
         title="captionless: a-run-with-a-name-longer-than-any-phone-is-wide-and-no-blank-to-break-it-at",
-        categories=categories,
+        categories=dict(zip(keys, categories, strict=True)),
         histories=[report.History(r.mode, r.seed, range(500), rng.uniform(1, 5, 500), [20.0] * 500) for r in runs],
-        queries=report.retrieval_queries(shapes, shapes, keys, categories),
+        queries=report.retrieval_queries(range(8), shapes[:8], shapes, keys, categories),
         neighbours=[report.neighbours_of(keys[0], rng.uniform(size=60), keys, "i2l")],
         examples=[report.Example(keys[0], ["a shape that words describe"], ["another"])],
-        embedding_map=report.EmbeddingMap(shapes, keys, range(50)),
+        embedding_map=report.EmbeddingMap(shapes, keys, categories, range(50)),
     )
-    out.write_text(report.render_report(results.build(test, runs, {"digests": {"train": "f" * 64}}), shown))
+    out.write_text(report.render_report(build(test, runs, {"digests": {"train": "f" * 64}}), shown))
     return out
 
 

@@ -83,4 +83,4 @@ def test_output_for_programs_has_no_colour(tmp_path: Path) -> None:
     stages = subprocess.run(
         [PROGRAM, "plan", "r.yaml", "--json"], capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    assert json.loads(stages.stdout)[0]["name"] == "pack"
+    assert json.loads(stages.stdout)[0]["name"] == "list"

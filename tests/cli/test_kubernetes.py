@@ -42,7 +42,7 @@ def test_all_stages_are_printed_without_a_choice(spec: str) -> None:
     jobs = [f["metadata"]["name"] for f in found if f["kind"] == "Job"]
     assert jobs == [
         f"r-{s}-1"
-        for s in ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
+        for s in ("list", "pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
     ]
     assert "namespace" not in found[0]["metadata"]
 

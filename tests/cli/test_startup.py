@@ -23,7 +23,7 @@ HEAVY = (
 OWN = ("cli", "clip.demo", "errors", "precompute.testsets", "runtime", "spec.weights")
 """The package's modules that define the command line, with the packages around them; no others may be loaded."""
 
-GROUPS = ((), ("k8s",), ("search",), ("classify",), ("similarity",))
+GROUPS = ((), ("k8s",), ("search",), ("classify",), ("similarity",), ("data",))
 COMMANDS = (("run",), ("pack",), ("eval",), ("render",), ("doctor",), ("compare",), ("k8s", "submit"))
 
 

@@ -150,9 +150,10 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
         (["eval.prompt=papr"], 'prompt "papr"'),
         (["clip.model=ViT-Q"], '"ViT-Q"'),
         (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes"),
+        (["data.allow=[s3://bucket/textures, textures]"], "data.allow: textures"),
         (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl"),
     ],
-    ids=["output", "prompt", "model", "source", "landmarks"],
+    ids=["output", "prompt", "model", "source", "allow", "landmarks"],
 )
 def test_what_pods_cannot_access_is_reported_before_they_run(overrides: list[str], named: str) -> None:
     with pytest.raises(SpecError) as caught:

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from captionless.clip import openclip
-from captionless.clip.checkpoints import fetch, identity
+from captionless.clip.checkpoints import earlier_identity, fetch, identity, is_of
 from captionless.errors import Retryable, SpecError
 
 
@@ -52,3 +52,15 @@ def test_identity_follows_the_weights(make: Callable[..., str], tmp_path: Path) 
     fsspec.filesystem("memory").pipe_file("/ids/model.pt", b"another")
     assert before != identity("ViT-B-32", "memory://ids/model.pt")
     assert identity("ViT-B-32", "openai") != identity("ViT-B-32", "laion2b_s34b_b79k")
+
+
+def test_what_earlier_releases_have_recorded_is_recognised(make: Callable[..., str]) -> None:
+    """Their identity of a tag or a folder is today's; of a URL another one."""
+    tiny, url = make("tiny"), "memory://earlier/model.pt"
+    fsspec.filesystem("memory").pipe_file("/earlier/model.pt", b"one")
+    for model, pretrained in ((tiny, None), ("ViT-B-32", "openai"), ("ViT-B-32", url)):
+        for found in (identity(model, pretrained), earlier_identity(model, pretrained)):
+            assert is_of(found, model, pretrained)
+        assert not is_of(identity("ViT-B-16", "openai"), model, pretrained)
+    assert identity(tiny, None) == earlier_identity(tiny, None)
+    assert identity("ViT-B-32", "openai") == earlier_identity("ViT-B-32", "openai")

@@ -18,6 +18,7 @@ from tests import pace
 from tests.cluster.alignments import SMALL, Alignment, merged
 from tests.cluster.cluster import Cluster
 from tests.cluster.operator import Operator
+from tests.cluster.test_disruptions import copy
 
 CAPTIONLESS = Path(sys.executable).parent / "captionless"
 FAILS = "no-such-bucket-at-all"
@@ -90,9 +91,10 @@ def test_a_finished_run_shows_its_stages_figures_and_logs(cluster: Cluster, helm
 
 
 def test_rendered_jobs_are_followed_over_a_pods_replacement(
-    cluster: Cluster, namespace: str, operator: Operator, tmp_path: Path
+    cluster: Cluster, namespace: str, operator: Operator, precomputed: str, tmp_path: Path
 ) -> None:
     """Without an Alignment; the pod that is deleted has begun, and its replacement's lines follow."""
+    copy(cluster, precomputed, "plain", stages=("list",))
     spec = written(tmp_path, "plain", {"output": cluster.url("plain"), "pods": {"credentialsSecret": "s3"}})
     rendered = cluster.run(
         CAPTIONLESS, "render", spec, "--stage", "pack", "--image", cluster.image, "--set", "resources.workers=1"

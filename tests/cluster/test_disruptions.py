@@ -38,7 +38,10 @@ def training(
 
 
 def copy(
-    cluster: Cluster, source: str, target: str, stages: Sequence[str] = ("pack", "embed", "landmarks", "similarity")
+    cluster: Cluster,
+    source: str,
+    target: str,
+    stages: Sequence[str] = ("list", "pack", "embed", "landmarks", "similarity"),
 ) -> None:
     """Stages' outputs of one run as those of another."""
     for stage in stages:

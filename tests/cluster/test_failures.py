@@ -31,7 +31,7 @@ def deletion(cluster: Cluster, operator: Operator) -> Iterator[Future[float]]:
     with cluster.namespace("goes") as namespace, ThreadPoolExecutor(1) as beside:
         changes = {"output": cluster.url("goes"), "pods": {"image": "localhost/no-such-image:1"}}
         run = Alignment.apply(cluster, namespace, "goes", merged(SMALL, changes))
-        run.wait_for("pods of pack", lambda: run.pods("pack"), 30)
+        run.wait_for("pods of list", lambda: run.pods("list"), 30)
         yield beside.submit(delete)
 
 
@@ -94,13 +94,13 @@ def test_each_cause_is_named_within_a_minute(cluster: Cluster, namespace: str, o
         story = runs[name].kubectl("describe", "alignment", name)
         assert all(w in story.partition("Events:")[2] for w in words), f"{name}: no event names it\n{story}"
     for name in ("no-bucket", "denied"):  # 64: tried once
-        assert {p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] for p in runs[name].pods("pack")}
-        assert len(runs[name].pods("pack")) <= SMALL["resources"]["workers"]
+        assert {p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] for p in runs[name].pods("list")}
+        assert len(runs[name].pods("list")) == 1
         assert "not-the-key" not in runs[name].story()
 
 
 def test_a_corrupt_shard_fails_alone(cluster: Cluster, namespace: str, operator: Operator, precomputed: str) -> None:
-    copy(cluster, precomputed, "corrupt", stages=("pack",))
+    copy(cluster, precomputed, "corrupt", stages=("list", "pack"))
     prefix = f"{cluster.prefix}/corrupt/pack/train/"
     listed = cluster.s3.list_objects_v2(Bucket=cluster.bucket, Prefix=prefix)["Contents"]
     key = next(o["Key"] for o in listed if o["Key"].endswith(".tar"))
@@ -126,14 +126,14 @@ def test_one_bad_run_does_not_stop_another(
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": "clash-pack-1"},
+            "metadata": {"name": "clash-list-1"},
             "data": {"somebody": "else's"},
         },
     )
     clash = Alignment.apply(cluster, namespace, "clash", merged(SMALL, {"output": cluster.url("clash")}))
     other = Alignment.apply(cluster, namespace, "other", merged(SMALL, {"output": cluster.url("other")}))
-    other.wait_for("pack to start", lambda: other.stage("pack")["state"] in ("Running", "Succeeded"), MINUTE)
-    clash.wait_for("`clash-pack-1` in its status", lambda: "clash-pack-1" in str(clash.status), MINUTE)
+    other.wait_for("list to start", lambda: other.stage("list")["state"] in ("Running", "Succeeded"), MINUTE)
+    clash.wait_for("`clash-list-1` in its status", lambda: "clash-list-1" in str(clash.status), MINUTE)
 
 
 def test_a_namespace_goes_with_its_runs(deletion: Future[float]) -> None:

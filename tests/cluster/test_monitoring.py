@@ -87,7 +87,7 @@ def staged(cluster: Cluster, operator: Operator, helm_run: Alignment, precompute
     worse["figures"]["runs"]["avg"]["0"]["zero_shot"]["top1"] -= 0.25
     with cluster.namespace("watched") as namespace, alerting(cluster):
         for name in ("diverges", "damaged"):
-            copy(cluster, precomputed, name, stages=("pack", "embed"))
+            copy(cluster, precomputed, name, stages=("list", "pack", "embed"))
         runs = {
             name: Alignment.apply(
                 cluster, namespace, name, merged(merged(merged(SMALL, {"output": cluster.url(name)}), COMMON), changes),

@@ -7,7 +7,7 @@ import pytest
 from captionless.controller.disruption_limit import LIMIT, DisruptionCount, count, reached
 from captionless.kube.observed_state import Reading
 from captionless.kube.stage_record import StageRecord, StageState
-from tests.controller.seen import ended, pod, reading, record, run, spec, stage, workload
+from tests.controller.seen import PACK, ended, pod, reading, record, run, spec, stage, workload
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_the_stage_fails_at_the_limit(disruptions_without_progress: int, state: 
         "stages": [record("pack", "Running", disruptions=30, disruptionsWithoutProgress=disruptions_without_progress)]
     }
     w = workload(disruptions_before=30)
-    found = run(w, pods=[pod(ignored=0, **ended(75))], status=status).stages[0]
+    found = run(w, pods=[pod(ignored=0, **ended(75))], status=status).stages[PACK]
     assert found.state is state
 
 
 def test_a_retry_counts_disruptions_anew() -> None:
     """Also when the controller died after it made the attempt and before it wrote that down."""
     status: dict[str, Any] = {"stages": [record("pack", "Failed", disruptions=20, disruptionsWithoutProgress=LIMIT)]}
-    assert run(status=status).stages[0].state is StageState.failed
-    asked = run(status=status, retry="x").stages[0]
+    assert run(status=status).stages[PACK].state is StageState.failed
+    asked = run(status=status, retry="x").stages[PACK]
     assert (asked.state, asked.count.disruptions_without_progress, asked.count.disruptions) == (
         StageState.waiting,
         0,
         20,
     )
-    made = run(workload(attempt=2, disruptions_before=20), status=status, retry="x").stages[0]
+    made = run(workload(attempt=2, disruptions_before=20), status=status, retry="x").stages[PACK]
     assert (made.state, made.count.disruptions_without_progress) == (StageState.running, 0)

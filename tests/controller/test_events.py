@@ -37,7 +37,7 @@ def test_the_end_of_a_stage_and_of_the_run() -> None:
     assert ("Failed", "pack: no bucket") in found
     before = done("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0")
     job = workload("eval", complete=True, ended=ago(60))
-    assert "7 stages" in dict(reported(run(job, status=before)))["Completed"]
+    assert "8 stages" in dict(reported(run(job, status=before)))["Completed"]
 
 
 def test_disruptions_are_one_event_that_counts() -> None:

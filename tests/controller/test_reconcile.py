@@ -12,7 +12,7 @@ from captionless.kube.api_errors import Forbidden, Refused
 from captionless.kube.observed_state import RETRY
 from tests.controller.world import KEY, NAMESPACE, Controller, Killed, World
 
-STAGES = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
+STAGES = ("list", "pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
 FIGURES = {"avg-seed0/zero_shot/top1": 93.3, "avg-seed0/zero_shot/top5": 99.0}
 
 
@@ -35,8 +35,8 @@ def _to_the_end(world: World, rounds: int) -> Iterator[None]:
 
 
 def _undisturbed(world: World) -> Iterator[None]:
-    world.align()
-    yield from _to_the_end(world, 6)
+    world.align(listed=False)
+    yield from _to_the_end(world, 7)
 
 
 def _suspended(world: World) -> Iterator[None]:
@@ -113,6 +113,7 @@ def test_runs_every_stage_once_in_order() -> None:
     world = _play(_undisturbed)
     assert {j["metadata"]["name"] for j in world.of("Job")} == {f"shapes-{s}-1" for s in STAGES}
     made = [c.removeprefix("create Job shapes-") for c in world.calls if c.startswith("create Job")]
+    assert made[0] == "list-1"
     assert made.index("embed-1") > made.index("pack-1")
     assert made.index("train-avg-seed0-1") > made.index("similarity-i2l-1")
     assert made[-1] == "eval-1"

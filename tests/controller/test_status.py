@@ -11,7 +11,7 @@ from captionless.controller.stage_status import RunStatus
 from captionless.controller.status import changes, status
 from captionless.kube.crd import crd
 from captionless.kube.observed_state import Failed, Problem, Workload, format_time
-from tests.controller.seen import NOW, ago, done, ended, pod, reading, record, run, workload
+from tests.controller.seen import NOW, PACK, ago, done, ended, pod, reading, record, run, workload
 
 ALL = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
 
@@ -104,7 +104,7 @@ def test_progress_of_shards_is_their_sum(
     reported = {pods[i].uid: reading(*r, 1) for i, r in readings.items()}
     before = {"stages": [record("pack", "Running", done=4, total=9, unit="object")]}
     found = status(run(workload(completed=frozenset(completed)), pods=pods, readings=reported, status=before))
-    assert (found["stages"][0]["done"], found["stages"][0]["total"]) == expected
+    assert (found["stages"][PACK]["done"], found["stages"][PACK]["total"]) == expected
 
 
 def test_results_come_from_the_evaluations_last_word() -> None:
@@ -138,7 +138,7 @@ def test_a_jobs_end_waits_a_little_for_its_pods_last_word(job: Workload, seconds
 
 def test_a_failure_without_a_word_is_reported_in_kubernetes_words() -> None:
     job = workload(failed=Failed("DeadlineExceeded", "Job was active longer"), ended=ago(60))
-    assert status(run(job))["stages"][0]["message"] == "DeadlineExceeded: Job was active longer"
+    assert status(run(job))["stages"][PACK]["message"] == "DeadlineExceeded: Job was active longer"
 
 
 def test_the_patch_is_the_difference() -> None:

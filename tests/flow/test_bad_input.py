@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from captionless.store.ledger import Ledger
 from captionless.store.shards import ShardReader, decode_array, encode_array, write_shard
 from tests.flow.conftest import TINY, Finished, call, command, comparable, environment, write_spec
 
@@ -71,14 +72,14 @@ def test_a_missing_mesh_and_an_empty_one(tmp_path: Path) -> None:
     assert "hollow" in "".join(lines)
     allowed = call("run", str(spec), "--only", "pack", "--set", "data.maxSkipped=2", cwd=tmp_path)
     assert allowed.returncode == 0, allowed.stderr
-    records = "".join(p.read_text() for p in (tmp_path / "out" / "pack" / "_parts").iterdir())
-    assert "ghost" in records
-    assert "hollow" in records
+    rows = Ledger(str(tmp_path / "out" / "pack")).manifest().rows(["key", "reason"]).to_pylist()
+    assert sorted(row["key"] for row in rows if row["reason"]) == ["ghost", "hollow"]
 
 
 def test_a_truncated_shard(finished: Finished, tmp_path: Path) -> None:
     spec = write_spec(tmp_path)
-    shutil.copytree(finished.folder / "out" / "pack", tmp_path / "out" / "pack")
+    for stage in ("list", "pack"):
+        shutil.copytree(finished.folder / "out" / stage, tmp_path / "out" / stage)
     shard = next((tmp_path / "out" / "pack" / "train").glob("*.tar"))
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
@@ -93,7 +94,7 @@ def test_a_truncated_shard(finished: Finished, tmp_path: Path) -> None:
 
 def test_a_nan_embedding(finished: Finished, tmp_path: Path) -> None:
     spec = write_spec(tmp_path)
-    for stage in ("pack", "embed"):
+    for stage in ("list", "pack", "embed"):
         shutil.copytree(finished.folder / "out" / stage, tmp_path / "out" / stage)
     url = str(next((tmp_path / "out" / "embed" / "train").glob("*.tar")))
     samples = list(ShardReader(url).samples())
@@ -102,7 +103,7 @@ def test_a_nan_embedding(finished: Finished, tmp_path: Path) -> None:
     views[2, 5] = np.nan
     members["views.npy"] = encode_array(views)
     write_shard(url, samples)
-    _error(call("run", str(spec), cwd=tmp_path), 65, url.removesuffix(".tar"), "sha256")
+    _error(call("run", str(spec), cwd=tmp_path), 65, url.removesuffix(".tar"))
     _error(call("similarity", str(spec), "--metric", "i2i", cwd=tmp_path), 65, key, "view 2", "NaN")
 
 

@@ -102,7 +102,7 @@ def _stopped(
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(_TooLate):
             return _stopped_once(tmp_path, moment, arguments, number, **extra)
-        shutil.rmtree(tmp_path / "out")
+        shutil.rmtree(tmp_path / "out" / arguments[0])
     return _stopped_once(tmp_path, moment, arguments, number, **extra)
 
 
@@ -172,19 +172,26 @@ def _maps(pid: int, library: str) -> bool:
         return False
 
 
+def _listed(tmp_path: Path, **changes: object) -> str:
+    """A spec whose objects are listed."""
+    spec = str(write_spec(tmp_path, **changes))
+    assert call("list", spec, cwd=tmp_path).returncode == 0
+    return spec
+
+
 def test_as_soon_as_the_handler_is_there(tmp_path: Path) -> None:
-    _stopped(tmp_path, lambda pid: True, ["pack", str(write_spec(tmp_path))])
+    _stopped(tmp_path, lambda pid: True, ["list", str(write_spec(tmp_path))])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_while_libraries_are_imported(number: int, tmp_path: Path) -> None:
-    spec = str(write_spec(tmp_path))
+    spec = _listed(tmp_path)
     _stopped(tmp_path, lambda pid: _maps(pid, "libtorch_cpu"), ["landmarks", spec], number)
     assert call("landmarks", spec, cwd=tmp_path).returncode == 0
 
 
 def test_between_work_items_and_within_them(tmp_path: Path) -> None:
-    spec = str(write_spec(tmp_path))
+    spec = _listed(tmp_path)
     parts = tmp_path / "out" / "pack" / "_parts"
     _stopped(tmp_path, lambda pid: any(parts.glob("[!.]*")), ["pack", spec])  # a record, not one being written
     assert not list((tmp_path / "out").rglob(".*.tmp"))
@@ -202,7 +209,7 @@ def test_while_an_endpoint_does_not_answer(silent: _Server, tmp_path: Path) -> N
         "count": 4,
         "apiKeyEnv": "",
     }
-    spec = str(write_spec(tmp_path, landmarks=endpoint))
+    spec = _listed(tmp_path, landmarks=endpoint)
     _stopped(tmp_path, lambda pid: silent.asked.is_set(), ["landmarks", spec])
 
 

@@ -96,7 +96,15 @@ def test_the_flow_over_s3_gives_the_same_results_through_outages(finished: Finis
         assert comparable(body) == finished.results
         assert len({path.removeprefix(f"/{BUCKET}/tiny/").split("/")[0] for path in outages}) >= 2
         before = stamps()
-        assert {k.split("/")[1] for k in before} == {"pack", "embed", "landmarks", "similarity", "train", "eval"}
+        assert {k.split("/")[1] for k in before} == {
+            "list",
+            "pack",
+            "embed",
+            "landmarks",
+            "similarity",
+            "train",
+            "eval",
+        }
         assert os.listdir(tmp_path / "runs" / "tiny" / "logs")
         again = call("run", str(spec), cwd=tmp_path, **server.environment)
         assert again.returncode == 0, again.stderr

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from captionless.cli.app import app
 from captionless.errors import CaptionlessError, DataError, SpecError
 from captionless.eval import checkpoint_figures as figures
-from captionless.eval import classification, outcomes, results
+from captionless.eval import classification, measurement, outcomes, results
 from captionless.eval.outcomes import Outcomes
+from captionless.eval.protocol import TestSplit
 from captionless.store import objects
+from tests.eval.evaluated import build
 
 N, CLASSES = 48, ("chair", "mug")
 LABELS = np.arange(N) % 2
@@ -27,12 +29,12 @@ def write_run(folder: str, noise: dict[str, float], seeds: tuple[int, ...] = (0,
     rng = np.random.default_rng(0)
     texts = rng.normal(size=(2, 16))
     views = (texts[LABELS] + rng.normal(size=(N, 16)))[:, None] + 0.3 * rng.normal(size=(N, 3, 16))
-    test = results.TestSplit([str(i) for i in range(N)], CLASSES, LABELS, views, texts, digest="of the objects")
+    test = TestSplit([str(i) for i in range(N)], CLASSES, LABELS, views, texts, digest="of the objects")
     runs = []
     for mode, size in noise.items():
         for seed in seeds:
             shapes = views.mean(axis=1) + size * np.random.default_rng(seed).normal(size=(N, 16))
-            runs.append(results.EvaluatedRun(mode, seed, *results.evaluate_run(shapes, test)))
+            runs.append(results.EvaluatedRun(mode, seed, *measurement.evaluate_run(shapes, test)))
             where = objects.join(folder, "eval", "runs", outcomes.file_of(f"{mode}-seed{seed}"))
             objects.write_bytes(where, outcomes.dumps(runs[-1].outcomes))
     about = {
@@ -41,7 +43,7 @@ def write_run(folder: str, noise: dict[str, float], seeds: tuple[int, ...] = (0,
         "clip": {"model": "captionless-demo", "pretrained": "", "digest": "c"},
         "prompt": {"name": "mine", "templates": [prompt]},
     }
-    objects.write_bytes(objects.join(folder, "eval", "results.json"), results.dumps(results.build(test, runs, about)))
+    objects.write_bytes(objects.join(folder, "eval", "results.json"), results.dumps(build(test, runs, about)))
 
 
 @pytest.fixture(scope="module")

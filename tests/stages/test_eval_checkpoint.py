@@ -78,7 +78,7 @@ def test_zero_shot_figures_equal_plain_loops(model: str, tmp_path: Path) -> None
     assert figures["zero_shot"]["class_mean"] == pytest.approx(np.mean(list(shares.values())), abs=1e-6)
     assert figures["zero_shot"]["support"]["chair"] == 3
     assert figures["chance"]["zero_shot"]["top1"] == pytest.approx(1 / len(present), abs=1e-6)
-    assert set(figures) == {"objects", "images", "classes", "zero_shot", "chance", "intervals"}
+    assert set(figures) == {"objects", "images", "classes", "without_objects", "zero_shot", "chance", "intervals"}
     assert found["outcomes"]["ranks"] == {"zero_shot": ", ".join(map(str, ranks))}
     file = tmp_path / "h5_files/main_split_nobg/test_objectdataset.h5"
     assert about["dataset"]["files"] == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -174,6 +174,37 @@ def test_a_manifest_of_meshes_is_measured(model: str, tmp_path: Path) -> None:
     assert list(found["provenance"]["dataset"]["files"]) == [f"{tmp_path}/list.jsonl"]
     with pytest.raises(SpecError, match=r"--protocol gallery: .*data\.yaml .*pix3d"):
         eval_checkpoint.evaluate(model, given, ["gallery"])
+
+
+def test_classes_without_an_object_of_the_split_are_candidates(
+    model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for name, split in (("door", "test"), ("vase", "test"), ("lamp", "train")):
+        trimesh.creation.box((1, 2, len(lines) + 0.2)).export(tmp_path / f"{name}.obj")
+        more = {"key": name, "category": name, "split": split, "source": "made here", "licence": "CC0"}
+        lines.append({"mesh": f"{name}.obj"} | more)
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    section = f"source: {{kind: manifest, url: {tmp_path}/list.jsonl}}\nsplit: manifest\n"
+    (tmp_path / "data.yaml").write_text(section)
+    found = eval_checkpoint.evaluate(model, open_eval_dataset(str(tmp_path / "data.yaml")))
+    figures, content = found["figures"], found["provenance"]["dataset"]["content"]
+    assert (figures["objects"], figures["classes"]) == (2, ["door", "lamp", "vase"])
+    assert figures["without_objects"] == ["lamp"]
+    assert figures["chance"]["zero_shot"]["top1"] == pytest.approx(1 / 3, abs=1e-6)
+    assert figures["zero_shot"]["per_class"]["lamp"] is None
+    assert "lamp" in capfd.readouterr().err
+    (tmp_path / "data.yaml").write_text(f'{section}classNames: ["vase=vessel"]\n')
+    renamed = eval_checkpoint.evaluate(model, open_eval_dataset(str(tmp_path / "data.yaml")))
+    other = renamed["provenance"]["dataset"]["content"]
+    assert {name for name in content if other[name] != content[name]} == {"candidates"}
+    texts = openclip.load("captionless-demo").texts([f"a point cloud of a {n}" for n in ("door", "lamp", "vessel")])
+    given = open_eval_dataset(str(tmp_path / "data.yaml"))
+    meshes = [(ref.key, given.source.load(ref).mesh) for ref in given.refs]
+    rows = encode_points(load_model(model)[0], np.stack([cloud(mesh, 10_000, key) for key, mesh in meshes if mesh]), 64)
+    ranks = [1 + sum(row @ text >= row @ texts[own] for i, text in enumerate(texts) if i != own)
+             for row, own in zip(rows, (0, 2), strict=True)]  # fmt: skip
+    assert renamed["outcomes"]["ranks"] == {"zero_shot": ", ".join(map(str, ranks))}
 
 
 @pytest.mark.parametrize(

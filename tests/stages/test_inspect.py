@@ -19,10 +19,12 @@ from captionless.stages.inspect import page, tables
 from captionless.stages.inspect.measure import ALONE, MIXED, OTHER, RATIO, SIMILARITY, Distribution, Found, measure
 from captionless.store import objects
 from captionless.store.ledger import Ledger
+from captionless.store.packed import packed_rows
 from captionless.store.shards import write_shard
 from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.store.views import encode_view, view_name
 from captionless.trainer.losses import hn_similarity, hn_weights
+from tests.embedded import publish
 from tests.matrices import store_all
 from tests.pages import assert_readable, assert_self_contained, chart, parsed
 
@@ -186,16 +188,18 @@ def view(red: int, green: int) -> bytes:
 def write_pack(url: str, keys: list[str], views: int = 10) -> dict[str, list[bytes]]:
     """Two shards of views, as the pack stage leaves them; returns every object's by its key."""
     stored = {key: [view(10 * i, 20 * v) for v in range(views)] for i, key in enumerate(keys)}
-    parts = {}
     for number in range(2):
         tar, own = f"train/{number:05d}.tar", keys[number::2]
         info = write_shard(
             objects.join(url, tar), [(k, {view_name(v): data for v, data in enumerate(stored[k])}) for k in own]
         )
-        facts: dict[str, Any] = {"split": "train", "shard": tar, "objects": [{"key": k, "category": "x"} for k in own]}
-        Ledger(url).commit(f"train-{number:05d}", info.sha256, {tar: info.sha256}, facts)
-        parts[f"train-{number:05d}"] = info.sha256
-    Ledger(url).publish(parts)
+        rows = {"key": own, "category": ["x"] * len(own), "split": ["train"] * len(own), "reason": [""] * len(own)}
+        nothing: dict[str, list[Any]] = {
+            name: [None] * len(own) for name in ("version", "made", "files", "faces", "textured")
+        }
+        facts = {"split": "train", "shard": tar}
+        Ledger(url).commit(f"train-{number:05d}", info.sha256, {tar: info.sha256}, facts, rows | nothing)
+    publish(url, packed_rows)
     return stored
 
 

@@ -141,21 +141,24 @@ def test_what_is_whole_is_not_made_again_whatever_the_number_of_workers(
     assert "worker 3 of 4" in capfd.readouterr().err
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "near").rglob("*") if p.is_file()}
     outcome = compute(tmp_path, "near", "mean")
-    assert (outcome.made, outcome.kept, outcome.finished) == (0, blocks, True)
+    pairs = sum(n * n for n in SIZES.values())
+    assert (outcome.made, outcome.kept, outcome.unit, outcome.finished) == (0, pairs, "pair", True)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "near").rglob("*") if p.is_file()} == before
-    (tmp_path / "near" / "big.0.similarity.npy").unlink()
-    assert sum(compute(tmp_path, "near", "mean", index=i, count=2).made for i in range(2)) == 1
+    rows = len(np.load(next((tmp_path / "near").glob("big.0-*.indices.npy"))))
+    next((tmp_path / "near").glob("big.0-*.similarity.npy")).unlink()
+    made = [compute(tmp_path, "near", "mean", index=i, count=2).made for i in range(2)]
+    assert sorted(made) == [0, rows * SIZES["big"]]
     assert everything(tmp_path / "near").keys() == {str(p.relative_to(tmp_path / "near")) for p in before}
-    (tmp_path / "near" / "big.0.indices.npy").write_bytes(b"short")
-    with pytest.raises(DataError, match=r"big\.0\.indices\.npy"):
+    next((tmp_path / "near").glob("big.0-*.indices.npy")).write_bytes(b"short")
+    with pytest.raises(DataError, match=r"big\.0-\w+\.indices\.npy"):
         compute(tmp_path, "near", "mean")
 
 
 def test_other_embeddings_make_only_their_groups_anew(tmp_path: Path, data: dict[str, np.ndarray]) -> None:
     compute(tmp_path, "near")
-    assert compute(tmp_path, "near", k=K + 1).made == len(SIZES)
+    assert compute(tmp_path, "near", k=K + 1).made == sum(n * n for n in SIZES.values())
     write_embedded(str(tmp_path / "embed"), {**SIZES, "two": 3})  # the categories before it are drawn as before
-    assert compute(tmp_path, "near", k=K + 1).made == 1
+    assert compute(tmp_path, "near", k=K + 1).made == 3 * 3
     assert len(open_neighbours(str(tmp_path / "near")).lookup(["two-00000"])[0][0]) == 2
 
 
@@ -190,7 +193,7 @@ def test_a_damaged_object_is_named_once_and_the_rest_is_made(
     with pytest.raises(DataError, match=rf"object '{key}'.*sha256 differs") as raised:
         compute(tmp_path, "near")
     assert len(str(raised.value).splitlines()) == 1
-    assert (tmp_path / "near" / "big.0.indices.npy").exists()
+    assert list((tmp_path / "near").glob("big.0-*.indices.npy"))
     assert not (tmp_path / "near" / "neighbours.json").exists()
 
 

@@ -1,7 +1,10 @@
-"""Dealing objects to shards: even enough, and stable when objects come."""
+"""Packing a listing: what is new is rendered, the rest copied; a broken object is an entry of its shard's record."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,65 +13,169 @@ import trimesh
 from captionless.errors import DataError
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
-from captionless.stages import pack
-from captionless.stages.pack import shard_count
+from captionless.stages import embed, listing, pack
+from captionless.stages.work_items import Outcome, Shard
 from captionless.store import objects
+from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
+from captionless.store.shards import ShardReader
 from captionless.telemetry import catalog, registry
-
-
-@pytest.mark.parametrize(
-    ("count", "per_shard", "expected"),
-    [(1, 256, 1), (256, 256, 1), (384, 256, 2), (720, 128, 4), (1000, 100, 8), (52_000, 256, 256)],
-)
-def test_the_number_of_shards_is_the_nearest_power_of_two(count: int, per_shard: int, expected: int) -> None:
-    assert shard_count(count, per_shard) == expected
 
 
 def _folder(folder: Path, count: int) -> None:
     for number in range(count):
-        path = folder / "box" / f"b{number:02d}.glb"
+        path = folder / "box" / f"q{number:02d}.glb"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             trimesh.creation.box((1, 1 + number / 7, 2)).export(path)
 
 
-def _spec(folder: Path, **data: object) -> AlignmentSpec:
+def _spec(folder: Path, out: str = "out", **data: object) -> AlignmentSpec:
     return load.build_spec(
         {
-            "output": str(folder / "out"),
+            "output": str(folder / out),
             "data": {
                 "source": {"kind": "folder", "url": str(folder / "shapes")},
                 "views": 2, "imageSize": 32, "points": 32, "shardObjects": 3, "testFraction": 0, **data,
             },
+            "clip": {"model": "captionless-demo"},
             "train": {"weights": ["uniform"], "points": 32},
         }
     )  # fmt: skip
 
 
-def test_a_new_object_and_a_changed_one_touch_their_shards_only(tmp_path: Path) -> None:
+def _run(spec: AlignmentSpec) -> tuple[Outcome, Outcome]:
+    """What pack and embed did after a new listing."""
+    listing.run(spec)
+    return pack.run(spec), embed.run(spec)
+
+
+def _counts(outcome: Outcome) -> tuple[int, int, int]:
+    return outcome.made, outcome.kept, outcome.removed
+
+
+def _members(spec: AlignmentSpec, stage: str) -> dict[str, str]:
+    """sha256 of every member of every tar of a stage, found as any tool finds them, by its name."""
+    found: dict[str, str] = {}
+    for path in sorted(Path(spec.root, stage).rglob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                assert file is not None
+                assert member.name not in found
+                found[member.name] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+def test_what_is_appended_changed_or_removed_is_all_that_is_made(tmp_path: Path) -> None:
     _folder(tmp_path / "shapes", 12)
     spec = _spec(tmp_path)
-    assert pack.run(spec).made == 4
-    assert pack.run(spec).made == 0
+    assert [_counts(o) for o in _run(spec)] == [(12, 0, 0)] * 2
+    assert [_counts(o) for o in _run(spec)] == [(0, 12, 0)] * 2
     _folder(tmp_path / "shapes", 13)
-    assert pack.run(spec).made == 1
-    trimesh.creation.box((3, 1, 2)).export(tmp_path / "shapes" / "box" / "b05.glb")
-    assert pack.run(spec).made == 1
+    assert [_counts(o) for o in _run(spec)] == [(1, 12, 0)] * 2
+    trimesh.creation.box((3, 1, 2)).export(tmp_path / "shapes" / "box" / "q05.glb")
+    assert [_counts(o) for o in _run(spec)] == [(1, 12, 0)] * 2
+    (tmp_path / "shapes" / "box" / "q07.glb").unlink()
+    assert [_counts(o) for o in _run(spec)] == [(0, 12, 1)] * 2
+    scratch = _spec(tmp_path, "scratch")
+    _run(scratch)
+    for stage in ("pack", "embed"):
+        members = _members(spec, stage)
+        assert members == _members(scratch, stage)
+        assert not any("q07" in name for name in members)
+    for path in Path(spec.root).rglob("*"):
+        assert not path.is_file() or b"q07" not in path.read_bytes(), path
+    digests = [open_embeddings(objects.join(each.root, "embed"), "train").digest for each in (spec, scratch)]
+    assert digests[0] == digests[1]
+
+
+def test_what_only_names_an_object_is_changed_without_rendering(tmp_path: Path) -> None:
+    _folder(tmp_path / "shapes", 4)
+    manifest = tmp_path / "list.jsonl"
+
+    def write(licence: str) -> None:
+        same = {"category": "box", "source": "s", "licence": licence}
+        lines = [{"key": f"b{n}", "mesh": f"shapes/box/q{n:02d}.glb", **same} for n in range(4)]
+        manifest.write_text("\n".join(map(json.dumps, lines)))
+
+    write("CC0")
+    spec = _spec(tmp_path, source={"kind": "manifest", "url": str(manifest)})
+    _run(spec)
+    write("CC-BY")
+    assert [_counts(o) for o in _run(spec)] == [(0, 4, 0)] * 2
+    shards = [ShardReader(str(path)) for path in Path(spec.root, "embed").rglob("*.tar")]
+    assert all(b"CC-BY" in shard.read(key, "json") for shard in shards for key in shard.keys)
+
+
+def test_a_damaged_shard_is_not_copied_from(tmp_path: Path) -> None:
+    _folder(tmp_path / "shapes", 2)
+    spec = _spec(tmp_path)
+    _run(spec)
+    (path,) = Path(spec.root, "pack").rglob("*.tar")
+    shard = ShardReader(str(path))
+    offset, _ = shard.index["box/q01"]["points.npy"]
+    raw = bytearray(path.read_bytes())
+    raw[offset + 200] ^= 1
+    path.write_bytes(bytes(raw))
+    _folder(tmp_path / "shapes", 3)
+    listing.run(spec)
+    assert _counts(pack.run(spec)) == (2, 1, 0)
+    scratch = _spec(tmp_path, "scratch")
+    listing.run(scratch)
+    pack.run(scratch)
+    assert _members(spec, "pack") == _members(scratch, "pack")
+
+
+def test_workers_share_the_shards_and_leave_what_one_would(tmp_path: Path) -> None:
+    _folder(tmp_path / "shapes", 10)
+    spec, scratch = _spec(tmp_path), _spec(tmp_path, "scratch")
+    listing.run(spec)
+    for stage in (pack, embed):
+        outcomes = [stage.run(spec, Shard(i, 3)) for i in range(3)]
+        assert [o.finished for o in outcomes] == [False, False, True]
+        assert sum(o.made for o in outcomes) == 10
+    _run(scratch)
+    for stage_name in ("pack", "embed"):
+        assert _members(spec, stage_name) == _members(scratch, stage_name)
 
 
 def test_broken_objects_are_named_counted_and_left_out_up_to_the_limit(tmp_path: Path) -> None:
     _folder(tmp_path / "shapes", 6)
     (tmp_path / "shapes" / "box" / "broken.obj").write_text("v 0 0 nan\n")
     (tmp_path / "shapes" / "box" / "flat.obj").write_text("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")
+    spec = _spec(tmp_path)
+    listing.run(spec)
     with pytest.raises(DataError, match=r"data\.maxSkipped allows 0") as caught:
-        pack.run(_spec(tmp_path))
+        pack.run(spec)
     assert "box/broken" in str(caught.value)
     assert "box/flat" in str(caught.value)
+    with pytest.raises(DataError, match="pack"):
+        embed.run(spec)
     registry.reset()
-    pack.run(_spec(tmp_path, maxSkipped=2))
-    facts = Ledger(objects.join(str(tmp_path), "out", "pack")).manifest().facts()
-    assert sorted(s["key"] for f in facts for s in f["skipped"]) == ["box/broken", "box/flat"]
+    lenient = _spec(tmp_path, maxSkipped=2)
+    outcome = pack.run(lenient)
+    assert (outcome.made, outcome.kept, outcome.skipped) == (0, 6, 2)  # nothing that was made is lost
+    rows = Ledger(objects.join(spec.root, "pack")).manifest().rows(["key", "reason"]).to_pylist()
+    assert sorted(row["key"] for row in rows if row["reason"]) == ["box/broken", "box/flat"]
+    assert len(rows) == 8
     # One series, however many objects are left out.
-    assert [m[1:] for m in registry.snapshot() if m[0] == catalog.STAGE_SKIPPED_OBJECTS.name] == [[["broken"], 2]]
-    assert sum(len(f["objects"]) for f in facts) == 6
+    assert [m[1] for m in registry.snapshot() if m[0] == catalog.STAGE_SKIPPED_OBJECTS.name] == [["broken"]]
+    embed.run(lenient)
+    assert len(open_embeddings(objects.join(spec.root, "embed"), "train")) == 6
+
+
+def test_an_object_whose_missing_file_is_added_is_tried_again(tmp_path: Path) -> None:
+    _folder(tmp_path / "shapes", 2)
+    (tmp_path / "shapes" / "box" / "named.gltf").write_text(
+        '{"asset": {"version": "2.0"}, "buffers": [{"uri": "x.bin", "byteLength": 4}]}'
+    )
+    spec = _spec(tmp_path, maxSkipped=1)
+    assert _run(spec)[0].skipped == 1
+    assert _counts(_run(spec)[0]) == (0, 2, 0)
+    before = Ledger(objects.join(spec.root, "pack")).manifest().digest
+    (tmp_path / "shapes" / "box" / "x.bin").write_bytes(b"abcd")
+    _run(spec)
+    rows = Ledger(objects.join(spec.root, "pack")).manifest().rows(["key", "reason"]).to_pylist()
+    assert [row["key"] for row in rows if row["reason"]] == ["box/named"]
+    assert Ledger(objects.join(spec.root, "pack")).manifest().digest != before

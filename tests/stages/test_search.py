@@ -31,11 +31,12 @@ from captionless.stages.search import build as stage
 from captionless.stages.search.query import Query, parse
 from captionless.store import gallery, objects
 from captionless.store.ledger import Ledger
-from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.packed import embedded_rows
+from captionless.store.shards import encode_array, write_shard
 from captionless.store.views import encode_view, on_white, view_name
 from captionless.trainer import encoders, model_file
 from captionless.trainer.infer import encode_points
-from tests.embedded import everything, unit
+from tests.embedded import everything, publish, record_embedded, unit
 from tests.pages import assert_readable, assert_self_contained, parsed
 from tests.store.faulty_s3 import reached_by_environment
 
@@ -68,33 +69,23 @@ def write_run(root: Path) -> dict[str, np.ndarray]:
             categories[key] = category
     clouds["rod-03"] = clouds["rod-05"].copy()  # the same shape twice
     order = np.random.default_rng(1).permutation(sorted(clouds))
-    parts = {}
     for number, own in enumerate((order[::3], order[1::3], order[2::3])):
         split = "test" if number == 2 else "train"
         tar, name = f"{split}/{number:05d}.tar", f"{split}-{number:05d}"
         embed, pack = str(root / "embed"), str(root / "pack")
-        write_shard(
-            objects.join(pack, tar), [(k, {view_name(v): picture(k, v) for v in range(VIEWS)}) for k in own.tolist()]
+        pictures = [(k, {view_name(v): picture(k, v) for v in range(VIEWS)}) for k in own.tolist()]
+        info = write_shard(objects.join(pack, tar), pictures)
+        Ledger(pack).commit(name, info.sha256, {tar: info.sha256}, {"split": split, "shard": tar})
+        record_embedded(
+            embed, split, number, [(k, categories[k], {"points.npy": encode_array(clouds[k])}) for k in own.tolist()]
         )
-        info = write_shard(
-            objects.join(embed, tar), [(k, {"points.npy": encode_array(clouds[k])}) for k in own.tolist()]
-        )
-        listed = [
-            {"key": k, "category": categories[k], "views": "", "points": _sha(clouds[k])} for k in sorted(own.tolist())
-        ]
-        facts = {"split": split, "shard": tar, "objects": listed}
-        Ledger(embed).commit(name, info.sha256, {tar: info.sha256, index_url(tar): ""}, facts)
-        parts[name] = info.sha256
-    Ledger(str(root / "embed")).publish(parts)
+    publish(str(root / "embed"), embedded_rows)
+    publish(str(root / "pack"))
     return clouds
 
 
 def picture(key: str, pose: int) -> bytes:
     return view(int(hashlib.sha256(key.encode()).hexdigest()[:2], 16), 20 * pose)
-
-
-def _sha(array: np.ndarray) -> str:
-    return hashlib.sha256(encode_array(array)).hexdigest()
 
 
 def save_encoder(root: Path, seed: int = 0, **meta: Any) -> None:
@@ -398,7 +389,7 @@ def test_what_cannot_become_a_gallery_is_reported(root: Path, tmp_path: Path) ->
     torch.save(document, tmp_path / "model.pt")
     with pytest.raises(DataError, match=r"model\.pt: .*labels"):
         build(tmp_path)
-    Ledger(str(tmp_path / "empty")).publish({})
+    publish(str(tmp_path / "empty"), embedded_rows)
     with pytest.raises(DataError, match=r"empty: .*\(all\)"):
         stage.build(str(root / "model.pt"), str(tmp_path / "empty"), str(tmp_path / "out"))
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from captionless.errors import Retryable, SpecError
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import plan
-from captionless.stages import wait_inputs
-from captionless.store import objects
+from captionless.stages import chain, wait_inputs
 from captionless.store.ledger import Ledger
+from captionless.store.manifest import MadeFrom
 from tests import pace
 from tests.flow.conftest import TINY, call, write_spec
 
@@ -22,30 +22,24 @@ def spec(root: Path) -> AlignmentSpec:
 
 
 @pytest.mark.parametrize(
-    ("stage", "folders"),
+    ("stage", "inputs"),
     [
-        ("pack", ()),
-        ("landmarks", ()),
+        ("list", ()),
+        ("pack", ("list",)),
+        ("landmarks", ("list",)),
         ("embed", ("pack",)),
         ("similarity-i2i", ("embed",)),
         ("similarity-i2l", ("embed", "landmarks")),
         ("train-uniform-seed0", ("embed",)),
-        ("train-avg-seed0", ("embed", "similarity/i2i", "similarity/i2l")),
-        ("train-avg", ("embed", "similarity/i2i", "similarity/i2l")),
-        ("train-seed0", ("embed", "similarity/i2i", "similarity/i2l")),
-        ("train", ("embed", "similarity/i2i", "similarity/i2l")),
-        ("eval", ("train/uniform-seed0", "train/avg-seed0")),
+        ("train-avg-seed0", ("embed", "similarity-i2i", "similarity-i2l")),
+        ("train-avg", ("embed", "similarity-i2i", "similarity-i2l")),
+        ("train-seed0", ("embed", "similarity-i2i", "similarity-i2l")),
+        ("train", ("embed", "similarity-i2i", "similarity-i2l")),
+        ("eval", ("train-uniform-seed0", "train-avg-seed0")),
     ],
 )
-def test_what_a_stage_reads(stage: str, folders: tuple[str, ...], tmp_path: Path) -> None:
-    assert wait_inputs.input_manifests(spec(tmp_path), stage) == [f"{tmp_path}/{f}/manifest.json" for f in folders]
-
-
-def test_every_stage_of_the_plan_waits_for_the_stages_before_it(tmp_path: Path) -> None:
-    stages = plan(spec(tmp_path))
-    outputs = {s.name: f"{tmp_path}/{s.output}/manifest.json" for s in stages}
-    for stage in stages:
-        assert set(wait_inputs.input_manifests(spec(tmp_path), stage.name)) == {outputs[name] for name in stage.after}
+def test_what_a_stage_reads(stage: str, inputs: tuple[str, ...], tmp_path: Path) -> None:
+    assert chain.reads(spec(tmp_path), stage) == inputs
 
 
 def test_it_goes_on_when_all_of_them_are_there(
@@ -53,29 +47,40 @@ def test_it_goes_on_when_all_of_them_are_there(
 ) -> None:
     """The others are published one after the other, each once the stage has looked for it in vain."""
     monkeypatch.setattr(wait_inputs, "_POLL_SECONDS", 0.01)
-    looked, exists = threading.Semaphore(0), objects.exists
+    looked, verify, ready = threading.Semaphore(0), chain.verify, spec(tmp_path)
 
-    def looking(url: str) -> bool:
-        found = exists(url)
-        if not found:
+    def looking(*arguments: Any) -> Any:
+        try:
+            return verify(*arguments)
+        except chain.NotReady:
             looked.release()
-        return found
-
-    monkeypatch.setattr(objects, "exists", looking)
+            raise
 
     def others() -> None:
-        for name in ("landmarks", "embed"):
+        monkeypatch.setattr(chain, "verify", looking)
+        for name in ("list", "pack", "landmarks", "embed"):
             assert looked.acquire(timeout=pace.seconds(60))
-            Ledger(f"{tmp_path}/{name}").publish({})
+            made_from = MadeFrom(chain.settings(ready, name), verify(ready, name))
+            Ledger(f"{tmp_path}/{name}").publish({}, made_from=made_from)
 
     thread = threading.Thread(target=others)
     thread.start()
-    wait_inputs.wait(spec(tmp_path), "similarity-i2l", pace.seconds(60))
+    wait_inputs.wait(ready, "similarity-i2l", pace.seconds(60))
     thread.join()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("similarity-i2l: ")
     assert f"{tmp_path}/embed/manifest.json" in line
-    wait_inputs.wait(spec(tmp_path), "similarity-i2l", 0)
+    wait_inputs.wait(ready, "similarity-i2l", 0)
+
+
+def test_an_earlier_runs_input_is_not_what_is_waited_for(tmp_path: Path) -> None:
+    ready = spec(tmp_path)
+    for name in ("list", "pack"):
+        Ledger(f"{tmp_path}/{name}").publish({}, made_from=chain.made_from(ready, name))
+    wait_inputs.wait(ready, "embed", 0)
+    changed = AlignmentSpec.model_validate({**TINY, "data": {**TINY["data"], "elevation": 60}, "output": str(tmp_path)})
+    with pytest.raises(Retryable, match=r"data\.elevation"):
+        wait_inputs.wait(changed, "embed", 0.05)
 
 
 def test_what_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import uuid
 from collections.abc import Callable
 
 import pytest
 
 from captionless.errors import DataError, Retryable
+from captionless.runtime import env
 from captionless.stages.work_items import Shard, WorkItem, WorkOutput, work
-from captionless.store import objects
+from captionless.store import objects, writers
 from captionless.store.ledger import Ledger
+from tests import pace
 
 
 class Stage:
@@ -84,3 +88,50 @@ def test_an_item_that_is_gone_from_the_plan_is_gone_from_the_manifest() -> None:
     assert stage.run("abc")
     assert stage.run("ab")
     assert sorted(Ledger(stage.url).manifest().records) == ["a", "b"]
+
+
+def test_what_another_run_made_while_it_was_waited_for_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(env.INDEX, "0")  # a pod waits where a user is refused
+    monkeypatch.setattr(writers, "_POLL_SECONDS", 0.01)
+    waiting, stage = threading.Event(), Stage()
+    monkeypatch.setattr(writers, "say", lambda line: waiting.set())
+    with writers.writer(stage.url, settings="another run"):
+        late = threading.Thread(target=stage.run, args=("abc",))
+        late.start()
+        assert waiting.wait(pace.seconds(60))
+        ledger = Ledger(stage.url)
+        for item in map(stage.item, "ab"):
+            output = item.make(lambda count: None)
+            ledger.commit(item.name, item.fingerprint, output.files, output.facts)
+    late.join()
+    assert stage.made == ["a", "b", "c"]
+    assert set(Ledger(stage.url).manifest().records) == set("abc")
+
+
+def test_a_second_run_is_refused_by_name_and_leaves_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "ENDING_SECONDS", 0.0)
+    stage = Stage()
+    with writers.writer(stage.url, settings="another run"):
+        with pytest.raises(Retryable, match=f"process {os.getpid()},"):
+            stage.run("ab")
+        assert stage.made == []
+        assert len(objects.list_names(objects.join(stage.url, writers.FOLDER))) == 1
+    assert stage.run("ab")
+    with writers.writer(stage.url, settings="another run"):
+        assert stage.run("ab")  # nothing to make: no lease is asked for
+    assert objects.list_names(objects.join(stage.url, writers.FOLDER)) == []
+
+
+def test_what_a_replaced_worker_has_made_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    item = stage.item("a")
+
+    def frozen_meanwhile(advance: Callable[[int], None]) -> WorkOutput:
+        (name,) = objects.list_names(objects.join(stage.url, writers.FOLDER))
+        objects.remove(objects.join(stage.url, writers.FOLDER, name))
+        return item.make(advance)
+
+    monkeypatch.setattr(writers, "_FRESH_SECONDS", 0.0)
+    with pytest.raises(Retryable, match="replaced"):
+        work("test", "item", Ledger(stage.url), [WorkItem("a", "1", 1, frozen_meanwhile)])
+    assert Ledger(stage.url).record("a", "1") is None

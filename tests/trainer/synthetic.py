@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import torch
 from captionless.spec.train import TrainSpec
 from captionless.spec.weights import Weights
 from captionless.store.embeddings import open_embeddings
-from captionless.store.ledger import Ledger
-from captionless.store.shards import encode_array, index_url, write_shard
+from captionless.store.packed import embedded_rows
+from captionless.store.shards import encode_array
 from captionless.store.tiles import Metric
 from captionless.trainer.ops.point_sets import farthest_point_sample
 from captionless.trainer.training_job import TrainingJob
+from tests.embedded import publish, record_embedded
 from tests.matrices import store_all
 
 VIEWS, FEATURES = 4, 16
@@ -30,7 +30,6 @@ def write(
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((6, FEATURES))
     embed = str(root / "embed")
-    parts = {}
     for split, count in (("train", train), ("test", test)):
         samples = []
         for i in range(count):
@@ -42,17 +41,12 @@ def write(
             views = (views / np.linalg.norm(views, axis=1, keepdims=True)).astype(np.float16)
             samples.append((f"c{category}-{split}-{i:03d}", f"c{category}", views, _box(sides, points, rng)))
         for number in range(shards):
-            shard, own = f"{split}/{number:05d}.tar", samples[number::shards]
-            info = write_shard(
-                f"{embed}/{shard}",
-                [(k, {"views.npy": encode_array(v), "points.npy": encode_array(p)}) for k, _, v, p in own],
-            )
-            listed = [{"key": k, "category": c, "views": _sha(v), "points": _sha(p)} for k, c, v, p in own]
-            facts = {"split": split, "shard": shard, "objects": listed}
-            part = f"{split}-{number:05d}"
-            Ledger(embed).commit(part, info.sha256, {shard: info.sha256, index_url(shard): ""}, facts)
-            parts[part] = info.sha256
-    Ledger(embed).publish(parts)
+            own = [
+                (k, c, {"views.npy": encode_array(v), "points.npy": encode_array(p)})
+                for k, c, v, p in samples[number::shards]
+            ]
+            record_embedded(embed, split, number, own)
+    publish(embed, embedded_rows)
     data = open_embeddings(embed, "train")
     views = data.views(range(len(data))).astype(np.float64)
     metrics: tuple[Metric, ...] = ("i2i", "i2l")
@@ -90,7 +84,3 @@ def _box(sides: np.ndarray, points: int, rng: np.random.Generator) -> np.ndarray
     cloud = (cloud * sides).astype(np.float16)
     order = farthest_point_sample(torch.from_numpy(cloud[None].astype(np.float32)), points)[0].numpy()
     return np.concatenate([cloud[order], np.full((points, 3), 0.5, np.float16)], axis=1)
-
-
-def _sha(array: np.ndarray) -> str:
-    return hashlib.sha256(encode_array(array)).hexdigest()

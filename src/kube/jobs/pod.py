@@ -22,6 +22,12 @@ from captionless.spec.pods import Variable, Volume
 
 SPEC_FOLDER, SPEC_KEY = "/etc/captionless", "spec.yaml"
 METRICS_PORT, RENDEZVOUS_PORT = 9095, 29400
+_OWN = {
+    env.NAMESPACE: "metadata.namespace",
+    env.POD: "metadata.name",
+    env.JOB_UID: "metadata.labels['batch.kubernetes.io/controller-uid']",
+}
+"""Variables with fields of the pod itself; the Job controller sets the label."""
 USER = 65532
 """The image's user: a number, so that `runAsNonRoot` can be checked."""
 
@@ -111,8 +117,12 @@ def _environment(spec: AlignmentSpec, operator: Operator, environ: dict[str, str
         **env.threads(spec.resources.threads),
         **environ,
     }
-    pod = {"name": env.NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    return [*({"name": n, "value": v} for n, v in values.items()), pod]
+    return [*({"name": n, "value": v} for n, v in values.items()), *(_own(n, path) for n, path in _OWN.items())]
+
+
+def _own(name: str, path: str) -> dict[str, Any]:
+    """A variable with a field of the pod itself."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _variable(given: Variable) -> dict[str, Any]:

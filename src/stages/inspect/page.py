@@ -21,8 +21,7 @@ from captionless.spec import plan
 from captionless.stages.inspect import tables
 from captionless.stages.inspect.measure import ALONE, MIXED, OTHER, SIMILARITY, Found
 from captionless.store import objects
-from captionless.store.ledger import Ledger
-from captionless.store.shards import ShardReader
+from captionless.store.packed import PackedShards
 
 _POSES = 5
 _BINS = 60
@@ -72,11 +71,8 @@ def _run_of(url: str) -> str | None:
 
 def _views(pack: str, keys: Sequence[str]) -> dict[str, list[bytes]]:
     """Stored views of those of the keys that are packed, from _POSES equally spaced poses."""
-    shard_of = {o["key"]: facts["shard"] for facts in Ledger(pack).manifest().facts() for o in facts["objects"]}
-    shards = {name: ShardReader(objects.join(pack, name)) for name in {shard_of[k] for k in keys if k in shard_of}}
     found = {}
-    for key in (k for k in keys if k in shard_of):
-        shard = shards[shard_of[key]]
+    for key, shard in PackedShards(pack).of(keys).items():
         names = [name for name in shard.extensions(key) if name.startswith("view")]
         chosen = sorted({round(i * len(names) / _POSES) for i in range(_POSES)})
         found[key] = [shard.read(key, names[i]) for i in chosen if i < len(names)]

@@ -26,7 +26,8 @@ from captionless.stages.vectors import EncodedClouds
 from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
 from captionless.store import float16, gallery, objects
 from captionless.store.embeddings import Embeddings, open_embeddings
-from captionless.store.ledger import Ledger, WorkRecord
+from captionless.store.ledger import Ledger
+from captionless.store.manifest import WorkRecord
 from captionless.trainer.run_folder import model_url
 
 VERSION = 1
@@ -69,8 +70,8 @@ class _Build:
         return work("search: embed", "object", Ledger(self.out), items, check=check)
 
     def _work_item(self, start: int, stop: int) -> WorkItem:
-        held = self.data.objects[start:stop]
-        fingerprint = objects.digest(VERSION, [[item.key, self.encoded.source(item)] for item in held])
+        made_from = zip(self.data.keys[start:stop], self.encoded.sources(range(start, stop)), strict=True)
+        fingerprint = objects.digest(VERSION, [list(each) for each in made_from])
 
         def make(advance: Callable[[int], None]) -> WorkOutput:
             about = self._about()

@@ -25,6 +25,7 @@ from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
 from captionless.mesh import Up
+from captionless.precompute.formats import DEFAULT_UP, file_type
 from captionless.stages.search import drawing
 from captionless.stages.source_clouds import Cloud, stored_cloud
 from captionless.store import objects
@@ -83,8 +84,6 @@ def _kind_of_file(text: str) -> Literal["picture", "shape"] | None:
     suffix = posixpath.splitext(text)[1].lower()
     if not suffix or suffix in PICTURES:
         return "picture" if suffix else None
-    from captionless.precompute.meshfile import file_type  # brings trimesh
-
     return "shape" if suffix in CLOUDS or file_type(text) else None
 
 
@@ -142,7 +141,7 @@ class Embedder:
     def _clip(self) -> openclip.Clip:
         about = self._gallery.about["clip"]
         model, pretrained = about["model"], about["pretrained"] or None
-        if checkpoints.identity(model, pretrained) != about["identity"]:
+        if not checkpoints.is_of(about["identity"], model, pretrained):
             raise SpecError(
                 f"{self._gallery.url}: its encoder was trained against other weights of the CLIP model {model} than "
                 "those installed here"
@@ -153,7 +152,8 @@ class Embedder:
     def _encoder(self) -> Any:
         from captionless.trainer.model_file import load_model
 
-        return load_model(self._checkpoint or _own_model(self._gallery))[0]
+        sha256 = self._gallery.about["model"]["sha256"]
+        return load_model(self._checkpoint or _own_model(self._gallery), sha256)[0]
 
 
 def _same_model(gallery: Gallery, checkpoint: str) -> None:
@@ -182,7 +182,7 @@ def _own_model(gallery: Gallery) -> str:
 
 def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
     """The first points of a file's shape in the form of stored clouds, sampled with a seed from the file's name."""
-    from captionless.precompute.meshfile import DEFAULT_UP, file_type, load_mesh
+    from captionless.precompute.meshfile import load_mesh  # brings trimesh
     from captionless.precompute.sources import Loaded
 
     name = posixpath.splitext(posixpath.basename(url))[0]

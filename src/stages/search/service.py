@@ -19,9 +19,8 @@ from captionless.errors import DataError
 from captionless.eval.gallery_search import GallerySearch
 from captionless.mesh import Up
 from captionless.stages.search.query import AS_IT_IS, EmbeddedQuery, Embedder, Query, parse
-from captionless.store import objects
 from captionless.store.gallery import open_gallery
-from captionless.store.shards import ShardReader
+from captionless.store.packed import PackedShards
 from captionless.store.views import shown_view
 
 
@@ -108,12 +107,12 @@ class Search:
 
     def _views(self, pack: str, keys: Mapping[str, None]) -> dict[str, bytes]:
         shard_of = {key: self.gallery.shard(self.gallery.row(key)) for key in keys}
-        shards = {name: ShardReader(objects.join(pack, name)) for name in set(shard_of.values())}
-        found = {}
-        for key, name in shard_of.items():
-            poses = [member for member in shards[name].extensions(key) if member.startswith("view")]
+        packed, found = PackedShards(pack), {}
+        for key, embedded in shard_of.items():
+            shard = packed.beside(embedded)
+            poses = [member for member in shard.extensions(key) if member.startswith("view")]
             if poses:
-                found[key] = shards[name].read(key, poses[shown_view(len(poses))])
+                found[key] = shard.read(key, poses[shown_view(len(poses))])
         return found
 
     def described(self) -> str:

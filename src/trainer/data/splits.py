@@ -17,9 +17,11 @@ def held_out(keys: Sequence[str], classes: Sequence[Hashable], share: float, see
     Whether an object does depends on no other class.
     """
     found, own = np.zeros(len(keys), dtype=bool), dict[Hashable, list[int]]()
+    if share <= 0:
+        return found
     for place, name in enumerate(classes):
         own.setdefault(name, []).append(place)
-    for places in own.values() if share > 0 else ():
+    for places in own.values():
         places.sort(key=lambda i: number("validation", seed, keys[i]))
         found[places[: min(max(round(share * len(places)), 1), len(places) - 1)]] = True
     return found

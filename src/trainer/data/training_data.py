@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError
 from captionless.spec.train import TrainSpec
+from captionless.store.columns import Strings
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer.data.augment import training_clouds, with_channels
 from captionless.trainer.data.batches import batch_of, cut, with_neighbours
@@ -76,7 +78,6 @@ class TrainingData:
         self.spec, self.seed = spec, seed
         out = held_out(self.keys, self.categories, spec.validation.share)
         self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
-        self._training_keys = [self.keys[i] for i in self.training]
         self.batch_size = min(spec.batch_size, len(self.training))
         if spec.batches.kind == "neighbours" and spec.batches.candidates >= len(self.training):
             raise SpecError(
@@ -85,6 +86,11 @@ class TrainingData:
             )
         self.nearest: NDArray[np.int32] | None = None
         """(training objects, k): each one's neighbours among `training`, by place, for hard-negative batches."""
+
+    @cached_property
+    def _training_keys(self) -> Strings:
+        """Of `training`, the places in `nearest`."""
+        return self.keys.taken(self.training)
 
     @property
     def features(self) -> int:
@@ -128,7 +134,7 @@ class TrainingData:
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]
         own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
-        generators = [generator("sample", self.seed, epoch, self.keys[i]) for i in own]
+        generators = [generator("sample", self.seed, epoch, key) for key in self.keys.some(own)]
         view = np.array([g.integers(self.samples.views) for g in generators], dtype=np.int64)
         rows = self.samples.read(own, view, self._tolerant)
         return RawBatch(everyone, sizes, [len(place) for place in cuts[rank]], generators, rows)
@@ -143,8 +149,8 @@ class TrainingData:
         return Batch(
             _normalised(image),
             with_channels(clouds, self.spec.encoder.in_channels),
-            [self.keys[i] for i in raw.everyone],
-            [self.categories[i] for i in raw.everyone],
+            self.keys.some(raw.everyone),
+            self.categories.some(raw.everyone),
             raw.sizes,
             raw.micro_batches,
             raw.rows.damaged,

@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from captionless.errors import CRASH, KINDS, CaptionlessError, Interrupted, Retryable
-from captionless.runtime import env
+from captionless.runtime import env, temporary_files
 from captionless.runtime.processes import is_stopped, with_argument
+from captionless.store.writers import Lease
 from captionless.trainer.elastic.heartbeat import PATIENCE_SECONDS, Phase, RankStatus, read_status, status_file
 from captionless.trainer.elastic.rendezvous import NodeAssignment
 from captionless.trainer.training_job import TrainingJob
@@ -31,6 +32,7 @@ _LINGER_SECONDS = 5.0
 """How long the other ranks have, once the round is over, to exit on their own and report why."""
 
 _KILL_SECONDS = 30.0
+_STDERR = 2
 
 
 class Round:
@@ -38,8 +40,8 @@ class Round:
 
     ranks: the number of ranks on this node. number: counts the rounds of this supervisor and is shown with the
     progress; 0 where there is only one. log: receives the output of torchrun and the ranks; None: it goes to the
-    supervisor's own stdout and stderr, each line prefixed with its rank. grace: seconds that the ranks have to exit
-    after `stop`. shown: a file for rank 0's progress.
+    supervisor's own stderr, each line prefixed with its rank. grace: seconds that the ranks have to exit
+    after `stop`. shown: a file for rank 0's progress. lease: the one that the ranks write under.
     """
 
     def __init__(
@@ -51,15 +53,16 @@ class Round:
         log: Path | None,
         grace: float,
         shown: str | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self._job, self._assignment, self._ranks, self._number = job, assignment, ranks, number
-        self._log, self._grace, self._shown = log, grace, shown
+        self._log, self._grace, self._shown, self._lease = log, grace, shown, lease
         self._watched: dict[str, tuple[object, float]] = {}
         self._over_since: float | None = None
         self.hung = ""
 
     def __enter__(self) -> Self:
-        self._scratch = tempfile.TemporaryDirectory(prefix="captionless-train-", ignore_cleanup_errors=True)
+        self._scratch = tempfile.TemporaryDirectory(prefix=temporary_files.prefix(), ignore_cleanup_errors=True)
         self.folder = Path(self._scratch.name)
         (self.folder / "job.json").write_text(self._job.model_dump_json())
         with contextlib.ExitStack() as stack:
@@ -69,7 +72,7 @@ class Round:
                 output = stack.enter_context(open(self._log, "ab"))
             self._child = subprocess.Popen(
                 self._command(),
-                stdout=output,
+                stdout=output or _STDERR,  # stdout is for results
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 env=self._environment(),
@@ -104,6 +107,7 @@ class Round:
             "OMP_NUM_THREADS": str(self._job.threads),
             "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(self._grace)),
             **({env.PROGRESS: self._shown} if self._shown else {}),
+            **(self._lease.environment() if self._lease is not None else {}),
         }
 
     @property

@@ -25,8 +25,9 @@ from types import TracebackType
 from typing import Self
 
 from captionless.errors import DataError, Retryable, SpecError
-from captionless.runtime import env, signals
+from captionless.runtime import env, signals, temporary_files
 from captionless.store import objects
+from captionless.store.writers import Lease
 from captionless.telemetry import progress
 from captionless.trainer.elastic.gang import Gang
 from captionless.trainer.elastic.rendezvous import NodeAssignment, Rendezvous
@@ -38,26 +39,27 @@ _GRACE_SECONDS = 300  # a step and a checkpoint must fit; torchrun's default of 
 _POLL = 0.1
 
 
-def run(job: TrainingJob, ranks: int, log: Path, gang: Gang | None = None) -> None:
+def run(job: TrainingJob, ranks: int, log: Path, gang: Gang | None = None, lease: Lease | None = None) -> None:
     """Train `job` in `ranks` ranks on this node; returns when its model file is stored.
 
-    Without a gang all output of torchrun and the ranks is appended to the file `log`; with one it goes to stdout and
+    Without a gang all output of torchrun and the ranks is appended to the file `log`; with one it goes to
     stderr. SpecError or DataError if a rank of any node reports them; Interrupted if this process received a stop
     signal (after a checkpoint); Retryable if ranks failed otherwise (in a gang: too often), or nodes were missing too
-    long.
+    long. The ranks write under `lease`; once another has taken it over, the training ends with its error.
     """
     with signals.note_signals() as stop:
         if gang is not None:
-            _rounds(job, ranks, gang, stop)
+            _rounds(job, ranks, gang, stop, lease)
             return
-        with _View() as view, Round(job, ranks, NodeAssignment(), 0, log, _GRACE_SECONDS, view.file) as alone:
-            _await(alone, stop, view.show)
+        first = NodeAssignment()
+        with _View() as view, Round(job, ranks, first, 0, log, _GRACE_SECONDS, view.file, lease) as alone:
+            _await(alone, stop, lease, view.show)
             error = alone.error(stop(), "")
         if error is not None:
             raise error
 
 
-def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool]) -> None:
+def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool], lease: Lease | None) -> None:
     training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
     number = without_progress = 0
     with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
@@ -65,8 +67,8 @@ def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool]) 
             assignment = rendezvous.join_round(stop)
             number += 1
             _say(job, f"round {number} as node {assignment.rank} of {assignment.nodes}")
-            with Round(job, ranks, assignment, number, None, gang.grace) as current:
-                lost = _await(current, stop, rendezvous=rendezvous)
+            with Round(job, ranks, assignment, number, None, gang.grace, lease=lease) as current:
+                lost = _await(current, stop, lease, rendezvous=rendezvous)
                 error, saved, shared = current.error(stop(), lost), current.saved, current.stopped_together
             if error is None:
                 rendezvous.ended(None)
@@ -85,12 +87,16 @@ def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool]) 
 def _await(
     current: Round,
     stop: Callable[[], bool],
+    lease: Lease | None,
     show: Callable[[], None] | None = None,
     rendezvous: Rendezvous | None = None,
 ) -> str:
-    """Wait until the round is over, or end it; returns why another node ended it, if one did."""
+    """Wait until the round is over, or end it; returns why another node ended it, if one did. The error of a lost
+    lease, which kills the round."""
     stopping, regroup, lost = False, False, ""
     while current.running:
+        if lease is not None and lease.lost:
+            lease.check()
         if rendezvous is not None:
             news = rendezvous.news()
             regroup, lost = regroup or news.regroup, lost or news.over
@@ -125,7 +131,7 @@ class _View:
         self._shown: progress.Progress | None = None
         self.file: str | None = None
         if env.PROGRESS not in os.environ:
-            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="captionless-progress-"))
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix=temporary_files.prefix()))
             self.file = os.path.join(folder, "progress.json")
         return self
 

@@ -18,9 +18,16 @@ from captionless.trainer.losses.hn_similarity import category_similarity, sharpe
 from captionless.trainer.losses.hn_weights import HNWeights, PositiveWeight
 from captionless.trainer.training_job import TrainingJob
 
+_SHARE = 4
+"""Of a rank's memory similarity takes one part in so many at most, and training objects the rest: a batch needs all of
+its objects, but of the tiles few rows."""
+
 
 class WeightSource:
-    """Weights of any batch of a job's objects; reads the similarity stores that the job's weights need."""
+    """Weights of any batch of a job's objects; reads the similarity stores that the job's weights need.
+
+    memory: bytes of the job's memory that these may take, a `_SHARE` at most; none if they are local.
+    """
 
     def __init__(self, job: TrainingJob, device: torch.device) -> None:
         missing = [metric for metric in job.weights.metrics if metric not in job.similarity]
@@ -30,7 +37,10 @@ class WeightSource:
             )
         self.weights, self.device = job.weights, device
         self.positive: PositiveWeight = job.train.positive_weight
-        self.stores = [open_similarity(job.similarity[metric]) for metric in job.weights.metrics]
+        metrics = job.weights.metrics
+        share = job.memory // _SHARE // max(1, len(metrics))
+        self.stores = [open_similarity(job.similarity[metric], share) for metric in metrics]
+        self.memory = sum(store.most_memory for store in self.stores)
         self.sharpen = 1.0 if self.weights is Weights.category else job.train.sharpen
         about_means = self.weights is Weights.category or self.sharpen != 1
         self.means = [store.category_mean() for store in self.stores] if about_means else []

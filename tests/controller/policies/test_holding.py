@@ -15,7 +15,7 @@ from captionless.controller.policies.terminating_namespace import suspected
 from captionless.controller.policies.ttl import due, ttl
 from captionless.kube.observed_state import Failed, ObservedState, Workload, format_time
 from captionless.kube.stage_record import StageState
-from tests.controller.seen import NOW, ago, alignment, done, pod, record, run, workload
+from tests.controller.seen import LANDMARKS, NOW, PACK, ago, alignment, done, pod, record, run, workload
 
 FAILED = Failed("PodFailurePolicy", "words")
 
@@ -38,7 +38,7 @@ def test_suspension_removes_what_is_at_work_and_keeps_what_has_ended(found: Work
 
 def test_a_failed_stages_job_goes_only_after_the_failure_was_written_down() -> None:
     unwritten = {"stages": [record("pack", "Running", disruptionsWithoutProgress=20)]}
-    assert run(workload(), status=unwritten).stages[0].state is StageState.failed
+    assert run(workload(), status=unwritten).stages[PACK].state is StageState.failed
     assert not list(garbage_collection(run(workload(), status=unwritten)))
     assert list(garbage_collection(run(workload(), status={"stages": [record("pack", "Failed")]})))
 
@@ -92,17 +92,17 @@ def test_retry_begins_a_failed_stage_anew_and_no_other() -> None:
     status = {"stages": [record("pack", "Failed", message="why"), record("landmarks", "Succeeded")], "retry": "1"}
     for asked, state in (("", StageState.failed), ("1", StageState.failed), ("2", StageState.waiting)):
         stages = run(workload(failed=FAILED), status=status, retry=asked).stages
-        assert stages[0].state is state
-        assert stages[2].state is StageState.succeeded
+        assert stages[PACK].state is state
+        assert stages[LANDMARKS].state is StageState.succeeded
 
 
 def test_a_retry_that_must_wait_is_not_forgotten_once_it_is_written_down() -> None:
     """The failed Job is still there, the annotation was taken note of, and the attempt has not begun."""
     status = {"stages": [record("pack", "Waiting")], "retry": "2"}
-    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").stages[0].state is StageState.waiting
+    assert run(workload(failed=FAILED, ended=NOW), status=status, retry="2").stages[PACK].state is StageState.waiting
 
 
 def test_a_retry_whose_attempt_failed_before_it_was_written_down_is_over() -> None:
     status = {"stages": [record("pack", "Failed")]}
     second = workload(attempt=2, failed=FAILED, ended=ago(60))
-    assert run(workload(failed=FAILED), second, status=status, retry="2").stages[0].state is StageState.failed
+    assert run(workload(failed=FAILED), second, status=status, retry="2").stages[PACK].state is StageState.failed

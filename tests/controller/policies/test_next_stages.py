@@ -28,6 +28,19 @@ def test_a_stage_begins_when_what_it_reads_is_finished(finished: tuple[str, ...]
     assert {c.stage.name for c in next_stages(run(status=done(*finished)))} == next_
 
 
+@pytest.mark.parametrize(
+    ("listing", "next_"),
+    [
+        (record("list", "Waiting", attempt=0), {"list"}),
+        (record("list", "Running"), {"list"}),
+        (record("list", "Failed"), set()),
+    ],
+    ids=["waiting", "job-gone", "failed"],
+)
+def test_nothing_else_begins_before_the_objects_are_listed(listing: dict[str, Any], next_: set[str]) -> None:
+    assert {c.stage.name for c in next_stages(run(status={"stages": [listing]}))} == next_
+
+
 def test_independent_trainings_begin_together() -> None:
     found = next_stages(run(status=done(*PRECOMPUTE), train={"weights": ["avg", "uniform"], "seeds": [0, 1]}))
     assert len([c for c in found if c.stage.gang]) == 4

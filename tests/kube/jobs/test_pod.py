@@ -30,7 +30,7 @@ def test_stages_wait_for_their_inputs_where_nobody_keeps_the_order() -> None:
         return found
 
     assert args("embed")[-2:] == ["--wait-inputs", "30m"]
-    assert "--wait-inputs" not in args("pack")  # reads no stage
+    assert "--wait-inputs" not in args("list")  # reads no stage
     assert "--wait-inputs" not in container("embed")["args"]
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from captionless.errors import DataError, SpecError
 from captionless.spec.weights import Weights
+from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.trainer.data.splits import held_out
@@ -184,6 +185,24 @@ def test_sharpened_weights_take_each_store_about_its_own_means(root: Path, monke
     monkeypatch.setattr(SimilarityStore, "category_mean", lambda self: pytest.fail("means are computed"))
     for name, value in plain.items():
         np.testing.assert_array_equal(weights(name, sharpen=1.0), value)
+
+
+def test_similarity_that_is_not_local_shares_the_memory(root: Path) -> None:
+    url = f"memory://{root}"
+    for path in (root / "similarity").rglob("*.*"):
+        objects.write_bytes(f"{url}/{path.relative_to(root)}", path.read_bytes())
+    remote = {metric: f"{url}/similarity/{metric}" for metric in ("i2i", "i2l")}
+    for name, metrics in (("i2i", 1), ("avg", 2), ("uniform", 0)):
+        job = synthetic.job(root, weights=name)
+        assert WeightSource(job, torch.device("cpu")).memory == 0
+        sizes = [open_similarity(remote[metric]).size for metric in job.weights.metrics]
+        for memory in (1 << 30, 4000):
+            of = job.model_copy(update={"similarity": remote, "memory": memory})
+            source = WeightSource(of, torch.device("cpu"))
+            assert source.memory == sum(min(size, memory // 4 // metrics) for size in sizes)
+            batch = open_data(root).batch(0)
+            np.testing.assert_array_equal(log_weights(of, batch), log_weights(job, batch))
+            assert all(store.tiles.memory <= memory // 4 // metrics for store in source.stores)
 
 
 def test_missing_similarity_is_reported(root: Path) -> None:

@@ -10,15 +10,18 @@ from captionless.trainer.training_job import TrainingJob
 
 
 def start(job: TrainingJob, nproc: int, log: Path) -> subprocess.Popen[bytes]:
-    """`supervise.run` in a process of its own, which exits as a command of the project does."""
+    """`supervisor.run` in a process of its own, under a lease, which exits as a command of the project does."""
     code = """
 import sys
 from pathlib import Path
 from captionless.errors import CaptionlessError
+from captionless.store.writers import writer
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.training_job import TrainingJob
 try:
-    supervisor.run(TrainingJob.model_validate_json(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    job = TrainingJob.model_validate_json(sys.argv[1])
+    with writer(job.run, settings="a training") as lease:
+        supervisor.run(job, int(sys.argv[2]), Path(sys.argv[3]), lease=lease)
 except CaptionlessError as error:
     print(error)
     sys.exit(error.exit_code)

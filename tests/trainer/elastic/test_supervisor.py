@@ -14,6 +14,7 @@ import torch
 
 from captionless.errors import DataError, Interrupted, Retryable, SpecError
 from captionless.runtime.processes import is_alive
+from captionless.store import writers
 from captionless.trainer import checkpoint, loop, model_file
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.training_job import TrainingJob
@@ -97,6 +98,27 @@ def test_a_run_disturbed_in_every_way_ends_as_the_undisturbed_one(root: Path) ->
     histories = [json.loads((root / name / "history.json").read_text()) for name in ("undisturbed", "disturbed")]
     assert all(history.pop("seconds") > 0 for history in histories)
     assert histories[0] == histories[1]
+
+
+def test_a_frozen_training_that_is_replaced_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ranks, which nobody has frozen, find out when they store a checkpoint; its supervisor when it wakes."""
+    synthetic.write(tmp_path, train=24)
+    job = synthetic.job(tmp_path, steps=1_000_000, checkpoint_every=5)
+    process = start(job, 1, tmp_path / "log")
+    wait_for_new_checkpoint(job, set())
+    with pytest.raises(Retryable, match=f"process {process.pid},"), writers.writer(job.run, settings="another"):
+        pass
+    process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(writers, "LIMIT_SECONDS", 1.0)
+    with writers.writer(job.run, settings="another") as lease:
+        pace.wait_for("the replaced training's ranks to end", lambda: not ranks(job), 60)
+        stored = checkpoints(job)
+        process.send_signal(signal.SIGCONT)
+        said, _ = pace.communicate(process, 120)
+        assert process.returncode == Retryable.exit_code
+        assert job.run.encode() in said
+        lease.check()
+    assert checkpoints(job) == stored
 
 
 def test_causes_become_errors_of_one_line(root: Path, tmp_path: Path) -> None:

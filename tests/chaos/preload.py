@@ -1,0 +1,45 @@
+"""What the fork server imports, once, for all commands: everything heavy that a stage imports when it has work.
+
+Nothing here starts a thread, a window or a CUDA context, which a fork would not survive.
+"""
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import torch  # noqa: E402, F401
+
+import captionless.__main__  # noqa: E402
+import captionless.cli.app  # noqa: E402
+import captionless.clip.openclip  # noqa: E402
+import captionless.precompute.meshfile  # noqa: E402
+import captionless.precompute.pair_similarity  # noqa: E402
+import captionless.precompute.pointcloud  # noqa: E402
+import captionless.precompute.render  # noqa: E402
+import captionless.spec.load  # noqa: E402
+import captionless.stages.eval  # noqa: E402
+import captionless.stages.landmarks  # noqa: E402
+import captionless.stages.listing  # noqa: E402
+import captionless.stages.report_context  # noqa: E402
+import captionless.stages.similarity  # noqa: E402
+import captionless.trainer.infer  # noqa: E402
+import captionless.trainer.loop  # noqa: E402
+import captionless.trainer.worker  # noqa: E402, F401
+
+
+def _warm() -> None:
+    """Libraries import and register most of what they have at their first use."""
+    import numba
+    import open_clip  # noqa: F401
+    import triton  # noqa: F401
+    import vtkmodules.all  # noqa: F401
+    from numba.typed import List
+    from PIL import Image
+
+    Image.init()
+    numba.njit(lambda x: x + 1)(1)
+    List([1])
+
+
+_warm()
