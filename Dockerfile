@@ -70,7 +70,8 @@ RUN printf '%s\n' 'output: /tmp/smoke' 'clip: {model: captionless-demo}' 'landma
         '  views: 4, imageSize: 64, points: 128}' \
         'train: {weights: [avg], points: 64}' > smoke.yaml \
     && export NUMBA_CACHE_DIR=${CAPTIONLESS_NUMBA_CACHE} \
-    && captionless pack smoke.yaml && captionless embed smoke.yaml && captionless landmarks smoke.yaml \
+    && captionless list smoke.yaml && captionless pack smoke.yaml && captionless embed smoke.yaml \
+    && captionless landmarks smoke.yaml \
     && captionless similarity --metric i2i smoke.yaml && captionless similarity --metric i2l smoke.yaml \
     && python -c "import torch; \
         from captionless.eval import retrieval; \

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import Section, write_page
-from benchmarks.similarity import kernels, memory, scale, storage, workers
+from benchmarks.similarity import growth, kernels, memory, scale, storage, workers
 
 PAGE = Path(__file__).with_name("README.md")
 
@@ -30,6 +30,7 @@ def main() -> None:
             "i2l": ("(I2L)²", lambda: kernels.i2l_table(n, rounds)),
             "workers": ("Workers", lambda: workers.speed_up(folder / "large", 20_000, 3)),
             "killed": ("A worker is killed", lambda: workers.killed(folder / "killed", 3000, 3)),
+            "growth": ("When the data set changes", lambda: growth.growth_table(folder / "growth")),
             "function": ("Memory of the function", lambda: memory.memory_table((5_000, 20_000))),
             "memory": ("Memory of a worker", lambda: workers.memory(folder / "large", 20_000)),
             "storage": ("Storage and lookup", lambda: storage.lookup_table(folder / "storage", 51)),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import table
 from benchmarks.similarity.kernels import landmarks
 from benchmarks.similarity.shapenet import SHAPENET
+from captionless.precompute.growth import Growth
 from captionless.precompute.pair_similarity import i2i, i2l
 from captionless.precompute.partition import COST_OF_AN_OBJECT, plan_tiles
 from captionless.store.embeddings import Embeddings, open_embeddings
@@ -48,7 +49,7 @@ Recommendations for each size:
   0.4 GB: training reads them from local disk, or from S3 once.
 - **876 k objects.** Use a few dozen workers, for some minutes. Both metrics take 23 GB, more than the memory of some
   nodes, so give training a local copy (tiles are memory-mapped, and only what batches use is read) rather than S3,
-  whose tiles are cached as a whole.
+  of which a quarter of `resources.dataMemory` is cached and the rest is read row by row.
 - **10 M objects in categories of 50 k.** The computation still takes less than an hour with 64 workers, but a metric
   takes half a terabyte, nearly all of which no batch will ever use. Use finer categories: ten times as many need a
   tenth of the time and storage, and a category of 50,000 has sub-categories worth distinguishing. Compute one metric
@@ -64,7 +65,7 @@ def tile_seconds(data: Embeddings, metric: Metric, height: int, width: int, fold
     columns = data.views(range(height, height + width)) if width else None
     sim: NDArray[np.float32] = i2i(rows, columns) if metric == "i2i" else i2l(rows, texts, columns)
     beside = (height, height + width) if width else (0, height)
-    write_tile(str(folder), TileBlock("x", (0, height), beside), sim, metric, "")
+    write_tile(str(folder), TileBlock("x", (0, height), beside), sim, metric, "0" * 64)
     return time.process_time() - began
 
 
@@ -115,10 +116,10 @@ def scale_table(data_url: str, folder: Path) -> str:
         )
         for name, sizes in DATASETS.items():
             for workers in WORKERS:
-                plan = plan_tiles(sizes, workers, metric)
+                plan = plan_tiles({c: Growth.from_scratch(n) for c, n in sizes.items()}, workers, metric)
                 tiles = plan.tiles
-                pairs = sum(b.pairs for b in tiles)
-                objects = sum(b.shape[0] + (0 if b.diagonal else b.shape[1]) for b in tiles)
+                pairs = sum(tile.pairs for tile in tiles)
+                objects = sum(tile.objects for tile in tiles)
                 hours = (pairs * pair + objects * per_object) / 3600
                 rows.append(
                     [
