@@ -118,7 +118,7 @@ def test_a_key_that_is_still_somewhere_is_reported(folder: Path) -> None:
     (run / "notes.txt").write_text(f"{GONE} looks odd")
     report = pruning.prune(spec)
     assert report.found == [(objects.join(str(run), "notes.txt"), GONE)]
-    with pytest.raises(DataError, match="notes.txt"):
+    with pytest.raises(DataError, match=r"notes\.txt"):
         report.check()
 
 
