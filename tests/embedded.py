@@ -16,6 +16,7 @@ from captionless.store import objects, writers
 from captionless.store.file_names import file_stem
 from captionless.store.landmark_store import write_landmarks
 from captionless.store.ledger import PARTS, Ledger
+from captionless.store.manifest import MadeFrom
 from captionless.store.packed import embedded_rows
 from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 
@@ -45,14 +46,19 @@ def record_embedded(url: str, split: str, number: int, samples: Sequence[tuple[s
     Ledger(url).commit(f"{split}-{number:05d}", info.sha256, {tar: info.sha256, index_url(tar): ""}, facts, rows)
 
 
-def publish(url: str, schema: Callable[[], pa.Schema] | None = None, earlier: bool = False) -> None:
+def publish(
+    url: str,
+    schema: Callable[[], pa.Schema] | None = None,
+    earlier: bool = False,
+    made_from: MadeFrom = MadeFrom(),
+) -> None:
     """Publishes what was recorded under `url` since the last time, as a stage's last worker does, and nothing else, or
     with `earlier` the other parts as well."""
     ledger = Ledger(url, schema=schema)
     names = [name.rpartition("-")[0] for name in objects.list_names(objects.join(url, PARTS))]
     records = ledger.finished({r.part: r.fingerprint for r in ledger.everything() if earlier or r.part in names})
     assert records is not None
-    ledger.publish(records)
+    ledger.publish(records, made_from=made_from)
 
 
 def write_embedded(

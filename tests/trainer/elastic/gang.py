@@ -18,7 +18,12 @@ from typing import Any, Self
 import yaml
 
 from captionless.runtime import env
+from captionless.spec.load import build_spec
+from captionless.stages import chain
+from captionless.store.manifest import InputRecord, MadeFrom
+from captionless.store.packed import embedded_rows
 from tests import pace
+from tests.embedded import publish
 from tests.flow.kill import descendants
 
 TRAIN: dict[str, Any] = {
@@ -46,17 +51,28 @@ def prepare(
     if data is not None:
         for name in ("embed", "similarity"):
             (folder / name).symlink_to(data / name)
-    spec = {
-        "name": "tiny",
-        "output": output or str(folder),
-        "data": {"source": {"kind": "parametric"}},
-        "clip": {"model": "captionless-demo"},
-        "train": {**TRAIN, **train},
-        "resources": {"nodes": nodes, "processes": 1, **(resources or {})},
-    }
+    spec = {**_spec(output or str(folder)), "train": {**TRAIN, **train}}
+    spec["resources"] = {"nodes": nodes, "processes": 1, **(resources or {})}
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump(spec))
     return path
+
+
+def _spec(output: str) -> dict[str, Any]:
+    data = {"source": {"kind": "parametric"}}
+    return {"name": "tiny", "output": output, "data": data, "clip": {"model": "captionless-demo"}}
+
+
+def vouch(data: Path) -> None:
+    """States that what `synthetic.write` left in `data` was made by the stages before training, for specs of
+    `prepare`."""
+    spec = build_spec({**_spec(str(data)), "train": TRAIN})
+    inputs = {name: InputRecord(chain.settings(spec, name), "") for name in ("list", "pack")}
+    embed = str(data / "embed")
+    publish(embed, embedded_rows, earlier=True, made_from=MadeFrom(chain.settings(spec, "embed"), inputs))
+    for metric in ("i2i", "i2l"):
+        made_from = MadeFrom(chain.settings(spec, f"similarity-{metric}"), chain.recorded({"embed": embed}))
+        publish(str(data / "similarity" / metric), made_from=made_from)
 
 
 def steps(folder: Path) -> list[int]:

@@ -19,7 +19,7 @@ from captionless.trainer import model_file
 from tests import pace
 from tests.store.faulty_s3 import FaultyS3
 from tests.trainer import synthetic
-from tests.trainer.elastic.gang import TRAIN, Pods, prepare, steps
+from tests.trainer.elastic.gang import TRAIN, Pods, prepare, steps, vouch
 
 pytestmark = pytest.mark.flow
 
@@ -30,6 +30,7 @@ STEPS = 60
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gang") / "data"
     synthetic.write(path, train=24)
+    vouch(path)
     return path
 
 
