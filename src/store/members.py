@@ -58,11 +58,20 @@ class MemberOffsets:
         return int(self._offsets[member][index]), int(self._sizes[member][index])
 
     def read(self, index: int, member: str) -> bytes:
-        """A member's bytes, fewer where the shard ends before. DataError if there is no such shard."""
+        """A member's bytes. DataError if there is no such shard, or if it ends before."""
         offset, length = self.span(index, member)
         buffer = bytearray(length)
         (count,) = self.shard(int(self.shards.codes[index])).read_into([(offset, [memoryview(buffer)])])
-        return bytes(buffer[:count])
+        if count < length:
+            raise self.cut_off(index, member, count, length)
+        return bytes(buffer)
+
+    def cut_off(self, index: int, member: str, count: int, length: int) -> DataError:
+        """A member's shard ends after so many of the bytes that are read of it."""
+        return DataError(
+            f"{self.url}: {self.shards[index]}: truncated within object {self.keys[index]!r}: its .{extension(member)} "
+            f"ends after {count:,} of {length:,} bytes; delete the shard and rerun embed"
+        )
 
     def offsets(self, member: str) -> NDArray[np.int64]:
         """(n,): where the member of each object begins in its shard; 0 where that is not known yet."""
@@ -224,11 +233,7 @@ class MemberRead:
         """Its `count` bytes are read. DataError when they are not what they must be."""
         members = self.members
         if count < self._length:
-            raise DataError(
-                f"{members.places.url}: {members.places.shards[self.index]}: truncated within object "
-                f"{members.places.keys[self.index]!r}: its .{members.extension} ends after {count:,} of "
-                f"{self._length:,} bytes; delete the shard and rerun embed"
-            )
+            raise members.places.cut_off(self.index, members.name, count, self._length)
         if self._header is None:
             return
         if self._header == members.layout.header:

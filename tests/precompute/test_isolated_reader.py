@@ -95,7 +95,7 @@ def test_too_much_memory_is_the_objects_failure(shapes: Path) -> None:
 def test_too_much_time_is_the_objects_failure(shapes: Path) -> None:
     of = source(shapes)
     (shapes / "box" / "long.obj").write_text(
-        "mtllib m.mtl\n" + "".join(f"v {i} 0 0\nf 1 2 {i + 1}\n" for i in range(400_000))
+        "mtllib m.mtl\n" + "".join(f"v {i} 0 0\nf 1 2 {i + 1}\n" for i in range(2_000_000))
     )
     with IsolatedReader(of, seconds=1) as reader:
         reader.load(refs(of)["a"])
