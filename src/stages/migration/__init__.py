@@ -202,10 +202,11 @@ class _Migration:
 
     def _made_from(self, stage: str, is_current: bool) -> MadeFrom:
         """What a stage is made from; if it is not all current, with inputs that its readers will not take for right."""
-        found = chain.made_from(self.spec, stage)
-        if is_current:
-            return found
-        return MadeFrom(found.settings, {name: InputRecord(i.settings, "") for name, i in found.inputs.items()})
+        urls = {name: objects.join(self.spec.root, name) for name in chain.reads(self.spec, stage)}
+        inputs = chain.recorded(urls)
+        if not is_current:
+            inputs = {name: InputRecord(i.settings, "") for name, i in inputs.items()}
+        return MadeFrom(chain.settings(self.spec, stage), inputs)
 
     def _say(self, stage: str, current: int, count: int, stale: list[str]) -> None:
         line = f"{stage}: {current} of {count} shards are what the spec and the source describe"
