@@ -72,7 +72,8 @@ class TrainingRun:
                 )
         cuda_ops.choose(self.spec.encoder.operators, self.device)
         self.weights = WeightSource(job, self.device)
-        self.data = TrainingData(job.data, self.spec, job.seed, job.memory - self.weights.memory)
+        memory = job.memory - self.weights.memory
+        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
@@ -122,7 +123,7 @@ class TrainingRun:
         step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.feed.take(step)
         taken = time.monotonic()
-        weights = self.weights(batch.keys, batch.categories, batch.sizes)
+        weights = self.weights(batch.similarity, batch.keys, batch.sizes)
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
         self.optimizer.zero_grad()

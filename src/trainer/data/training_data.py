@@ -10,7 +10,7 @@ A batch is made in two parts, so that both can be done ahead of its step (`read_
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,6 +35,7 @@ class Batch:
 
     image: (n, F) float32, one view per object, L2-normalised. points: (n, m, in_channels) float32. keys, categories:
     of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
+    similarity: (n, N) float32 of the rank's objects to all, one array for each similarity that the weights need.
     damaged: which of the n objects are not what they must be, and why; with any of them, image and points are empty.
     """
 
@@ -44,6 +45,7 @@ class Batch:
     categories: list[str]
     sizes: list[int]
     micro_batches: list[int]
+    similarity: list[NDArray[np.float32]] = field(default_factory=list)
     damaged: Mapping[int, DataError] = field(default_factory=dict)
 
 
@@ -51,20 +53,31 @@ class Batch:
 class RawBatch:
     """A rank's part of a global batch, as stored.
 
-    everyone: the N objects, rank after rank. generators: those of the rank's own n, after their views were drawn.
+    keys, categories: of the N objects, rank after rank. generators: those of the rank's own n, after their views were
+    drawn. similarity: as in `Batch`.
     """
 
-    everyone: NDArray[np.int64]
+    keys: list[str]
+    categories: list[str]
     sizes: list[int]
     micro_batches: list[int]
     generators: list[np.random.Generator]
     rows: SampleRows
+    similarity: list[NDArray[np.float32]]
+
+
+LookUp = Callable[[Sequence[str], Sequence[str], slice], list[NDArray[np.float32]]]
+"""Keys and categories of a batch, and a rank's rows of it -> `Batch.similarity`."""
 
 
 class TrainingData:
-    """The training split, of which at most `memory` bytes are kept."""
+    """The training split, of which at most `memory` bytes are kept; with `look_up` batches come with similarity, which
+    is read with them, ahead of the steps."""
 
-    def __init__(self, url: str, spec: TrainSpec, seed: int, memory: int = MEMORY) -> None:
+    def __init__(
+        self, url: str, spec: TrainSpec, seed: int, memory: int = MEMORY, look_up: LookUp = lambda *batch: []
+    ) -> None:
+        self._look_up = look_up
         data = open_embeddings(url, "train")
         if len(data) < 2:
             raise DataError(f"{url}: {len(data)} training objects; contrastive training requires at least 2")
@@ -133,11 +146,15 @@ class TrainingData:
         cuts = cut(len(chosen), self.spec.accumulate, world)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]
-        own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
+        rank_rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        own = everyone[rank_rows]
         generators = [generator("sample", self.seed, epoch, key) for key in self.keys.some(own)]
         view = np.array([g.integers(self.samples.views) for g in generators], dtype=np.int64)
         rows = self.samples.read(own, view, self._tolerant)
-        return RawBatch(everyone, sizes, [len(place) for place in cuts[rank]], generators, rows)
+        keys, categories = self.keys.some(everyone), self.categories.some(everyone)
+        similarity = self._look_up(keys, categories, rank_rows)
+        micro_batches = [len(place) for place in cuts[rank]]
+        return RawBatch(keys, categories, sizes, micro_batches, generators, rows, similarity)
 
     def make(self, raw: RawBatch) -> Batch:
         """What the encoder gets."""
@@ -149,10 +166,11 @@ class TrainingData:
         return Batch(
             _normalised(image),
             with_channels(clouds, self.spec.encoder.in_channels),
-            self.keys.some(raw.everyone),
-            self.categories.some(raw.everyone),
+            raw.keys,
+            raw.categories,
             raw.sizes,
             raw.micro_batches,
+            raw.similarity,
             raw.rows.damaged,
         )
 
