@@ -44,6 +44,7 @@ from captionless.stages.unseen import open_unseen
 from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.arrays import StoredArray, write_array
+from captionless.store.conditional import replace_if
 from captionless.store.embeddings import Embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.table import write_table
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from captionless.trainer.encoders.encoder import Encoder
 
 _OWN = (".npy", ".npz", ".figures.json")
+_FIXED = (RESULTS, TABLE, REPORT)
 _RESULTS, _REFERENCES = "results", "references"  # work items: what is made of all runs, and what CLIP itself reaches
 _CLOUDS = 256  # read together; a multiple of those that are encoded together, so that this does not depend on it
 _NAMED = 100  # skipped objects that the results name
@@ -96,6 +98,8 @@ class _Evaluation:
             ledger.previous(_RESULTS)  # reads what is there now: that, and nothing newer, may be replaced
         self.runs = training_variants(spec)
         self.unseen = open_unseen(spec)
+        self.before: dict[str, bytes | None] = {}
+        """The files of fixed names as they were before this evaluation had its lease: what it may replace."""
         self.models = {r.name: model_digest(train.model_url(spec, r)) for r in self.runs}
 
     def run(self) -> Outcome:
@@ -112,6 +116,8 @@ class _Evaluation:
         def make(advance: Callable[[int], None]) -> WorkOutput:
             return self._make_results(whole, fingerprints)
 
+        if self.ledger.whole(_RESULTS, whole) is None:
+            self.before = {name: objects.read_if_any(objects.join(self.url, name)) for name in _FIXED}
         size = len(self.runs)
         results_item = WorkItem(_RESULTS, whole, size, make)
         of_results = work("report", "run", self.ledger, [results_item], made_from=made_from)
@@ -184,10 +190,18 @@ class _Evaluation:
         return WorkOutput(self._write(whole, data) | {one["file"]: one["sha256"] for one in beside.values()}, {})
 
     def _write(self, whole: str, data: Mapping[str, bytes]) -> dict[str, str]:
-        """Writes files of fixed names; their sha256. Retryable when there are those of another evaluation since."""
+        """Writes files of fixed names; their sha256. Retryable when there are those of another evaluation since.
+
+        Each is replaced only if it is the one of before: a writer that was frozen here, and taken for dead, finds those
+        of its successor.
+        """
         self.ledger.confirm({_RESULTS: whole})
         for file, content in data.items():
-            objects.write_bytes(objects.join(self.url, file), content)
+            url = objects.join(self.url, file)
+            if not replace_if(url, content, self.before.get(file)):
+                raise Retryable(
+                    f"{url}: another evaluation has written it since this one began; rerun to bring it up to date"
+                )
         return {file: hashlib.sha256(content).hexdigest() for file, content in data.items()}
 
     def _write_tables(self, found: results.Figures, whole: str) -> dict[str, dict[str, Any]]:

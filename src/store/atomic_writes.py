@@ -24,8 +24,10 @@ from captionless.store.storage_errors import disk_full, explain
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import filesystem, is_local, local_path
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
-"""`.<name>.<host>.<process>.tmp`"""
+_TEMPORARY = re.compile(r"\..+\.(\d+\.tmp|(nothing|[0-9a-f]{32})\.next)", re.DOTALL)
+"""`.<name>.<host>.<process>.tmp`, and the claims of `conditional`."""
+DAY_SECONDS = 24 * 3600.0
+_ATTEMPTS = 10
 
 
 @contextlib.contextmanager
@@ -50,9 +52,7 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
-        os.makedirs(folder, exist_ok=True)
-        _sweep(folder, os.listdir(folder), name)
-        with open(temporary, "wb") as file:
+        with _created(temporary, name) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -65,6 +65,17 @@ def open_write(url: str) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def _created(temporary: str, name: str) -> IO[bytes]:
+    """The opened temporary file of an object. Its folder may be removed as empty just when it is wanted."""
+    folder = os.path.dirname(temporary)
+    for _ in range(_ATTEMPTS):
+        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            _sweep(folder, os.listdir(folder), name)
+            return open(temporary, "wb")
+    return open(temporary, "wb")
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -88,7 +99,8 @@ def store_file(url: str, file: str) -> None:
 def sweep_local(url: str, older: float) -> int:
     """Removes the temporary files of killed writers anywhere below a local folder, and returns how many.
 
-    older: seconds without a write after which a writer on another host is taken for dead.
+    older: seconds without a write after which a writer on another host is taken for dead; one that is alive on this
+    host is, if at all, after a day.
     """
     return sum(_sweep(folder, files, older=older) for folder, _, files in os.walk(local_path(url)))
 
@@ -99,11 +111,13 @@ def _sweep(folder: str, entries: Iterable[str], name: str | None = None, older: 
     here = f".{socket.gethostname()}."
     for entry in filter(_TEMPORARY.fullmatch, entries):
         path = os.path.join(folder, entry)
-        written, found, writer = entry[1 : -len(".tmp")].rpartition(here)
-        ours = found and writer.isdigit() and name in (None, written)
+        written, found, writer = entry.removesuffix(".tmp")[1:].rpartition(here)
+        ours = bool(found) and writer.isdigit() and os.path.isdir("/proc")
+        alive = ours and os.path.exists(f"/proc/{writer}")
         with contextlib.suppress(OSError):
-            is_dead = ours and not os.path.exists(f"/proc/{writer}") and os.path.isdir("/proc")
-            if is_dead or (older < math.inf and time.time() - os.stat(path).st_mtime > older):
+            is_dead = ours and not alive and name in (None, written)
+            limit = max(older, DAY_SECONDS) if alive or entry.endswith(".next") else older
+            if is_dead or (older < math.inf and time.time() - os.stat(path).st_mtime > limit):
                 os.unlink(path)
                 removed += 1
     return removed

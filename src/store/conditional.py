@@ -1,9 +1,14 @@
 """Compare-and-swap of a small object: it is replaced only if it still is what its writer has read.
 
 On S3 the store compares (`If-Match` with the ETag that was read, `If-None-Match: *` for a new object); an object store
-that has no conditional writes is read, compared and written, which leaves a window of one request. On a file system a
-lock file next to the object is held meanwhile, by `flock`, which NFS passes on to other hosts; memory:// is of one
+that has no conditional writes is read, compared and written, which leaves a window of one request. memory:// is of one
 process.
+
+On a file system the step from what was read to anything else is claimed by a hard link, which is named after what was
+read, so that one writer gets it. The link is the new object: whoever finds a claim on what is stored completes it, by
+renaming the link, before it says that it was late. So a writer that is frozen or killed anywhere in between holds
+nobody up, and when it goes on it cannot replace what has come since: its link is gone. Links and renames are atomic on
+NFS as well.
 
 S3's answer may be lost after it has written, so a write that is refused there has succeeded if its bytes are stored:
 what each writer stores should be its own.
@@ -13,10 +18,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import os
+import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import fsspec
@@ -29,6 +34,9 @@ from captionless.store.urls import filesystem, is_local, local_path
 _REFUSED = (404, 412)
 """Statuses of a conditional write whose condition does not hold; 404: the object that it names is gone."""
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""Errors of a file system that has no hard links: there the object is read, compared and written."""
+
 _in_memory = threading.Lock()
 
 
@@ -37,21 +45,69 @@ def replace_if(url: str, data: bytes, expected: bytes | None) -> bool:
 
     Of several that expect the same, one succeeds.
     """
-    return (_replace_on_s3 if url.startswith(("s3://", "s3a://")) else _replace_locked)(url, data, expected)
+    if url.startswith(("s3://", "s3a://")):
+        return _replace_on_s3(url, data, expected)
+    return (_replace_locally if is_local(url) else _replace_in_memory)(url, data, expected)
 
 
 @retrying
-def _replace_locked(url: str, data: bytes, expected: bytes | None) -> bool:
+def _replace_locally(url: str, data: bytes, expected: bytes | None) -> bool:
+    path = local_path(url)
+    if _content(path) != expected:
+        return False
+    folder, name = os.path.split(path)
+    read = "nothing" if expected is None else hashlib.sha256(expected).hexdigest()[:32]
+    claim = os.path.join(folder, f".{name}.{read}.next")
+    own = os.path.join(folder, f".{name}.{threading.get_ident()}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        write_bytes(own, data)
+        return _claimed(own, claim, path, expected)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(own)
+
+
+def _claimed(own: str, claim: str, path: str, expected: bytes | None) -> bool:
+    """Whether the file `own` has become the one at `path`; completes another's claim."""
+    try:
+        os.link(own, claim)
+        won = True
+    except FileExistsError:
+        won = False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.replace(own, path)
+        return True
+    with contextlib.suppress(FileNotFoundError):  # another has completed it
+        if _content(path) == expected:
+            os.rename(claim, path)
+        elif won and os.path.samefile(own, claim):
+            os.unlink(claim)
+            return False
+    return won
+
+
+def _content(path: str) -> bytes | None:
+    """A file's bytes, None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@retrying
+def _replace_in_memory(url: str, data: bytes, expected: bytes | None) -> bool:
     fs, path = filesystem(url)
-    with _locked(local_path(url)) if is_local(url) else _in_memory:
+    with _in_memory:
         try:
             found = bytes(fs.cat_file(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             found = None
-        if found != expected:
-            return False
-        write_bytes(url, data)
-        return True
+        if found == expected:
+            write_bytes(url, data)
+        return found == expected
 
 
 @retrying
@@ -85,47 +141,3 @@ async def _get(fs: Any, path: str) -> tuple[bytes | None, str]:
         return None, ""
     async with answer["Body"] as body:
         return bytes(await body.read()), str(answer["ETag"])
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Holds the lock of a path for this thread; the lock file is there only while it is held.
-
-    Whoever removes the file holds its lock, so one that finds the file replaced tries again.
-    """
-    folder, name = os.path.split(path)
-    file = os.path.join(folder, f".{name}.lock")
-    while True:
-        os.makedirs(folder, exist_ok=True)
-        opened = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with _no_locks_are_ignored():
-                fcntl.flock(opened, fcntl.LOCK_EX)
-            if not _is_at(opened, file):
-                continue
-            try:
-                yield
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file)
-            return
-        finally:
-            os.close(opened)
-
-
-@contextlib.contextmanager
-def _no_locks_are_ignored() -> Iterator[None]:
-    """A file system without locks (NFS mounted with `nolock`) is read, compared and written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-
-
-def _is_at(opened: int, file: str) -> bool:
-    """Whether an open file is still the one at a path."""
-    try:
-        return os.path.samestat(os.fstat(opened), os.stat(file))
-    except FileNotFoundError:
-        return False

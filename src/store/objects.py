@@ -25,8 +25,8 @@ from captionless.telemetry import catalog, registry
 
 __all__ = [
     "Status", "check", "digest", "digest_of_rows", "exists", "is_local", "join", "json_bytes", "list_names",
-    "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_json", "remove", "renew_bytes",
-    "renew_json", "sha256", "size", "status", "walk", "write_bytes", "write_json",
+    "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_if_any", "read_json", "remove",
+    "remove_empty", "renew_bytes", "renew_json", "sha256", "size", "status", "walk", "write_bytes", "write_json",
 ]  # fmt: skip
 
 _ROWS_AT_ONCE = 4096  # whose digest is taken together
@@ -117,6 +117,14 @@ def read_bytes(url: str, start: int | None = None, end: int | None = None) -> by
     return data
 
 
+def read_if_any(url: str) -> bytes | None:
+    """The object's bytes; None when there is none."""
+    try:
+        return read_bytes(url)
+    except FileNotFoundError:
+        return None
+
+
 def list_names(url: str) -> list[str]:
     """Sorted names directly under a folder (last path segment only); empty when there is no such folder.
 
@@ -166,6 +174,13 @@ def _remove(url: str) -> None:
         return
     for found in fs.find(path):  # one by one: s3fs does not report the objects that a bulk deletion was denied
         fs.rm_file(found)
+
+
+def remove_empty(url: str) -> None:
+    """Deletes a local folder if there is nothing in it; object storage has no folders without objects."""
+    if is_local(url):
+        with contextlib.suppress(OSError):
+            os.rmdir(local_path(url))
 
 
 def read_json(url: str) -> Any:

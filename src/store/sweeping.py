@@ -12,12 +12,12 @@ from typing import Any
 
 from captionless.errors import SpecError
 from captionless.runtime import temporary_files
-from captionless.store.atomic_writes import sweep_local
+from captionless.store.atomic_writes import DAY_SECONDS, sweep_local
 from captionless.store.storage_errors import http_answer
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import filesystem, is_local
 
-DAY_SECONDS = 24 * 3600.0
+__all__ = ["DAY_SECONDS", "sweep"]
 
 
 def sweep(url: str, older: float = DAY_SECONDS) -> int:

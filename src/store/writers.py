@@ -194,6 +194,7 @@ class Lease(Claim):
         found = _Found.at(self.url)
         if found is not None and found.id == self.id:
             objects.remove(self.url)
+        objects.remove_empty(objects.join(_folder(self.url), FOLDER))
 
 
 class _Found(NamedTuple):

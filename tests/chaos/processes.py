@@ -3,8 +3,8 @@
 A fork server has imported what the stages import; each command is a fork of it that runs the console script's `main`.
 A training's rank runs in the same process instead of under torchrun, whose start takes longer than the training.
 
-Where a process is to die or to stop is counted in its own changes of the run's folder: files that are renamed to their
-final names, or deleted. That is where a kill makes a difference, and it is the same at every call.
+Where a process is to die or to stop is counted in its own changes of the run's folder: files that are linked or renamed
+to their final names, or deleted. That is where a kill makes a difference, and it is the same at every call.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,13 +150,12 @@ def _interrupt(root: str, interruption: Interruption) -> None:
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        if event == "os.rename":
-            path = arguments[1]
-        elif event == "os.remove":
-            path = arguments[0]
-        else:
+        if event not in ("os.rename", "os.link", "os.remove"):
             return
-        if os.path.abspath(os.fsdecode(path)).startswith(root):
+        path = os.path.abspath(os.fsdecode(arguments[0 if event == "os.remove" else 1]))
+        if path.endswith(".tmp") or threading.current_thread().name == "captionless-lease":
+            return  # seen by nobody; renewals come at any time
+        if path.startswith(root):
             count += 1
             if count == interruption.at:
                 os.kill(os.getpid(), interruption.number)
@@ -164,7 +164,7 @@ def _interrupt(root: str, interruption: Interruption) -> None:
     sys.addaudithook(watch)
 
 
-def _train_here(job: Any, ranks: int, log: Path, gang: Any = None) -> None:
+def _train_here(job: Any, ranks: int, log: Path, gang: Any = None, lease: Any = None) -> None:
     """`supervisor.run` of one rank in this process."""
     import json
 
@@ -173,6 +173,7 @@ def _train_here(job: Any, ranks: int, log: Path, gang: Any = None) -> None:
     from captionless.trainer import worker
 
     with tempfile.TemporaryDirectory(prefix="captionless-train-") as name, signals.note_signals() as stop:
+        os.environ.update(lease.environment() if lease is not None else {})
         report = Path(name)
         (report / "job.json").write_text(job.model_dump_json())
         sys.argv = ["worker", "--job", str(report / "job.json"), "--report", name]

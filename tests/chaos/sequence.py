@@ -120,7 +120,7 @@ class Sequence:
 
     def _killed(self) -> None:
         number = self.draw.randrange(len(list(commands(self.world))))
-        interruption = Interruption(signal.SIGKILL, self.draw.randint(1, 6))
+        interruption = Interruption(signal.SIGKILL, self.draw.randint(1, 9))
         command, ended = run(self.world, self.draw, number, interruption)
         if ended.code == -signal.SIGKILL:
             self.report.killed += 1
@@ -141,7 +141,7 @@ class Sequence:
         before = self.world.copy(self.world.folder / f"late-{len(self.report.steps)}")
         command = self.draw.choice(list(commands(self.world)))
         spec = shutil.copy(before.folder / "spec.yaml", self.world.folder / f"{before.folder.name}.yaml")
-        interruption = Interruption(signal.SIGSTOP, self.draw.randint(1, 5), abroad=self.draw.random() < 0.5)
+        interruption = Interruption(signal.SIGSTOP, self.draw.randint(1, 9), abroad=self.draw.random() < 0.5)
         late = Command(self.world.folder, [Path(spec).name if a == "spec.yaml" else a for a in command], interruption)
         if not late.until_stopped():
             self._judge("alone", command, late.end(), [before])
