@@ -37,7 +37,7 @@ _REFUSED = (404, 412)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """Errors of a file system that has no hard links: there the object is read, compared and written."""
 
-_in_memory = threading.Lock()
+_in_process = threading.Lock()
 
 
 def replace_if(url: str, data: bytes, expected: bytes | None) -> bool:
@@ -58,13 +58,14 @@ def _replace_locally(url: str, data: bytes, expected: bytes | None) -> bool:
     folder, name = os.path.split(path)
     read = "nothing" if expected is None else hashlib.sha256(expected).hexdigest()[:32]
     claim = os.path.join(folder, f".{name}.{read}.next")
-    own = os.path.join(folder, f".{name}.{threading.get_ident()}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
-        write_bytes(own, data)
-        return _claimed(own, claim, path, expected)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(own)
+    own = os.path.join(folder, f".{name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    with _in_process:
+        try:
+            write_bytes(own, data)
+            return _claimed(own, claim, path, expected)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(own)
 
 
 def _claimed(own: str, claim: str, path: str, expected: bytes | None) -> bool:
@@ -100,7 +101,7 @@ def _content(path: str) -> bytes | None:
 @retrying
 def _replace_in_memory(url: str, data: bytes, expected: bytes | None) -> bool:
     fs, path = filesystem(url)
-    with _in_memory:
+    with _in_process:
         try:
             found = bytes(fs.cat_file(path))
         except FileNotFoundError:

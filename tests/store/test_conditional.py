@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from captionless.errors import SpecError
 from captionless.store import objects
 from captionless.store.conditional import replace_if
+from captionless.store.sweeping import sweep
 from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
 
 BUCKET = "captionless-conditional"
@@ -89,6 +93,94 @@ for _ in range({each}):
     assert [process.wait() for process in running] == [0, 0, 0]
     assert objects.read_bytes(url) == b"%d" % (3 * each)
     assert [p.name for p in tmp_path.iterdir()] == ["count"]
+
+
+_STOPS = """
+import os, signal, sys
+url, event = sys.argv[1:]
+from captionless.store.conditional import replace_if
+def watch(name, arguments):
+    if name == event and os.fspath(arguments[1]) in (url, os.path.join(os.path.dirname(url), ".x.json.nothing.next")):
+        os.kill(os.getpid(), signal.SIGSTOP)
+sys.addaudithook(watch)
+print(replace_if(url, b"theirs", None))
+"""
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Starts a writer that stops right before a system call, and waits until it has."""
+    started = []
+
+    def start(event: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _STOPS, str(tmp_path / "x.json"), event]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def _goes_on(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGCONT)
+    return process.communicate()[0].strip()
+
+
+def test_a_frozen_writer_that_has_claimed_holds_nobody_up_and_replaces_nothing_newer(
+    tmp_path: Path, stopped: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    url = str(tmp_path / "x.json")
+    frozen = stopped("os.rename")
+    assert not objects.exists(url)
+    assert not replace_if(url, b"mine", None)
+    assert objects.read_bytes(url) == b"theirs"
+    assert replace_if(url, b"mine", b"theirs")
+    assert _goes_on(frozen) == "True"
+    assert objects.read_bytes(url) == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_frozen_writer_that_has_not_claimed_is_late(
+    tmp_path: Path, stopped: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    url = str(tmp_path / "x.json")
+    frozen = stopped("os.link")
+    assert replace_if(url, b"mine", None)
+    assert _goes_on(frozen) == "False"
+    assert objects.read_bytes(url) == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_a_killed_writer_has_claimed_is_completed(
+    tmp_path: Path, stopped: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    url = str(tmp_path / "x.json")
+    killed = stopped("os.rename")
+    killed.kill()
+    killed.wait()
+    assert not replace_if(url, b"mine", None)
+    assert replace_if(url, b"mine", b"theirs")
+    assert objects.walk(str(tmp_path)) == ["x.json"]
+    assert sweep(str(tmp_path)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_file_system_without_links_is_read_compared_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", denied)
+    url = str(tmp_path / "x.json")
+    assert replace_if(url, b"1", None)
+    assert not replace_if(url, b"2", None)
+    assert replace_if(url, b"2", b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_the_store_compares_what_is_written_between_reading_and_writing(s3: FaultyS3) -> None:

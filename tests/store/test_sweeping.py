@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from captionless.store import objects
+from captionless.store.atomic_writes import open_write
 from captionless.store.sweeping import DAY_SECONDS, sweep
 from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
 
@@ -57,6 +58,22 @@ def test_files_of_writers_on_other_hosts_are_removed_when_they_are_old(tmp_path:
     assert set(tmp_path.iterdir()) == {new, other}
     assert sweep(str(tmp_path), older=0.0) == 1
     assert set(tmp_path.iterdir()) == {other}
+
+
+def test_files_of_writers_that_live_here_stay_however_little_is_waited(tmp_path: Path) -> None:
+    with open_write(str(tmp_path / "x.bin")) as file:
+        file.write(b"half")
+        assert sweep(str(tmp_path), older=0.0) == 0
+    assert objects.read_bytes(str(tmp_path / "x.bin")) == b"half"
+
+
+def test_a_claim_that_nobody_completes_is_removed_after_a_day(tmp_path: Path) -> None:
+    claim = tmp_path / f".manifest.json.{'0f' * 16}.next"
+    claim.write_bytes(b"{}")
+    assert sweep(str(tmp_path), older=0.0) == 0
+    os.utime(claim, (0, 0))
+    assert sweep(str(tmp_path)) == 1
+    assert not claim.exists()
 
 
 _UPLOAD = """

@@ -288,6 +288,14 @@ def test_a_storage_that_is_away_does_not_keep_a_process_from_ending(
     pace.wait_for("the lease to be removed now that the storage answers", lambda: _leases(url) == [], 60)
 
 
+def test_nothing_is_left_of_the_last_lease(tmp_path: Path) -> None:
+    with writer(str(tmp_path), 0, 2):
+        with writer(str(tmp_path), 1, 2):
+            pass
+        assert (tmp_path / FOLDER).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_has_leases_too(tmp_path: Path) -> None:
     url = f"memory://{tmp_path.name}/stage"
     with writer(url, 0, 2, "a"), writer(url, 1, 2, "a") as lease:
