@@ -1,7 +1,8 @@
 """Commands as processes that cost no start-up, and that die or stop at a chosen write.
 
 A fork server has imported what the stages import; each command is a fork of it that runs the console script's `main`.
-A training's rank runs in the same process instead of under torchrun, whose start takes longer than the training.
+A training's rank runs in the same process instead of under torchrun, whose start takes longer than the training; the
+process that reads meshes is a fork as well.
 
 Where a process is to die or to stop is counted in its own changes of the run's folder: files that are linked or renamed
 to their final names, or deleted. That is where a kill makes a difference, and it is the same at every call.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -20,7 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 from tests import pace
 
@@ -131,11 +134,13 @@ def _main(
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", 1, closefd=False)
     sys.argv = ["captionless", *arguments]
     from captionless.__main__ import main
-    from captionless.runtime import identity
+    from captionless.runtime import expendable_process, identity
     from captionless.store import writers
     from captionless.trainer.elastic import supervisor
 
+    os.fsync = lambda descriptor: None  # what a killed process has written stays, unlike what a machine has
     supervisor.run = _train_here
+    expendable_process.subprocess = SimpleNamespace(Popen=_Fork, DEVNULL=subprocess.DEVNULL)
     writers.BEAT_SECONDS, writers.LIMIT_SECONDS = _BEAT, _LIMIT
     if interruption is not None:
         if interruption.abroad:
@@ -182,3 +187,30 @@ def _train_here(job: Any, ranks: int, log: Path, gang: Any = None, lease: Any = 
     if code:
         kinds = {kind.__name__: kind for kind in KINDS}
         raise kinds.get(found["error"], CaptionlessError)(found["line"])
+
+
+class _Fork:
+    """What `subprocess.Popen` is to `runtime.expendable_process`, as a fork of this process."""
+
+    def __init__(self, arguments: Sequence[str], pass_fds: Sequence[int], stderr: IO[bytes], **_: Any) -> None:
+        from captionless.runtime import env, expendable_process
+
+        (connection,) = pass_fds
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.dup2(stderr.fileno(), 2)
+                os.closerange(3, connection)
+                os.closerange(connection + 1, os.sysconf("SC_OPEN_MAX"))
+                os.environ[env.PARENT] = str(parent)
+                place = arguments.index(expendable_process.__name__)
+                expendable_process._serve(*arguments[place + 1 :])
+            finally:
+                os._exit(1)
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
