@@ -39,21 +39,23 @@ class Found(NamedTuple):
     size: int
 
 
-def scan(url: str) -> Iterator[list[Found]]:
-    """All files below a folder, in no order, some at a time; hidden ones left out. URLs begin with `url` as given.
+def scan(url: str, tell_hidden: Callable[[str], None] = lambda path: None) -> Iterator[list[Found]]:
+    """All files below a folder, in no order, some at a time. URLs begin with `url` as given.
 
-    A local link that leads nowhere is listed without a version, and one that leads back to a folder it is in is not
+    Hidden files and folders are left out; `tell_hidden` is given the path of each, some of them more than once. A
+    local link that leads nowhere is listed without a version, and one that leads back to a folder it is in is not
     followed.
     """
     pages: Iterator[list[Found]]
     if is_local(url):
         pages = (
-            [Found(join(url, path), v, s) for path, v, s in p] for p in in_batches(_local(expanded_path(url)), _PAGE)
+            [Found(join(url, path), v, s) for path, v, s in p]
+            for p in in_batches(_local(expanded_path(url), tell_hidden), _PAGE)
         )
     elif _on_s3(url):
-        pages = _folder_on_s3(url)
+        pages = _folder_on_s3(url, tell_hidden)
     else:
-        pages = in_batches(_whole(url), _PAGE)
+        pages = in_batches(_whole(url, tell_hidden), _PAGE)
     for page in pages:
         if page:
             yield page
@@ -87,10 +89,19 @@ def in_batches(items: Iterable[_T], count: int) -> Iterator[list[_T]]:
         yield some
 
 
+def _is_shown(path: str, tell_hidden: Callable[[str], None]) -> bool:
+    """Whether nothing on a path is hidden; tells what is, as far down as that."""
+    names = path.split("/")
+    hidden = next((depth for depth, name in enumerate(names, 1) if name.startswith(".")), None)
+    if hidden is not None:
+        tell_hidden("/".join(names[:hidden]))
+    return hidden is None
+
+
 # -- local
 
 
-def _local(root: str) -> Iterator[tuple[str, str, int]]:
+def _local(root: str, tell_hidden: Callable[[str], None]) -> Iterator[tuple[str, str, int]]:
     """The files below a folder: path relative to it, version, size."""
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
     while waiting:
@@ -105,9 +116,10 @@ def _local(root: str) -> Iterator[tuple[str, str, int]]:
         if inside[-1] in above:
             continue
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                tell_hidden(name)
+                continue
             try:
                 found = entry.stat()
             except OSError:
@@ -161,7 +173,7 @@ def _page(url: str, prefix: str, **options: str) -> _Page:
     return _Page(found, folders, last, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else "")
 
 
-def _folder_on_s3(url: str) -> Iterator[list[Found]]:
+def _folder_on_s3(url: str, tell_hidden: Callable[[str], None]) -> Iterator[list[Found]]:
     fs, path = filesystem(url)
     bucket, key, _ = fs.split_path(path)
     root = f"{key.rstrip('/')}/" if key else ""
@@ -170,17 +182,16 @@ def _folder_on_s3(url: str) -> Iterator[list[Found]]:
     def as_given(found: Iterable[Found]) -> list[Found]:
         """Files with URLs that begin as the folder's was given, hidden ones left out."""
         relative = ((each, each.url[len(stored) :]) for each in found)
-        return [
-            each._replace(url=given + rest)
-            for each, rest in relative
-            if not any(name.startswith(".") for name in rest.split("/"))
-        ]
+        return [each._replace(url=given + rest) for each, rest in relative if is_shown(rest)]
+
+    def is_shown(path: str) -> bool:
+        return _is_shown(path, tell_hidden)
 
     options = {"Delimiter": "/"}
     while True:
         page = _page(url, root, **options)
         yield as_given(page.found)
-        folders = (prefix for prefix in page.folders if not prefix[len(root) :].startswith("."))
+        folders = [prefix for prefix in page.folders if is_shown(prefix[len(root) :].rstrip("/"))]
         for found in _side_by_side(_Prefix(url, prefix) for prefix in folders):
             yield as_given(found)
         if not page.more:
@@ -273,12 +284,12 @@ def _stretches(urls: Sequence[str]) -> Iterator[Callable[[], list[Found] | None]
 # -- all others
 
 
-def _whole(url: str) -> Iterator[Found]:
+def _whole(url: str, tell_hidden: Callable[[str], None]) -> Iterator[Found]:
     path = filesystem(url)[1]
     root = path.rstrip("/") + "/"
     for found, info in _find(url).items():
         relative = found[len(root) :] if found.startswith(root) else found
-        if relative and not any(name.startswith(".") for name in relative.split("/")):
+        if relative and _is_shown(relative, tell_hidden):
             yield Found(join(url, relative), version_of(info), int(info.get("size") or 0))
 
 

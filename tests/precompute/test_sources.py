@@ -119,6 +119,10 @@ def test_folder_errors_name_field_and_file(shapes: Path, caplog: pytest.LogCaptu
         refs = source("folder", shapes).refs()
     assert len(refs) == 4
     assert [r.levelname for r in caplog.records if r.getMessage().startswith(f"{shapes}/notes: ")] == ["WARNING"]
+    (shapes / ".22 rifle").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert len(source("folder", shapes).refs()) == 4
+    assert "1 hidden files and folders are left out, such as .22 rifle; rename" in caplog.text
     with pytest.raises(DataError, match=r"OFF .*data\.source\.up"):
         source("folder", shapes).load(refs[0])
     (shapes / "cubes" / "small.stl").write_bytes(b"")

@@ -42,6 +42,9 @@ def test_a_folder(root: str) -> None:
     assert found[f"{root}/a/x.obj"].size == 7
     assert looked_up([*found, f"{root}/gone"]) == found
     assert listed(objects.join(root, "nowhere")) == {}
+    hidden: set[str] = set()
+    list(scan.scan(root, hidden.add))
+    assert hidden == {"b/.hidden", "b/.z.obj"}
 
 
 def test_a_local_version_is_the_stat_and_links_do_not_trap(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A folder of mesh files, one sub-folder per category.
 
 Files may be nested deeper; their paths make the keys. Other files (materials, textures,
-notes) are ignored; a sub-folder without meshes is logged.
+notes) are ignored; a sub-folder without meshes is logged, and so is what is hidden and left out (`.git`, but perhaps a
+category `.22 rifle`).
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class FolderSource:
     def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
         url = self._data.source.url
         root, folders, selection = len(objects.join(url, "x")) - 1, set[str](), Selection(self._data.source.categories)
-        filled, axes = set[str](), Axes()
-        for page in scan(url):
+        filled, axes, hidden = set[str](), Axes(), set[str]()
+        for page in scan(url, hidden.add):
             files.add(page)
             for found in page:
                 path = found.url[root:]
@@ -55,6 +56,11 @@ class FolderSource:
                             yield self._ref(category, path)
         for category in sorted(folders - filled):
             _log.warning("%s: no mesh files (%s), skipped", objects.join(url, category), _formats())
+        if hidden:
+            _log.warning(
+                "%s: %d hidden files and folders are left out, such as %s; rename those that hold objects",
+                public_url(url), len(hidden), min(hidden),
+            )  # fmt: skip
         if not filled:
             raise SpecError(
                 f"data.source.url: {url}: no mesh files; expected one sub-folder per category with {_formats()} files"
