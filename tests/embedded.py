@@ -15,10 +15,11 @@ import pyarrow as pa
 from captionless.store import objects, writers
 from captionless.store.file_names import file_stem
 from captionless.store.landmark_store import write_landmarks
-from captionless.store.ledger import PARTS, Ledger
+from captionless.store.ledger import Ledger
 from captionless.store.manifest import MadeFrom
 from captionless.store.packed import embedded_rows
 from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
+from captionless.store.work_records import PARTS
 
 VIEWS, FEATURES, LANDMARKS = 3, 24, 6
 

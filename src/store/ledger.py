@@ -1,13 +1,11 @@
 """Records of the work that a stage has finished, so that a rerun does only what is missing.
 
-A stage's work is divided into parts (a shard, a category, a training run). A finished part has a record
-
-    _parts/<part>-<fingerprint>.json    {"part", "fingerprint", "files": {path: {"size", "sha256"}}, "facts", "rows"}
-
-`fingerprint` is the digest of everything the part was made from: settings, the content of its inputs, and the version
-of the code's output format. A part is complete if it has a record of the current fingerprint and its files are the
-recorded ones. The record is written after the files, so that a process killed at any point leaves either a complete
-part or none. A file newer than its record was modified since, so only such files need to be read to verify them.
+A stage's work is divided into parts (a shard, a category, a training run). A finished part has a record (see
+`work_records`). Its `fingerprint` is the digest of everything the part was made from: settings, the content of its
+inputs, and the version of the code's output format. A part is complete if it has a record of the current fingerprint
+and its files are the recorded ones. The record is written after the files, so that a process killed at any point leaves
+either a complete part or none. A file newer than its record was modified since, so only such files need to be read to
+verify them.
 
 Whoever finds all parts complete publishes them (see `manifest`): their records become the manifest's tables and are
 removed, as is every file that no part has any more. Nobody waits for anybody, and nobody overwrites anything: names of
@@ -17,7 +15,6 @@ the publisher began. So a worker of an old run that goes on after a newer one ha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,15 +34,15 @@ from captionless.store.manifest import (
     contents,
     read_header,
     record_of,
+    write_parts,
 )  # fmt: skip
 from captionless.store.sweeping import sweep
+from captionless.store.work_records import PARTS, is_record_name, read_record, record_name, record_url, write_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PARTS = "_parts"
 _REQUESTS = 16
-_RECORD_NAME = re.compile(r".*-[0-9a-f]{16}\.json")
 
 
 class _Removed(DataError):
@@ -82,9 +79,6 @@ class Ledger:
         assert self.published is not None
         return objects.modified(self.published.parts_url) or 0.0
 
-    def _record_url(self, part: str, fingerprint: str) -> str:
-        return objects.join(self.url, PARTS, _record_name(part, fingerprint))
-
     # -- one part
 
     def record(self, part: str, fingerprint: str) -> WorkRecord | None:
@@ -99,11 +93,9 @@ class Ledger:
         for part, entry in self._entries.items():
             yield record_of(part, entry)
         for name in objects.list_names(objects.join(self.url, PARTS)):
-            try:
-                document = objects.read_json(objects.join(self.url, PARTS, name))
-                yield WorkRecord(**{key: document[key] for key in ("part", "fingerprint", "files", "facts", "rows")})
-            except (FileNotFoundError, KeyError, TypeError):
-                continue  # published meanwhile, or of an earlier release
+            record = read_record(objects.join(self.url, PARTS, name)) if is_record_name(name) else None
+            if record is not None:  # else published meanwhile, or of an earlier release
+                yield record
 
     def previous(self, part: str) -> WorkRecord | None:
         """A part as it was last published, whatever its fingerprint."""
@@ -111,16 +103,8 @@ class Ledger:
         return None if entry is None else record_of(part, entry)
 
     def _unpublished(self, part: str, fingerprint: str) -> WorkRecord | None:
-        url = self._record_url(part, fingerprint)
-        try:
-            document = objects.read_json(url)
-            files = {n: {"size": int(f["size"]), "sha256": str(f["sha256"])} for n, f in document["files"].items()}
-            record = WorkRecord(document["part"], document["fingerprint"], files, document["facts"], document["rows"])
-        except FileNotFoundError:
-            return None
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{url}: not a record of finished work ({error}); delete it") from error
-        return record if record.fingerprint == fingerprint else None
+        record = read_record(record_url(self.url, part, fingerprint))
+        return record if record is not None and record.fingerprint == fingerprint else None
 
     def whole(self, part: str, fingerprint: str) -> WorkRecord | None:
         """The part's record if it is complete and up to date, None if it must be made.
@@ -150,7 +134,7 @@ class Ledger:
 
     def _recorded_at(self, record: WorkRecord) -> float:
         if self._is_loose(record.part, record.fingerprint):
-            return objects.modified(self._record_url(record.part, record.fingerprint)) or 0.0
+            return objects.modified(record_url(self.url, record.part, record.fingerprint)) or 0.0
         return self._entries_time
 
     def commit(
@@ -175,13 +159,8 @@ class Ledger:
 
     def store(self, record: WorkRecord) -> None:
         """Stores a record as it is."""
-        document = {
-            "part": record.part, "fingerprint": record.fingerprint, "files": dict(record.files),
-            "facts": dict(record.facts),
-            "rows": None if record.rows is None else {name: list(column) for name, column in record.rows.items()},
-        }  # fmt: skip
-        objects.write_json(self._record_url(record.part, record.fingerprint), document)
-        self._records = self._loose | {_record_name(record.part, record.fingerprint)}
+        write_record(self.url, record)
+        self._records = self._loose | {record_name(record.part, record.fingerprint)}
 
     # -- the stage
 
@@ -219,7 +198,7 @@ class Ledger:
 
     def _is_loose(self, part: str, fingerprint: str) -> bool:
         """Whether a part had a record of its own when all were looked for; it is newer than what is published."""
-        return _record_name(part, fingerprint) in self._loose
+        return record_name(part, fingerprint) in self._loose
 
     @property
     def _loose(self) -> frozenset[str]:
@@ -296,7 +275,7 @@ class Ledger:
         if data == self._began[1]:
             # what a process has left that was killed right after publishing; other records may be of a run in progress
             self._remove(
-                f"{PARTS}/{name}" for name in self._loose & {_record_name(p, r.fingerprint) for p, r in records.items()}
+                f"{PARTS}/{name}" for name in self._loose & {record_name(p, r.fingerprint) for p, r in records.items()}
             )
             return header
         if not replace_if(objects.join(self.url, MANIFEST), data, self._began[1]):
@@ -338,7 +317,7 @@ class Ledger:
             parts, rows = before.document["parts"], before.document["rows"]
         else:
             rows = self._write_rows(entries) if self._schema is not None else None
-            parts = self._write_parts(entries)
+            parts = write_parts(self.url, entries)
         document = {
             "version": VERSION,
             "settings": dict(made_from.settings),
@@ -350,12 +329,6 @@ class Ledger:
         }
         data = objects.json_bytes(document)
         return Header(self.url, objects.parse_json(data, self.url)), data
-
-    def _write_parts(self, entries: Mapping[str, Any]) -> dict[str, Any]:
-        digest = objects.digest(entries)
-        file = f"{FOLDER}/parts-{digest[:16]}.json"
-        objects.renew_json(objects.join(self.url, file), entries)
-        return {"file": file, "count": len(entries)}
 
     def _write_rows(self, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Stores the table of all parts' rows, and notes in `entries` which rows are whose."""
@@ -398,17 +371,8 @@ class Ledger:
         kept = {name for entry in (current.entries() if current else {}).values() for name in entry["files"]}
         own = {name for record in records.values() for name in record.files} if self._owns else set()
         self._remove(own - kept)
-        self._remove(f"{PARTS}/{_record_name(part, record.fingerprint)}" for part, record in records.items())
+        self._remove(f"{PARTS}/{record_name(part, record.fingerprint)}" for part, record in records.items())
 
     def _remove(self, names: Iterable[str]) -> None:
         with thread_pool(_REQUESTS) as pool:
             list(pool.map(lambda name: objects.remove(objects.join(self.url, name)), sorted(names)))
-
-
-def _record_name(part: str, fingerprint: str) -> str:
-    return f"{part}-{objects.digest(fingerprint)[:16]}.json"
-
-
-def is_record_name(name: str) -> bool:
-    """Whether a file of `_parts` is a record of this release, rather than of one before fingerprints were in names."""
-    return _RECORD_NAME.fullmatch(name) is not None

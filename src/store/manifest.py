@@ -13,6 +13,8 @@ reads the tables that belong to it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -143,7 +145,7 @@ def read_header(url: str) -> tuple[Header | None, bytes | None]:
     """
     target = objects.join(url, MANIFEST)
     try:
-        data = objects.read_bytes(target)
+        data = objects.read_small(target)
     except FileNotFoundError:
         return None, None
     document = objects.parse_json(data, target)
@@ -158,6 +160,17 @@ def read_header(url: str) -> tuple[Header | None, bytes | None]:
     if missing:
         raise DataError(f"{target}: not the manifest of a stage (no {missing[0]}); delete it and rerun")
     return Header(url, document), data
+
+
+def write_parts(url: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Stores the parts of the stage under `url`; what `manifest.json` is to say of them.
+
+    In one line: it is read by every worker, and written many times as fast as an indented document.
+    """
+    data = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
+    file = f"{FOLDER}/parts-{hashlib.sha256(data).hexdigest()[:16]}.json"
+    objects.renew_bytes(objects.join(url, file), data)
+    return {"file": file, "count": len(entries)}
 
 
 def record_of(part: str, entry: Mapping[str, Any]) -> WorkRecord:

@@ -17,6 +17,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from fsspec.asyn import sync
+
 from captionless.errors import DataError, SpecError
 from captionless.store.atomic_writes import write_bytes
 from captionless.store.storage_retry import retrying
@@ -25,8 +27,8 @@ from captionless.telemetry import catalog, registry
 
 __all__ = [
     "Status", "check", "digest", "digest_of_rows", "exists", "is_local", "join", "json_bytes", "list_names",
-    "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_if_any", "read_json", "remove",
-    "remove_empty", "renew_bytes", "renew_json", "sha256", "size", "status", "walk", "write_bytes", "write_json",
+    "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_if_any", "read_json", "read_small",
+    "remove", "remove_empty", "renew_bytes", "renew_json", "sha256", "size", "status", "walk", "write_bytes", "write_json",
 ]  # fmt: skip
 
 _ROWS_AT_ONCE = 4096  # whose digest is taken together
@@ -125,6 +127,16 @@ def read_if_any(url: str) -> bytes | None:
         return None
 
 
+@retrying
+def read_small(url: str) -> bytes:
+    """The bytes of a document, by one request: `read_bytes` asks S3 for the size first, to read what is large in pieces
+    at once. FileNotFoundError when there is none."""
+    fs, path = filesystem(url)
+    data = bytes(fs.cat_file(path, max_concurrency=1) if _is_s3(url) else fs.cat_file(path))
+    registry.add(catalog.STAGE_READ_BYTES, len(data))
+    return data
+
+
 def list_names(url: str) -> list[str]:
     """Sorted names directly under a folder (last path segment only); empty when there is no such folder.
 
@@ -147,7 +159,13 @@ def list_sizes(url: str) -> dict[str, int]:
 @retrying
 def _list(url: str) -> tuple[list[dict[str, Any]], str]:
     fs, path = filesystem(url)
+    if _is_s3(url):  # `ls` lists the folder above as well when there is nothing
+        return list(sync(fs.loop, fs._lsdir, path.rstrip("/"))), path
     return list(fs.ls(path, detail=True)), path
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith(("s3://", "s3a://"))
 
 
 @retrying
@@ -185,7 +203,7 @@ def remove_empty(url: str) -> None:
 
 def read_json(url: str) -> Any:
     """A stored JSON document. DataError when it does not parse; FileNotFoundError when there is none."""
-    return parse_json(read_bytes(url), url)
+    return parse_json(read_small(url), url)
 
 
 def parse_json(data: bytes, url: str) -> Any:

@@ -13,8 +13,9 @@ import pytest
 
 from captionless.errors import DataError, Retryable
 from captionless.store import objects
-from captionless.store.ledger import PARTS, Ledger
+from captionless.store.ledger import Ledger
 from captionless.store.manifest import InputRecord, MadeFrom, read_header
+from captionless.store.work_records import PARTS
 
 
 @pytest.fixture

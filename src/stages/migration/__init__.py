@@ -29,10 +29,11 @@ from captionless.stages.migration import earlier, shards
 from captionless.stages.migration.earlier import EarlierStage, LedgerOver, read_earlier
 from captionless.stages.pack import Packer
 from captionless.store import objects
-from captionless.store.ledger import PARTS, Ledger
+from captionless.store.ledger import Ledger
 from captionless.store.listing import Listing, open_listing
 from captionless.store.manifest import MANIFEST, InputRecord, MadeFrom, WorkRecord
 from captionless.store.packed import SUFFIXES, embedded_rows, packed_rows
+from captionless.store.work_records import PARTS
 from captionless.store.writers import writer
 
 _NAMED = 5

@@ -20,8 +20,9 @@ from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.clip import ClipSpec
 from captionless.spec.data import DataSpec
 from captionless.store import objects
-from captionless.store.ledger import PARTS, Ledger, is_record_name
+from captionless.store.ledger import Ledger
 from captionless.store.manifest import MANIFEST, MadeFrom, WorkRecord
+from captionless.store.work_records import PARTS, is_record_name
 
 _REQUESTS = 16
 

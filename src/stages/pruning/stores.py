@@ -16,12 +16,12 @@ from captionless.errors import DataError
 from captionless.store import objects, similarity_index
 from captionless.store.gallery import FORMAT as GALLERY
 from captionless.store.gallery import OBJECTS
-from captionless.store.ledger import PARTS
 from captionless.store.manifest import FOLDER, MANIFEST, read_header
 from captionless.store.neighbour_store import FORMAT as NEIGHBOURS
 from captionless.store.scan import scan
 from captionless.store.table import TableReader
 from captionless.store.tiles import FORMAT as TILES
+from captionless.store.work_records import PARTS
 from captionless.store.writers import FOLDER as WRITERS
 
 _MANIFESTS = (MANIFEST, TILES.manifest, NEIGHBOURS.manifest, GALLERY.manifest)
