@@ -21,8 +21,8 @@ from captionless.precompute.row_partition import RowBlock
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import embed, listing, neighbours, pack, vectors
-from captionless.store import file_index, neighbour_store, objects, packed, scan, shards
-from captionless.store.listing import ListedObject, open_listing
+from captionless.store import file_index, neighbour_store, objects, scan, shards
+from captionless.store.listing import ListedObject
 from captionless.store.shards import ShardInfo, ShardReader
 
 NEIGHBOURS = 10

@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def main() -> None:
     print(rerun_table([int(argument) for argument in sys.argv[1:]]))
 
 
-def made_table(counts: tuple[int, ...]) -> str:
+def made_table(counts: Sequence[int]) -> str:
     """Requests of one worker that makes each stage, at every number of objects."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     found: dict[str, list[Any]] = {name: [name] for name in STAGES}
@@ -63,39 +63,45 @@ def made_table(counts: tuple[int, ...]) -> str:
     return table(["", *headings], list(found.values()))
 
 
-def rerun_table(counts: list[int]) -> str:
+def rerun_table(counts: Sequence[int]) -> str:
     """Requests of each of a hundred workers who find everything made: the most of any worker's."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    rows = []
-    for count in counts:
-        with tempfile.TemporaryDirectory() as folder, in_place_of_the_work():
-            write_manifest(Path(folder), count)
-            for name, run in STAGES.items():
-                run(spec_of(f"{folder}/list.jsonl", f"{folder}/run"), Shard())
-                print(count, name, "made", file=sys.stderr, flush=True)
-            with reached_by_environment(BUCKET) as server:
-                _copy(Path(folder), "run")
-                spec = spec_of(f"{folder}/list.jsonl", _OUT)
-                for name, run in STAGES.items():
-                    own, others = 0, 0
-                    for worker in range(1 if name == "list" else WORKERS):
-                        server.requests.clear()
-                        done = run(spec, Shard(worker, WORKERS))
-                        assert done.finished
-                        assert not done.made
-                        of_own = sum(path.partition("?")[0].endswith(_OWN) for _, path in server.requests)
-                        own, others = max(own, of_own), max(others, len(server.requests) - of_own)
-                        if worker == 0:
-                            print(*[r for r in server.requests if not r[1].endswith(_OWN)], sep="\n", file=sys.stderr)
-                    rows.append((f"{count:,}", name, f"{own:,}", f"{others:,}"))
-                    print(rows[-1], file=sys.stderr, flush=True)
+    rows = [
+        (f"{count:,}", name, *(f"{n:,}" for n in found))
+        for count in counts
+        for name, found in reruns(count, WORKERS).items()
+    ]
     return table(("objects", "", "for the files of its own parts", "others"), rows)
 
 
+def reruns(count: int, workers: int) -> dict[str, tuple[int, int]]:
+    """By stage, the most requests of any of so many workers who find everything made: those for the files of its own
+    parts, and all others."""
+    found: dict[str, tuple[int, int]] = {}
+    with tempfile.TemporaryDirectory() as folder, in_place_of_the_work():
+        write_manifest(Path(folder), count)
+        for run in STAGES.values():
+            run(spec_of(f"{folder}/list.jsonl", f"{folder}/run"), Shard())
+        with reached_by_environment(BUCKET) as server:
+            _copy(Path(folder), "run")
+            for name, run in STAGES.items():
+                shares = [Shard()] if name == "list" else [Shard(i, workers) for i in range(workers)]
+                counted = [_rerun(server, run, spec_of(f"{folder}/list.jsonl", _OUT), shard) for shard in shares]
+                found[name] = max(own for own, _ in counted), max(others for _, others in counted)
+    return found
+
+
+def _rerun(server: FaultyS3, run: Worker, spec: AlignmentSpec, shard: Shard) -> tuple[int, int]:
+    server.requests.clear()
+    done = run(spec, shard)
+    assert done.finished
+    assert not done.made
+    own = sum(path.partition("?")[0].endswith(_OWN) for _, path in server.requests)
+    return own, len(server.requests) - own
+
+
 def _by_method(server: FaultyS3) -> str:
-    counts = Counter(
-        "list" if method == "GET" and "list-type" in path else method for method, path in server.requests
-    )
+    counts = Counter("list" if method == "GET" and "list-type" in path else method for method, path in server.requests)
     return ", ".join(f"{count:,} {method}" for method, count in sorted(counts.items()))
 
 

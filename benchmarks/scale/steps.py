@@ -1,6 +1,6 @@
 """What the bookkeeping of every stage takes, step by step, each in a process of its own:
 
-    python -m benchmarks.scale.steps 876000 10000000
+python -m benchmarks.scale.steps 876000 10000000
 """
 
 from __future__ import annotations

@@ -48,7 +48,6 @@ def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard
         raise DataError(f"{dataset}: the train split is empty; expected at least one object")
     groups: Mapping[str, Indices] = data.members() if within == "category" else {WHOLE: range(len(data))}
     rows = vectors(of, data, groups, out)
-    rows.prepare(shard)
     with thread_pool(1) as pool:
         return _Neighbours(data, groups, rows, _RowReader(rows, pool), out, of, within, k).work(shard)
 
@@ -75,8 +74,11 @@ class _Neighbours:
         }
 
     def work(self, shard: Shard) -> Outcome:
+        finished = self._finished_cut()
+        if finished is None:  # else embeddings are needed only if a block was lost
+            self.rows.prepare(shard)
         sizes = {group: len(keys) for group, keys in self.keys.items()}
-        plan = plan_rows(sizes, shard.count, self.rows.most_rows, self._finished_cut())
+        plan = plan_rows(sizes, shard.count, self.rows.most_rows, finished)
         log_share(
             f"neighbours: {sum(sizes.values()):,} objects in {len(sizes)} groups, {len(plan.blocks)} blocks",
             shard, plan.workers, plan.balance,
@@ -91,7 +93,7 @@ class _Neighbours:
 
     def _finished_cut(self) -> dict[str, int] | None:
         """The block sizes of an existing store of the same values."""
-        found = store.FORMAT.published(self.out, store.digest(self.of, self.within, self.k, self.sources))
+        found = store.FORMAT.published(self.before, store.digest(self.of, self.within, self.k, self.sources))
         return found and {group: int(entry["side"]) for group, entry in found["groups"].items()}
 
     def _work_item(self, block: RowBlock) -> WorkItem:

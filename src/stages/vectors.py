@@ -58,10 +58,11 @@ class Vectors(Protocol):
         """Digests of what some objects' embeddings are made from."""
 
     def prepare(self, shard: Shard) -> None:
-        """Make sure that all are stored."""
+        """Make sure that all are stored; workers that call it share the work."""
 
     def read(self, group: str, start: int, stop: int) -> NDArray[Any]:
-        """(stop - start, D): those of the group's objects [start, stop), as they are stored."""
+        """(stop - start, D): those of the group's objects [start, stop), as they are stored; all are made now if
+        nothing was prepared."""
 
 
 def vectors(of: str, data: Embeddings, groups: Mapping[str, Indices], out: str) -> Vectors:
@@ -178,6 +179,8 @@ class _Stored:
         self._records = self._ledger.manifest().records
 
     def read(self, group: str, start: int, stop: int) -> NDArray[np.float32]:
+        if not self._records:
+            self.prepare(Shard())
         first = start - start % _ROWS
         with thread_pool(_REQUESTS) as pool:
             names = [part_name(self._ledger, group, row) for row in range(first, stop, _ROWS)]

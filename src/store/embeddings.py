@@ -267,5 +267,5 @@ def open_embeddings(url: str, split: str) -> Embeddings:
 
     DataError when embed is not finished.
     """
-    rows = Ledger(url).manifest().rows([*object_table.COLUMNS, *object_table.PLACES])
+    rows = Ledger(url).header().rows([*object_table.COLUMNS, *object_table.PLACES])
     return Embeddings(url, split, object_table.of_rows(rows, split, url))

@@ -176,9 +176,10 @@ class Ledger:
         return found
 
     def _finished(self, fingerprints: Mapping[str, str]) -> dict[str, WorkRecord] | None:
-        self._records = None
-        loose = [part for part, fingerprint in fingerprints.items() if self._is_loose(part, fingerprint)]
         published = {part for part, entry in self._entries.items() if entry["fingerprint"] == fingerprints.get(part)}
+        if self._records != frozenset() or len(published) < len(fingerprints):  # else others can record nothing new
+            self._records = None
+        loose = [part for part, fingerprint in fingerprints.items() if self._is_loose(part, fingerprint)]
         if not published.union(loose) >= set(fingerprints):
             return None
 
@@ -292,13 +293,18 @@ class Ledger:
 
     def manifest(self) -> Manifest:
         """The published stage. DataError when it is not finished."""
+        header = self.header()
+        return Manifest(header, {part: record_of(part, entry) for part, entry in header.entries().items()})
+
+    def header(self) -> Header:
+        """The published stage without its parts. DataError when it is not finished."""
         header, _ = read_header(self.url)
         if header is None:
             raise DataError(
                 f"{objects.join(self.url, MANIFEST)}: not found: the stage that writes {self.url} is not finished; "
                 "run it first"
             )
-        return Manifest(header, {part: record_of(part, entry) for part, entry in header.entries().items()})
+        return header
 
     # -- publishing
 

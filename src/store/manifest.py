@@ -91,6 +91,14 @@ class Header:
     def parts_url(self) -> str:
         return objects.join(self.url, str(self.document["parts"]["file"]))
 
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """What the stage says of every object, with the column `part`. DataError if it says nothing."""
+        from captionless.store.table import TableReader
+
+        if self.rows_url is None:
+            raise DataError(f"{self.url}: has no table of objects; rerun the stage that writes it")
+        return TableReader(self.rows_url, int(self.document["rows"]["bytes"])).read(columns)
+
     @property
     def rows_url(self) -> str | None:
         rows = self.document["rows"]
@@ -129,12 +137,8 @@ class Manifest:
         return [self.records[name].facts for name in sorted(self.records)]
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """What the stage says of every object, with the column `part`. DataError if it says nothing."""
-        from captionless.store.table import read_table
-
-        if self.header.rows_url is None:
-            raise DataError(f"{self.url}: has no table of objects; rerun the stage that writes it")
-        return read_table(self.header.rows_url, columns)
+        """See `Header.rows`."""
+        return self.header.rows(columns)
 
 
 def read_header(url: str) -> tuple[Header | None, bytes | None]:

@@ -149,11 +149,11 @@ def publish(
     if not found:
         raise DataError(f"{url}: no objects; expected the neighbours of at least one")
     check_unique(url, pa.chunked_array([Strings.of(g.keys).column for g in found]))
-    _check(url, found)
     values = digest(of, within, k, {g.name: g.source for g in found})
     stamp = objects.digest(values, [[f.file, f.sha256] for g in found for b in g.blocks for f in b.files])[:16]
     if FORMAT.is_current(url, before, stamp, _TABLES):
         return
+    _check(url, found)
     document: dict[str, Any] = {
         "format": "captionless neighbours",
         "version": FORMAT.version,

@@ -39,11 +39,11 @@ class StoreFormat:
     version: int
     earlier: tuple[int, ...] = ()
 
-    def published(self, url: str, digest: str) -> dict[str, Any] | None:
-        """The manifest at `url` of a store of this version whose values have this `digest`, None when there is none."""
+    def published(self, data: bytes | None, digest: str) -> dict[str, Any] | None:
+        """A store's manifest by its bytes, if it is of this version and the store's values have this `digest`."""
         try:
-            manifest = objects.read_json(objects.join(url, self.manifest))
-        except (FileNotFoundError, DataError):
+            manifest = json.loads(data or b"null")
+        except ValueError:
             return None
         if not isinstance(manifest, dict) or manifest.get("version") != self.version:
             return None
@@ -130,8 +130,8 @@ class StoreFormat:
         """Whether the manifest `before` has this `stamp`, and the tables that it names are all there."""
         try:
             found = json.loads(before or b"{}")
-            sizes = objects.list_sizes(url)
-            return found.get("stamp") == stamp and all(sizes[found[t]["file"]] == found[t]["bytes"] for t in tables)
+            named = [found[table] for table in tables] if found.get("stamp") == stamp else []
+            return bool(named) and all(objects.size(objects.join(url, t["file"])) == t["bytes"] for t in named)
         except (ValueError, KeyError, TypeError, AttributeError):
             return False
 
@@ -152,7 +152,7 @@ class StoreFormat:
     def manifest_bytes(self, url: str) -> bytes | None:
         """The manifest of the store at `url` as it is stored, None if there is none."""
         try:
-            return objects.read_bytes(objects.join(url, self.manifest))
+            return objects.read_small(objects.join(url, self.manifest))
         except FileNotFoundError:
             return None
 
