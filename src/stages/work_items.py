@@ -136,7 +136,7 @@ def work(
     `own` are this worker's of the `items`, all if None, and `shard` is which worker this is. `check` is called with the
     records of the finished stage and may reject them (DataError); `facts`, which may be made from them, and `made_from`
     are stored in its manifest.
-    A worker that has something to make holds a lease on the folder meanwhile (`store.writers`).
+    A worker that has something to make or to publish holds a lease on the folder meanwhile (`store.writers`).
     """
     own = items if own is None else own
     began = time.monotonic()
@@ -158,6 +158,9 @@ def work(
             if check is not None:
                 check(records)
             found = facts(records) if callable(facts) else facts
+            if lease is None and not _is_published(ledger, fingerprints):
+                lease = stack.enter_context(writer(ledger.url, shard.index, shard.count, objects.digest(fingerprints)))
+                ledger.confirm(fingerprints)
             if lease is not None:
                 lease.check()
             ledger.publish(records, found, made_from)
@@ -165,6 +168,14 @@ def work(
     return Outcome(
         counts.made, counts.kept, counts.removed, counts.skipped, unit, seconds, finished=records is not None
     )
+
+
+def _is_published(ledger: Ledger, fingerprints: Mapping[str, str]) -> bool:
+    """Whether the manifest has these very parts, so that publishing writes no tables."""
+    if ledger.published is None or ledger.published.document["parts"]["count"] != len(fingerprints):
+        return False
+    before = {part: ledger.previous(part) for part in fingerprints}
+    return all(record is not None and record.fingerprint == fingerprints[part] for part, record in before.items())
 
 
 class _Share:

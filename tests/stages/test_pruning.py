@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,11 +14,15 @@ from captionless.errors import DataError, Retryable
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import embed, landmarks, listing, migration, pack, pruning, similarity
 from captionless.store import objects
+from captionless.store.atomic_writes import open_write
+from captionless.store.ledger import Ledger
 from captionless.store.listing import open_listing
 from captionless.store.writers import writer
 from tests.earlier_run import spec_of, unpack
+from tests.store.faulty_s3 import FaultyS3, reached_by_environment
 
 GONE = "box/01"
+BUCKET = "captionless-pruning"
 
 
 @pytest.fixture
@@ -64,10 +70,15 @@ def _naming(run: Path) -> list[str]:
     """The files that have the key in them, read by other means."""
     found = []
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
-        text = str(pq.read_table(path).to_pydict()).encode() if path.suffix == ".parquet" else path.read_bytes()
-        if GONE.encode() in text:
+        if _names(path.name, path.read_bytes()):
             found.append(str(path.relative_to(run)))
     return found
+
+
+def _names(name: str, data: bytes) -> bool:
+    if name.endswith(".parquet"):
+        data = str(pq.read_table(io.BytesIO(data)).to_pydict()).encode()
+    return GONE.encode() in data
 
 
 def test_nothing_of_a_denied_object_is_left(folder: Path) -> None:
@@ -122,10 +133,87 @@ def test_a_key_that_is_still_somewhere_is_reported(folder: Path) -> None:
         report.check()
 
 
-def test_a_live_writer_is_not_disturbed(folder: Path) -> None:
+@pytest.mark.parametrize("where", ["", "embed", "search/new", "train/avg-seed9"])
+def test_a_live_writer_is_not_disturbed(folder: Path, where: str) -> None:
+    """Whether it has published something or not: neither its finished nor its unfinished files are touched."""
     spec, run = _spec(folder), folder / "finished"
     _rerun(spec)
     (leftover, *_) = _left_over(run)
-    with writer(str(run / "embed"), settings="someone"), pytest.raises(Retryable, match="embed"):
-        pruning.prune(spec)
+    (run / where).mkdir(parents=True, exist_ok=True)
+    with writer(str(run / where), settings="someone"), open_write(str(run / where / "rows.npy")) as file:
+        file.write(b"half")
+        with pytest.raises(Retryable, match=where or "finished"):
+            pruning.prune(spec)
     assert leftover.exists()
+    assert (run / where / "rows.npy").read_bytes() == b"half"
+    assert list(run.rglob("_writers")) == []
+
+
+def test_nobody_may_begin_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, run = _spec(folder), folder / "finished"
+    _rerun(spec)
+    refused = []
+
+    def swept(url: str, older: float) -> int:
+        for where in ("", "embed", "gallery"):
+            with pytest.raises(Retryable, match="is writing there"), writer(str(run / where), settings="someone"):
+                pass
+            refused.append(where)
+        return 0
+
+    monkeypatch.setattr(pruning, "sweep", swept)
+    pruning.prune(spec)
+    assert refused == ["", "embed", "gallery"]
+
+
+def test_what_is_finished_while_pruning_waits_is_not_superseded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, run = _spec(folder), folder / "finished"
+    _rerun(spec)
+    new = run / "search" / "new" / "rows.npy"
+    real = pruning.contents
+
+    def contents(url: str) -> pruning.Contents:
+        found = real(url)
+        if not new.exists():  # after it has looked for the first time
+            new.parent.mkdir(parents=True)
+            new.write_bytes(b"rows")
+            ledger = Ledger(str(new.parent))
+            ledger.publish({"a": ledger.commit("a", "1" * 64, {"rows.npy": ""}, {})})
+        return found
+
+    monkeypatch.setattr(pruning, "contents", contents)
+    pruning.prune(spec)
+    assert Ledger(str(new.parent)).manifest().records["a"].files.keys() == {"rows.npy"}
+    assert new.exists()
+
+
+@pytest.fixture
+def s3(folder: Path) -> Iterator[tuple[FaultyS3, AlignmentSpec]]:
+    """The run in a bucket."""
+    with reached_by_environment(BUCKET) as server:
+        for path in sorted(p for p in (folder / "finished").rglob("*") if p.is_file()):
+            key = path.relative_to(folder).as_posix()
+            server.client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+        yield server, spec_of(folder, f"data.deny={folder}/denied.txt", f"output=s3://{BUCKET}/finished")
+
+
+def test_in_a_bucket(s3: tuple[FaultyS3, AlignmentSpec]) -> None:
+    server, spec = s3
+    _rerun(spec)
+    url = f"s3://{BUCKET}/finished"
+    objects.write_bytes(f"{url}/embed/train/00007-12345678.index", b"{}")
+    for key in ("finished/search/new/rows.npy", "elsewhere/rows.npy"):
+        server.client.create_multipart_upload(Bucket=BUCKET, Key=key)
+    with writer(f"{url}/search/new", settings="someone"), pytest.raises(Retryable, match="search/new"):
+        pruning.prune(spec)
+    assert len(server.client.list_multipart_uploads(Bucket=BUCKET)["Uploads"]) == 2
+    report = pruning.prune(spec)
+    assert report.swept == 1
+    assert [u["Key"] for u in server.client.list_multipart_uploads(Bucket=BUCKET)["Uploads"]] == ["elsewhere/rows.npy"]
+    assert {d.where for d in report.deleted} >= {"gallery", "neighbours", "embed"}
+    assert (report.found, report.keys) == ([], 1)
+    names = objects.walk(url)
+    assert not any(name.startswith(("gallery/", "neighbours/")) or "_writers" in name for name in names)
+    assert {name for name in names if _names(name, objects.read_bytes(f"{url}/{name}"))} == {
+        name for name in names if name.startswith("list/") and name.endswith(".parquet")
+    }

@@ -10,14 +10,17 @@ and by stores that no stage renews: galleries, neighbours, the metrics and train
     trainings that the spec does not have any more        are deleted if asked for: they hold no objects
 
 A stage's own output is never deleted while its manifest references it: a stage that still describes what is not listed
-has to be rerun first, and a stage that is at work keeps the lease on its folder. At the end every file is searched for
-the keys that were removed.
+has to be rerun first. Nothing is at work meanwhile: pruning holds the lease on the run, on every store, and on every
+other folder in which there is one, which it refuses to take over from a live writer; and it looks at what is stored
+only then. So what is unfinished, and was begun before it looked, is of a dead writer. At the end every file is searched
+for the keys that were removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,7 +31,7 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import LANDMARKS, LIST, TRAIN, plan
 from captionless.stages import chain
 from captionless.stages.listing.gate import denied_keys
-from captionless.stages.pruning.stores import Store, keys_in, stores
+from captionless.stages.pruning.stores import Contents, Store, contents, keys_in
 from captionless.store import objects
 from captionless.store.file_names import earlier_stem, file_stem
 from captionless.store.key_index import KeyIndex
@@ -122,25 +125,36 @@ class _Pruning:
         self.gone: set[str] = set()
 
     def run(self) -> Report:
-        listing = open_listing(objects.join(self.root, LIST))
-        self.listed = _listed(listing)
-        self._check_denied()
-        for name in self.stages.values():
-            self._check_current(name)
-        found, others = stores(self.root)
+        open_listing(objects.join(self.root, LIST))
         with contextlib.ExitStack() as leases:
-            for store in found:
-                leases.enter_context(writer(store.url, settings="prune"))
-            for store in found:
+            began, found = self._alone(leases)
+            listing = open_listing(objects.join(self.root, LIST))
+            self.listed = _listed(listing)
+            self._check_denied()
+            for name in self.stages.values():
+                self._check_current(name)
+            for store in found.stores:
                 self._prune(store, listing)
-            self._drafts(found, listing)
-            self._logs(others)
+            self._drafts(found.stores, listing)
+            self._logs(found.others)
             if not self.dry_run:
-                self.report.swept = sweep(self.root, older=0)
+                self.report.swept = sweep(self.root, older=time.monotonic() - began)
         self.report.keys = len(self.gone)
         if not self.dry_run:
             self._search(listing)
         return self.report
+
+    def _alone(self, leases: contextlib.ExitStack) -> tuple[float, Contents]:
+        """Takes the leases on all folders; what is stored once they are held, and the time before it was looked at."""
+        held = set[str]()
+        while True:
+            began, found = time.monotonic(), contents(self.root)
+            missing = {"", *(store.folder for store in found.stores), *found.leased} - held
+            if not missing:
+                return began, found
+            for folder in sorted(missing):
+                leases.enter_context(writer(objects.join(self.root, folder), settings="prune"))
+            held |= missing
 
     # -- whether the stages are those of the listing
 
@@ -244,9 +258,9 @@ class _Pruning:
         """Searches every file for the keys that are gone; the listing's own table says of denied ones that they are."""
         if not self.gone:
             return
-        found, others = stores(self.root)
-        files = {objects.join(store.url, name): size for store in found for name, size in store.files.items()}
-        files |= {objects.join(self.root, name): size for name, size in others.items()}
+        found = contents(self.root)
+        files = {objects.join(store.url, name): size for store in found.stores for name, size in store.files.items()}
+        files |= {objects.join(self.root, name): size for name, size in found.others.items()}
         files.pop(listing.table_url, None)
         search = KeySearch(self.gone)
         with Progress("search", len(files), "file") as progress, thread_pool(_SEARCHED_AT_ONCE) as pool:

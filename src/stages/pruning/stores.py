@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from captionless.errors import DataError
 from captionless.store import objects, similarity_index
@@ -50,9 +50,22 @@ class Store:
         ]
 
 
-def stores(root: str) -> tuple[list[Store], dict[str, int]]:
-    """The stores below a folder, and the sizes of the files that are in none, by their path below it."""
+class Contents(NamedTuple):
+    """What is below a folder: the stores, the sizes of the files that are in none, by their path below the folder, and
+    the folders, relative to it, in which a writer has a lease."""
+
+    stores: list[Store]
+    others: dict[str, int]
+    leased: frozenset[str]
+
+
+def contents(root: str) -> Contents:
+    """What is below a folder; leases are not among the files."""
     sizes = {found.url.removeprefix(root).strip("/"): found.size for page in scan(root) for found in page}
+    leases = [path for path in sizes if f"/{WRITERS}/" in f"/{path}"]
+    for path in leases:
+        del sizes[path]
+    leased = frozenset(f"/{path}".rpartition(f"/{WRITERS}/")[0].lstrip("/") for path in leases)
     folders = {path.rpartition("/")[0] for path in sizes if path.rpartition("/")[2] in _MANIFESTS}
     found = {folder: Store(folder, objects.join(root, folder) if folder else root) for folder in sorted(folders)}
     others = {}
@@ -60,11 +73,11 @@ def stores(root: str) -> tuple[list[Store], dict[str, int]]:
         folder = next((above for above in _above(path) if above in found), None)
         if folder is None:
             others[path] = size
-        elif f"/{WRITERS}/" not in f"/{path}":
+        else:
             found[folder].files[path[len(folder) :].lstrip("/")] = size
     for store in found.values():
         store.referenced = frozenset(_referenced(store))
-    return list(found.values()), others
+    return Contents(list(found.values()), others, leased)
 
 
 def _above(path: str) -> Iterator[str]:
