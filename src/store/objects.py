@@ -28,7 +28,8 @@ from captionless.telemetry import catalog, registry
 __all__ = [
     "Status", "check", "digest", "digest_of_rows", "exists", "is_local", "join", "json_bytes", "list_names",
     "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_if_any", "read_json", "read_small",
-    "remove", "remove_empty", "renew_bytes", "renew_json", "sha256", "size", "status", "walk", "write_bytes", "write_json",
+    "remove", "remove_empty", "renew_bytes", "renew_json", "sha256", "size", "status", "walk", "write_bytes",
+    "write_json",
 ]  # fmt: skip
 
 _ROWS_AT_ONCE = 4096  # whose digest is taken together
