@@ -106,6 +106,7 @@ def test_nothing_of_a_denied_object_is_left(folder: Path) -> None:
     assert report.keys == 1
     assert report.searched[0] > 20
     report.check()
+    assert report.lines()[-1].endswith("for 1 removed key: found in none")
     assert (run / "train" / "avg-seed7" / "model.pt").exists()
     assert any("avg-seed7" in line for line in report.left)
     assert {d.where for d in pruning.prune(spec, trainings=True).deleted} == {"train/avg-seed7"}

@@ -84,14 +84,18 @@ class Report:
 
     def lines(self) -> list[str]:
         """All of it in words."""
-        found = [f"{d.where}: {d.files:,} files, {d.bytes:,} bytes: {d.why}" for d in self.deleted]
+        found = [f"{d.where}: {_count(d.files, 'file')}, {d.bytes:,} bytes: {d.why}" for d in self.deleted]
         found += [f"left: {line}" for line in self.left]
         if self.swept:
-            found.append(f"{self.swept:,} temporary files and uploads of killed processes")
+            found.append(
+                f"{_count(self.swept, 'temporary file or upload', 'temporary files and uploads')} of killed processes"
+            )
         files, size = self.searched
         if files:
-            hits = f"{len(self.found):,} files name one of them" if self.found else "none of them is in any"
-            found.append(f"searched {files:,} files, {size:,} bytes, for {self.keys:,} removed keys: {hits}")
+            hits = f"found in {_count(len(self.found), 'file')}" if self.found else "found in none"
+            found.append(
+                f"searched {_count(files, 'file')}, {size:,} bytes, for {_count(self.keys, 'removed key')}: {hits}"
+            )
         return found or ["nothing to delete"]
 
     def check(self) -> None:
@@ -196,7 +200,7 @@ class _Pruning:
         if own is not None and described:
             raise DataError(f'{store.url}: still describes "{described[0]}", which is not listed any more; rerun {own}')
         if described:
-            why = f"describes {len(described):,} objects that are not listed any more, such as {described[0]}"
+            why = f"describes {_count(len(described), 'object')} that the listing does not have, such as {described[0]}"
             self._delete(store, sorted(store.files), why)
         elif own is None and self._is_training(store.folder):
             if self.trainings:
@@ -274,6 +278,10 @@ class _Pruning:
                 if hits:
                     self.report.found.append((url, min(hits)))
         self.report.searched = (len(files), sum(files.values()))
+
+
+def _count(number: int, of: str, more: str = "") -> str:
+    return f"{number:,} {of if number == 1 else more or f'{of}s'}"
 
 
 def _listed(listing: Listing) -> KeyIndex:
