@@ -136,14 +136,15 @@ class StoreFormat:
             return False
 
     def replace(self, url: str, document: Mapping[str, Any], before: bytes | None) -> None:
-        """Stores a manifest if the one that is there is still `before`, None for none.
+        """Stores a manifest if the one that is there is still `before`, None for none. Of workers that finish together,
+        each may do so with the same one.
 
         Raises:
             Retryable: it is not, and says something else: another run has published its results.
         """
         target = objects.join(url, self.manifest)
         data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-        if not replace_if(target, data, before):
+        if not replace_if(target, data, before) and self.manifest_bytes(url) != data:
             raise Retryable(
                 f"{target}: another run has published its results here since this one began, and this one's were not "
                 "published; rerun to bring the stage up to date"

@@ -40,6 +40,8 @@ def test_nothing_of_a_denied_test_object_is_left_in_a_whole_run(
     monkeypatch.chdir(unpack(tmp_path))
     run = tmp_path / "finished"
     migration.migrate(spec_of(tmp_path), False, lambda line: None)
+    before = call("run", "spec.yaml", cwd=tmp_path)
+    assert before.returncode == 0, before.stderr
     key = str(open_embeddings(str(run / "embed"), "test").keys[0])
     assert any(key.encode() in _text(p) for p in (run / "eval").rglob("*") if p.is_file())
     (tmp_path / "denied.txt").write_text(f"{key}\n")
