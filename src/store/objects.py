@@ -133,9 +133,16 @@ def read_small(url: str) -> bytes:
     """The bytes of a document, by one request: `read_bytes` asks S3 for the size first, to read what is large in pieces
     at once. FileNotFoundError when there is none."""
     fs, path = filesystem(url)
-    data = bytes(fs.cat_file(path, max_concurrency=1) if _is_s3(url) else fs.cat_file(path))
+    data = bytes(sync(fs.loop, _get, fs, path) if _is_s3(url) else fs.cat_file(path))
     registry.add(catalog.STAGE_READ_BYTES, len(data))
     return data
+
+
+async def _get(fs: Any, path: str) -> bytes:
+    bucket, key, _ = fs.split_path(path)
+    answer = await fs._call_s3("get_object", Bucket=bucket, Key=key)
+    async with answer["Body"] as body:
+        return bytes(await body.read())
 
 
 def list_names(url: str) -> list[str]:
