@@ -14,11 +14,6 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 ARG UV_VERSION=0.13.8
 
 FROM ${BASE_IMAGE} AS base
-# Rendering goes through EGL, which VTK's wheel does not bring.
-# hadolint ignore=DL3008  # Debian's release is the pin: its archive keeps no older versions
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/* /var/log/*.log /var/log/apt
 
 FROM base AS dependencies
 ARG UV_VERSION
@@ -56,11 +51,11 @@ LABEL org.opencontainers.image.title="captionless" \
       org.opencontainers.image.description="Teach a 3D point-cloud encoder to see as CLIP does, without captions." \
       org.opencontainers.image.licenses="Apache-2.0"
 # All that is written goes to /tmp, where pods mount an emptyDir. LOGNAME answers `getpass.getuser` for a
-# user without a name. Rendering on a GPU needs the driver's graphics libraries beside the computing ones.
+# user without a name.
 ENV PATH=/opt/captionless/bin:$PATH \
     HOME=/tmp TMPDIR=/tmp XDG_CACHE_HOME=/tmp/.cache NUMBA_CACHE_DIR=/tmp/.cache/numba LOGNAME=captionless \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     CAPTIONLESS_NUMBA_CACHE=/opt/captionless/numba-cache
 WORKDIR /tmp
 # The stages on a few objects, a step of the encoder and a ranking show that the image works, and compile the kernels

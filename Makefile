@@ -18,7 +18,6 @@ help: ## Show the targets
 venv: $(STAMP) ## Create .venv with all dependencies
 
 $(STAMP): $(BIN)/uv
-	hack/ensure-opengl $(BIN)/python
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	rm -rf build/__editable__.* src/*.egg-info
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall-package captionless \

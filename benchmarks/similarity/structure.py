@@ -128,7 +128,7 @@ def measure(workers: int) -> NDArray[np.float64]:
     seeds, categories = zip(*itertools.product(SEEDS, demo_world.CLASSES), strict=True)
     found = []
     with (
-        # spawned, since OpenGL and torch survive no fork; one thread each
+        # spawned, since torch survives no fork; one thread each
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool,
         Progress("structure", len(seeds) * _EACH) as progress,
     ):

@@ -16,7 +16,7 @@ from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.runtime import env
 from captionless.store import objects
 
-_REPORTED = ("torch", "open_clip_torch", "vtk", "numpy")
+_REPORTED = ("torch", "open_clip_torch", "numba", "numpy")
 _LEAST_MEMORY, _LEAST_ROOM = 4.0, 5.0  # GiB: what the demo needs, with a margin
 _CGROUP = Path("/sys/fs/cgroup")
 

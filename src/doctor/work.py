@@ -24,8 +24,10 @@ def rendering(_: Subject) -> Finding:
     milliseconds = (time.monotonic() - began) * 1000 / len(views)
     covered = (views[..., 3] > 0).mean()
     if not 0.1 < covered < 0.9:
-        return Finding(Verdict.failed, f"a tetrahedron covers {covered:.0%} of its view", "check the OpenGL driver")
-    return Finding(Verdict.ok, f"headless OpenGL; a small view takes {milliseconds:.0f} ms")
+        return Finding(
+            Verdict.failed, f"a tetrahedron covers {covered:.0%} of its view", "reinstall numba and llvmlite"
+        )
+    return Finding(Verdict.ok, f"a small view takes {milliseconds:.1f} ms")
 
 
 def kernels(_: Subject) -> Finding:

@@ -71,9 +71,9 @@ def cover(
     nearest[:] = 0
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        xa, ya = np.int64(place[a, 0]), np.int64(place[a, 1])
-        xb, yb = np.int64(place[b, 0]), np.int64(place[b, 1])
-        xc, yc = np.int64(place[c, 0]), np.int64(place[c, 1])
+        xa, ya = _at(place, a)
+        xb, yb = _at(place, b)
+        xc, yc = _at(place, c)
         left = max((min(xa, xb, xc) + HALF - 1) // SNAP, 0)
         right = min((max(xa, xb, xc) - HALF) // SNAP, width - 1)
         if left > right:
@@ -119,6 +119,12 @@ def cover(
             v += SNAP * vx
             w += SNAP * wx
             row_near += down_near
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _at(place: NDArray[np.int32], vertex: int) -> tuple[int, int]:
+    """Where a vertex is seen, in as many bits as products of such numbers need."""
+    return np.int64(place[vertex, 0]), np.int64(place[vertex, 1])  # type: ignore[return-value]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -20,12 +20,13 @@ _BATCH = 64
 # Rows of the batch's numbers. Of each corner of the sample's face: its place in the picture from the sample on, its
 # inverse distance, its normal, and its place on the texture.
 _X, _Y, _NEAR, _NORMAL, _UV = 0, 3, 6, 9, 18
-# Of the sample: where it is in the picture, from -1 to 1; the weights of the corners; what its colour is multiplied
-# with, and what is added; where it is on its texture, and how large it is there, squared.
-_AT, _WEIGHT, _BODY, _GLOSS, _TEXTURE, _EXTENT = 24, 26, 29, 30, 31, 33
+# Of the sample: where it is in the picture, from -1 to 1; the weights of the corners, at first twice the area between
+# it and the other two, and what they are divided by; what its colour is multiplied with, and what is added; where it
+# is on its texture, and how large it is there, squared.
+_AT, _WEIGHT, _TOTAL, _BODY, _GLOSS, _TEXTURE, _EXTENT = 24, 26, 29, 30, 31, 32, 34
 # The unit normal, and the direction to the eye mirrored by it.
-_UNIT, _MIRRORED = 34, 37
-_ROWS = 40
+_UNIT, _MIRRORED = 35, 38
+_ROWS = 41
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -39,7 +40,7 @@ def shade(
     texture: NDArray[np.int32],
     uv: NDArray[np.float32],
     texels: NDArray[np.uint32],
-    levels: NDArray[np.int32],
+    levels: NDArray[np.int64],
     axes: NDArray[np.float32],
     lights: NDArray[np.float32],
     view: NDArray[np.uint8],
@@ -56,7 +57,7 @@ def shade(
     sums = np.zeros((size * size, 4), np.int32)
     batch = np.zeros(_ROWS * _BATCH, np.float32)
     pixel, face = np.empty(_BATCH, np.int32), np.empty(_BATCH, np.int32)
-    is_textured = (texture >= 0).any()
+    is_textured = bool((texture >= 0).any())
     count = 0
     for row in range(width):
         for column in range(width):
@@ -66,15 +67,26 @@ def shade(
             pixel[count], face[count] = row // n * size + column // n, f
             batch[_AT * _BATCH + count] = np.float32(2 * column + 1) / np.float32(width) - np.float32(1)
             batch[(_AT + 1) * _BATCH + count] = np.float32(1) - np.float32(2 * row + 1) / np.float32(width)
+            x, y = np.int64(column * SNAP + HALF), np.int64(row * SNAP + HALF)
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            xa, xb, xc = place[a, 0] - x, place[b, 0] - x, place[c, 0] - x
+            ya, yb, yc = place[a, 1] - y, place[b, 1] - y, place[c, 1] - y
+            # In whole numbers, so that none of them has another sign, however thin the face.
+            batch[_WEIGHT * _BATCH + count] = xb * yc - yb * xc
+            batch[(_WEIGHT + 1) * _BATCH + count] = xc * ya - yc * xa
+            batch[(_WEIGHT + 2) * _BATCH + count] = xa * yb - ya * xb
             for k in range(3):
-                corner = faces[f, k]
-                batch[(_X + k) * _BATCH + count] = place[corner, 0] - (column * SNAP + HALF)
-                batch[(_Y + k) * _BATCH + count] = place[corner, 1] - (row * SNAP + HALF)
-                batch[(_NEAR + k) * _BATCH + count] = inverse[corner]
+                batch[(_NEAR + k) * _BATCH + count] = inverse[faces[f, k]]
                 for axis in range(3):
                     batch[(_NORMAL + 3 * k + axis) * _BATCH + count] = normals[f, k, axis]
             if is_textured:
                 of = max(texture[f], 0)
+                batch[_X * _BATCH + count] = xa
+                batch[(_X + 1) * _BATCH + count] = xb
+                batch[(_X + 2) * _BATCH + count] = xc
+                batch[_Y * _BATCH + count] = ya
+                batch[(_Y + 1) * _BATCH + count] = yb
+                batch[(_Y + 2) * _BATCH + count] = yc
                 for k in range(3):
                     batch[(_UV + 2 * k) * _BATCH + count] = uv[f, k, 0] * levels[of, 0, 1]
                     batch[(_UV + 2 * k + 1) * _BATCH + count] = uv[f, k, 1] * levels[of, 0, 2]
@@ -119,12 +131,11 @@ def _shade_batch(
 def _weigh(batch: NDArray[np.float32]) -> None:
     """The weights of the corners, in perspective, and the unit normal, which is turned where the back is seen."""
     for k in range(_BATCH):
-        xa, xb, xc = batch[_X * _BATCH + k], batch[(_X + 1) * _BATCH + k], batch[(_X + 2) * _BATCH + k]
-        ya, yb, yc = batch[_Y * _BATCH + k], batch[(_Y + 1) * _BATCH + k], batch[(_Y + 2) * _BATCH + k]
-        a = (xb * yc - yb * xc) * batch[_NEAR * _BATCH + k]
-        b = (xc * ya - yc * xa) * batch[(_NEAR + 1) * _BATCH + k]
-        c = (xa * yb - ya * xb) * batch[(_NEAR + 2) * _BATCH + k]
+        a = batch[_WEIGHT * _BATCH + k] * batch[_NEAR * _BATCH + k]
+        b = batch[(_WEIGHT + 1) * _BATCH + k] * batch[(_NEAR + 1) * _BATCH + k]
+        c = batch[(_WEIGHT + 2) * _BATCH + k] * batch[(_NEAR + 2) * _BATCH + k]
         total = a + b + c
+        batch[_TOTAL * _BATCH + k] = total
         batch[_WEIGHT * _BATCH + k] = a / total
         batch[(_WEIGHT + 1) * _BATCH + k] = b / total
         batch[(_WEIGHT + 2) * _BATCH + k] = c / total
@@ -150,8 +161,7 @@ def _place_on_texture(batch: NDArray[np.float32]) -> None:
         va, vb, vc = batch[(_UV + 1) * _BATCH + k], batch[(_UV + 3) * _BATCH + k], batch[(_UV + 5) * _BATCH + k]
         a, b, c = batch[_WEIGHT * _BATCH + k], batch[(_WEIGHT + 1) * _BATCH + k], batch[(_WEIGHT + 2) * _BATCH + k]
         u, v = a * ua + b * ub + c * uc, a * va + b * vb + c * vc
-        total = (xb * yc - yb * xc) * na + (xc * ya - yc * xa) * nb + (xa * yb - ya * xb) * nc
-        over = np.float32(SNAP) / total
+        over = np.float32(SNAP) / batch[_TOTAL * _BATCH + k]
         right_a, right_b, right_c = (yb - yc) * na * over, (yc - ya) * nb * over, (ya - yb) * nc * over
         down_a, down_b, down_c = (xc - xb) * na * over, (xa - xc) * nb * over, (xb - xa) * nc * over
         right_u = right_a * (ua - u) + right_b * (ub - u) + right_c * (uc - u)
@@ -205,7 +215,7 @@ def _add(
     colors: NDArray[np.uint8],
     texture: NDArray[np.int32],
     texels: NDArray[np.uint32],
-    levels: NDArray[np.int32],
+    levels: NDArray[np.int64],
     sums: NDArray[np.int32],
 ) -> None:
     """Add the levels, 0 to 255, of the batch's samples to those of their pixels."""
@@ -235,7 +245,7 @@ def _level(value: np.float32) -> np.int32:
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _look_up(
     texels: NDArray[np.uint32],
-    levels: NDArray[np.int32],
+    levels: NDArray[np.int64],
     of: int,
     u: np.float32,
     v: np.float32,
@@ -272,10 +282,10 @@ def _blend(
     x, y = u * np.float32(width) + np.float32(0.5), v * np.float32(height) + np.float32(0.5)
     right, below = np.int32(x), np.int32(y)
     across, down = x - np.float32(right), y - np.float32(below)
-    left, above = right - 1 if right > 0 else width - 1, below - 1 if below > 0 else height - 1
-    right, below = right if right < width else 0, below if below < height else 0
-    a, b = texels[start + above * width + left], texels[start + above * width + right]
-    c, d = texels[start + below * width + left], texels[start + below * width + right]
+    left, above = (right if right > 0 else width) - 1, (below if below > 0 else height) - 1
+    upper, lower = start + above * width, start + (below if below < height else 0) * width
+    other = right if right < width else 0
+    a, b, c, d = texels[upper + left], texels[upper + other], texels[lower + left], texels[lower + other]
     return (
         _between(a, b, c, d, 0, across, down),
         _between(a, b, c, d, 8, across, down),

@@ -15,18 +15,18 @@ class Atlas:
     """texels: those of all levels of all textures as whole numbers, red in the lowest byte, then green and blue; the
     bottom row of each first, since there v is 0.
 
-    levels: (T, L, 3) int32: where each level of each texture begins, its width and its height. A level has half the
+    levels: (T, L, 3) int64: where each level of each texture begins, its width and its height. A level has half the
     width and height of the one before, down to one texel, which stands for all that follow.
     """
 
     texels: NDArray[np.uint32]
-    levels: NDArray[np.int32]
+    levels: NDArray[np.int64]
 
 
 def atlas(pictures: Sequence[NDArray[np.uint8]]) -> Atlas:
     """The atlas of pictures (H, W, 3), top row first."""
     chains = [_chain(picture) for picture in pictures]
-    levels = np.zeros((len(chains), max((len(chain) for chain in chains), default=1), 3), np.int32)
+    levels = np.zeros((len(chains), max((len(chain) for chain in chains), default=1), 3), np.int64)
     parts = [np.zeros(0, np.uint32)]
     start = 0
     for of, chain in zip(levels, chains, strict=True):

@@ -28,7 +28,7 @@ from captionless.store import objects
 from captionless.store.manifest import MANIFEST, Header, InputRecord, MadeFrom, read_header
 from captionless.trainer.training_job import FORMAT
 
-FORMATS: Mapping[str, int] = {LIST: 1, PACK: 1, EMBED: 1, LANDMARKS: 1, SIMILARITY: 2, TRAIN: FORMAT, EVAL: 3}
+FORMATS: Mapping[str, int] = {LIST: 1, PACK: 2, EMBED: 1, LANDMARKS: 1, SIMILARITY: 2, TRAIN: FORMAT, EVAL: 3}
 """The version of each stage's output: increase it when the same settings and inputs would give other bytes."""
 
 

@@ -58,7 +58,7 @@ _FIXED = (RESULTS, TABLE, REPORT)
 _RESULTS, _REFERENCES = "results", "references"  # work items: what is made of all runs, and what CLIP itself reaches
 _CLOUDS = 256  # read together; a multiple of those that are encoded together, so that this does not depend on it
 _NAMED = 100  # skipped objects that the results name
-_PACKAGES = ("torch", "numpy", "open_clip_torch", "vtk", "trimesh")
+_PACKAGES = ("torch", "numpy", "open_clip_torch", "numba", "trimesh")
 
 
 def run(spec: AlignmentSpec) -> Outcome:

@@ -31,7 +31,7 @@ from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.listing import ListedObject, ListedShard, Listing, open_listing
 from captionless.store.manifest import WorkRecord
-from captionless.store.packed import SUFFIXES, content_digest, packed_rows, shard_file
+from captionless.store.packed import RENDERER, SUFFIXES, content_digest, packed_rows, renderers, shard_file
 from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 from captionless.store.views import encode_view, view_name
 from captionless.telemetry import catalog, registry
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_NOTES = ("made", "content", "files", "faces", "textured")
-"""What a shard's index notes of an object: the digest of what it was rendered from, that of its members, and columns of
-`store.packed.packed_rows`."""
+_NOTES = ("made", "content", "renderer", "files", "faces", "textured")
+"""What a shard's index notes of an object: the digest of what it was rendered from, that of its members, what rendered
+it, and columns of `store.packed.packed_rows`."""
 
 _COPIED_AT_ONCE = 16
 _LARGE = 1_000_000  # faces: rendering takes half a kilobyte each, which another such mesh should not need meanwhile
@@ -72,7 +72,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
             some = [each for item in items for each in records[item.name].facts["broken"]]
             broken.refuse(some, broken.limit_of(spec.data), listing.objects, skipped)
 
-        return work("pack", "object", ledger, items, own, check, made_from=made_from, shard=shard)
+        return work("pack", "object", ledger, items, own, check, renderers, made_from, shard)
 
 
 @dataclass
@@ -116,6 +116,7 @@ class Packer:
             facts = {
                 "split": listed.split, "shard": tar, "objects": len(info.keys), "skipped": len(done.reasons),
                 "broken": [{"key": k, "reason": r} for k, r in list(done.reasons.items())[:_NAMED]],
+                "renderers": sorted({note["renderer"] for note in done.notes.values()}),
             }  # fmt: skip
             gone = set(before.keys if before is not None else ()) - {o.key for o in wanted}
             counts = Counts(len(info.keys) - done.copied, done.copied, len(gone), len(done.reasons))
@@ -206,6 +207,7 @@ class Packer:
         return members, {
             "made": self.made(wanted, files),
             "content": content_digest(members),
+            "renderer": RENDERER,
             "files": files,
             "faces": str(sum(len(part.faces) for part in mesh.parts)),
             "textured": str(any(part.texture is not None for part in mesh.parts)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from captionless.errors import DataError
 from captionless.store import objects
 from captionless.store.ledger import Ledger
+from captionless.store.manifest import WorkRecord
 from captionless.store.shards import ShardReader
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ _FENCE = re.compile(r"(-[0-9a-f]{8})?\.tar$")
 
 SUFFIXES = (".tar", ".index")
 """Of the files of a stage that writes shards."""
+
+RENDERER, EARLIER_RENDERER = "captionless", "OpenGL"
+"""What has drawn an object's views, as the index of its shard notes; the latter in runs of an earlier release that were
+migrated. Their pictures differ in rounding, so that a run says of which kind it has some (the fact `renderers`)."""
 
 
 def shard_file(part: str, fingerprint: str) -> str:
@@ -69,6 +74,11 @@ def content_digest(members: Mapping[str, bytes]) -> str:
         if name != "json":
             whole.update(hashlib.sha256(members[name]).digest())
     return whole.hexdigest()
+
+
+def renderers(records: Mapping[str, WorkRecord]) -> dict[str, list[str]]:
+    """The fact of a finished pack stage: what has drawn its objects' views."""
+    return {"renderers": sorted({name for record in records.values() for name in record.facts["renderers"]})}
 
 
 def packed_rows() -> pa.Schema:

@@ -121,7 +121,7 @@ def test_scores_are_each_metrics_likeness_of_the_pairs() -> None:
 
 
 def test_real_objects_are_answered_for() -> None:
-    # In a process of its own: torch and OpenGL each bring an LLVM, and crash where OpenGL's was there first.
+    # in a process of its own, whose numbers of objects and views are smaller
     code = (
         "from benchmarks.similarity import likeness; likeness.OBJECTS, likeness.VIEWS = 4, 3; "
         "print(likeness.answers('stool', 0).tolist())"

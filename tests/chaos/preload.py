@@ -1,6 +1,6 @@
 """What the fork server imports, once, for all commands: everything heavy that a stage imports when it has work.
 
-Nothing here starts a thread, a window or a CUDA context, which a fork would not survive.
+Nothing here starts a thread or a CUDA context, which a fork would not survive.
 """
 
 import gc
@@ -40,7 +40,6 @@ def _warm() -> None:
     import open_clip  # noqa: F401
     import triton  # noqa: F401
     import typer.main
-    import vtkmodules.all  # noqa: F401
     from numba.typed import List
     from PIL import Image
 

@@ -16,7 +16,7 @@ import pytest
 
 HEAVY = (
     "botocore", "faiss", "fsspec", "h5py", "jinja2", "kopf", "kubernetes", "numba", "numpy", "open_clip", "openai",
-    "PIL", "plotly", "prometheus_client", "scipy", "torch", "trimesh", "vtkmodules", "webdataset", "yaml",
+    "PIL", "plotly", "prometheus_client", "scipy", "torch", "trimesh", "webdataset", "yaml",
 )  # fmt: skip
 """Libraries that only commands at work may load. (typer itself loads pydantic when a command is invoked.)"""
 

@@ -189,6 +189,7 @@ def _packed(spec: AlignmentSpec) -> Iterator[str]:
     rows = [("packed", f"{len(found):,}"), ("broken", f"{broken:,}"), ("textured", _share(textured, len(found)))]
     if len(found):
         rows += [(f"faces, {name}", f"{int(np.quantile(found, q)):,}") for name, q in _QUANTILES]
+    rows.append(("rendered by", ", ".join(header.facts.get("renderers", ()))))
     yield _table(("", ""), rows)
 
 

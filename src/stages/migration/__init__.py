@@ -5,7 +5,8 @@ Packed and embedded shards are compared with what the spec and the source descri
 earlier release recorded; those that are current get today's records, and the others stay stored until pack or embed
 make them again. What is made from them (`landmarks`, tiles, models, figures, galleries) is taken over as it is, with
 the fingerprints that it has: its own stage compares these in the next run, computes nothing where they are right, and
-until then readers are told to rerun that stage.
+until then readers are told to rerun that stage. Views stay those of the earlier renderer, OpenGL, and are recorded as
+such: objects that are added later are drawn by today's, whose pictures are the same but for rounding.
 
 A folder's manifest is replaced in one step, after its tables: killed at any point, a migration is continued by the
 next. Folders that have nothing of the earlier format are left alone.
@@ -32,7 +33,7 @@ from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.listing import Listing, open_listing
 from captionless.store.manifest import MANIFEST, InputRecord, MadeFrom, WorkRecord
-from captionless.store.packed import SUFFIXES, embedded_rows, packed_rows
+from captionless.store.packed import SUFFIXES, embedded_rows, packed_rows, renderers
 from captionless.store.work_records import PARTS
 from captionless.store.writers import writer
 
@@ -120,7 +121,7 @@ class _Migration:
         by_name = {shard.name for shard in listed.shards}
         made_from = self._made_from(PACK, by_name == set(records) and all(exact for _, exact in records.values()))
         kept = {name: record for name, (record, exact) in records.items() if exact or found.manifest is not None}
-        LedgerOver(found, SUFFIXES, packed_rows).take_over(kept, {}, made_from)
+        LedgerOver(found, SUFFIXES, packed_rows).take_over(kept, renderers(kept), made_from)
 
     def _list(self, found: EarlierStage) -> Listing:
         """Lists the source, with every packed object in the shard where it is."""

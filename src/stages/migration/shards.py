@@ -29,7 +29,7 @@ from captionless.stages.migration.earlier import EarlierStage, pack_fingerprint
 from captionless.store import objects
 from captionless.store.listing import Listing
 from captionless.store.manifest import WorkRecord
-from captionless.store.packed import content_digest
+from captionless.store.packed import EARLIER_RENDERER, content_digest
 from captionless.store.shards import ShardReader, index_url
 
 _READERS = 8
@@ -138,8 +138,10 @@ def packed_record(
     for start in range(0, len(shard.keys), _AT_ONCE):
         for key, members in shard.members(shard.keys[start : start + _AT_ONCE]).items():
             if key in made:
-                digest = content_digest(members)
-                notes[key] = {"made": made[key], "content": digest, "files": files[key], "faces": "", "textured": ""}
+                notes[key] = {
+                    "made": made[key], "content": content_digest(members), "renderer": EARLIER_RENDERER,
+                    "files": files[key], "faces": "", "textured": "",
+                }  # fmt: skip
     index = _noted(shard, notes)
     reasons = {str(s["key"]): str(s["reason"]) for s in record.facts["skipped"]}
     categories = {str(o["key"]): str(o["category"]) for o in record.facts["objects"]}
@@ -159,6 +161,7 @@ def packed_record(
     facts = {
         "split": record.facts["split"], "shard": tar, "objects": len(categories), "skipped": len(reasons),
         "broken": [{"key": k, "reason": r} for k, r in list(reasons.items())[:_NAMED]],
+        "renderers": [EARLIER_RENDERER] if shard.keys else [],
     }  # fmt: skip
     return WorkRecord(record.part, record.fingerprint, _files(record, tar, index), facts, rows)
 

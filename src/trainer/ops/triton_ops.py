@@ -5,7 +5,7 @@ program that holds its points and their distances in registers from the first sa
 thread has a centre, and goes over the points until its program's groups are full. Products and sums are not fused, so
 that both find the same as the CPU's kernels, to the index. To torch.compile each is one operator of known shape.
 
-`point_sets` imports this only where there is a GPU: Triton's LLVM and that of OpenGL cannot be loaded in one process.
+`point_sets` imports this only where there is a GPU.
 """
 
 import torch
