@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-startup bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-startup bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -97,6 +97,10 @@ bench-retrieval: venv ## Benchmark exact ranks in a gallery of a million, agains
 
 bench-scale: venv ## Benchmark the bookkeeping of up to ten million objects: memory, time, requests (hours)
 	$(BIN)/python -m benchmarks.scale
+
+bench-pack: venv ## Benchmark packing an object against the first release and peers, and embedding against the bare model
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python -m benchmarks.pack
 
 bench-startup: venv ## Benchmark the start-up of the command line, against a bare typer application
 	$(BIN)/python -m benchmarks.startup

@@ -1,0 +1,1 @@
+"""What packing and embedding an object cost: beside the first release, peers, and the model alone."""
