@@ -19,7 +19,9 @@ from captionless.stages import embed, landmarks, listing, migration, pack, simil
 from captionless.stages import eval as evaluation
 from captionless.store.embeddings import open_embeddings
 from captionless.store.gallery import open_gallery
+from captionless.store.ledger import Ledger
 from captionless.store.neighbour_store import open_neighbours
+from captionless.store.shards import ShardReader
 from captionless.store.similarity_store import open_similarity
 from captionless.trainer.torch_documents import decode
 from tests.earlier_run import CHECKPOINT_STEP, INTERRUPTED, contents, records, spec_of, unpack
@@ -97,6 +99,16 @@ def test_migrated_everything_is_kept(folder: Path) -> None:
     kept_files = {name: state for name, state in data.items() if "/eval/" not in name}
     assert contents(folder).items() >= kept_files.items()
     assert (folder / "finished" / "eval" / "report.html").exists()
+
+
+def test_migrated_views_are_said_to_be_of_the_earlier_renderer(folder: Path) -> None:
+    spec, url = spec_of(folder), str(folder / "finished" / "pack")
+    _migrated(spec)
+    manifest = Ledger(url).manifest()
+    assert manifest.own == {"renderers": ["OpenGL"]}
+    (tar, *_) = (record.facts["shard"] for record in manifest.records.values())
+    shard = ShardReader(f"{url}/{tar}")
+    assert {shard.note(key, "renderer") for key in shard.keys} == {"OpenGL"}
 
 
 def test_stores_are_read_as_they_are(folder: Path) -> None:
