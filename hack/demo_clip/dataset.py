@@ -30,8 +30,9 @@ from captionless import demo_world
 from captionless.demo_world.grammar import stable_hash
 from captionless.errors import DataError
 from captionless.mesh import Mesh
+from captionless.precompute.camera import STUDIO, Light
 from captionless.precompute.meshfile import load_mesh
-from captionless.precompute.render import STUDIO, Light, Renderer
+from captionless.precompute.render import Renderer
 
 _CHUNK = 40  # objects
 

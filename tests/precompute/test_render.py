@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
-from captionless.precompute.render import Light, Renderer
+from captionless.precompute.camera import Light
+from captionless.precompute.render import Renderer
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import triangles
 from captionless.store.views import on_white
