@@ -7,9 +7,11 @@ software: apt-get install libegl1 libgl1-mesa-dri.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import shutil
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +70,11 @@ def stage_table(folder: Path, paths: list[Path], rounds: int) -> str:
     before, now = found[releases.FIRST], found["today"]
     meshes = [load_mesh(str(path), "y") for path in paths]
     clouds = [normalise(sample_surface(mesh, POINTS, 1)[0]) for mesh in meshes]
+    # In a process of its own: Mesa's LLVM and that of torch's triton crash in one.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+        by_pyrender = alone.submit(peers.pyrender_views, paths).result()
     of_peers = {
-        "render": ("pyrender, reading included", peers.pyrender_views(paths)),
+        "render": ("pyrender, reading included", by_pyrender),
         "sample": ("trimesh, reading included", peers.trimesh_points(paths)),
         "order": ("fpsample", peers.fpsample_order(clouds)),
     }
