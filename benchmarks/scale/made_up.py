@@ -23,6 +23,7 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import embed, listing, neighbours, pack, vectors
 from captionless.store import file_index, neighbour_store, objects, scan, shards
 from captionless.store.listing import ListedObject
+from captionless.store.packed import RENDERER
 from captionless.store.shards import ShardInfo, ShardReader
 
 NEIGHBOURS = 10
@@ -96,7 +97,7 @@ def _packed(
         [[file]] = made_up([str(each.ref.url)])
         files = json.dumps([[Path(file.url).name, file.version, _digest(each.key)]])
         done.notes[each.key] = {
-            "made": self.made(each, files), "content": _digest(each.key), "files": files,
+            "made": self.made(each, files), "content": _digest(each.key), "renderer": RENDERER, "files": files,
             "faces": "1000", "textured": "True",
         }  # fmt: skip
         yield each.key, {}
