@@ -48,7 +48,6 @@ from captionless.store.conditional import replace_if
 from captionless.store.embeddings import Embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.table import write_table
-from captionless.trainer.run_folder import model_digest
 
 if TYPE_CHECKING:
     from captionless.trainer.encoders.encoder import Encoder
@@ -100,7 +99,7 @@ class _Evaluation:
         self.unseen = open_unseen(spec)
         self.before: dict[str, bytes | None] = {}
         """The files of fixed names as they were before this evaluation had its lease: what it may replace."""
-        self.models = {r.name: model_digest(train.model_url(spec, r)) for r in self.runs}
+        self.models = {r.name: train.published_model(spec, r) for r in self.runs}
 
     def run(self) -> Outcome:
         self.unseen.tell()

@@ -22,12 +22,12 @@ from captionless.stages.work_items import Outcome
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
-from captionless.store.manifest import MadeFrom
+from captionless.store.manifest import MadeFrom, WorkRecord
 from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.elastic.gang import Gang, this_node
-from captionless.trainer.run_folder import HISTORY, MODEL
+from captionless.trainer.run_folder import HISTORY, MODEL, model_digest
 from captionless.trainer.training_job import TrainingJob
 
 _POLL = 0.5
@@ -69,6 +69,15 @@ def model_url(spec: AlignmentSpec, run: TrainingVariant) -> str:
     return objects.join(url_of(spec, run), MODEL)
 
 
+def published_model(spec: AlignmentSpec, run: TrainingVariant) -> str:
+    """The digest of a run's model. NotReady if it is not the one that its training has published (see `_whole`)."""
+    found = model_digest(model_url(spec, run))
+    record = Ledger(url_of(spec, run)).manifest().records.get(PART)
+    if record is None or record.files[MODEL]["sha256"] != found:
+        raise chain.NotReady(f"{model_url(spec, run)}: not the model that its training has published; rerun train")
+    return found
+
+
 def history(spec: AlignmentSpec, run: TrainingVariant) -> dict[str, Any]:
     """The finished run's `seconds`, and its curves: lists `step`, `loss`, `scale` and more."""
     return dict(objects.read_json(objects.join(url_of(spec, run), HISTORY)))
@@ -98,7 +107,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
     fingerprint = job.fingerprint(data_digest)
     ledger = Ledger(url)
     gang = this_node(spec)
-    record = ledger.whole(PART, fingerprint)
+    record = _whole(ledger, fingerprint)
     if record is None:
         with writer(url, gang.index if gang else 0, gang.nodes if gang else 1, fingerprint) as lease:
             ledger.confirm({PART: fingerprint})
@@ -110,7 +119,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
                 _await_manifest(ledger, fingerprint, gang)
                 return True
             lease.check()
-            record = ledger.whole(PART, fingerprint) or ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
+            record = _whole(ledger, fingerprint) or ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
             ledger.publish({PART: record}, made_from=made_from)
             return True
     with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
@@ -119,6 +128,20 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
         else:
             _await_manifest(ledger, fingerprint, gang)
     return False
+
+
+def _whole(ledger: Ledger, fingerprint: str) -> WorkRecord | None:
+    """The record of a run whose files are the recorded ones, by their bytes.
+
+    Their names are the same whatever a run was made from, and a file that a frozen worker has put in their place when
+    it went on has the time at which it was written, before they were.
+    """
+    record = ledger.whole(PART, fingerprint)
+    if record is None or all(
+        objects.sha256(objects.join(ledger.url, name)) == file["sha256"] for name, file in record.files.items()
+    ):
+        return record
+    return None
 
 
 def _is_finished(url: str, fingerprint: str) -> bool:

@@ -96,8 +96,10 @@ def differences(out: Path, of: Reference) -> list[str]:
 
 def _figures(results: bytes) -> dict[str, Any]:
     """What is compared of results.json: everything but times, the host, and the models' checksums, which change with
-    the last bits of the stored similarity."""
+    the last bits of the stored similarity, as do the names of files that contain some of them."""
     found = comparable(results)
+    for outcomes in found["files"]["outcomes"].values():
+        del outcomes["file"]
     found["provenance"] = {k: v for k, v in found["provenance"].items() if k != "checkpoints"}
     return found
 

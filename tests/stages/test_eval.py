@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import compare, embed, listing, pack, train
 from captionless.stages import eval as evaluation
 from captionless.stages.candidates import labels
+from captionless.stages.chain import NotReady
+from captionless.store import objects
+from captionless.store.ledger import Ledger
 from captionless.store.table import TableReader
 from tests.stages.test_signed_urls import PAGES, SECRET, address
 
@@ -153,17 +157,39 @@ def test_a_source_that_is_signed_anew_is_the_same(run: tuple[Path, AlignmentSpec
 
 
 def test_a_replaced_model_has_figures_of_its_own(run: tuple[Path, AlignmentSpec]) -> None:
-    """Even where it is not known how it came there: its manifest is that of the model that it replaces."""
+    """Once its training has published it: a file of which nothing is known is not what the spec describes."""
     folder, spec = run
     first, second = (folder.parent / "train" / f"uniform-seed{seed}" / "model.pt" for seed in (0, 1))
     assert len(set(read(folder)["provenance"]["checkpoints"].values())) == 2
     shutil.copy(second, first)
+    with pytest.raises(NotReady, match=r"uniform-seed0/model\.pt: not the model .*rerun train"):
+        evaluation.run(spec)
+    training = Ledger(str(first.parent))
+    before = training.manifest()
+    record = before.records[train.PART]
+    made = training.commit(
+        train.PART, objects.digest("another"), {"model.pt": ""} | dict.fromkeys(record.files, ""), {}
+    )
+    training.publish({train.PART: made}, made_from=before.header.made_from)
     assert evaluation.run(spec).made == 1
     found = read(folder)
     assert found["figures"]["runs"]["uniform"]["0"] == found["figures"]["runs"]["uniform"]["1"]
     assert len(set(found["provenance"]["checkpoints"].values())) == 1
     stems = sorted(path.name for path in (folder / "runs").glob("*.npy"))
     assert len(stems) == 2, "what it replaces is removed"
+
+
+def test_a_model_that_a_late_worker_has_put_in_place_is_made_again(run: tuple[Path, AlignmentSpec]) -> None:
+    """It is as large as the one that it replaced, and was written before it: only its bytes tell."""
+    folder, spec = run
+    first, second = (folder.parent / "train" / f"uniform-seed{seed}" / "model.pt" for seed in (0, 1))
+    own = objects.sha256(str(first))
+    assert first.stat().st_size == second.stat().st_size
+    shutil.copy(second, first)
+    os.utime(first, (0, 0))
+    assert train.run(spec).outcome.made == 1
+    assert objects.sha256(str(first)) == own
+    assert evaluation.run(spec).made == 0
 
 
 def test_large_class_tables_are_beside_the_results(
