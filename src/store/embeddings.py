@@ -267,5 +267,6 @@ def open_embeddings(url: str, split: str) -> Embeddings:
 
     DataError when embed is not finished.
     """
-    rows = Ledger(url).header().rows([*object_table.COLUMNS, *object_table.PLACES])
-    return Embeddings(url, split, object_table.of_rows(rows, split, url))
+    rows = Ledger(url).header().rows_reader()
+    names = [*object_table.COLUMNS, *object_table.PLACES]
+    return Embeddings(url, split, object_table.of_batches(names, rows.stream(names), rows.count, split, url))

@@ -25,6 +25,8 @@ from captionless.store import objects
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from captionless.store.table import TableReader
+
 MANIFEST = "manifest.json"
 FOLDER = "_manifest"
 VERSION = 2
@@ -93,11 +95,15 @@ class Header:
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
         """What the stage says of every object, with the column `part`. DataError if it says nothing."""
+        return self.rows_reader().read(columns)
+
+    def rows_reader(self) -> TableReader:
+        """The same, to be read in pieces."""
         from captionless.store.table import TableReader
 
         if self.rows_url is None:
             raise DataError(f"{self.url}: has no table of objects; rerun the stage that writes it")
-        return TableReader(self.rows_url, int(self.document["rows"]["bytes"])).read(columns)
+        return TableReader(self.rows_url, int(self.document["rows"]["bytes"]))
 
     @property
     def rows_url(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from captionless.errors import DataError, one_line
+from captionless.runtime.memory import give_back
 from captionless.store.columns import Named, Strings
 
 Digests = NDArray[np.uint8]
@@ -81,80 +82,112 @@ def of_rows(rows: pa.Table, split: str, what: str) -> ObjectTable:
     Raises:
         DataError: a column that is missing or holds something else, or a key that occurs twice; names `what`.
     """
-    return of_columns(rows.column_names, rows.column, split, what)
+    return of_batches(rows.column_names, rows.to_batches(max_chunksize=_AT_ONCE), len(rows), split, what)
 
 
-def of_columns(names: Collection[str], read: Callable[[str], pa.ChunkedArray], split: str, what: str) -> ObjectTable:
-    """The same of a table of which `read` reads one column: memory holds the objects, and one column beside them."""
+def of_batches(
+    names: Collection[str], batches: Iterable[pa.Table | pa.RecordBatch], count: int, split: str, what: str
+) -> ObjectTable:
+    """The same of a table that comes in batches, `count` rows in all, with columns of these names: memory holds the
+    objects, and a batch beside them."""
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise DataError(f"{what}: its rows have no column {missing[0]}; rerun embed")
     try:
-        return _of_columns(names, read, split, what)
+        found = _Filled(count, PLACES if all(name in names for name in PLACES) else (), what)
+        for batch in batches:
+            found.add(batch if split == "all" else batch.filter(pc.equal(batch["split"], split)))
+        return found.table()
     except pa.ArrowException as error:
         raise DataError(f"{what}: not the rows of embedded objects ({one_line(error)}); rerun embed") from error
 
 
-def _of_columns(names: Collection[str], read: Callable[[str], pa.ChunkedArray], split: str, what: str) -> ObjectTable:
-    chosen = None
-    if split != "all":
-        chosen = np.flatnonzero(pc.equal(read("split"), split).to_numpy(zero_copy_only=False))
-    unordered = read("key").cast(pa.large_string())
-    order = _order(unordered, chosen)
-    keys = _taken(unordered, order).combine_chunks()
-    del unordered
-    twice = pc.index(pc.equal(keys[1:], keys[: max(0, len(keys) - 1)]), True).as_py()
-    if twice >= 0:
-        raise DataError(f'{what}: object "{keys[twice]}" occurs twice; rerun embed')
+class _Filled:
+    """Columns of at most `count` rows, as far as they are filled. What is not filled takes no memory."""
 
-    def named(name: str) -> Named:
-        column = _taken(read(name), order)
+    def __init__(self, count: int, places: Sequence[str], what: str) -> None:
+        self._what, self._count = what, 0
+        self._keys: list[pa.Array] = []
+        self._names: dict[str, dict[str, int]] = {"category": {}, "shard": {}}
+        self._codes = {name: np.empty(count, np.int32) for name in self._names}
+        self._digests = {name: np.empty((count, 32), np.uint8) for name in ("views", "points")}
+        self._places = {name: np.empty(count, np.int64) for name in places}
+
+    def add(self, batch: pa.Table | pa.RecordBatch) -> None:
+        part = slice(self._count, self._count + len(batch))
+        self._keys.append(_joined(batch["key"]).cast(pa.large_string()))
+        for name, codes in self._codes.items():
+            codes[part] = self._coded(name, _joined(batch[name]))
+        for name, digests in self._digests.items():
+            digests[part] = _bytes(_joined(batch[name]), self._what)
+        for name, places in self._places.items():
+            places[part] = _joined(batch[name]).cast(pa.int64()).to_numpy()
+        self._count = part.stop
+
+    def _coded(self, name: str, column: pa.Array) -> NDArray[np.int32]:
         if column.null_count:
-            raise DataError(f"{what}: an object of its rows has no {name}; rerun embed")
-        return Named.of(column)
-
-    def numbers(name: str) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = _taken(read(name).cast(pa.int64()), order).combine_chunks().to_numpy()
+            raise DataError(f"{self._what}: an object of its rows has no {name}; rerun embed")
+        encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+        known = self._names[name]
+        local = encoded.indices.to_numpy(zero_copy_only=False)
+        used = np.unique(local)
+        codes = np.zeros(len(encoded.dictionary), np.int32)
+        codes[used] = [
+            known.setdefault(value, len(known)) for value in encoded.dictionary.take(pa.array(used)).to_pylist()
+        ]
+        found: NDArray[np.int32] = codes[local]
         return found
 
-    found = ObjectTable(
-        Strings(keys),
-        named("category"),
-        named("shard"),
-        _digests(read("views"), order, what),
-        _digests(read("points"), order, what),
-        {name: numbers(name) for name in PLACES} if all(name in names for name in PLACES) else {},
-    )
-    pa.default_memory_pool().release_unused()  # as much again as the objects, which reading the columns took
-    return found
+    def table(self) -> ObjectTable:
+        """The objects in the order of their keys."""
+        give_back()  # of what the batches took, which cannot serve what is needed in one piece
+        pa.default_memory_pool().release_unused()
+        keys = pa.concat_arrays(self._keys) if self._keys else pa.array([], pa.large_string())
+        self._keys = []
+        order = _order(keys)
+        if order is not None:
+            keys = keys.take(order)
+        twice = pc.index(pc.equal(keys[1:], keys[: max(0, len(keys) - 1)]), True).as_py()
+        if twice >= 0:
+            raise DataError(f'{self._what}: object "{keys[twice]}" occurs twice; rerun embed')
+        columns: list[NDArray[Any]] = [*self._codes.values(), *self._places.values()]
+        for column in columns:
+            _reorder(column[: self._count], order)
+        for digests in self._digests.values():  # a quarter at a time is held twice
+            for quarter in digests[: self._count].view(np.uint64).T:
+                _reorder(quarter, order)
+        pa.default_memory_pool().release_unused()
+        return ObjectTable(
+            Strings(keys),
+            self._named("category"),
+            self._named("shard"),
+            self._digests["views"][: self._count],
+            self._digests["points"][: self._count],
+            {name: column[: self._count] for name, column in self._places.items()},
+        )
+
+    def _named(self, name: str) -> Named:
+        codes, known = self._codes[name][: self._count], self._names[name]
+        names = sorted(known)
+        place = np.empty(len(names), np.int32)
+        place[[known[each] for each in names]] = np.arange(len(names))
+        return Named(names, place[codes] if len(codes) else np.zeros(0, np.int32))
 
 
-def _order(keys: pa.ChunkedArray, chosen: NDArray[np.int64] | None) -> pa.Array | None:
-    """The rows in the order of their keys; None if that is all of them as they are."""
-    own = keys if chosen is None or len(chosen) == len(keys) else keys.take(pa.array(chosen))
-    if len(own) < 2 or pc.all(pc.less_equal(own[:-1], own[1:])).as_py():  # of UTF-8: as Python sorts text
-        return None if own is keys else pa.array(chosen)
-    order = pc.sort_indices(own)
-    return order if own is keys else pa.array(chosen).take(order)
+def _joined(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _taken(column: pa.ChunkedArray, order: pa.Array | None) -> pa.ChunkedArray:
-    return column if order is None else column.take(order)
+def _order(keys: pa.Array) -> pa.Array | None:
+    """The rows in the order of their keys; None if that is as they are."""
+    if len(keys) < 2 or pc.all(pc.less_equal(keys[:-1], keys[1:])).as_py():  # of UTF-8: as Python sorts text
+        return None
+    return pc.sort_indices(keys)
 
 
-def _digests(column: pa.ChunkedArray, order: pa.Array | None, what: str) -> Digests:
-    """A column of sha256, as hex or as bytes, in that order."""
-    if order is None:
-        places = np.arange(len(column))
-    else:
-        places = np.full(len(column), -1)
-        places[order.to_numpy()] = np.arange(len(order))
-    found, start = np.empty((len(column) if order is None else len(order), 32), np.uint8), 0
-    for chunk in column.chunks:
-        own = places[start : start + len(chunk)]
-        found[own[own >= 0]] = _bytes(chunk, what)[own >= 0]
-        start += len(chunk)
-    return found
+def _reorder(column: NDArray[Any], order: pa.Array | None) -> None:
+    if order is not None:
+        column[:] = column[order.to_numpy()]
 
 
 def _bytes(chunk: pa.Array, what: str) -> Digests:

@@ -26,6 +26,7 @@ from captionless.store.atomic_writes import open_write
 GROUP_ROWS = 8192
 """Rows from which on a row group is written. A group is what one reader takes at a time: a few hundred KB a column."""
 _FOOTER = 64 << 10  # bytes read from the end: the whole footer of all but tables of hundreds of row groups
+_PIECE = 12 << 20  # bytes that are read together of a table that is read whole
 _MAGIC = b"PAR1"
 
 
@@ -128,21 +129,47 @@ class TableReader:
         """The rows of the row groups, all if None, with these columns, all if None, in the order of the file."""
         wanted = range(self.groups) if groups is None else groups
         names = self.schema.names if columns is None else list(columns)
-        places = self._places(names)
-        spans = [self._span(group, place) for group in wanted for place in places]
+        file = self._opened(names, wanted)
+        with _explained(self.url):
+            return file.read_row_groups(list(wanted), columns=names, use_threads=False).select(names)
+
+    def _opened(self, columns: Sequence[str], groups: Sequence[int]) -> pq.ParquetFile:
+        """The file, of which these columns of these row groups are in memory."""
+        places = self._places(columns)
+        spans = [self._span(group, place) for group in groups for place in places]
         try:
             found = ranged_reads.read_ranges(self.url, spans)
         except FileNotFoundError:
             raise DataError(f"{self.url}: disappeared while it was read") from None
         held = [(start, data) for (start, _), data in zip(spans, found, strict=True)]
         with _explained(self.url):
-            file = pq.ParquetFile(
+            return pq.ParquetFile(
                 _Spans(self._size, [*held, self._tail]),
                 metadata=self.metadata,
                 pre_buffer=False,  # it would read across the spans
                 page_checksum_verification=True,
             )
-            return file.read_row_groups(list(wanted), columns=names, use_threads=False).select(names)
+
+    def stream(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one row group after the other, as `batches`, but with a request for many: for a whole table.
+        Memory holds `_PIECE` bytes of the file."""
+        for groups in self._in_pieces(columns):
+            file = self._opened(columns, groups)
+            with _explained(self.url):
+                for group in groups:
+                    yield file.read_row_group(group, columns=columns, use_threads=False).select(columns)
+
+    def _in_pieces(self, names: Sequence[str]) -> Iterator[list[int]]:
+        """The row groups, as many at a time as have `_PIECE` bytes in these columns."""
+        places, piece, size = self._places(names), list[int](), 0
+        for group in range(self.groups):
+            piece.append(group)
+            size += sum(stop - start for start, stop in (self._span(group, place) for place in places))
+            if size >= _PIECE:
+                yield piece
+                piece, size = [], 0
+        if piece:
+            yield piece
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The rows of one row group after the other: memory holds one."""
