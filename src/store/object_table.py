@@ -140,13 +140,15 @@ class _Filled:
 
     def table(self) -> ObjectTable:
         """The objects in the order of their keys."""
-        give_back()  # of what the batches took, which cannot serve what is needed in one piece
-        pa.default_memory_pool().release_unused()
+        _release()
         keys = pa.concat_arrays(self._keys) if self._keys else pa.array([], pa.large_string())
         self._keys = []
+        _release()
         order = _order(keys)
+        _release()
         if order is not None:
             keys = keys.take(order)
+        _release()
         twice = pc.index(pc.equal(keys[1:], keys[: max(0, len(keys) - 1)]), True).as_py()
         if twice >= 0:
             raise DataError(f'{self._what}: object "{keys[twice]}" occurs twice; rerun embed')
@@ -156,7 +158,6 @@ class _Filled:
         for digests in self._digests.values():  # a quarter at a time is held twice
             for quarter in digests[: self._count].view(np.uint64).T:
                 _reorder(quarter, order)
-        pa.default_memory_pool().release_unused()
         return ObjectTable(
             Strings(keys),
             self._named("category"),
@@ -172,6 +173,12 @@ class _Filled:
         place = np.empty(len(names), np.int32)
         place[[known[each] for each in names]] = np.arange(len(names))
         return Named(names, place[codes] if len(codes) else np.zeros(0, np.int32))
+
+
+def _release() -> None:
+    """Gives back what was freed, which cannot serve what is needed next in one piece."""
+    give_back()
+    pa.default_memory_pool().release_unused()
 
 
 def _joined(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -158,6 +158,8 @@ class TableReader:
             with _explained(self.url):
                 for group in groups:
                     yield file.read_row_group(group, columns=columns, use_threads=False).select(columns)
+            del file
+            pa.default_memory_pool().release_unused()  # else what is decoded next takes other memory
 
     def _in_pieces(self, names: Sequence[str]) -> Iterator[list[int]]:
         """The row groups, as many at a time as have `_PIECE` bytes in these columns."""
