@@ -381,4 +381,4 @@ class Ledger:
 
     def _remove(self, names: Iterable[str]) -> None:
         with thread_pool(_REQUESTS) as pool:
-            list(pool.map(lambda name: objects.remove(objects.join(self.url, name)), sorted(names)))
+            list(pool.map(lambda name: objects.remove_file(objects.join(self.url, name)), sorted(names)))

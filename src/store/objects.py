@@ -28,8 +28,8 @@ from captionless.telemetry import catalog, registry
 __all__ = [
     "Status", "check", "digest", "digest_of_rows", "exists", "is_local", "join", "json_bytes", "list_names",
     "list_sizes", "local_path", "modified", "parse_json", "read_bytes", "read_if_any", "read_json", "read_small",
-    "remove", "remove_empty", "renew_bytes", "renew_json", "sha256", "size", "status", "walk", "write_bytes",
-    "write_json",
+    "remove", "remove_empty", "remove_file", "renew_bytes", "renew_json", "sha256", "size", "status", "walk",
+    "write_bytes", "write_json",
 ]  # fmt: skip
 
 _ROWS_AT_ONCE = 4096  # whose digest is taken together
@@ -207,6 +207,18 @@ def remove_empty(url: str) -> None:
     if is_local(url):
         with contextlib.suppress(OSError):
             os.rmdir(local_path(url))
+
+
+def remove_file(url: str) -> None:
+    """Deletes an object, by one request; does nothing when it does not exist."""
+    with contextlib.suppress(FileNotFoundError):
+        _remove_file(url)
+
+
+@retrying
+def _remove_file(url: str) -> None:
+    fs, path = filesystem(url)
+    fs.rm_file(path)
 
 
 def read_json(url: str) -> Any:
