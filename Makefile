@@ -52,7 +52,7 @@ test-browser: venv ## Test the HTML pages in a headless Chromium (installed if r
 	$(BIN)/pytest -n 2 --dist worksteal -m browser tests/browser
 
 test-chaos: venv ## Test random sequences of changes, kills and late workers against runs from scratch (about an hour)
-	$(BIN)/pytest -n 2 --dist worksteal -m chaos tests/chaos tests/stages
+	CAPTIONLESS_TEST_CHAOS_TABLE=tests/chaos/sequences.md $(BIN)/pytest -n 2 --dist worksteal -m chaos tests/chaos tests/stages
 
 test-soak: venv ## Test whole runs that are interrupted repeatedly
 	$(BIN)/pytest -n 2 --dist worksteal -m soak
