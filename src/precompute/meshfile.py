@@ -112,7 +112,7 @@ def _parse(kind: str, data: bytes, named: dict[str, bytes | None]) -> Mesh:
     except FileNotFoundError as error:
         raise DataError(f"the {kind.upper()} file refers to {error}, which does not exist") from error
     except Exception as error:  # trimesh raises, and hands over, whatever a damaged file makes it stumble over
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160] or "its content is damaged"
         raise DataError(f"cannot read the {kind.upper()} file: {type(error).__name__}: {reason}") from error
 
 

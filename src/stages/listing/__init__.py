@@ -70,7 +70,7 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
     files = _Files(source, spec.data)
     with Spill(ROWS) as rows, tempfile.TemporaryDirectory(prefix=temporary_files.prefix()) as scratch:
         gate = Gate(spec.data)
-        gathered = _gathered(source, gate, rows, files.look_up)
+        gathered = _gathered(source, gate, rows, files.look_up, spec.data.source.kind is SourceKind.folder)
         told = gate.check()
         before = read_before(gathered, previous)
         layout, groups = decide(spec.data, gathered, before, files.own)
@@ -90,7 +90,7 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
     return Counts(kept - written.unchanged, written.unchanged, before.packable - stayed, len(gathered) - kept)
 
 
-def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp) -> Gathered:
+def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp, keys_of_files: bool) -> Gathered:
     with Progress("list", 0) as progress:
 
         def advance(count: int) -> None:
@@ -98,7 +98,7 @@ def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp) -> Gathe
             progress.state.total += count  # how many there are is known at the end
             progress.advance(count)
 
-        return gather(source, gate, rows, look_up, advance)
+        return gather(source, gate, rows, look_up, advance, keys_of_files)
 
 
 def _publish(ledger: Ledger, path: str, written: Written, facts: Mapping[str, Any], made_from: MadeFrom) -> None:

@@ -30,7 +30,7 @@ def decide(
         _check_stated(data, gathered, before)
     sealed = before.splits != NONE
     splits = np.where(sealed, before.splits, gathered.split).astype(np.int8)
-    reasons: dict[int, str] = {}
+    reasons = dict(gathered.reasons)
     groups = find_groups(gathered, before.contents, before.splits, read)
     if groups and data.duplicates == "error":
         raise DataError(

@@ -84,11 +84,11 @@ class _Filter:
         self.field = field.removesuffix("!")
 
 
-_FIELDS = ("key", "category", "source", "licence")
+_FIELDS = ("key", "category", "source", "licence", "text")
 
 
 def _value(ref: ObjectRef, field: str) -> str:
-    return str(getattr(ref, field)) if field in _FIELDS else (ref.attributes or {}).get(field, "")
+    return getattr(ref, field) or "" if field in _FIELDS else (ref.attributes or {}).get(field, "")
 
 
 def flaw(ref: ObjectRef) -> str:
@@ -124,7 +124,7 @@ def denied_keys(url: str) -> frozenset[str]:
     except (FileNotFoundError, IsADirectoryError, KeyError) as error:
         raise SpecError(f"data.deny: {url}: no such file; expected a text file of keys, one per line") from error
     try:
-        lines = content.decode().split("\n")
+        lines = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise SpecError(f"data.deny: {url}: not a text file in UTF-8 ({error.reason})") from error
     return frozenset(line.strip("\r") for line in lines if line.strip())

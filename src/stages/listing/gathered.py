@@ -10,7 +10,6 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from captionless.errors import SpecError
 from captionless.precompute.sources import Source
 from captionless.runtime.redaction import public_url
-from captionless.stages.listing.gate import Gate
+from captionless.stages.listing.gate import LONGEST, Gate
 from captionless.stages.listing.layout import SPLITS, order_of
 from captionless.store.file_index import FileIndex, token_of
 from captionless.store.listing import VERDICTS, ObjectRef
@@ -43,6 +42,7 @@ KEPT = 0
 
 _NAMELESS = 1 + VERDICTS.index("name")
 _AT_ONCE = 16_384
+_SHOWN = 100  # characters of a name that is too long
 _LOOKED_UP_AT_ONCE = 1 << 19  # URLs that are held as Python's strings
 
 
@@ -52,7 +52,8 @@ class Gathered:
 
     keys: Arrow's large strings. order: see `layout.order_of`. categories: the names that `category` numbers. split:
     numbers of `SPLITS`, as source and spec say. verdict: see `KEPT`. tokens, sizes, of_content: of their own files, see
-    `file_index.Versions`. rows: on disk, see `ROWS`. files: what else was listed.
+    `file_index.Versions`. rows: on disk, see `ROWS`. files: what else was listed. reasons: by place, why objects were
+    left out after their rows were written.
     """
 
     rows: Spill
@@ -66,6 +67,7 @@ class Gathered:
     tokens: NDArray[np.uint64]
     sizes: NDArray[np.int64]
     of_content: NDArray[np.bool_]
+    reasons: dict[int, str] = field(default_factory=dict)
     _sorted: tuple[NDArray[np.int64], NDArray[np.uint64]] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -97,25 +99,40 @@ class Gathered:
         same = pc.equal(self.keys.take(pa.array(at)), pc.cast(keys, pa.large_string()).combine_chunks())
         return np.where(same.to_numpy(zero_copy_only=False), at, -1)
 
-    def check_keys(self) -> None:
-        """SpecError if two objects have the same key."""
+    def settle_keys(self, of_files: bool) -> None:
+        """Makes keys unique. of_files: they come from the names of files; the file whose URL is the least keeps its
+        key, and the others are left out. SpecError if a user gave two objects the same key."""
         order, hashes = self._by_hash()
-        for place in np.flatnonzero(hashes[1:] == hashes[:-1]):
-            one, other = sorted((int(order[place]), int(order[place + 1])))
-            if self.key(one) == self.key(other) and _NAMELESS not in (self.verdict[one], self.verdict[other]):
-                urls = [self.row(at)["url"] for at in (one, other)]
-                raise SpecError(f'duplicate object key "{self.key(one)}": {urls[0]} and {urls[1]}; rename one')
+        again = np.flatnonzero(hashes[1:] == hashes[:-1])
+        alike: dict[str, list[int]] = {}
+        for place in sorted({*order[again].tolist(), *order[again + 1].tolist()}):
+            if self.verdict[place] == KEPT or not (of_files or self.verdict[place] == _NAMELESS):
+                alike.setdefault(self.key(place), []).append(place)
+        alike = {key: places for key, places in alike.items() if len(places) > 1}
+        urls = self._urls([place for places in alike.values() for place in places])
+        for key, places in alike.items():
+            first, *others = sorted(places, key=lambda place: urls[place])
+            if not of_files:
+                raise SpecError(f'duplicate object key "{key}": {urls[first]} and {urls[others[0]]}; rename one')
+            for place in others:
+                self.verdict[place] = _NAMELESS
+                self.reasons[place] = f"its key is that of {urls[first]} as well; rename one"
+        self._sorted = None
 
-    def row(self, place: int) -> dict[str, Any]:
-        """The row of one object, by reading through the rows: for messages."""
-        for where, batch in self.batches():
-            if where.start <= place < where.stop:
-                return dict(batch.slice(place - where.start, 1).to_pylist()[0])
-        raise IndexError(place)
+    def _urls(self, places: list[int]) -> dict[int, str]:
+        """The URLs of some objects, without signatures, by reading through the rows."""
+        found: dict[int, str] = {}
+        wanted = np.array(sorted(places), np.int64)
+        for where, batch in self.batches() if places else ():
+            here = wanted[np.searchsorted(wanted, where.start) : np.searchsorted(wanted, where.stop)]
+            urls = batch["url"].take(pa.array(here - where.start)).to_pylist()
+            found |= {place: public_url(url or "") for place, url in zip(here.tolist(), urls, strict=True)}
+        return found
 
     def _by_hash(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Places sorted by hash, of equal ones the kept one first, and their hashes."""
         if self._sorted is None:
-            order = np.argsort(self.order, kind="stable").astype(np.int64, copy=False)
+            order = np.lexsort((self.verdict != KEPT, self.order)).astype(np.int64, copy=False)
             self._sorted = order, self.order[order]
         return self._sorted
 
@@ -124,10 +141,13 @@ LookUp = Callable[[Sequence[str]], Iterable[list[Found]]]
 """Finds files by URL, see `scan.look_up`."""
 
 
-def gather(source: Source, gate: Gate, rows: Spill, look_up: LookUp, advance: Callable[[int], None]) -> Gathered:
+def gather(
+    source: Source, gate: Gate, rows: Spill, look_up: LookUp, advance: Callable[[int], None], keys_of_files: bool
+) -> Gathered:
     """Lists the source, asks the gate about every object, and finds the versions of the objects' files.
 
-    `rows`: empty, of the schema `ROWS`. `advance` is called with how many objects more were listed.
+    `rows`: empty, of the schema `ROWS`. `advance` is called with how many objects more were listed. keys_of_files: see
+    `Gathered.settle_keys`.
 
     Raises:
         SpecError: two objects have the same key, or the source or the gate finds fault with the spec.
@@ -158,7 +178,7 @@ def gather(source: Source, gate: Gate, rows: Spill, look_up: LookUp, advance: Ca
         list(codes), np.array(category, np.int32), np.array(split, np.int8), np.array(verdict, np.int8),
         np.array(tokens, np.uint64), np.full(len(order), -1), np.zeros(len(order), np.bool_),
     )  # fmt: skip
-    found.check_keys()
+    found.settle_keys(keys_of_files)
     _find_files(found, look_up)
     return found
 
@@ -166,10 +186,15 @@ def gather(source: Source, gate: Gate, rows: Spill, look_up: LookUp, advance: Ca
 def _row(ref: ObjectRef, reason: str) -> dict[str, str | None]:
     attributes = None if ref.attributes is None else json.dumps(ref.attributes, sort_keys=True)
     return {
-        "key": shown(ref.key), "category": shown(ref.category), "url": None if ref.url is None else shown(ref.url),
+        "key": _short(shown(ref.key)), "category": _short(shown(ref.category)), "url": None if ref.url is None else shown(ref.url),
         "source": shown(ref.source), "licence": shown(ref.licence), "text": ref.text, "attributes": attributes,
         "up": ref.up, "reason": public_url(reason) if reason else "",
     }  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """A key or category; of one that is too long, for which its object is left out, the beginning."""
+    return name if len(name) <= LONGEST else f"{name[:_SHOWN]}..."
 
 
 def shown(text: str) -> str:

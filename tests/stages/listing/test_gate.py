@@ -19,7 +19,7 @@ LINES: list[dict[str, Any]] = [
     {"key": "a", "licence": "CC0", "attributes": {"size": "big", "wood": "oak"}},
     {"key": "b", "licence": "CC-BY", "attributes": {"size": "small"}},
     {"key": "c", "licence": "secret", "category": "rod"},
-    {"key": "d", "licence": "CC0", "category": "rod", "source": "there"},
+    {"key": "d", "licence": "CC0", "category": "rod", "source": "there", "text": "a rod"},
 ]
 
 
@@ -32,6 +32,8 @@ LINES: list[dict[str, Any]] = [
         ({"filter": ["licence!=secret"]}, {"c": "filter"}),
         ({"filter": ["size=big", "size=small"]}, {"c": "filter", "d": "filter"}),
         ({"filter": ["size!=small", "source=here"]}, {"b": "filter", "d": "filter"}),
+        ({"filter": ["text=a rod", "text="]}, {}),
+        ({"filter": ["text!=a rod"]}, {"d": "filter"}),
         ({"filter": ["key=d", "wood!=oak"]}, {"a": "filter", "b": "filter", "c": "filter"}),
         ({"licences": ["CC0"], "minPerCategory": 2}, {"a": "all", "b": "are", "c": "left", "d": "out"}),
         ({"source": {"categories": ["rod"]}, "minPerCategory": 2}, {}),
@@ -133,10 +135,43 @@ def test_keys_that_webdataset_would_cut_are_refused(tmp_path: Path) -> None:
         listing.run(spec)
 
 
-def test_two_objects_of_one_key_are_refused(tmp_path: Path) -> None:
-    put(str(tmp_path / "shapes"), box__a="1", **{"box__a b": "2", "box__a_b": "3"})
-    with pytest.raises(SpecError, match=r'"box/a_b": .*a b\.obj and .*a_b\.obj|"box/a_b": .*a_b\.obj and .*a b\.obj'):
-        listing.run(spec_of(str(tmp_path / "out"), "folder", str(tmp_path / "shapes")))
+def test_two_files_of_one_key_cost_the_later_one(tmp_path: Path) -> None:
+    root, shapes = str(tmp_path / "out"), str(tmp_path / "shapes")
+    put(shapes, box__a="1", box__a_b="3")
+    spec = spec_of(root, "folder", shapes)
+    listing.run(spec)
+    put(shapes, **{"box__a b": "2"})  # its name is less
+    (tmp_path / "shapes" / "box" / "a.stl").write_text("4")
+    assert listing.run(spec).skipped == 2
+    table = [row for batch in open_listing(f"{root}/list").batches() for row in batch.to_pylist()]
+    found = {row["url"].rpartition("/")[2]: (row["key"], row["verdict"], row["reason"]) for row in table}
+    assert found["a b.obj"] == ("box/a_b", "", "")
+    assert found["a.obj"] == ("box/a", "", "")
+    assert found["a_b.obj"][:2] == ("box/a_b", "name")
+    assert "a b.obj" in found["a_b.obj"][2]
+    assert found["a.stl"][:2] == ("box/a", "name")
+    again = listing.run(spec)
+    assert (again.made, again.kept, again.skipped) == (0, 2, 2)
+
+
+def test_two_lines_of_one_key_are_refused(tmp_path: Path) -> None:
+    url = manifest(tmp_path / "list.jsonl", {"key": "a", "mesh": "x.obj"}, {"key": "b"}, {"key": "a", "mesh": "y.obj"})
+    with pytest.raises(SpecError, match=r'"a": .*x\.obj and .*y\.obj; rename one'):
+        listing.run(spec_of(str(tmp_path / "out"), "manifest", url))
+
+
+def test_a_key_beyond_all_measure_is_not_written_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = manifest(tmp_path / "list.jsonl", {"key": "a"}, {"key": "x" * 100_000, "mesh": "x.obj"})
+    assert listing.run(spec_of(str(tmp_path / "out"), "manifest", url)).skipped == 1
+    assert len(capsys.readouterr().err) < 1000
+    assert max(map(len, rows(str(tmp_path / "out")))) < 200
+
+
+def test_denied_keys_of_a_windows_editor(tmp_path: Path) -> None:
+    url = manifest(tmp_path / "list.jsonl", {"key": "a"}, {"key": "b"}, {"key": "c"})
+    (tmp_path / "deny").write_bytes("\ufeffa\r\n\r\nb\r\n".encode())
+    listing.run(spec_of(str(tmp_path / "out"), "manifest", url, deny=str(tmp_path / "deny")))
+    assert {key for key, row in rows(str(tmp_path / "out")).items() if row["verdict"] == "denied"} == {"a", "b"}
 
 
 def test_classes_without_test_objects_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
