@@ -186,7 +186,8 @@ def gather(
 def _row(ref: ObjectRef, reason: str) -> dict[str, str | None]:
     attributes = None if ref.attributes is None else json.dumps(ref.attributes, sort_keys=True)
     return {
-        "key": _short(shown(ref.key)), "category": _short(shown(ref.category)), "url": None if ref.url is None else shown(ref.url),
+        "key": _short(shown(ref.key)), "category": _short(shown(ref.category)),
+        "url": None if ref.url is None else shown(ref.url),
         "source": shown(ref.source), "licence": shown(ref.licence), "text": ref.text, "attributes": attributes,
         "up": ref.up, "reason": public_url(reason) if reason else "",
     }  # fmt: skip
