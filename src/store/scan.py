@@ -25,6 +25,7 @@ from captionless.store.versions import of_stat, version_of
 
 _REQUESTS = 16  # under way at once
 _PAGE = 1000  # files
+_KERNEL = ("/proc/", "/sys/", "/dev/")
 _GONE = (404, 410)
 """HTTP statuses of a file that does not exist."""
 
@@ -43,8 +44,8 @@ def scan(url: str, tell_hidden: Callable[[str], None] = lambda path: None) -> It
     """All files below a folder, in no order, some at a time. URLs begin with `url` as given.
 
     Hidden files and folders are left out; `tell_hidden` is given the path of each, some of them more than once. A
-    local link that leads nowhere is listed without a version, and one that leads back to a folder it is in is not
-    followed.
+    local link that leads nowhere is listed without a version, one that leads back to a folder it is in is not followed,
+    and one that leads to the kernel's files, which never end, is told as hidden.
     """
     pages: Iterator[list[Found]]
     if is_local(url):
@@ -125,10 +126,17 @@ def _local(root: str, tell_hidden: Callable[[str], None]) -> Iterator[tuple[str,
             except OSError:
                 yield name, "", -1
                 continue
-            if entry.is_dir():
-                waiting.append((name, inside))
-            else:
+            if not entry.is_dir():
                 yield name, of_stat(found), found.st_size
+            elif found.st_dev != own.st_dev and _is_of_kernel(entry.path):
+                tell_hidden(name)
+            else:
+                waiting.append((name, inside))
+
+
+def _is_of_kernel(folder: str) -> bool:
+    path = os.path.realpath(folder) + "/"
+    return path.startswith(_KERNEL) and not path.startswith("/dev/shm/")
 
 
 def _stat(url: str) -> Found | None:

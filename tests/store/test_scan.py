@@ -60,6 +60,15 @@ def test_a_local_version_is_the_stat_and_links_do_not_trap(tmp_path: Path) -> No
     assert looked_up([f"{tmp_path}/a/loop.obj", f"{tmp_path}/a\0b", f"{tmp_path}/{'n' * 300}"]) == {}
 
 
+def test_links_to_the_kernels_files_are_told_and_not_followed(tmp_path: Path) -> None:
+    put(str(tmp_path), "a/x.obj")
+    for name in ("proc", "sys", "dev"):
+        (tmp_path / "a" / name).symlink_to(f"/{name}")
+    told: set[str] = set()
+    assert [found.url for page in scan.scan(str(tmp_path), told.add) for found in page] == [f"{tmp_path}/a/x.obj"]
+    assert told == {"a/proc", "a/sys", "a/dev"}
+
+
 def test_members_of_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
         archive.writestr("m/a.obj", "abc")
