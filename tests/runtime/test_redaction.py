@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from captionless.runtime.redaction import Formatter, public, redacted
+from captionless.runtime.redaction import Formatter, public, public_url, redacted
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,8 @@ def test_log_records_and_their_tracebacks(monkeypatch: pytest.MonkeyPatch) -> No
         )
     assert "hf_0123456789" not in (text := Formatter("%(message)s").format(record))
     assert text.startswith("with ***\n")
+
+
+@pytest.mark.parametrize("name", ["GoogleAccessId", "pwd", "passwd", "jwt", "auth"])
+def test_names_of_other_services(name: str) -> None:
+    assert public_url(f"https://h/x?v=1&{name}=hidden&w=2") == f"https://h/x?v=1&{name}=***&w=2"
