@@ -66,5 +66,7 @@ def export(
     from captionless.spec.load import load_spec
     from captionless.stages.listing import export as stage
 
+    if not out.endswith(".parquet"):
+        raise typer.BadParameter(f"{out}: expected the name of a file that ends in .parquet", param_hint="--out")
     written = stage.export(load_spec(spec, set_ or ()), out)
     print(f"wrote {out}: {written.count:,} objects")

@@ -189,8 +189,12 @@ def record_of(part: str, entry: Mapping[str, Any]) -> WorkRecord:
 
 
 def contents(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What the parts are: their fingerprints and their files' checksums."""
-    return {
-        part: [entry["fingerprint"], *(file["sha256"] for _, file in sorted(entry["files"].items()))]
-        for part, entry in entries.items()
-    }
+    """What the parts are: their fingerprints and their files' checksums, or in place of these the fact `content` of a
+    part whose file also holds what only its own stage reads."""
+
+    def of_files(entry: Mapping[str, Any]) -> list[str]:
+        if "content" in entry["facts"]:
+            return [entry["facts"]["content"]]
+        return [file["sha256"] for _, file in sorted(entry["files"].items())]
+
+    return {part: [entry["fingerprint"], *of_files(entry)] for part, entry in entries.items()}

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from captionless.errors import DataError, SpecError
+from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.object_files import Scope
 from captionless.precompute.sources import MeshLoader, ObjectRef, Source, open_source
 from captionless.runtime import signals, temporary_files
@@ -74,7 +74,7 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
         told = gate.check()
         before = read_before(gathered, previous)
         layout, groups = decide(spec.data, gathered, before, files.own)
-        told += summary.lines(gathered, layout, groups)
+        told += _without_objects(spec.data, gathered.categories) + summary.lines(gathered, layout, groups)
         if not gathered.kept.any():
             raise DataError(f"data: all {len(gathered):,} objects are left out; {'; '.join(told)}")
         path = os.path.join(scratch, "objects.parquet")
@@ -88,6 +88,15 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
     kept = int(gathered.kept.sum())
     stayed = int((gathered.kept & (before.shards != NONE)).sum())
     return Counts(kept - written.unchanged, written.unchanged, before.packable - stayed, len(gathered) - kept)
+
+
+def _without_objects(data: DataSpec, categories: Sequence[str]) -> list[str]:
+    """Says which of the categories that `data.classNames` names have no object, listed or left out."""
+    named = {entry.partition("=")[0] for entry in data.class_names}
+    return [
+        f"data.classNames: no object is of category {name!r}{did_you_mean(name, categories)}"
+        for name in sorted(named.difference(categories))
+    ]
 
 
 def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp, keys_of_files: bool) -> Gathered:
@@ -109,7 +118,8 @@ def _publish(ledger: Ledger, path: str, written: Written, facts: Mapping[str, An
     if objects.size(target) != table.bytes:
         store_file(target, path)
     stored = {file: {"size": table.bytes, "sha256": table.sha256}}
-    records = {TABLE: WorkRecord(TABLE, table.sha256, stored, {"count": table.count})}
+    facts_of_table = {"count": table.count, "content": written.content}
+    records = {TABLE: WorkRecord(TABLE, written.content, stored, facts_of_table)}
     for shard in written.shards:
         facts_of_shard = {"objects": shard.objects, "group": shard.group}
         records[shard.name] = WorkRecord(shard.name, shard.fingerprint, {}, facts_of_shard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from captionless.stages.listing.before import RECORDS, Before, deal_records
 from captionless.stages.listing.gathered import KEPT, ROWS, Gathered, LookUp
 from captionless.stages.listing.layout import NONE, SPLITS, Layout, Numbers, shard_name
 from captionless.stages.listing.versions import Listed, Settled, settle, text
+from captionless.store import objects
 from captionless.store.listing import VERDICTS, ListedShard, Listing, listing_rows
 from captionless.store.spill import Spill
 from captionless.store.table import GROUP_ROWS, Groups, TableInfo, write_table
@@ -36,9 +37,14 @@ _MD5_DIGITS = 32
 
 @dataclass
 class Written:
-    """What was written, and how many kept objects are as they were in the previous listing."""
+    """What was written, and how many kept objects are as they were in the previous listing.
+
+    content: a digest of what the table says to readers, without what only the next listing compares with: that changes
+    when pack has noted which files it read, and nothing needs to be made again for it.
+    """
 
     table: TableInfo
+    content: str
     shards: list[ListedShard] = field(default_factory=list)
     unchanged: int = 0
 
@@ -61,7 +67,7 @@ def write_listing(
     buckets = _buckets(gathered, order)
     count = int(buckets.max(initial=0)) + 1
     shards: list[ListedShard] = []
-    unchanged, groups = 0, Groups(GROUP_ROWS)
+    unchanged, groups, dropped = 0, Groups(GROUP_ROWS), hashlib.sha256()
 
     def batches(rows: Spill, records: Spill) -> Iterator[pa.Table]:
         nonlocal unchanged
@@ -91,6 +97,7 @@ def write_listing(
                 if codes[start] == _DROPPED:
                     for at in range(0, len(part), GROUP_ROWS):
                         groups.place(len(some := part.slice(at, GROUP_ROWS)))
+                        dropped.update(_fingerprint(some, (*_OF_FINGERPRINT, "verdict", "reason")).encode())
                         yield some
                 else:
                     name = part["shard"][0].as_py()
@@ -104,7 +111,8 @@ def write_listing(
             rows.deal(numbered, buckets[where])
         deal_records(gathered, buckets, previous, pack, records)
         table = write_table(path, batches(rows, records), listing_rows())
-    return Written(table, shards, unchanged)
+    content = objects.digest([(shard.name, shard.fingerprint) for shard in shards], dropped.hexdigest())
+    return Written(table, content, shards, unchanged)
 
 
 def _shard_order(layout: Layout, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -177,9 +185,9 @@ def _content(digest: NDArray[np.uint8]) -> str | None:
     return digits if digits[_MD5_DIGITS:].strip("0") else digits[:_MD5_DIGITS]
 
 
-def _fingerprint(rows: pa.Table) -> str:
+def _fingerprint(rows: pa.Table, of: Sequence[str] = (*_OF_FINGERPRINT, "version")) -> str:
     digest = hashlib.sha256()
-    columns = [rows[name].to_pylist() for name in (*_OF_FINGERPRINT, "version")]
+    columns = [rows[name].to_pylist() for name in of]
     for row in zip(*columns, strict=True):
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()

@@ -178,8 +178,10 @@ def test_classes_without_test_objects_are_told(tmp_path: Path, capsys: pytest.Ca
     fill(str(tmp_path / "shapes"), 40)
     fill(str(tmp_path / "shapes"), 1, "rod")
     fill(str(tmp_path / "shapes"), 1, "tube", first=4)
-    listing.run(spec_of(str(tmp_path / "out"), "folder", str(tmp_path / "shapes")))
+    names = ["rod=stick", "tubes=pipe"]
+    listing.run(spec_of(str(tmp_path / "out"), "folder", str(tmp_path / "shapes"), classNames=names))
     counts = open_listing(str(tmp_path / "out" / "list")).counts
     told = capsys.readouterr().err
     assert [name for name in counts if not counts[name]["test"]] == ["rod", "tube"]
     assert "rod, tube" in told
+    assert """data.classNames: no object is of category 'tubes'; did you mean "tube"?""" in told

@@ -20,6 +20,7 @@ from captionless.stages import listing
 from captionless.store import objects, scan
 from captionless.store.ledger import Ledger
 from captionless.store.listing import open_listing
+from captionless.store.manifest import read_header
 from captionless.store.packed import packed_rows
 from tests.stages.listing.sources import fill, manifest, put, rows, spec_of
 from tests.store.faulty_s3 import FaultyS3, reached_by_environment
@@ -124,6 +125,13 @@ def test_a_version_changes_with_any_file_and_only_then(tmp_path: Path, shapes: P
     assert versions(root).keys() == first.keys()
 
 
+def described(root: str) -> tuple[str, Any]:
+    """The digest by which readers know the listing, and its table's file."""
+    header, _ = read_header(f"{root}/list")
+    assert header is not None
+    return header.digest, header.entries()["objects"]["files"]
+
+
 def test_what_was_written_again_with_its_content_is_read_once(
     tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +140,7 @@ def test_what_was_written_again_with_its_content_is_read_once(
     listing.run(spec)
     pack(spec, **REFERENCES)
     listing.run(spec)
-    before = versions(root)
+    before, (digest, table) = versions(root), described(root)
     read: list[tuple[str, str]] = []
     named = listing._Files.named
     monkeypatch.setattr(listing._Files, "named", lambda self, *args: (read.append(args), named(self, *args))[1])
@@ -143,6 +151,8 @@ def test_what_was_written_again_with_its_content_is_read_once(
     listing.run(spec)
     assert len(read) == 4, "three meshes and a texture"
     assert versions(root) == before
+    assert described(root)[0] == digest, "what is made from the listing is current"
+    assert described(root)[1] != table
     read.clear()
     listing.run(spec)
     assert not read
