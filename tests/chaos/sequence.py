@@ -51,6 +51,8 @@ class Sequence:
         self.world = World.begin(folder)
         self.report = Report(seed)
         self.late: list[Command] = []
+        self.listed: list[World] = []
+        """The source as `list` may have seen it, the newest last: all that commands on their own know of it."""
         self.published = b""
 
     def run(self) -> Report:
@@ -115,10 +117,12 @@ class Sequence:
 
     def _run(self) -> bool:
         """The whole plan; whether it succeeded."""
+        self._list()
         command, ended = run(self.world, self.draw)
         return self._judge("run", command, ended, [self.world])
 
     def _killed(self) -> None:
+        self._list()
         number = self.draw.randrange(len(list(commands(self.world))))
         interruption = Interruption(signal.SIGKILL, self.draw.randint(1, 9))
         command, ended = run(self.world, self.draw, number, interruption)
@@ -132,7 +136,9 @@ class Sequence:
     def _alone(self) -> None:
         """One command of the plan, whatever the state of its inputs."""
         command = self.draw.choice(list(commands(self.world)))
-        self._judge("alone", command, Command(self.world.folder, command).end(), [self.world])
+        if command[0] == "list":
+            self._list()
+        self._judge("alone", command, Command(self.world.folder, command).end(), self._as_listed(self.world))
 
     def _late(self) -> None:
         """A worker that stops before one of its changes while the world goes on, and continues after the next run."""
@@ -144,7 +150,7 @@ class Sequence:
         interruption = Interruption(signal.SIGSTOP, self.draw.randint(1, 9), abroad=self.draw.random() < 0.5)
         late = Command(self.world.folder, [Path(spec).name if a == "spec.yaml" else a for a in command], interruption)
         if not late.until_stopped():
-            self._judge("alone", command, late.end(), [before])
+            self._judge("alone", command, late.end(), self._as_listed(before))
             return
         self.late.append(late)
         where = " abroad" if interruption.abroad else ""
@@ -166,6 +172,14 @@ class Sequence:
         of = reference(self.world, self.shared)
         if ended.code and not of.code:
             self._violated(f"the last run ended with {ended.code}: {ended.error.strip()}")
+
+    def _list(self) -> None:
+        """The source is about to be listed as it is."""
+        self.listed = [*self.listed[-1:], self.world.copy(self.world.folder / f"listed-{len(self.report.steps)}")]
+
+    def _as_listed(self, world: World) -> list[World]:
+        """A world, and its spec with the source as it may be listed."""
+        return [world, *(World(w.folder, w.variants, w.paint, world.spec) for w in self.listed)]
 
     # -- verdicts
 
