@@ -1,8 +1,8 @@
 """What one encoder reaches on the unseen objects, and two references without training: CLIP itself, and chance.
 
 Bounded memory: the views of all objects are never held. They come in blocks, of which only what the figures need is
-kept: one view of each object as it is stored, for the reference an embedding in float64, and ranks in whole numbers as
-small as they can be.
+kept: one view of each object as it is stored, and ranks in whole numbers as small as they can be; the reference's own
+embeddings, in float64, are in a temporary file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from captionless.eval import classification, retrieval
 from captionless.eval.cosine import MadeRows, Rows, numbers, unit_rows
 from captionless.eval.outcomes import Outcomes, smallest
 from captionless.eval.protocol import TestSplit
+from captionless.eval.scratch_rows import ScratchRows
 from captionless.eval.trees import Tree, rounded
 from captionless.eval.zero_shot import Tally
 
@@ -57,12 +58,12 @@ def clip_ceiling(test: TestSplit) -> dict[str, Measured]:
     objects, count, width = test.seen.shape
     mean = Tally(test.class_texts, test.labels, objects)
     single = Tally(test.class_texts, test.labels, objects, count)
-    total = np.empty((objects, width))
+    total = ScratchRows((objects, width))
     for part, views in test.blocks():
         unit = unit_rows(views, "views", ndim=(3,), first=part.start)
         single.add(part.start, unit)
         mean.add(part.start, unit.mean(axis=1))
-        total[part] = unit.sum(axis=1)
+        total.write(part.start, unit.sum(axis=1))
     if count == 1:
         return {"clip_mean": _measured(mean, (), test), "clip_single": _measured(single, (), test)}
 
@@ -70,7 +71,6 @@ def clip_ceiling(test: TestSplit) -> dict[str, Measured]:
         return MadeRows(total.shape, lambda rows: total[rows] - unit_rows(stored[rows], "views"))
 
     found = {"clip_mean": _measured(mean, ((_unit(stored), others(stored)) for stored in test.images()), test)}
-    total = np.empty((0, width))  # as many bytes as anything else here
     opposite = (test.seen.one_of_each((chosen + count // 2) % count) for chosen in test.choices)
     pairs = ((_unit(stored), _unit(other)) for stored, other in zip(test.images(), opposite, strict=True))
     return found | {"clip_single": _measured(single, pairs, test)}
