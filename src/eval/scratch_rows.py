@@ -62,4 +62,4 @@ class ScratchRows:
 
 
 def _bytes(rows: NDArray[np.float64]) -> memoryview:
-    return memoryview(rows.reshape(-1).view(np.uint8))
+    return rows.reshape(-1).view(np.uint8).data
