@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from itertools import chain
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.store import objects
 from captionless.store.atomic_writes import open_write
+from captionless.store.hashing_file import HashingFile
 
 _PIECE = 16 << 20  # bytes written together
 _HEADER = 4096  # bytes; numpy's are shorter
@@ -22,12 +22,12 @@ _HEADER = 4096  # bytes; numpy's are shorter
 def write_array(url: str, array: NDArray[Any]) -> str:
     """Stores an array without a second copy of it in memory; the sha256 (hex) of the file."""
     held = np.ascontiguousarray(array)
-    found, data = hashlib.sha256(), held.reshape(-1).view(np.uint8)
-    with open_write(url) as file:
+    data = held.reshape(-1).view(np.uint8)
+    with open_write(url) as raw:
+        file = HashingFile(raw)
         for piece in chain([_header(held)], (data[at : at + _PIECE].tobytes() for at in range(0, len(data), _PIECE))):
             file.write(piece)
-            found.update(piece)
-    return found.hexdigest()
+    return file.hash.hexdigest()
 
 
 class StoredArray:

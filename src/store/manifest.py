@@ -154,9 +154,8 @@ def read_header(url: str) -> tuple[Header | None, bytes | None]:
         DataError: it is not one, or of a release that wrote another version.
     """
     target = objects.join(url, MANIFEST)
-    try:
-        data = objects.read_small(target)
-    except FileNotFoundError:
+    data = objects.read_if_any(target)
+    if data is None:
         return None, None
     document = objects.parse_json(data, target)
     if isinstance(document, dict) and document.get("version") == 1:

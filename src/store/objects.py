@@ -121,9 +121,9 @@ def read_bytes(url: str, start: int | None = None, end: int | None = None) -> by
 
 
 def read_if_any(url: str) -> bytes | None:
-    """The object's bytes; None when there is none."""
+    """The bytes of a document, by one request; None when there is none."""
     try:
-        return read_bytes(url)
+        return read_small(url)
     except FileNotFoundError:
         return None
 

@@ -152,10 +152,7 @@ class StoreFormat:
 
     def manifest_bytes(self, url: str) -> bytes | None:
         """The manifest of the store at `url` as it is stored, None if there is none."""
-        try:
-            return objects.read_small(objects.join(url, self.manifest))
-        except FileNotFoundError:
-            return None
+        return objects.read_if_any(objects.join(url, self.manifest))
 
     def missing(self, target: str) -> DataError:
         """A file is not there."""

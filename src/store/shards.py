@@ -23,7 +23,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.store import objects, ranged_reads
 from captionless.store.atomic_writes import open_write
+from captionless.store.hashing_file import HashingFile
 
 INDEX_VERSION = 1
 _BLOCK = 512
@@ -50,22 +51,6 @@ class ShardInfo:
         return tuple(self.index)
 
 
-class _Hashing:
-    """A write-only file that hashes and counts what passes through it."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file, self.hash, self.position = file, hashlib.sha256(), 0
-
-    def write(self, data: bytes) -> int:
-        self._file.write(data)
-        self.hash.update(data)
-        self.position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.position
-
-
 def index_url(tar_url: str) -> str:
     return tar_url.removesuffix(".tar") + ".index"
 
@@ -81,7 +66,7 @@ def write_shard(
     """
     index: dict[str, dict[str, list[int]]] = {}
     with open_write(url) as raw:
-        file = _Hashing(raw)
+        file = HashingFile(raw)
         for key, members in samples:
             check_key(key)
             if key in index:

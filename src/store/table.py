@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from captionless.errors import DataError, one_line
 from captionless.store import objects, ranged_reads
 from captionless.store.atomic_writes import open_write
+from captionless.store.hashing_file import HashingFile
 
 GROUP_ROWS = 8192
 """Rows from which on a row group is written. A group is what one reader takes at a time: a few hundred KB a column."""
@@ -65,7 +65,7 @@ def write_table(
     pending: list[pa.Table] = []
     count, groups = 0, Groups(group_rows)
     with open_write(url) as raw:
-        file = _Hashing(raw)
+        file = HashingFile(raw)
         options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "write_page_index": False}
         with pq.ParquetWriter(file, schema, **options) as writer:
 
@@ -233,25 +233,6 @@ def _explained(url: str) -> Iterator[None]:
         raise DataError(
             f"{url}: damaged, or not a Parquet file ({one_line(error)}); delete it and rerun the stage"
         ) from error
-
-
-class _Hashing(io.RawIOBase):
-    """A write-only file that hashes and counts what passes through it."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file, self.hash, self.position = file, hashlib.sha256(), 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._file.write(data)
-        self.hash.update(data)
-        self.position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.position
 
 
 class _Spans(io.RawIOBase):

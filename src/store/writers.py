@@ -206,10 +206,8 @@ class _Found(NamedTuple):
     @classmethod
     def at(cls, url: str) -> _Found | None:
         """The lease stored at a URL, if any."""
-        try:
-            return cls(url, objects.read_bytes(url))
-        except FileNotFoundError:
-            return None
+        data = objects.read_if_any(url)
+        return None if data is None else cls(url, data)
 
     @property
     def document(self) -> dict[str, Any]:
