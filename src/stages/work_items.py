@@ -143,10 +143,15 @@ def work(
     fingerprints = {item.name: item.fingerprint for item in items}
     share = _Share(title, unit, ledger, own)
     with contextlib.ExitStack() as stack:
+
+        def enter() -> Lease:
+            found = stack.enter_context(writer(ledger.url, shard.index, shard.count, objects.digest(fingerprints)))
+            ledger.confirm(fingerprints)
+            return found
+
         lease: Lease | None = None
         if share.missing:
-            lease = stack.enter_context(writer(ledger.url, shard.index, shard.count, objects.digest(fingerprints)))
-            ledger.confirm(fingerprints)
+            lease = enter()
             if lease.waited:
                 share = _Share(title, unit, ledger, own)
             if share.missing:
@@ -159,8 +164,7 @@ def work(
                 check(records)
             found = facts(records) if callable(facts) else facts
             if lease is None and not _is_published(ledger, fingerprints):
-                lease = stack.enter_context(writer(ledger.url, shard.index, shard.count, objects.digest(fingerprints)))
-                ledger.confirm(fingerprints)
+                lease = enter()
             if lease is not None:
                 lease.check()
             ledger.publish(records, found, made_from)
