@@ -68,13 +68,16 @@ class RowPlan:
         return partition.balance(self.costs)
 
 
-def plan_rows(sizes: Mapping[str, int], workers: int, most: int, sides: Mapping[str, int] | None = None) -> RowPlan:
+def keep_rows(sizes: Mapping[str, int], workers: int, sides: Mapping[str, int]) -> RowPlan:
+    """Assign the blocks of an existing partition, with `sides` rows each, to workers."""
+    return RowPlan(sides, _assigned(sizes, sides, workers))
+
+
+def plan_rows(sizes: Mapping[str, int], workers: int, most: int) -> RowPlan:
     """Partition groups of `sizes` objects into blocks of at most `most` rows and assign them to workers.
 
-    The plan has the lowest maximum load of all, within about 1 %. `sides`: an existing partition to keep.
+    The plan has the lowest maximum load of all, within about 1 %.
     """
-    if sides is not None:
-        return RowPlan(sides, _assigned(sizes, sides, workers))
 
     def cut(largest: float) -> RowPlan:
         sides = {group: _side(n, largest, most) for group, n in sizes.items()}

@@ -8,22 +8,24 @@ split is used, as for similarity. Every worker computes the same partition of th
 those that `precompute.row_partition` assigns to it: it holds a block's rows, streams the rest of the group past them,
 prefetching the next piece while it compares one, and keeps the k best. A block is recomputed when the embedding of any
 object of its group changes. The worker that finds all blocks complete publishes them. A finished store keeps its
-partition, whatever the number of workers.
+partition, whatever the number of workers, and says which embeddings it was made from: while these are the same, every
+worker knows the groups from the store, and the embeddings are opened only if a block was lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.precompute.row_partition import RowBlock, plan_rows
+from captionless.precompute.row_partition import RowBlock, keep_rows, plan_rows
 from captionless.runtime.thread_pools import thread_pool
-from captionless.stages.vectors import Vectors, part_name, vectors
+from captionless.stages.vectors import VERSION, Vectors, is_model, part_name, vectors
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, log_share, work
 from captionless.store import neighbour_store as store
 from captionless.store import objects
@@ -31,6 +33,7 @@ from captionless.store.columns import Strings
 from captionless.store.embeddings import Embeddings, Indices, open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
+from captionless.trainer.run_folder import model_digest
 
 _AT_ONCE = 1 << 14  # objects whose sources are looked up together
 _PIECES = 4  # are as much as the largest block: while one is compared, the next is read
@@ -43,44 +46,58 @@ def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard
     dataset: an embed stage's folder. of: "views", "mean", or the URL of a model.pt, see `stages.vectors`. within: where
     an object's neighbours are looked for. k: how many, at least 1.
     """
-    data = open_embeddings(dataset, "train")
-    if not len(data):
-        raise DataError(f"{dataset}: the train split is empty; expected at least one object")
-    groups: Mapping[str, Indices] = data.members() if within == "category" else {WHOLE: range(len(data))}
-    rows = vectors(of, data, groups, out)
     with thread_pool(1) as pool:
-        return _Neighbours(data, groups, rows, _RowReader(rows, pool), out, of, within, k).work(shard)
+        return _Neighbours(dataset, out, of, within, k, pool).work(shard)
 
 
 class _Neighbours:
-    def __init__(
-        self,
-        data: Embeddings,
-        groups: Mapping[str, Indices],
-        rows: Vectors,
-        pieces: _RowReader,
-        out: str,
-        of: str,
-        within: store.Within,
-        k: int,
-    ) -> None:
-        self.rows, self.pieces, self.out, self.of, self.within, self.k = rows, pieces, out, of, within, k
+    def __init__(self, dataset: str, out: str, of: str, within: store.Within, k: int, pool: ThreadPoolExecutor) -> None:
+        self.dataset, self.out, self.of, self.within, self.k, self._pool = dataset, out, of, within, k, pool
         self.ledger = Ledger(out)
         self.before = store.FORMAT.manifest_bytes(out)
-        self.keys = {group: data.keys.taken(own) for group, own in groups.items()}
-        self.sources = {
-            group: objects.digest_of_rows(store.VALUES, k, rows=_made_from(self.keys[group], rows, own))
-            for group, own in groups.items()
-        }
+        self.model = model_digest(of) if is_model(of) else None
+        self.made_from = objects.digest(VERSION, of, within, k, self.model, Ledger(dataset).header().digest)
+        published = store.FORMAT.published(self.before, made_from=self.made_from)
+        if published is not None:
+            self.sizes = {group: int(entry["objects"]) for group, entry in published["groups"].items()}
+            self.sources = {group: str(entry["source"]) for group, entry in published["groups"].items()}
+        else:
+            self.sizes = {group: len(own) for group, own in self.groups.items()}
+            self.sources = {group: self._source(group) for group in self.groups}
+        self.digest = store.digest(of, within, k, self.sources)
+
+    @cached_property
+    def data(self) -> Embeddings:
+        data = open_embeddings(self.dataset, "train")
+        if not len(data):
+            raise DataError(f"{self.dataset}: the train split is empty; expected at least one object")
+        return data
+
+    @cached_property
+    def groups(self) -> Mapping[str, Indices]:
+        return self.data.members() if self.within == "category" else {WHOLE: range(len(self.data))}
+
+    @cached_property
+    def keys(self) -> Mapping[str, Strings]:
+        return {group: self.data.keys.taken(own) for group, own in self.groups.items()}
+
+    @cached_property
+    def rows(self) -> Vectors:
+        return vectors(self.of, self.data, self.groups, self.out, self.model)
+
+    @cached_property
+    def pieces(self) -> _RowReader:
+        return _RowReader(self.rows, self._pool)
 
     def work(self, shard: Shard) -> Outcome:
-        finished = self._finished_cut()
-        if finished is None:  # else embeddings are needed only if a block was lost
+        sides = self._finished_cut()
+        if sides is None:
             self.rows.prepare(shard)
-        sizes = {group: len(keys) for group, keys in self.keys.items()}
-        plan = plan_rows(sizes, shard.count, self.rows.most_rows, finished)
+            plan = plan_rows(self.sizes, shard.count, self.rows.most_rows)
+        else:  # embeddings are needed only if a block was lost
+            plan = keep_rows(self.sizes, shard.count, sides)
         log_share(
-            f"neighbours: {sum(sizes.values()):,} objects in {len(sizes)} groups, {len(plan.blocks)} blocks",
+            f"neighbours: {sum(self.sizes.values()):,} objects in {len(self.sizes)} groups, {len(plan.blocks)} blocks",
             shard, plan.workers, plan.balance,
         )  # fmt: skip
         items = {block: self._work_item(block) for block in plan.blocks}
@@ -91,9 +108,14 @@ class _Neighbours:
 
         return work("neighbours", "pair", self.ledger, list(items.values()), mine, check, shard=shard)
 
+    def _source(self, group: str) -> str:
+        """Digest of what a group's neighbours are made from."""
+        rows = _made_from(self.keys[group], self.rows, self.groups[group])
+        return objects.digest_of_rows(store.VALUES, self.k, rows=rows)
+
     def _finished_cut(self) -> dict[str, int] | None:
         """The block sizes of an existing store of the same values."""
-        found = store.FORMAT.published(self.before, store.digest(self.of, self.within, self.k, self.sources))
+        found = store.FORMAT.published(self.before, digest=self.digest)
         return found and {group: int(entry["side"]) for group, entry in found["groups"].items()}
 
     def _work_item(self, block: RowBlock) -> WorkItem:
@@ -126,11 +148,13 @@ class _Neighbours:
         return store.write_block(self.out, block.group, block.start, *nearest.result(), fingerprint)
 
     def _publish(self, records: Mapping[RowBlock, WorkRecord]) -> None:
-        blocks: dict[str, list[store.NeighbourBlock]] = {group: [] for group in self.keys}
+        blocks: dict[str, list[store.NeighbourBlock]] = {group: [] for group in self.sizes}
         for block, record in records.items():  # by row
             blocks[block.group].append(store.NeighbourBlock.of_entry(record.facts))
+        if store.is_current(self.out, self.before, store.stamp(self.digest, self.made_from, blocks)):
+            return
         groups = [store.NeighbourGroup(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
-        store.publish(self.out, self.of, self.within, self.k, groups, self.before)
+        store.publish(self.out, self.of, self.within, self.k, groups, self.before, self.made_from)
 
 
 def _made_from(keys: Strings, rows: Vectors, indices: Indices) -> Iterator[list[str]]:

@@ -32,7 +32,6 @@ from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
 from captionless.store.neighbour_store import FORMAT, block_name
 from captionless.store.shards import decode_array, encode_array
-from captionless.trainer.run_folder import model_digest
 
 VERSION = 1
 FOLDER = "embeddings"
@@ -65,17 +64,22 @@ class Vectors(Protocol):
         nothing was prepared."""
 
 
-def vectors(of: str, data: Embeddings, groups: Mapping[str, Indices], out: str) -> Vectors:
+def is_model(of: str) -> bool:
+    """Whether `of` is the URL of a model file."""
+    return of.endswith(".pt")
+
+
+def vectors(of: str, data: Embeddings, groups: Mapping[str, Indices], out: str, model_digest: str | None) -> Vectors:
     """The embeddings that `of` names, by the objects' indices in `data`; computed ones are stored under `out`.
 
-    SpecError for anything but views, mean and the URL of a model file; DataError if there is no such file.
+    model_digest: of the model file, if `of` is one. SpecError for anything but views, mean and such a URL.
     """
     if of == "views":
         return _Views(data, groups)
     if of == "mean":
         return _Stored(data, groups, out, _Mean(data))
-    if of.endswith(".pt"):
-        return _Stored(data, groups, out, EncodedClouds(data, of))
+    if model_digest is not None:
+        return _Stored(data, groups, out, EncodedClouds(data, of, model_digest))
     raise SpecError(
         f'--of: expected views, mean, or the URL of a model.pt, found "{of}"{did_you_mean(of, ("views", "mean"))}'
     )
@@ -119,11 +123,10 @@ class _Mean:
 
 
 class EncodedClouds:
-    """What the encoder of a model file makes of a data set's clouds, unit rows. DataError when it is not there."""
+    """What the encoder of a model file, whose digest is given, makes of a data set's clouds: unit rows."""
 
-    def __init__(self, data: Embeddings, url: str) -> None:
-        self._data, self._url = data, url
-        self.model_digest = model_digest(url)
+    def __init__(self, data: Embeddings, url: str, model_digest: str) -> None:
+        self._data, self._url, self.model_digest = data, url, model_digest
 
     def sources(self, indices: Indices) -> list[str]:
         """Digests of what some objects' embeddings are made from."""

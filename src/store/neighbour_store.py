@@ -4,9 +4,10 @@
                                             first, -1 where the group has fewer than k others
     <group>.<row>-<digest>.similarity.npy   (rows, k) float32: their cosine similarity, NaN there
     neighbours.json                         JSON: `k`, `of` (what was compared: views, mean, or the URL of an encoder),
-                                            `within` (category or dataset), `digest` (what the values depend on), the
-                                            tables' files, and of every group its number of `objects`, `side` (rows of a
-                                            block) and `source`
+                                            `within` (category or dataset), `digest` (what the values depend on),
+                                            `made_from` (digest of the whole data set's manifest and of how it was
+                                            compared), the tables' files, and of every group its number of `objects`,
+                                            `side` (rows of a block) and `source`
     keys-<stamp>.parquet                    a row an object: `group` and `key`, in the order of the groups' names
     blocks-<stamp>.parquet                  a row a block: `group`, first and one past the last row (`top`, `bottom`),
                                             and of both files name, bytes and sha256
@@ -132,13 +133,31 @@ def digest(of: str, within: Within, k: int, sources: Mapping[str, str]) -> str:
     return objects.digest(VALUES, of, within, k, dict(sources))
 
 
+def stamp(values: str, made_from: str, blocks: Mapping[str, Sequence[NeighbourBlock]]) -> str:
+    """What distinguishes a store from all others: `digest`, what it was made from, and the blocks of every group."""
+    files = [[f.file, f.sha256] for _, own in sorted(blocks.items()) for b in own for f in b.files]
+    return objects.digest(values, made_from, files)[:16]
+
+
+def is_current(url: str, before: bytes | None, stamp: str) -> bool:
+    """Whether the manifest `before` is that of the store with this stamp, and its tables are all there."""
+    return FORMAT.is_current(url, before, stamp, _TABLES)
+
+
 def publish(
-    url: str, of: str, within: Within, k: int, groups: Iterable[NeighbourGroup], before: bytes | None = None
+    url: str,
+    of: str,
+    within: Within,
+    k: int,
+    groups: Iterable[NeighbourGroup],
+    before: bytes | None = None,
+    made_from: str = "",
 ) -> None:
     """Write the tables and the manifest over the stored blocks of `groups`; from then on `open_neighbours` opens `url`.
 
     What an earlier store has and this one has not is removed. before: the manifest that may be replaced, None if there
-    was none.
+    was none. made_from: digest of all that was compared and how, by which the stage finds out at once that nothing has
+    changed.
 
     Raises:
         DataError: no groups, blocks that do not make up their group, a file that is missing or has another size, or
@@ -150,9 +169,7 @@ def publish(
         raise DataError(f"{url}: no objects; expected the neighbours of at least one")
     check_unique(url, pa.chunked_array([Strings.of(g.keys).column for g in found]))
     values = digest(of, within, k, {g.name: g.source for g in found})
-    stamp = objects.digest(values, [[f.file, f.sha256] for g in found for b in g.blocks for f in b.files])[:16]
-    if FORMAT.is_current(url, before, stamp, _TABLES):
-        return
+    own = stamp(values, made_from, {g.name: g.blocks for g in found})
     _check(url, found)
     document: dict[str, Any] = {
         "format": "captionless neighbours",
@@ -161,9 +178,10 @@ def publish(
         "within": within,
         "k": k,
         "digest": values,
-        "stamp": stamp,
-        "keys": store_table(url, f"keys-{stamp}.parquet", _key_rows(found), _KEYS),
-        "blocks": store_table(url, f"blocks-{stamp}.parquet", _block_rows(found), _BLOCKS),
+        "made_from": made_from,
+        "stamp": own,
+        "keys": store_table(url, f"keys-{own}.parquet", _key_rows(found), _KEYS),
+        "blocks": store_table(url, f"blocks-{own}.parquet", _block_rows(found), _BLOCKS),
         "groups": {
             g.name: {"objects": len(g.keys), "side": g.blocks[0].rows[1] if g.blocks else 0, "source": g.source}
             for g in found

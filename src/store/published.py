@@ -39,15 +39,15 @@ class StoreFormat:
     version: int
     earlier: tuple[int, ...] = ()
 
-    def published(self, data: bytes | None, digest: str) -> dict[str, Any] | None:
-        """A store's manifest by its bytes, if it is of this version and the store's values have this `digest`."""
+    def published(self, data: bytes | None, **values: str) -> dict[str, Any] | None:
+        """A store's manifest by its bytes, if it is of this version and has these values."""
         try:
             manifest = json.loads(data or b"null")
         except ValueError:
             return None
         if not isinstance(manifest, dict) or manifest.get("version") != self.version:
             return None
-        return manifest if manifest.get("digest") == digest else None
+        return manifest if values.items() <= manifest.items() else None
 
     def open(self, url: str, read: Callable[[Any], _T]) -> _T:
         """Opens the store: the result of `read` on its manifest.

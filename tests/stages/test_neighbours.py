@@ -162,6 +162,30 @@ def test_other_embeddings_make_only_their_groups_anew(tmp_path: Path, data: dict
     assert len(open_neighbours(str(tmp_path / "near")).lookup(["two-00000"])[0][0]) == 2
 
 
+def test_embeddings_are_opened_only_if_they_may_be_others(
+    tmp_path: Path, data: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def opening(url: str, split: str) -> Embeddings:
+        opened.append(url)
+        return open_embeddings(url, split)
+
+    monkeypatch.setattr(stage, "open_embeddings", opening)
+    compute(tmp_path, "near", "mean")
+    for shards, is_opened in ((3, False), (5, True), (5, False)):  # the same objects, in other shards
+        write_embedded(str(tmp_path / "embed"), SIZES, shards)
+        opened.clear()
+        outcomes = [compute(tmp_path, "near", "mean", index=i, count=2) for i in range(2)]
+        assert [(o.made, o.finished) for o in outcomes] == [(0, True)] * 2
+        assert sum(o.kept for o in outcomes) == sum(n * n for n in SIZES.values())
+        assert bool(opened) == is_opened
+    next((tmp_path / "near").glob("big.0-*.similarity.npy")).unlink()
+    assert compute(tmp_path, "near", "mean").made
+    assert opened
+    check(tmp_path / "near", {k: v.astype(np.float64).mean(axis=0) for k, v in data.items()}, grouped(data, "category"))
+
+
 def test_every_object_is_read_once_for_a_block(
     tmp_path: Path, data: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from captionless.store import float16, gallery, objects
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
-from captionless.trainer.run_folder import model_url
+from captionless.trainer.run_folder import model_digest, model_url
 
 VERSION = 1
 Split = Literal["all", "train", "test"]
@@ -57,7 +57,7 @@ def build(checkpoint: str, dataset: str, out: str, split: Split = "all", pack: s
 class _Build:
     def __init__(self, data: Embeddings, checkpoint: str, out: str, pack: str) -> None:
         self.data, self.checkpoint, self.out, self.pack = data, model_url(checkpoint), out, pack
-        self.encoded = EncodedClouds(data, self.checkpoint)
+        self.encoded = EncodedClouds(data, self.checkpoint, model_digest(self.checkpoint))
 
     def work(self) -> Outcome:
         items = [
