@@ -19,7 +19,7 @@ _SHORTEST = 8
 _NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
 _QUERY = re.compile(
-    r"(?<=[?&])(sig|[a-z0-9_.-]*(?:signature|credential|token|key|keyid|key-id|accessid|secret|password|passwd|pwd|hmac|jwt|auth))=[^\s&'\"`#]+",
+    r"(?<=[?&])(sig|[a-z0-9_.-]*(?:signature|credential|token|key|keyid|key-id|accessid|secret|password|passwd|pwd|hmac|jwt|auth))=(?!\*{3}[:\s])[^\s&'\"`#]+",
     re.IGNORECASE,
 )
 _WHOLE_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"`<>]*)\?[^\s#'\"`<>]+", re.IGNORECASE)

@@ -189,7 +189,7 @@ class Sequence:
         if ended.code == 0:
             self._say(line)
         else:
-            self._say(f"{line}: {command[0]} refused ({ended.code}): {ended.error.strip()[-160:]}")
+            self._say(f"{line}: {command[0]} refused ({ended.code}): {_said(ended.error)}")
             self.report.refused += 1
             if ended.code not in REFUSALS or "Traceback" in ended.error or not ended.error.strip():
                 self._violated(f"{' '.join(command)} ended with {ended.code}: {ended.error.strip()[-1000:]}")
@@ -223,3 +223,8 @@ class Sequence:
 
     def _say(self, line: str) -> None:
         self.report.steps.append(line)
+
+
+def _said(error: str) -> str:
+    """The last line of what a command has written, as far as a table has room for it."""
+    return error.strip().rpartition("\n")[2].removeprefix("captionless: ")[:160]

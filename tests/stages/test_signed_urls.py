@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from captionless.errors import DataError
+from captionless.errors import DataError, SpecError
+from captionless.runtime.redaction import redacted
 from captionless.spec import load
 from captionless.stages import listing, pack
 from captionless.stages.remedies import broken_objects
@@ -90,6 +91,15 @@ def test_their_signatures_are_used_and_not_stored(
         pack.run(spec.model_copy(update={"data": spec.data.model_copy(update={"max_skipped": 0})}), retry=True)
     for text in (str(caught.value), capfd.readouterr().err, caplog.text, *map(_text, (tmp_path / "out").rglob("*"))):
         assert SECRET not in text
+
+
+def test_a_line_is_named_by_its_number_whatever_follows_the_path(address: str) -> None:
+    PAGES["list.jsonl"] = b'{"key": 1}\n'
+    url = f"{address}/list.jsonl?X-Amz-Date=20260101&X-Amz-Signature={SECRET}"
+    data = {"source": {"kind": "manifest", "url": url}}
+    with pytest.raises(SpecError) as caught:
+        listing.run(load.build_spec({"output": "out", "data": data, "train": {"weights": ["uniform"]}}))
+    assert "Signature=***:1: key: " in redacted(str(caught.value))
 
 
 def _text(path: Path) -> str:

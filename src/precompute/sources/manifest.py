@@ -57,12 +57,13 @@ class ManifestSource:
 
     def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
         url, number, empty = self._data.source.url, 0, True
+        named = public_url(url)  # a signature would be taken to reach as far as the line's number
         selection, axes = Selection(self._data.source.categories), Axes()
         for number, text in enumerate(_lines(url), start=1):
             if text.strip():
-                line, empty = _parse(text, f"{url}:{number}"), False
+                line, empty = _parse(text, f"{named}:{number}"), False
                 if selection.takes(line.category):
-                    ref = self._ref(f"{url}:{number}", line)
+                    ref = self._ref(f"{named}:{number}", line)
                     axes.add(str(ref.url), ref.up)
                     yield ref
         if empty:
