@@ -216,7 +216,8 @@ class Sequence:
         of = reference(world, self.shared)
         if of.code:
             return f"there are results, but from scratch it is refused ({of.code}): {of.error.strip()}"
-        return "; ".join(differences(self.world.folder / "out", of)[:3])
+        again = self.world.folder / f"again-{len(self.report.steps)}"
+        return "; ".join(differences(self.world.folder / "out", of, world, again)[:3])
 
     def _violated(self, line: str) -> None:
         self.report.violations.append(f"after step {len(self.report.steps)}: {line}")

@@ -102,7 +102,9 @@ class World:
 
     def copy(self, folder: Path) -> World:
         """The same source and spec in another folder, without outputs and histories."""
-        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("out", "logs", "late-*", "listed-*"))
+        shutil.copytree(
+            self.folder, folder, ignore=shutil.ignore_patterns("out", "logs", "late-*", "listed-*", "again-*")
+        )
         other = World(folder, dict(self.variants), self.paint, copy.deepcopy(self.spec))
         other.save()
         return other
