@@ -93,12 +93,12 @@ def test_their_signatures_are_used_and_not_stored(
         assert SECRET not in text
 
 
-def test_a_line_is_named_by_its_number_whatever_follows_the_path(address: str) -> None:
+def test_a_line_is_named_by_its_number_whatever_follows_the_path(address: str, tmp_path: Path) -> None:
     PAGES["list.jsonl"] = b'{"key": 1}\n'
     url = f"{address}/list.jsonl?X-Amz-Date=20260101&X-Amz-Signature={SECRET}"
     data = {"source": {"kind": "manifest", "url": url}}
     with pytest.raises(SpecError) as caught:
-        listing.run(load.build_spec({"output": "out", "data": data, "train": {"weights": ["uniform"]}}))
+        listing.run(load.build_spec({"output": str(tmp_path), "data": data, "train": {"weights": ["uniform"]}}))
     assert "Signature=***:1: key: " in redacted(str(caught.value))
 
 
