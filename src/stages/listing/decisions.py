@@ -31,7 +31,9 @@ def decide(
     sealed = before.splits != NONE
     splits = np.where(sealed, before.splits, gathered.split).astype(np.int8)
     reasons = dict(gathered.reasons)
-    groups = find_groups(gathered, before.contents, before.splits, read)
+    # What is kept is older than what was left out, so that a copy that was dropped never takes the other one's place.
+    youth = (before.shards == NONE).astype(np.int8) + ~sealed
+    groups = find_groups(gathered, before.contents, youth, read)
     if groups and data.duplicates == "error":
         raise DataError(
             f"data.duplicates: {copies(groups):,} objects have the same content as others: {describe(gathered, groups)}"

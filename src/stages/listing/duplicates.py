@@ -38,13 +38,13 @@ class Group:
 
 
 def find_groups(
-    gathered: Gathered, contents: Digests, sealed: NDArray[np.int8], read: Callable[[str], bytes]
+    gathered: Gathered, contents: Digests, youth: NDArray[np.int8], read: Callable[[str], bytes]
 ) -> list[Group]:
     """The groups of kept objects that are copies of one another.
 
-    contents: what is known of the files; what is read for the comparison is filled in. sealed: (n,) the splits of
-    objects that were listed before, negative for new ones, which are younger; of equally old ones the lesser key is
-    older. read: gives the content of a file by its URL, DataError where it cannot; such an object is no copy.
+    contents: what is known of the files; what is read for the comparison is filled in. youth: (n,) the lesser, the
+    older; of equally old ones the lesser key is older. read: gives the content of a file by its URL, DataError where it
+    cannot; such an object is no copy.
     """
     sizes = np.where(gathered.kept & (gathered.tokens != 0) & (gathered.sizes > 0), gathered.sizes, -1)
     alike = _repeated(sizes)
@@ -59,7 +59,7 @@ def find_groups(
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
     ends = np.append(starts[1:], len(places))
     several = np.flatnonzero(ends - starts > 1)
-    return [_group(gathered, places[starts[at] : ends[at]], sealed) for at in several]
+    return [_group(gathered, places[starts[at] : ends[at]], youth) for at in several]
 
 
 def _repeated(values: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -107,11 +107,8 @@ def _identity(content: NDArray[np.uint8], size: int) -> int:
     return token_of(f"etag:{data[:_MD5_BYTES].hex()}-{size}" if is_md5 else data.hex())
 
 
-def _group(gathered: Gathered, places: NDArray[np.int64], sealed: NDArray[np.int8]) -> Group:
-    def age(place: int) -> tuple[bool, str]:
-        return bool(sealed[place] < 0), gathered.key(place)
-
-    return Group(tuple(sorted(map(int, places), key=age)))
+def _group(gathered: Gathered, places: NDArray[np.int64], youth: NDArray[np.int8]) -> Group:
+    return Group(tuple(sorted(map(int, places), key=lambda place: (int(youth[place]), gathered.key(place)))))
 
 
 def copies(groups: Sequence[Group]) -> int:

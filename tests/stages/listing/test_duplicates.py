@@ -111,3 +111,16 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     listing.run(spec)
     assert read == [f"{shapes}/box/d.obj"]
     assert open_listing(f"{root}/list").facts["copies"] == 1
+
+
+def test_a_dropped_copy_never_takes_the_place_of_the_one_that_stays(tmp_path: Path) -> None:
+    shapes, root = tmp_path / "shapes", str(tmp_path / "out")
+    fill(str(shapes), 4)
+    copies(shapes, "z")
+    spec = spec_of(root, "folder", str(shapes), duplicates="drop")
+    listing.run(spec)
+    copies(shapes, "a")
+    listing.run(spec)
+    again = listing.run(spec)
+    assert (again.made, again.removed) == (0, 0)
+    assert {key for key, row in rows(root).items() if row["verdict"] == "duplicate"} == {"box/a"}
