@@ -44,8 +44,8 @@ def decide(
             if data.duplicates == "drop":
                 gathered.verdict[place] = 1 + VERDICTS.index("duplicate")
                 reasons[place] = f"same content as {gathered.key(group.oldest)}"
-            elif by_hash and not sealed[place]:
-                splits[place] = splits[group.oldest]
+            if by_hash and not sealed[place]:
+                splits[place] = splits[group.oldest]  # also of one that is dropped: it may be let in later
     for place in _of_small_categories(gathered, data.min_per_category):
         gathered.verdict[place] = 1 + VERDICTS.index("category")
         reasons[place] = f"its category has fewer than {data.min_per_category} objects"

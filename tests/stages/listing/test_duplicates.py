@@ -124,3 +124,21 @@ def test_a_dropped_copy_never_takes_the_place_of_the_one_that_stays(tmp_path: Pa
     again = listing.run(spec)
     assert (again.made, again.removed) == (0, 0)
     assert {key for key, row in rows(root).items() if row["verdict"] == "duplicate"} == {"box/a"}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_dropped_copy_is_of_the_older_ones_split_when_it_is_let_in(tmp_path: Path, split: str) -> None:
+    other = "test" if split == "train" else "train"
+    shapes, root = tmp_path / "shapes", str(tmp_path / "out")
+    older, copy, third = of_split(split, 1)[0], *of_split(other, 2)
+    copies(shapes, older)
+    listing.run(spec_of(root, "folder", str(shapes)))
+    copies(shapes, copy, third)
+    listing.run(spec_of(root, "folder", str(shapes), duplicates="drop"))
+    listing.run(spec_of(root, "folder", str(shapes)))
+    assert {rows(root)[f"box/{key}"]["split"] for key in (older, copy, third)} == {split}
+    listing.run(spec_of(root, "folder", str(shapes), duplicates="drop"))
+    (shapes / "box" / f"{older}.obj").unlink()
+    listing.run(spec_of(root, "folder", str(shapes), duplicates="drop"))
+    kept = [row["split"] for row in rows(root).values() if not row["verdict"]]
+    assert kept == [split]
