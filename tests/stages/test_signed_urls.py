@@ -66,8 +66,10 @@ def test_their_signatures_are_used_and_not_stored(
         "unknown": f"{address.replace('//', f'//user:{SECRET}@')}/in/x.txt{signed}",
         "private": f"http://127.0.0.2:9/x.obj{signed}",
     }
+    told = {"licence": f"see {address}/terms{signed}", "text": f"a box of {address}/x{signed}"}
     lines = [
-        {"key": key, "category": "box", "mesh": url, "source": url, "licence": "CC0"} for key, url in meshes.items()
+        {"key": key, "category": "box", "mesh": url, "source": url, **told, "attributes": {"picture": url}}
+        for key, url in {**meshes, f"{address}/page{signed}": meshes["good"]}.items()  # the last is left out by its key
     ]
     PAGES["list.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
     spec = load.build_spec(

@@ -104,14 +104,15 @@ class ManifestSource:
         if self._data.split == "manifest" and line.split is None:
             raise SpecError(f"{where}: split: required, since data.split is manifest; expected train or test")
         named = line.split if self._data.split == "manifest" else None
+        attributes = line.attributes and {name: public_url(value) for name, value in line.attributes.items()}
         return ObjectRef(
-            key=line.key,
+            key=public_url(line.key) if "://" in line.key else line.key,  # as a whole URL it is left out, and listed
             category=line.category,
             split=named or split_of(line.key, self._data.test_fraction),
             source=public_url(line.source),
-            licence=line.licence,
-            text=line.text,
-            attributes=line.attributes,
+            licence=public_url(line.licence),
+            text=line.text and public_url(line.text),
+            attributes=attributes,
             url=self._url(line.mesh),
             up=line.up or self._data.source.up or None,
         )

@@ -154,7 +154,7 @@ def _finished(
             shard_name(split, shard) if verdict == KEPT else ""
             for split, shard, verdict in zip(splits, shards, verdicts, strict=True)
         ],
-        "url": [url if url is None else _public(url) for url in table["url"].to_pylist()],
+        "url": [url if url is None else public_url(url) for url in table["url"].to_pylist()],
         "version": [one.version for one in settled],
         "size": gathered.sizes[places],
         "verdict": ["" if verdict == KEPT else VERDICTS[verdict - 1] for verdict in verdicts],
@@ -172,10 +172,6 @@ def _finished(
         array = values if isinstance(values, pa.ChunkedArray) else pa.array(values)
         arrays.append(array.cast(column.type))
     return pa.Table.from_arrays(arrays, schema=listing_rows())
-
-
-def _public(url: str) -> str:
-    return public_url(url) if "@" in url or "?" in url else url
 
 
 def _content(digest: NDArray[np.uint8]) -> str | None:
