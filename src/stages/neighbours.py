@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.precompute.row_partition import RowBlock, keep_rows, plan_rows
+from captionless.runtime.redaction import public
 from captionless.runtime.thread_pools import thread_pool
-from captionless.stages.vectors import VERSION, Vectors, is_model, part_name, vectors
+from captionless.stages.vectors import VERSION, Vectors, part_name, vectors
 from captionless.stages.work_items import Outcome, Shard, WorkItem, WorkOutput, log_share, work
 from captionless.store import neighbour_store as store
 from captionless.store import objects
@@ -33,7 +34,7 @@ from captionless.store.columns import Strings
 from captionless.store.embeddings import Embeddings, Indices, open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
-from captionless.trainer.run_folder import model_digest
+from captionless.trainer.run_folder import is_model, model_digest
 
 _AT_ONCE = 1 << 14  # objects whose sources are looked up together
 _PIECES = 4  # are as much as the largest block: while one is compared, the next is read
@@ -53,10 +54,11 @@ def compute(dataset: str, out: str, of: str, within: store.Within, k: int, shard
 class _Neighbours:
     def __init__(self, dataset: str, out: str, of: str, within: store.Within, k: int, pool: ThreadPoolExecutor) -> None:
         self.dataset, self.out, self.of, self.within, self.k, self._pool = dataset, out, of, within, k, pool
+        self.named = str(public(of))  # as it is stored
         self.ledger = Ledger(out)
         self.before = store.FORMAT.manifest_bytes(out)
         self.model = model_digest(of) if is_model(of) else None
-        self.made_from = objects.digest(VERSION, of, within, k, self.model, Ledger(dataset).header().digest)
+        self.made_from = objects.digest(VERSION, self.named, within, k, self.model, Ledger(dataset).header().digest)
         published = store.FORMAT.published(self.before, made_from=self.made_from)
         if published is not None:
             self.sizes = {group: int(entry["objects"]) for group, entry in published["groups"].items()}
@@ -64,7 +66,7 @@ class _Neighbours:
         else:
             self.sizes = {group: len(own) for group, own in self.groups.items()}
             self.sources = {group: self._source(group) for group in self.groups}
-        self.digest = store.digest(of, within, k, self.sources)
+        self.digest = store.digest(self.named, within, k, self.sources)
 
     @cached_property
     def data(self) -> Embeddings:
@@ -154,7 +156,7 @@ class _Neighbours:
         if store.is_current(self.out, self.before, store.stamp(self.digest, self.made_from, blocks)):
             return
         groups = [store.NeighbourGroup(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
-        store.publish(self.out, self.of, self.within, self.k, groups, self.before, self.made_from)
+        store.publish(self.out, self.named, self.within, self.k, groups, self.before, self.made_from)
 
 
 def _made_from(keys: Strings, rows: Vectors, indices: Indices) -> Iterator[list[str]]:

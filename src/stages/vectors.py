@@ -64,11 +64,6 @@ class Vectors(Protocol):
         nothing was prepared."""
 
 
-def is_model(of: str) -> bool:
-    """Whether `of` is the URL of a model file."""
-    return of.endswith(".pt")
-
-
 def vectors(of: str, data: Embeddings, groups: Mapping[str, Indices], out: str, model_digest: str | None) -> Vectors:
     """The embeddings that `of` names, by the objects' indices in `data`; computed ones are stored under `out`.
 

@@ -10,6 +10,7 @@ import hashlib
 from typing import Any
 
 from captionless.errors import CaptionlessError, DataError, SpecError, one_line
+from captionless.runtime.redaction import public
 from captionless.store import objects
 from captionless.trainer import encoders
 from captionless.trainer.encoders.encoder import Encoder
@@ -20,10 +21,11 @@ _FORMAT = "captionless model"
 
 
 def save_model(url: str, model: Encoder, name: str, options: dict[str, Any], meta: dict[str, Any]) -> None:
-    """Store a trained encoder with what rebuilds it, `encoders.build(name, **options)`, and `meta`, plain values."""
+    """Store a trained encoder with what rebuilds it, `encoders.build(name, **options)`, and `meta`, plain values, of
+    which what signs URLs is not stored."""
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     document = {"format": _FORMAT, "version": 1, "encoder": {"name": name, "options": options, "state": state}}
-    objects.write_bytes(url, encode({**document, **meta}))
+    objects.write_bytes(url, encode({**document, **public(meta)}))
 
 
 def load_model(url: str, sha256: str = "") -> tuple[Encoder, dict[str, Any]]:

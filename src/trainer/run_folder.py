@@ -17,7 +17,12 @@ CHECKPOINTS = "checkpoints"
 
 def model_url(url: str) -> str:
     """The model file at `url`, which is the file or its run's folder."""
-    return url if url.endswith(".pt") else objects.join(url, MODEL)
+    return url if is_model(url) else objects.join(url, MODEL)
+
+
+def is_model(url: str) -> bool:
+    """Whether a URL, which may be signed, is that of a model file."""
+    return url.partition("?")[0].endswith(".pt")
 
 
 def model_digest(url: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from captionless.runtime.redaction import public
 from captionless.spec.train import TrainSpec
 from captionless.spec.weights import Weights
 from captionless.store import objects, tiles
@@ -46,11 +47,13 @@ class TrainingJob(BaseModel):
         return f"train {self.weights.value} seed {self.seed}"
 
     def fingerprint(self, data_digest: str) -> str:
-        """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits."""
+        """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits, nor
+        what signs URLs."""
         stores = {
             m: objects.read_json(objects.join(url, tiles.FORMAT.manifest))["digest"]
             for m, url in self.similarity.items()
         }
         spec = self.train.model_dump(mode="json", exclude={"weights", "seeds", *TrainSpec.OPERATIONAL})
         start = model_digest(self.train.init) if self.train.init else ""
-        return objects.digest(FORMAT, spec, self.weights.value, self.seed, self.clip, data_digest, stores, start)
+        known = public([spec, self.weights.value, self.seed, self.clip])
+        return objects.digest(FORMAT, *known, data_digest, stores, start)

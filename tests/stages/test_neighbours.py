@@ -25,6 +25,7 @@ from captionless.trainer.infer import encode_points
 from tests import pace
 from tests.embedded import damage_views, everything, write_embedded
 from tests.precompute.test_nearest_neighbours import reference
+from tests.store.web import serving
 from tests.trainer import synthetic
 
 SIZES = {"big": 70, "middle": 30, "one": 1, "two": 2}
@@ -254,6 +255,18 @@ def test_shapes_are_compared_as_the_encoder_sees_them(
     save_encoder(url, seed=1)
     assert compute(tmp_path, "near", url, "dataset").made > 0
     assert everything(tmp_path / "near") != stored
+
+
+def test_a_signed_model_is_used_and_its_signature_not_stored(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, train=6)
+    save_encoder(str(tmp_path / "model.pt"))
+    with serving(tmp_path) as address:
+        signed = f"{address.replace('//', '//ann:pa55word@')}/model.pt?X-Amz-Signature="
+        compute(tmp_path, "near", f"{signed}5ecre7")
+        stored = everything(tmp_path / "near")
+        assert compute(tmp_path, "near", f"{signed}anew").made == 0
+    assert everything(tmp_path / "near") == stored
+    assert not any(secret in data for secret in (b"pa55word", b"5ecre7") for data in stored.values())
 
 
 def test_an_encoder_that_cannot_be_used_is_reported_in_one_line(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from captionless.trainer.infer import encode_points
 from tests.embedded import everything, publish, record_embedded, unit
 from tests.pages import assert_readable, assert_self_contained, parsed
 from tests.store.faulty_s3 import reached_by_environment
+from tests.store.web import serving
 
 OPTIONS = {"width": 4, "nsample": 4, "embed_dim": 128, "radius": 0.4}
 POINTS, SAMPLED, VIEWS = 48, 64, 10
@@ -376,6 +377,14 @@ def test_another_model_or_split_makes_another_gallery(root: Path, tmp_path: Path
     build(tmp_path, "near")
     assert everything(tmp_path / "near")["0.faiss"] != first
     Search(str(tmp_path / "near"), str(tmp_path / "model.pt"))
+
+
+def test_a_signed_model_is_used_and_its_signature_not_stored(root: Path, tmp_path: Path) -> None:
+    with serving(root) as address:
+        signed = f"{address.replace('//', '//ann:pa55word@')}/model.pt?X-Amz-Signature=5ecre7"
+        stage.build(signed, str(root / "embed"), str(tmp_path / "gallery"))
+    stored = everything(tmp_path / "gallery")
+    assert not any(secret in data for secret in (b"pa55word", b"5ecre7") for data in stored.values())
 
 
 def test_what_cannot_become_a_gallery_is_reported(root: Path, tmp_path: Path) -> None:

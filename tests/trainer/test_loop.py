@@ -15,6 +15,8 @@ from captionless.telemetry import catalog, progress, registry
 from captionless.trainer import loop, model_file
 from captionless.trainer.device import select_device
 from captionless.trainer.infer import encode_points
+from captionless.trainer.training_job import TrainingJob
+from tests.store.web import serving
 from tests.trainer import synthetic
 
 
@@ -89,6 +91,19 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     before = job.fingerprint("data")
     loop.train(synthetic.job(root, "first", steps=3))  # another model under the same URL
     assert job.fingerprint("data") != before
+
+
+def test_what_signs_urls_is_neither_stored_nor_told_apart(root: Path) -> None:
+    loop.train(synthetic.job(root, "first"))
+    jobs = []
+    with serving(root) as address:
+        for secret in ("5ecre7", "anew"):
+            job = synthetic.job(root, "second", init=f"{address}/first/model.pt?X-Amz-Signature={secret}")
+            clip = {**job.clip, "pretrained": f"https://ann:{secret}@host/weights.pt?X-Amz-Signature={secret}"}
+            jobs.append(TrainingJob.model_validate({**job.model_dump(), "clip": clip}))
+        assert jobs[0].fingerprint("data") == jobs[1].fingerprint("data")
+        loop.train(jobs[0])
+    assert not any(b"5ecre7" in path.read_bytes() for path in (root / "second").rglob("*") if path.is_file())
 
 
 def test_a_batch_that_is_too_small_for_its_micro_batches_is_reported(root: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
+from captionless.runtime.redaction import public
 from captionless.spec.plan import PACK
 from captionless.stages.provenance import versions
 from captionless.stages.vectors import EncodedClouds
@@ -129,5 +130,5 @@ class _Build:
 
 
 def _place(url: str) -> str:
-    """A URL that does not depend on the working directory."""
-    return objects.local_path(url) if objects.is_local(url) else url
+    """A URL as it is stored: it does not depend on the working directory, and has no password."""
+    return objects.local_path(url) if objects.is_local(url) else str(public(url))
