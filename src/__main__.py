@@ -8,6 +8,7 @@ the termination message (`runtime.termination_message`) for the process's parent
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -65,7 +66,9 @@ def _failure(error: BaseException) -> TerminationMessage:
 
     signals.ignore_signals()
     if hasattr(error, "show") and hasattr(error, "format_message"):  # typer keeps the base class of these to itself
-        error.show()
+        shown = io.StringIO()  # it repeats arguments, which may be signed URLs
+        error.show(shown)
+        print(redacted(shown.getvalue()), file=sys.stderr, end="")
         return termination_message.TerminationMessage(UsageError.exit_code, UsageError.__name__, error.format_message())
     if isinstance(error, signals.Stopped):
         error = Interrupted(str(error))

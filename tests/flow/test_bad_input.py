@@ -148,3 +148,9 @@ def test_usage_errors_are_2(tmp_path: Path) -> None:
     assert call("run", cwd=tmp_path).returncode == 2
     assert call("similarity", "--metric", "i2x", "x.yaml", cwd=tmp_path).returncode == 2
     assert call("pack", "x.yaml", "--shard", "3/2", cwd=tmp_path).returncode in (2, 64)
+
+
+def test_a_usage_error_repeats_no_signature(tmp_path: Path) -> None:
+    wrong = call("data", "export", "x.yaml", "--out", "https://ann:pa55word@h/o?X-Amz-Signature=5ecre7", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "--out: https://***@h/o?X-Amz-Signature=***" in wrong.stderr
