@@ -218,3 +218,35 @@ def test_in_a_bucket(s3: tuple[FaultyS3, AlignmentSpec]) -> None:
     assert {name for name in names if _names(name, objects.read_bytes(f"{url}/{name}"))} == {
         name for name in names if name.startswith("list/") and name.endswith(".parquet")
     }
+
+
+def test_a_pruning_that_is_killed_is_made_good_by_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, spec, whole = folder / "finished", _spec(folder), folder / "whole"
+    _rerun(spec)
+    shutil.copytree(run, whole)
+    remove, finished, survives = objects.remove, False, 0
+
+    def removing(url: str) -> None:
+        nonlocal survives
+        if "_writers" not in url:
+            if survives == 0:
+                raise KeyboardInterrupt
+            survives -= 1
+        remove(url)
+
+    for number in range(1, 30, 4):
+        shutil.rmtree(run)
+        shutil.copytree(whole, run)
+        with monkeypatch.context() as killed:
+            killed.setattr(objects, "remove", removing)
+            killed.setattr(pruning, "_REQUESTS", 1)
+            survives = number
+            try:
+                pruning.prune(spec)
+                finished = True
+            except KeyboardInterrupt:
+                pass
+        pruning.prune(spec).check()
+        assert [name for name in _naming(run) if not name.startswith("list/")] == []
+        assert not [*run.glob("gallery/*.faiss"), *run.glob("neighbours/*.npy"), *run.glob("neighbours/*.parquet")]
+    assert finished

@@ -5,7 +5,7 @@ and by stores that no stage renews: galleries, neighbours, the metrics and train
 
     files that no manifest references                     are deleted
     a store of no stage of the spec that describes an
-    object that is not listed any more                    is deleted as a whole, its manifest first
+    object that is not listed any more                    is deleted as a whole, what says so last
     drafts of texts for categories that are gone          are deleted, as are log files that name such an object
     trainings that the spec does not have any more        are deleted if asked for: they hold no objects
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,13 +31,13 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import LANDMARKS, LIST, TRAIN, plan
 from captionless.stages import chain
 from captionless.stages.listing.gate import denied_keys
-from captionless.stages.pruning.stores import Contents, Store, contents, keys_in
+from captionless.stages.pruning.stores import MANIFESTS, Contents, Store, contents, keys_in
 from captionless.store import objects
 from captionless.store.file_names import earlier_stem, file_stem
 from captionless.store.key_index import KeyIndex
 from captionless.store.key_search import KeySearch
 from captionless.store.listing import Listing, open_listing
-from captionless.store.manifest import read_header
+from captionless.store.manifest import FOLDER, read_header
 from captionless.store.sweeping import sweep
 from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
@@ -201,7 +201,7 @@ class _Pruning:
             raise DataError(f'{store.url}: still describes "{described[0]}", which is not listed any more; rerun {own}')
         if described:
             why = f"describes {_count(len(described), 'object')} that the listing does not have, such as {described[0]}"
-            self._delete(store, sorted(store.files), why)
+            self._delete(store, sorted(store.files), why, {name for name in store.referenced if keys.get(name)})
         elif own is None and self._is_training(store.folder):
             if self.trainings:
                 self._delete(store, sorted(store.files), "a training that the spec does not have")
@@ -243,16 +243,20 @@ class _Pruning:
         naming = [name for name in names if search.in_file(objects.join(self.root, name))]
         self._delete(Store("", self.root, others), naming, "logs that name objects that are not listed any more")
 
-    def _delete(self, store: Store, names: Sequence[str], why: str) -> None:
+    def _delete(self, store: Store, names: Sequence[str], why: str, telling: Collection[str] = ()) -> None:
+        """Deletes files of a store, or of none; `telling`: those by which it is known that the store has to go.
+
+        These and the manifests are the last, so that a pruning that is killed before is made good by the next one. The
+        parts of a manifest go after it, since whoever finds it reads them.
+        """
         if not names:
             return
         where = store.folder or LOGS
         self.report.deleted.append(Deleted(where, len(names), sum(store.files[name] for name in names), why))
         if self.dry_run:
             return
-        # manifests first: then nobody opens what is about to go
-        first = [name for name in names if "/" not in name and name.endswith(".json")]
-        for some in (first, [name for name in names if name not in set(first)]):
+        turns = [[name for name in names if _turn(name, telling) == turn] for turn in range(4)]
+        for some in turns:
             with thread_pool(_REQUESTS) as pool:
                 list(pool.map(lambda name: objects.remove(objects.join(store.url, name)), some))
 
@@ -278,6 +282,13 @@ class _Pruning:
                 if hits:
                     self.report.found.append((url, min(hits)))
         self.report.searched = (len(files), sum(files.values()))
+
+
+def _turn(name: str, telling: Collection[str]) -> int:
+    """When a file of a store is deleted, see `_Pruning._delete`."""
+    if name in telling:
+        return 1
+    return 2 if name in MANIFESTS else 3 if name.startswith(f"{FOLDER}/") else 0
 
 
 def _count(number: int, of: str, more: str = "") -> str:

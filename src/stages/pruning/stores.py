@@ -24,7 +24,7 @@ from captionless.store.tiles import FORMAT as TILES
 from captionless.store.work_records import PARTS
 from captionless.store.writers import FOLDER as WRITERS
 
-_MANIFESTS = (MANIFEST, TILES.manifest, NEIGHBOURS.manifest, GALLERY.manifest)
+MANIFESTS = (MANIFEST, TILES.manifest, NEIGHBOURS.manifest, GALLERY.manifest)
 _WRITTEN = (".tar", ".index", ".sim", ".parquet", ".npy", ".npz", ".jsonl", ".faiss")
 """Of files that stages write and name by what they hold: one that no manifest references was superseded."""
 _OWN = (PARTS, FOLDER)
@@ -66,7 +66,7 @@ def contents(root: str) -> Contents:
     for path in leases:
         del sizes[path]
     leased = frozenset(f"/{path}".rpartition(f"/{WRITERS}/")[0].lstrip("/") for path in leases)
-    folders = {path.rpartition("/")[0] for path in sizes if path.rpartition("/")[2] in _MANIFESTS}
+    folders = {path.rpartition("/")[0] for path in sizes if path.rpartition("/")[2] in MANIFESTS}
     found = {folder: Store(folder, objects.join(root, folder) if folder else root) for folder in sorted(folders)}
     others = {}
     for path, size in sorted(sizes.items()):
@@ -95,7 +95,7 @@ def _referenced(store: Store) -> Iterator[str]:
             yield from (str(header.document[name]["file"]) for name in ("parts", "rows") if header.document[name])
             for entry in header.entries().values():
                 yield from entry["files"]
-    for name in _MANIFESTS[1:]:
+    for name in MANIFESTS[1:]:
         if name in store.files:
             yield name
             document = objects.read_json(objects.join(store.url, name))
@@ -119,8 +119,11 @@ def _named(document: Any) -> Iterator[str]:
 
 
 def _named_in_table(url: str) -> Iterator[str]:
-    """The files that a manifest's table names."""
-    reader = TableReader(url)
+    """The files that a manifest's table names; none if a pruning that was killed has deleted it."""
+    try:
+        reader = TableReader(url)
+    except FileNotFoundError:
+        return
     columns = [name for name in reader.schema.names if name == "file" or name.endswith("_file")]
     for batch in reader.batches(columns) if columns else ():
         for column in batch.columns:
