@@ -13,6 +13,7 @@ import pytest
 from captionless.errors import DataError, Retryable
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import embed, landmarks, listing, migration, pack, pruning, similarity
+from captionless.stages.listing import card
 from captionless.store import objects
 from captionless.store.atomic_writes import open_write
 from captionless.store.ledger import Ledger
@@ -112,6 +113,19 @@ def test_nothing_of_a_denied_object_is_left(folder: Path) -> None:
     assert {d.where for d in pruning.prune(spec, trainings=True).deleted} == {"train/avg-seed7"}
     for stage in (listing.run, pack.run, embed.run):
         assert stage(spec).made == 0
+
+
+def test_the_data_card_names_no_denied_object(folder: Path) -> None:
+    run, spec = folder / "finished", _spec(folder)
+    _rerun(spec)
+    card.describe(spec)
+    pruning.prune(spec).check()
+    assert (run / "list" / card.FILE).exists()
+    (run / "list" / card.FILE).write_text(f"{GONE}: of another licence")  # as it was before the object was denied
+    report = pruning.prune(spec)
+    report.check()
+    assert [deleted.where for deleted in report.deleted] == ["list"]
+    assert not (run / "list" / card.FILE).exists()
 
 
 def test_what_is_listed_stays(folder: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from captionless.runtime.redaction import redacted
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import LIST, PACK
+from captionless.stages.listing.gathered import DENIED
 from captionless.store import objects
 from captionless.store.listing import Listing, open_listing
 from captionless.store.manifest import read_header
@@ -71,7 +72,7 @@ class _Listed:
         kept = pc.equal(batch["verdict"].cast(pa.string()), "")
         for row in batch.filter(pc.invert(kept)).select(["key", "verdict", "reason"]).to_pylist():
             named = self.reasons.setdefault(row["verdict"], [])
-            if len(named) < _REASONS:
+            if len(named) < _REASONS and row["verdict"] != DENIED:  # those only the listing names
                 named.append((row["key"], row["reason"]))
         batch = batch.filter(kept)
         self.sources.add(batch["source"])

@@ -6,7 +6,8 @@ and by stores that no stage renews: galleries, neighbours, the metrics and train
     files that no manifest references                     are deleted
     a store of no stage of the spec that describes an
     object that is not listed any more                    is deleted as a whole, what says so last
-    drafts of texts for categories that are gone          are deleted, as are log files that name such an object
+    drafts of texts for categories that are gone          are deleted, as are log files and a data card that name such
+                                                          an object
     trainings that the spec does not have any more        are deleted if asked for: they hold no objects
 
 A stage's own output is never deleted while its manifest references it: a stage that still describes what is not listed
@@ -30,6 +31,7 @@ from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import LANDMARKS, LIST, TRAIN, plan
 from captionless.stages import chain
+from captionless.stages.listing.card import FILE as CARD
 from captionless.stages.listing.gate import denied_keys
 from captionless.stages.pruning.stores import MANIFESTS, Contents, Store, contents, keys_in
 from captionless.store import objects
@@ -141,6 +143,7 @@ class _Pruning:
                 self._prune(store, listing)
             self._drafts(found.stores, listing)
             self._logs(found.others)
+            self._card(found.stores)
             if not self.dry_run:
                 self.report.swept = sweep(self.root, older=time.monotonic() - began)
         self.report.keys = len(self.gone)
@@ -236,12 +239,21 @@ class _Pruning:
 
     def _logs(self, others: dict[str, int]) -> None:
         """Logs that name an object that is gone."""
-        names = [name for name in others if name.startswith(f"{LOGS}/")]
-        if not self.gone or not names:
-            return
+        store = Store("", self.root, others)
+        naming = self._naming(store, [name for name in others if name.startswith(f"{LOGS}/")])
+        self._delete(store, naming, "logs that name objects that are not listed any more")
+
+    def _card(self, found: Sequence[Store]) -> None:
+        """A data card that names an object that is gone."""
+        for store in found:
+            if store.folder == LIST:
+                naming = self._naming(store, [name for name in store.files if name == CARD])
+                self._delete(store, naming, "a data card that names objects that are not listed any more")
+
+    def _naming(self, store: Store, names: Sequence[str]) -> list[str]:
+        """The files that name an object that is gone."""
         search = KeySearch(self.gone)
-        naming = [name for name in names if search.in_file(objects.join(self.root, name))]
-        self._delete(Store("", self.root, others), naming, "logs that name objects that are not listed any more")
+        return [name for name in names if search.in_file(objects.join(store.url, name))]
 
     def _delete(self, store: Store, names: Sequence[str], why: str, telling: Collection[str] = ()) -> None:
         """Deletes files of a store, or of none; `telling`: those by which it is known that the store has to go.
