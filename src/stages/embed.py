@@ -31,7 +31,7 @@ from captionless.store import objects
 from captionless.store.embeddings import check_views
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
-from captionless.store.packed import SUFFIXES, content_digest, embedded_rows, shard_file
+from captionless.store.packed import SUFFIXES, content_digest, embedded_rows, packed_objects, shard_file
 from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 
 _COPIED_AT_ONCE = 256
@@ -47,7 +47,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     items = [embedder.work_item(name, record) for name, record in sorted(packed.records.items())]
     own = [items[i] for i in shard.range(len(items))]
     facts = partial(clip_facts, spec.clip, embedder.model, url)
-    return work("embed", "object", ledger, items, own, facts=facts, made_from=made_from, shard=shard)
+    return work("embed", "object", ledger, items, own, None, facts, made_from, shard, packed_objects)
 
 
 @dataclass

@@ -44,7 +44,10 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     stage = Landmarks(spec, url, categories, ledger)
     items = [stage.work_item(c) for c in categories]
     facts = partial(clip_facts, spec.clip, stage.model, url)
-    outcome = work("landmarks", "text", ledger, items, shard.of(items), facts=facts, made_from=made_from, shard=shard)
+    outcome = work(
+        "landmarks", "text", ledger, items, shard.of(items), facts=facts, made_from=made_from, shard=shard,
+        holds=lambda record: int(record.facts.get("count", 0)),
+    )  # fmt: skip
     return replace(outcome, unit="object")
 
 

@@ -31,7 +31,15 @@ from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.listing import ListedObject, ListedShard, Listing, open_listing
 from captionless.store.manifest import WorkRecord
-from captionless.store.packed import RENDERER, SUFFIXES, content_digest, packed_rows, renderers, shard_file
+from captionless.store.packed import (
+    RENDERER,
+    SUFFIXES,
+    content_digest,
+    packed_objects,
+    packed_rows,
+    renderers,
+    shard_file,
+)
 from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 from captionless.store.views import encode_view, view_name
 from captionless.telemetry import catalog, registry
@@ -72,7 +80,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
             some = [each for item in items for each in records[item.name].facts["broken"]]
             broken.refuse(some, broken.limit_of(spec.data), listing.objects, skipped)
 
-        return work("pack", "object", ledger, items, own, check, renderers, made_from, shard)
+        return work("pack", "object", ledger, items, own, check, renderers, made_from, shard, packed_objects)
 
 
 @dataclass

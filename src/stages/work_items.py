@@ -130,18 +130,21 @@ def work(
     facts: Callable[[Mapping[str, WorkRecord]], Mapping[str, Any]] | Mapping[str, Any] | None = None,
     made_from: MadeFrom = MadeFrom(),
     shard: Shard = Shard(),
+    holds: Callable[[WorkRecord], int] | None = None,
 ) -> Outcome:
     """Makes this worker's missing items; publishes the stage when the items of all workers are complete.
 
     `own` are this worker's of the `items`, all if None, and `shard` is which worker this is. `check` is called with the
     records of the finished stage and may reject them (DataError); `facts`, which may be made from them, and `made_from`
-    are stored in its manifest.
+    are stored in its manifest. `holds` says how many units a record's part has: those of parts that no item makes any
+    more are removed, which the worker tells that publishes the stage.
     A worker that has something to make or to publish holds a lease on the folder meanwhile (`store.writers`).
     """
     own = items if own is None else own
     began = time.monotonic()
     fingerprints = {item.name: item.fingerprint for item in items}
     share = _Share(title, unit, ledger, own)
+    removed = 0
     with contextlib.ExitStack() as stack:
 
         def enter() -> Lease:
@@ -163,12 +166,13 @@ def work(
             if check is not None:
                 check(records)
             found = facts(records) if callable(facts) else facts
+            removed = sum(map(holds, ledger.dropped(fingerprints))) if holds is not None else 0
             if lease is None and not _is_published(ledger, fingerprints):
                 lease = enter()
             if lease is not None:
                 lease.check()
             ledger.publish(records, found, made_from)
-    counts, seconds = share.counts, round(time.monotonic() - began, 3)
+    counts, seconds = share.counts + Counts(removed=removed), round(time.monotonic() - began, 3)
     return Outcome(
         counts.made, counts.kept, counts.removed, counts.skipped, unit, seconds, finished=records is not None
     )

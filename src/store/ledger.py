@@ -15,7 +15,7 @@ the publisher began. So a worker of an old run that goes on after a newer one ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,10 @@ class Ledger:
         """A part as it was last published, whatever its fingerprint."""
         entry = self._entries.get(part)
         return None if entry is None else record_of(part, entry)
+
+    def dropped(self, parts: Container[str]) -> list[WorkRecord]:
+        """What was last published of other parts than these: publishing these removes it."""
+        return [record_of(part, entry) for part, entry in self._entries.items() if part not in parts]
 
     def _unpublished(self, part: str, fingerprint: str) -> WorkRecord | None:
         record = read_record(record_url(self.url, part, fingerprint))

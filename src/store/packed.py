@@ -81,6 +81,11 @@ def renderers(records: Mapping[str, WorkRecord]) -> dict[str, list[str]]:
     return {"renderers": sorted({name for record in records.values() for name in record.facts["renderers"]})}
 
 
+def packed_objects(record: WorkRecord) -> int:
+    """How many objects are in a part's shard."""
+    return int(record.facts["objects"])
+
+
 def packed_rows() -> pa.Schema:
     """An object's `reason` is why it was left out, empty if it was not. version: of its
     content, as it was listed. made: the digest of what it was rendered from.
