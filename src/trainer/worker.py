@@ -61,16 +61,15 @@ def main(stop: Callable[[], bool]) -> int:
 
 
 def _run(job: TrainingJob, stop: Callable[[], bool], heartbeat: Heartbeat, number: int | None) -> None:
-    import torch
-
     from captionless.trainer import distributed
     from captionless.trainer.determinism import compute_reproducibly
+    from captionless.trainer.device import select_device
     from captionless.trainer.loop import train
 
     compute_reproducibly(job.threads, job.device)
+    device = select_device(job.device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        cuda = job.device != "cpu" and torch.cuda.is_available()
-        distributed.start("cpu:gloo,cuda:nccl" if cuda else "gloo", job.train.collective_timeout)
+        distributed.start("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", job.train.collective_timeout)
     if number is None:
         train(job, stop, heartbeat)
     else:

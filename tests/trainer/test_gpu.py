@@ -15,6 +15,7 @@ from torch import Tensor
 from captionless.errors import Interrupted
 from captionless.precompute.pair_similarity import i2i, i2l
 from captionless.trainer import encoders, loop, model_file
+from captionless.trainer.elastic import supervisor
 from captionless.trainer.losses.contrastive import contrastive_loss
 from captionless.trainer.losses.hcl import hcl_loss
 from captionless.trainer.losses.hn_weights import HNWeights
@@ -148,3 +149,26 @@ def test_a_training_that_is_stopped_goes_on(settings: dict[str, Any], tmp_path: 
     loop.train(on_cpu)
     of_cpu = json.loads(Path(on_cpu.run, "history.json").read_text())
     assert found[0]["loss"][0] == pytest.approx(of_cpu["loss"][0], rel=0.3)  # another dropout
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_kernels_run_where_their_points_are_whatever_device_is_current() -> None:
+    assert torch.cuda.current_device() == 0
+    xyz = cloud(3, 5000)
+    sample = point_sets.farthest_point_sample(xyz, 700)
+    centers = xyz.gather(1, sample.unsqueeze(-1).expand(-1, -1, 3))
+    there = xyz.to("cuda:1"), centers.to("cuda:1")
+    assert torch.equal(point_sets.farthest_point_sample(there[0], 700).cpu(), sample)
+    assert torch.equal(point_sets.ball_query(*there, 0.25, 32).cpu(), point_sets.ball_query(xyz, centers, 0.25, 32))
+    assert torch.cuda.current_device() == 0
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_as_one_does(tmp_path: Path) -> None:
+    synthetic.write(tmp_path)
+    found = []
+    for ranks in (1, 2):
+        job = synthetic.job(tmp_path, f"ranks-{ranks}", "avg").model_copy(update={"device": "cuda"})
+        supervisor.run(job, ranks, tmp_path / f"ranks-{ranks}.log")
+        found.append(json.loads(Path(job.run, "history.json").read_text())["loss"])
+    assert found[1][0] == pytest.approx(found[0][0], rel=0.3)  # another dropout

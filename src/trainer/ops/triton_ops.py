@@ -4,6 +4,7 @@ In plain torch farthest point sampling is a dozen launches a sample, and most of
 program that holds its points and their distances in registers from the first sample to the last. In a ball query each
 thread has a centre, and goes over the points until its program's groups are full. Products and sums are not fused, so
 that both find the same as the CPU's kernels, to the index. To torch.compile each is one operator of known shape.
+Triton starts a kernel on the current device, which need not be the tensors': each start is within their `device_of`.
 
 `point_sets` imports this only where there is a GPU.
 """
@@ -23,9 +24,10 @@ def farthest_point_sample(xyz: Tensor, m: int) -> Tensor:
     batch, n, _ = xyz.shape
     out = torch.empty(batch, m, dtype=torch.int64, device=xyz.device)
     block = triton.next_power_of_2(n)
-    _farthest_point_sample[(batch,)](
-        xyz, out, n, m, BLOCK=block, num_warps=min(16, max(1, block // 512)), enable_fp_fusion=False
-    )
+    with torch.cuda.device_of(xyz):  # type: ignore[no-untyped-call]
+        _farthest_point_sample[(batch,)](
+            xyz, out, n, m, BLOCK=block, num_warps=min(16, max(1, block // 512)), enable_fp_fusion=False
+        )
     return out
 
 
@@ -43,7 +45,8 @@ def ball_query(xyz: Tensor, centers: Tensor, radius: float, nsample: int) -> Ten
     limit = torch.full((1,), radius, dtype=xyz.dtype, device=xyz.device).square()  # rounded as the points are
     sizes = {"CENTRES": _CENTRES, "POINTS": _POINTS, "SAMPLES": triton.next_power_of_2(nsample)}
     grid = (batch, triton.cdiv(m, _CENTRES))
-    _ball_query[grid](xyz, centers, limit, out, n, m, nsample, **sizes, num_warps=2, enable_fp_fusion=False)
+    with torch.cuda.device_of(xyz):  # type: ignore[no-untyped-call]
+        _ball_query[grid](xyz, centers, limit, out, n, m, nsample, **sizes, num_warps=2, enable_fp_fusion=False)
     return out
 
 
