@@ -135,7 +135,7 @@ class _Neighbours:
 
     def _block(self, block: RowBlock, fingerprint: str, advance: Callable[[int], None]) -> store.NeighbourBlock:
         # imported here because it compiles
-        from captionless.precompute.nearest_neighbours import NearestNeighbours
+        from captionless.nearest_neighbours import NearestNeighbours
 
         first, *others = _cut(block, self.rows.most_rows)
         rows = self.pieces.take(first)

@@ -13,7 +13,7 @@ vanished or stopped rank ends the others; what waits for storage has the default
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -24,6 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captionless.trainer.elastic.heartbeat import PATIENCE_SECONDS
+
+_BLOCKS_OF_A_WAVE = 4  # computed by a rank before all exchange what they have
+
+RowBlock = Callable[[NDArray[np.int64]], NDArray[Any]]
+"""Computes the rows of some indices."""
 
 _steps: dist.ProcessGroup | None = None  # None is torch's name for the default group
 
@@ -161,17 +166,34 @@ class _Gather(torch.autograd.Function):
         return own_sum(grads[0].clone(memory_format=torch.contiguous_format), ctx.sizes), None
 
 
-def by_blocks(block: Callable[[NDArray[np.int64]], NDArray[Any]], count: int, size: int) -> NDArray[Any]:
+def by_blocks(block: RowBlock, count: int, size: int, beat: Callable[[], None] = lambda: None) -> NDArray[Any]:
     """The rows that `block` computes for the indices 0 .. count - 1, at most `size` at a time, on every rank.
 
-    Each rank computes a sequence of whole blocks: what is computed for a block does not depend on the number of ranks,
-    so neither do the results' last bits. A rank that is ready waits as long as reading from storage may take. `block`
-    may be called with no indices.
+    beat: see `in_waves`.
     """
-    blocks = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
-    runs = shares(len(blocks), world_size())
-    rows = np.concatenate([block(places) for places in blocks[own_rows(runs)]] or [block(np.arange(0))])
-    meet()
-    edges = [min(size * sum(runs[:r]), count) for r in range(len(runs) + 1)]
-    gathered: NDArray[Any] = gather(torch.from_numpy(rows), np.diff(edges).tolist()).numpy()
-    return gathered
+    return np.concatenate([block(np.arange(0)), *in_waves(block, 0, count, size, beat)])
+
+
+def in_waves(
+    block: RowBlock, start: int, count: int, size: int, beat: Callable[[], None] = lambda: None
+) -> Iterator[NDArray[Any]]:
+    """The rows that `block` computes for the indices start .. count - 1, wave after wave, on every rank.
+
+    Each rank computes some whole blocks of a wave, of at most `size` indices: what is computed for a block does not
+    depend on the number of ranks, so neither do the results' last bits. After each block `beat` is called, and at the
+    end of a wave a rank that is ready waits for the others, as long as reading from storage may take. So however long
+    everything takes, nobody waits, or is silent, for longer than a few blocks. `block` may be called with no indices.
+    """
+    wave = size * world_size() * _BLOCKS_OF_A_WAVE
+    for first in range(start, count, wave):
+        last = min(first + wave, count)
+        blocks = [np.arange(at, min(at + size, last)) for at in range(first, last, size)]
+        runs = shares(len(blocks), world_size())
+        found = [block(np.arange(0))]
+        for places in blocks[own_rows(runs)]:
+            found.append(block(places))
+            beat()
+        meet()
+        edges = [min(size * sum(runs[:r]), last - first) for r in range(len(runs) + 1)]
+        gathered: NDArray[Any] = gather(torch.from_numpy(np.concatenate(found)), np.diff(edges).tolist()).numpy()
+        yield gathered

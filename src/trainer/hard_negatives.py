@@ -2,29 +2,41 @@
 
 It is repeated every `train.batches.every` epochs, by all ranks together, and stored in checkpoints, since a run that
 resumes between two searches could not reproduce it. Before the first search batches are random.
+
+A search encodes all training objects, and compares each with all others, a block of them at a time (see
+`nearest_neighbours`). Both may take hours. So ranks report each block that is done, and what all have done is stored as
+they go (`unfinished`): a run that is killed on the way resumes from the checkpoint of before the search, and goes on
+with what was found.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from captionless.nearest_neighbours import NearestNeighbours
+from captionless.trainer import nearest_on_device
 from captionless.trainer.data.training_data import TrainingData
-from captionless.trainer.distributed import by_blocks
+from captionless.trainer.distributed import RowBlock
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.infer import encode_all
+from captionless.trainer.infer import ENCODED_TOGETHER, encoding
+from captionless.trainer.unfinished import UnfinishedRows
 
-_BLOCK = 64
+_COMPARED_TOGETHER = 1024  # objects, with all others: a few seconds a million and core
 
 
 class HardNegatives:
-    """Gives a run's data the nearest neighbours that its batches are made of, if `train.batches` requires them."""
+    """Gives a run's data the nearest neighbours that its batches are made of, if `train.batches` requires them.
 
-    def __init__(self, data: TrainingData) -> None:
-        self._data, self._spec = data, data.spec.batches
+    folder: where a search that is under way is stored.
+    """
+
+    def __init__(self, data: TrainingData, folder: str = "") -> None:
+        self._data, self._spec, self._folder = data, data.spec.batches, folder
         self._epoch = 0  # at whose beginning the last search was
 
     def due(self, step: int) -> bool:
@@ -32,11 +44,17 @@ class HardNegatives:
         every = self._spec.every
         return self._spec.kind == "neighbours" and self._data.epoch(step) // every > self._epoch // every
 
-    def search(self, encoder: Encoder, step: int) -> None:
-        """Find the neighbours for the batches of this step and later ones."""
-        embeddings = encode_all(encoder, self._data, self._data.training)
-        self._data.nearest = nearest(embeddings, self._spec.candidates)
-        self._epoch = self._data.epoch(step)
+    def search(self, encoder: Encoder, step: int, beat: Callable[[], None] = lambda: None) -> None:
+        """Find the neighbours for the batches of this step and later ones; `beat` is called as it goes."""
+        data, k = self._data, self._spec.candidates
+        count = len(data.training)
+        unfinished = UnfinishedRows(self._folder, encoder, step)
+        encode = encoding(encoder, data, data.training)
+        embeddings = unfinished.rows("embeddings", encode, count, ENCODED_TOGETHER, beat)
+        compare = comparing(embeddings, k, data.keys.taken(data.training), next(encoder.parameters()).device)
+        data.nearest = unfinished.rows("nearest", compare, count, _COMPARED_TOGETHER, beat)
+        unfinished.remove()
+        self._epoch = data.epoch(step)
 
     def state_dict(self) -> dict[str, Any]:
         """The last search, for a checkpoint."""
@@ -49,18 +67,26 @@ class HardNegatives:
         self._data.nearest = None if state["nearest"] is None else state["nearest"].numpy()
 
 
-def nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int32]:
-    """The places of every object's k nearest by cosine, (n, k) int32, nearest first; equal ones in order of place.
+def comparing(
+    embeddings: NDArray[np.float32], k: int, keys: Sequence[str], device: torch.device = torch.device("cpu")
+) -> RowBlock:
+    """What finds the places of some objects' k nearest by cosine, (n, k) int32, nearest first; equal ones in order of
+    place.
 
-    embeddings: (n, D), L2-normalised, the same on every rank. ValueError unless 1 <= k < n.
+    embeddings: (N, D), of all objects, the same on every rank. ValueError unless 1 <= k < N.
     """
     if not 1 <= k < len(embeddings):
         raise ValueError(f"cannot find {k} neighbours among {len(embeddings)} objects")
-    every = torch.from_numpy(embeddings)
+
+    every = torch.from_numpy(embeddings).to(device)
 
     def block(places: NDArray[np.int64]) -> NDArray[np.int32]:
-        products = every[places] @ every.t()
-        products[torch.arange(len(places)), torch.from_numpy(places)] = -torch.inf
-        return products.sort(dim=1, descending=True, stable=True).indices[:, :k].numpy().astype(np.int32)
+        if not len(places):
+            return np.empty((0, k), np.int32)
+        if device.type != "cpu":
+            return nearest_on_device.nearest(every, places, k, keys)
+        found = NearestNeighbours(embeddings[places], int(places[0]), k, keys)
+        found.add(embeddings, 0)
+        return found.result()[0]
 
-    return by_blocks(block, len(embeddings), _BLOCK)
+    return block

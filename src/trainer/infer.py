@@ -7,7 +7,7 @@ is less than the requested number of points.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,23 @@ from torch.nn import functional
 
 from captionless.trainer.data.augment import evaluation_clouds, with_channels
 from captionless.trainer.data.training_data import TrainingData
-from captionless.trainer.distributed import by_blocks
+from captionless.trainer.distributed import RowBlock, by_blocks
 from captionless.trainer.encoders.encoder import Encoder
 
-_BLOCK = 64  # clouds at once
+ENCODED_TOGETHER = 64
+"""Clouds that are encoded at once."""
 
 
-def encode_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = _BLOCK) -> NDArray[np.float32]:
+def encode_points(
+    model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = ENCODED_TOGETHER
+) -> NDArray[np.float32]:
     """L2-normalised embeddings, (n, embed_dim) float32, of the first `n_points` points of each cloud."""
     return _rows(model, (functional.normalize(e, dim=-1) for e in _embedded(model, points, n_points, batch_size)))
 
 
-def embed_points(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = _BLOCK) -> NDArray[np.float32]:
+def embed_points(
+    model: Encoder, points: NDArray[Any], n_points: int, batch_size: int = ENCODED_TOGETHER
+) -> NDArray[np.float32]:
     """The same as the encoder gives them, not normalised."""
     return _rows(model, _embedded(model, points, n_points, batch_size))
 
@@ -49,10 +54,18 @@ def _rows(model: Encoder, batches: Iterator[Tensor]) -> NDArray[np.float32]:
     return np.concatenate([np.zeros((0, model.embed_dim), np.float32), *(batch.cpu().numpy() for batch in batches)])
 
 
-def encode_all(model: Encoder, data: TrainingData, objects: NDArray[np.int64]) -> NDArray[np.float32]:
-    """`encode_points` of some objects of the training data, by all ranks together and on every rank."""
+def encode_all(
+    model: Encoder, data: TrainingData, objects: NDArray[np.int64], beat: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
+    """`encode_points` of some objects of the training data, by all ranks together and on every rank; `beat` is called
+    after each few of them."""
+    return by_blocks(encoding(model, data, objects), len(objects), ENCODED_TOGETHER, beat)
+
+
+def encoding(model: Encoder, data: TrainingData, objects: NDArray[np.int64]) -> RowBlock:
+    """What encodes some of these objects, by their places among them."""
 
     def block(at: NDArray[np.int64]) -> NDArray[np.float32]:
         return encode_points(model, data.clouds(objects[at]), data.spec.points)
 
-    return by_blocks(block, len(objects), _BLOCK)
+    return block

@@ -7,6 +7,7 @@ different losses select by the same measure; unlike the accuracy it has few ties
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from captionless.telemetry import catalog, registry
 from captionless.trainer.data.training_data import TrainingData
+from captionless.trainer.distributed import by_blocks
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.infer import encode_all
 
@@ -30,6 +32,7 @@ class Validation:
 
     def __init__(self, data: TrainingData) -> None:
         self._data, self._spec, self._steps = data, data.spec.validation, data.spec.steps
+        self._image: NDArray[np.float32] | None = None  # of the held-out objects: read once, by all ranks together
         self.best: dict[str, Any] = {}
         self.curve: dict[str, list[float]] = {"step": [], "mean_reciprocal_rank": []}
 
@@ -37,11 +40,13 @@ class Validation:
         """Whether the weights after so many steps are to be scored."""
         return self._spec.share > 0 and (done % self._spec.every == 0 or done == self._steps)
 
-    def score(self, encoder: Encoder, log_scale: Tensor, done: int) -> None:
-        """Score the weights after so many steps, and keep them when they are the best; every rank does."""
-        objects = self._data.validation
-        image = self._data.images(objects)
-        score = mean_reciprocal_rank(image, encode_all(encoder, self._data, objects))
+    def score(self, encoder: Encoder, log_scale: Tensor, done: int, beat: Callable[[], None] = lambda: None) -> None:
+        """Score the weights after so many steps, and keep them when they are the best; every rank does. `beat` is
+        called as it goes."""
+        data, objects = self._data, self._data.validation
+        if self._image is None:
+            self._image = by_blocks(lambda at: data.images(objects[at]), len(objects), _BLOCK, beat)
+        score = mean_reciprocal_rank(self._image, encode_all(encoder, data, objects, beat), beat)
         registry.set_value(catalog.TRAIN_VALIDATION, score)
         self.curve["step"].append(done)
         self.curve["mean_reciprocal_rank"].append(score)
@@ -58,17 +63,22 @@ class Validation:
         self.best, self.curve = state["best"], state["curve"]
 
 
-def mean_reciprocal_rank(image: NDArray[np.float32], shape: NDArray[np.float32]) -> float:
-    """The mean of 1 / rank of row i of one among the rows of the other by their products, over both directions.
+def mean_reciprocal_rank(
+    image: NDArray[np.float32], shape: NDArray[np.float32], beat: Callable[[], None] = lambda: None
+) -> float:
+    """The mean of 1 / rank of row i of one among the rows of the other by their products, over both directions; by all
+    ranks together.
 
     image, shape: (n, D), L2-normalised, row i of both is object i. Of equal products the right one is the last.
     """
-    own = np.einsum("id,id->i", image, shape)
-    ranks = []
-    for one, other in ((image, shape), (shape, image)):
-        for start in range(0, len(one), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            products = one[rows] @ other.T
-            np.fill_diagonal(products[:, start:], own[rows])
-            ranks.append((products >= own[rows, None]).sum(1))
-    return float((1 / np.concatenate(ranks)).mean())
+
+    def ranks(at: NDArray[np.int64]) -> NDArray[np.int64]:
+        found = np.empty((len(at), 2), np.int64)
+        for direction, (one, other) in enumerate(((image, shape), (shape, image))):
+            products = one[at] @ other.T
+            own = np.einsum("id,id->i", one[at], other[at])
+            products[np.arange(len(at)), at] = own
+            found[:, direction] = (products >= own[:, None]).sum(1)
+        return found
+
+    return float((1 / by_blocks(ranks, len(image), _BLOCK, beat)).mean())

@@ -24,8 +24,8 @@ from captionless.trainer import encoders, model_file
 from captionless.trainer.infer import encode_points
 from tests import pace
 from tests.embedded import damage_views, everything, write_embedded
-from tests.precompute.test_nearest_neighbours import reference
 from tests.store.web import serving
+from tests.test_nearest_neighbours import reference
 from tests.trainer import synthetic
 
 SIZES = {"big": 70, "middle": 30, "one": 1, "two": 2}

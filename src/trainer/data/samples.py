@@ -74,6 +74,18 @@ class Samples:
             damaged |= {int(again[place]): error for place, error in wrong.items()}
         return SampleRows(image, points, damaged)
 
+    def images(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """The first view of some objects, (n, F): of those that are not cached nothing else is read, nor cached.
+        DataError when one is damaged."""
+        slots = self._slots[indices]
+        image = np.empty((len(indices), self.features), self._kept_views.dtype)
+        here = slots >= 0
+        image[here] = self._kept_views[slots[here], 0]
+        rows = np.empty((np.count_nonzero(~here), self.features), image.dtype)
+        self._data.read(indices[~here], views=rows, view=np.zeros(len(rows), np.int64))
+        image[~here] = rows
+        return image
+
     def _reserve(self, wanted: int) -> slice:
         """Room for some of so many objects."""
         with self._lock:

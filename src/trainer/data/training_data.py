@@ -82,15 +82,16 @@ class TrainingData:
         if len(data) < 2:
             raise DataError(f"{url}: {len(data)} training objects; contrastive training requires at least 2")
         self.keys, self.categories, self.digest = data.keys, data.categories, data.digest
-        self.samples = Samples(data, memory)
+        out = held_out(self.keys, self.categories, spec.validation.share)
+        self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
+        of_validation = len(self.validation) * data.views_layout.shape[1] * np.dtype(np.float32).itemsize
+        self.samples = Samples(data, max(0, memory - of_validation))
         if self.samples.stored_points < spec.points:
             raise SpecError(
                 f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
                 "lower it, or raise data.points and rerun pack"
             )
         self.spec, self.seed = spec, seed
-        out = held_out(self.keys, self.categories, spec.validation.share)
-        self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
         self.batch_size = min(spec.batch_size, len(self.training))
         if spec.batches.kind == "neighbours" and spec.batches.candidates >= len(self.training):
             raise SpecError(
@@ -133,7 +134,7 @@ class TrainingData:
 
     def images(self, objects: NDArray[np.int64]) -> NDArray[np.float32]:
         """The first view's embedding of each of some objects, (n, F), L2-normalised. DataError when one is damaged."""
-        return _normalised(self.samples.read(objects, np.zeros_like(objects)).image)
+        return _normalised(self.samples.images(objects))
 
     def read(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> RawBatch:
         """The part of rank `rank` of `world` in the global batch of a step, from which some keys are left out first.

@@ -32,12 +32,13 @@ class Phase(StrEnum):
 @dataclass(frozen=True)
 class RankStatus:
     """pid: the rank's process. phase: what it is doing. step: steps done. saved: the step after which it last saw that
-    a checkpoint is stored, -1 before the first."""
+    a checkpoint is stored, -1 before the first. beats: parts that are done of what takes long between two steps."""
 
     pid: int
     phase: Phase = Phase.start
     step: int = 0
     saved: int = -1
+    beats: int = 0
 
 
 class Heartbeat:
@@ -60,6 +61,10 @@ class Heartbeat:
         yield
         self._write(phase=before)
 
+    def beat(self) -> None:
+        """A part is done of what takes long: a search, a validation."""
+        self._write(beats=self._status.beats + 1)
+
     def saved(self) -> None:
         """A checkpoint of a step up to this one is stored."""
         self._write(saved=self._status.step)
@@ -79,6 +84,7 @@ def read_status(path: Path) -> RankStatus | None:
     """A rank's last status; None before the first, and while one is being written."""
     try:
         found = json.loads(path.read_text())
-        return RankStatus(int(found["pid"]), Phase(found["phase"]), int(found["step"]), int(found["saved"]))
+        numbers = (int(found[name]) for name in ("step", "saved", "beats"))
+        return RankStatus(int(found["pid"]), Phase(found["phase"]), *numbers)
     except (OSError, ValueError, KeyError, TypeError):
         return None

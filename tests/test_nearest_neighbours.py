@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from captionless import nearest_neighbours
 from captionless.errors import DataError
-from captionless.precompute import nearest_neighbours
-from captionless.precompute.nearest_neighbours import NearestNeighbours
+from captionless.nearest_neighbours import NearestNeighbours
 
 
 def reference(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
