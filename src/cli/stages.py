@@ -144,17 +144,30 @@ def train(
     set_: Set = None,
     weights: Annotated[Weights | None, typer.Option(help="Train only with these weights of the negatives.")] = None,
     seed: Annotated[int | None, typer.Option(help="Train only with this seed.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin beside a run with other settings (the default).")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Go on from a run with fewer steps, another schedule or precision.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Replace a run with other settings.")] = False,
     wait: Wait = None,
     quiet: Quiet = False,
     json_: OutcomeJson = False,
 ) -> CommandResult:
     """Stage 5: train the point encoder with torchrun, for every loss and seed of the spec or only the selected ones.
 
-    Examples: `captionless train run.yaml`, `captionless train run.yaml --weights avg --seed 0`
+    A run is resumed where it was interrupted. If settings have changed, another run begins beside it, and nothing is
+    lost; `--extend` and `--restart` (`train.onChange`) say otherwise.
+
+    Examples: `captionless train run.yaml`, `captionless train run.yaml --weights avg --seed 0`,
+    `captionless train run.yaml --set train.steps=20000 --extend`
     """
     from captionless.stages import train as stage
 
+    chosen = [name for name, given in (("new", new), ("extend", extend), ("restart", restart)) if given]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]} exclude each other")
     name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
-    found = stage.run(start_stage(name, spec, set_, wait), weights, seed)
+    fields = [*(set_ or ()), *(f"train.onChange={name}" for name in chosen)]
+    found = stage.run(start_stage(name, spec, fields, wait), weights, seed)
     report(found.outcome, json_)
     return CommandResult(facts=found.facts)

@@ -14,7 +14,7 @@ from captionless.controller.conditions import conditions, stage_names
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.observed_state import format_time, newest_pods
 from captionless.kube.stage_record import StageRecord, StageState
-from captionless.spec.plan import training_variants
+from captionless.spec.variant import training_variants
 
 TOP1 = "zero_shot/top1"
 

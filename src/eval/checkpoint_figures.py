@@ -223,8 +223,9 @@ def caption(found: Mapping[str, Any]) -> list[str]:
     named = " ".join(filter(None, (clip["model"], clip["pretrained"])))
     lines.append(f"CLIP: {named}{demo.remark(clip['model'])}")
     checkpoint, points = about["checkpoint"], about["points"]
+    mode = f"{tables.row_name(checkpoint['mode'])}, " if "mode" in checkpoint else ""  # of earlier releases: unknown
     lines.append(
-        f"checkpoint {checkpoint['url']}, sha256 {checkpoint['sha256'][:16]}, training seed {about['seed']}, "
+        f"checkpoint {checkpoint['url']}, sha256 {checkpoint['sha256'][:16]}, {mode}training seed {about['seed']}, "
         f"{points['used']:,} points"
         + (f" (trained with {points['trained']:,})" if len(set(points.values())) > 1 else "")
     )

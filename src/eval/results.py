@@ -50,14 +50,12 @@ from captionless.eval.protocol import TestSplit
 from captionless.eval.resampled import Resampled
 from captionless.eval.trees import Tree, leaves, minus, plain, rounded, summarise
 from captionless.runtime.redaction import public
-from captionless.spec.weights import BASELINE, Weights
+from captionless.spec.variant import MODES, baseline_of
 
 RESULTS, TABLE, REPORT = "results.json", "table.md", "report.html"
 """The files of an evaluation; of a classifier's the first two."""
 
 SCHEMA = 1
-MODES = tuple(weights.value for weights in Weights)
-"""In the order of a table's rows."""
 REFERENCES = ("clip_mean", "clip_single")
 """Those of `measurement.clip_ceiling`."""
 
@@ -89,10 +87,10 @@ class Figures:
     inline: bool
 
 
-def differences(runs: Sequence[EvaluatedRun], baseline: str = BASELINE) -> dict[str, Tree]:
-    """Each mode minus `baseline`, paired by seed: the spread over seeds that both share cancels out."""
+def differences(runs: Sequence[EvaluatedRun]) -> dict[str, Tree]:
+    """Each mode minus its baseline, paired by seed: the spread over seeds that both share cancels out."""
     found = {}
-    for mode, pairs in _pairs(runs, baseline).items():
+    for mode, pairs in _pairs(runs).items():
         found[mode] = summarise([minus(mine.figures, theirs.figures) for mine, theirs in pairs])
     return found
 
@@ -129,7 +127,7 @@ def figures(test: TestSplit, runs: Sequence[EvaluatedRun], ceiling: Mapping[str,
         by_mode[mode] = {str(run.seed): run.figures for run in mine}
         rows.append(row(mode, [run.seed for run in mine], [run.figures for run in mine]))
     gaps = differences(runs)
-    for mode, pairs in _pairs(runs, BASELINE).items():
+    for mode, pairs in _pairs(runs).items():
         gaps[mode] = _with_intervals(gaps[mode], partial(_gap, resampled, pairs))
     about = {"objects": len(test.keys), "classes": classes, "without_objects": test.without_objects()}
     if test.names and list(test.names) != classes:
@@ -182,14 +180,19 @@ def loads(data: bytes, name: str = RESULTS) -> dict[str, Any]:
 def _modes(runs: Iterable[EvaluatedRun]) -> list[str]:
     """The modes of `runs`: the known ones in table order, then others as they come."""
     present = list(dict.fromkeys(run.mode for run in runs))
-    return sorted(present, key=lambda mode: MODES.index(mode) if mode in MODES else len(MODES))
+    order = {mode: place for place, mode in enumerate(MODES)}
+    return sorted(present, key=lambda mode: order.get(mode, len(order)))
 
 
-def _pairs(runs: Sequence[EvaluatedRun], baseline: str) -> dict[str, list[tuple[EvaluatedRun, EvaluatedRun]]]:
-    """For every other mode its runs with the baseline's of the same seed; modes that share none are left out."""
-    base = {run.seed: run for run in runs if run.mode == baseline}
-    found = {mode: [(r, base[r.seed]) for r in runs if r.mode == mode and r.seed in base] for mode in _modes(runs)}
-    return {mode: pairs for mode, pairs in found.items() if pairs and mode != baseline}
+def _pairs(runs: Sequence[EvaluatedRun]) -> dict[str, list[tuple[EvaluatedRun, EvaluatedRun]]]:
+    """For every mode its runs with its baseline's of the same seed; modes that share none are left out."""
+    of = {(run.mode, run.seed): run for run in runs}
+    found = {
+        mode: [(r, of[base, r.seed]) for r in runs if r.mode == mode and (base, r.seed) in of]
+        for mode in _modes(runs)
+        if (base := baseline_of(mode)) != mode
+    }
+    return {mode: pairs for mode, pairs in found.items() if pairs}
 
 
 def _gap(

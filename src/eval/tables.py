@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from captionless.spec.weights import BASELINE
+from captionless.spec.variant import MODES, Mode, baseline_of
 
 ROW_NAMES = {
     "chance": "chance",
@@ -22,6 +22,7 @@ ROW_NAMES = {
     "i2l": "(I2L)²",
     "avg": "AVG",
 }
+_PART_NAMES = {"hcl": "HCL", "pointbert": "PointBERT", "sparseconv": "SparseConv"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,20 @@ COLUMNS = (
 
 
 def row_name(name: str) -> str:
-    """What readers call the row: `uniform` is InfoNCE; an unknown name is its own."""
-    return ROW_NAMES.get(name, name)
+    """What readers call the row: `uniform` is InfoNCE, `hcl-avg-pointbert` is "HCL, AVG, PointBERT"; an unknown name is
+    its own."""
+    mode = MODES.get(name)
+    if mode is None:
+        return ROW_NAMES.get(name, name)
+    loss = [_PART_NAMES[mode.loss]] if mode.loss != Mode.loss else []
+    weights = [ROW_NAMES[mode.weights]] if mode != mode.baseline or not loss else []
+    encoder = [_PART_NAMES[mode.encoder]] if mode.encoder != Mode.encoder else []
+    return ", ".join([*loss, *weights, *encoder])
+
+
+def baseline_name(results: Mapping[str, Any]) -> str:
+    """What readers call the row with which the others are compared."""
+    return ", ".join(dict.fromkeys(row_name(baseline_of(mode)) for mode, _ in differences(results)))
 
 
 def columns(results: Mapping[str, Any]) -> tuple[Column, ...]:
@@ -130,13 +143,13 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{about}\n"
 
 
-def markdown_differences(results: Mapping[str, Any], baseline: str = BASELINE) -> str:
-    """Each mode minus the baseline, paired by seed, in percentage points; empty where there is nothing to pair."""
+def markdown_differences(results: Mapping[str, Any]) -> str:
+    """Each mode minus its baseline, paired by seed, in percentage points; empty where there is nothing to pair."""
     gaps = differences(results)
     if not gaps:
         return ""
     chosen = columns(results)
-    head = [f"minus {row_name(baseline)}", "pairs", *(f"{column.heading} {column.name}" for column in chosen)]
+    head = [f"minus {baseline_name(results)}", "pairs", *(f"{column.heading} {column.name}" for column in chosen)]
     lines = [head, ["---", *(["---:"] * (len(head) - 1))]]
     for mode, tree in gaps:
         spreads = [_spread_at(tree, column.path) for column in chosen]

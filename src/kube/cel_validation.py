@@ -19,7 +19,7 @@ from captionless.spec.encoder import EncoderSpec
 from captionless.spec.landmarks import LandmarkOrigin, LandmarksSpec
 from captionless.spec.pods import Variable, Volume
 from captionless.spec.resources import ResourcesSpec
-from captionless.spec.train import BatchesSpec, TrainSpec
+from captionless.spec.train import LOSS_OPTIONS, BatchesSpec, TrainSpec
 from captionless.spec.weights import Weights
 
 Rule = dict[str, Any]
@@ -95,6 +95,16 @@ def _depth() -> Rule:
     met = f"{value(EncoderSpec, 'name')} != 'sparseconv' || !has(self.depth) || self.depth in "
     known = EncoderSpec.DEPTHS
     return _rule(".depth", f"must be one of {', '.join(map(str, known))} for sparseconv", met + _literal(known))
+
+
+def _loss() -> list[Rule]:
+    """A rule for each option that only one of the losses has."""
+    found, loss = [], value(TrainSpec, "loss")
+    for option, (taker, default) in LOSS_OPTIONS.items():
+        alias = str(TrainSpec.model_fields[option].alias)
+        met = f"{loss} == '{taker}' || {value(TrainSpec, alias)} == {_literal(default)}"
+        found.append(_rule(f".{alias}", f"is only an option of loss: {taker}", met))
+    return found
 
 
 def _groups() -> list[Rule]:
@@ -186,7 +196,7 @@ def rules() -> dict[str, list[Rule]]:
         LandmarksSpec.__name__: [_landmarks()],
         BatchesSpec.__name__: [_group()],
         EncoderSpec.__name__: [*_options(), _heads(), _depth()],
-        TrainSpec.__name__: _groups(),
+        TrainSpec.__name__: [*_groups(), *_loss()],
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],
         Volume.__name__: [_volume()],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.weights import Weights
+from captionless.spec.variant import training_variants
 from captionless.store import objects
 
 LIST, PACK, EMBED, LANDMARKS, SIMILARITY, TRAIN, EVAL = (
@@ -49,29 +49,10 @@ class Stage:
     gang: bool = False
 
 
-@dataclass(frozen=True)
-class TrainingVariant:
-    """One training: a kind of weights and a seed."""
-
-    weights: Weights
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.weights.value}-seed{self.seed}"
-
-
 def logs_folder(spec: AlignmentSpec) -> Path:
     """Where the stages' logs are on this machine: with the outputs when these are on it too."""
     root = objects.local_path(spec.root) if objects.is_local(spec.root) else os.path.abspath(f"runs/{spec.name}")
     return Path(root) / "logs"
-
-
-def training_variants(spec: AlignmentSpec) -> tuple[TrainingVariant, ...]:
-    """The trainings of a spec: every kind of weights with every seed, seeds outermost."""
-    return tuple(
-        TrainingVariant(w, s) for s in dict.fromkeys(spec.train.seeds) for w in dict.fromkeys(spec.train.weights)
-    )
 
 
 def plan(spec: AlignmentSpec) -> tuple[Stage, ...]:

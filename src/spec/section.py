@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -16,3 +19,12 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True, use_attribute_docstrings=True
     )
+
+
+def flat(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a dumped section and of those below it, by their dotted names in a spec."""
+    if isinstance(tree, dict):
+        for key, below in tree.items():
+            yield from flat(f"{name}.{key}", below)
+    else:
+        yield name, tree

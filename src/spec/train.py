@@ -120,11 +120,11 @@ class TrainSpec(Section):
     """`hcl`: assumed probability of a false negative, corrected for by debiasing (tau plus); 0: no debiasing."""
     positive_weight: Literal["one", "formula"] = "one"
     """Weight of the positive pair, which eq. 6 leaves undefined. `one`: 1, as in the released code. `formula`: eq. 6
-    applied to the object itself."""
+    applied to the object itself. Not an option of `hcl`, whose positive pairs have no weight."""
     sharpen: float = Field(1.0, ge=1, le=100)
     """`i2i`, `i2l` and `avg`: exponent that spreads the weights within a category: the similarity becomes
     m * (similarity / m) ** sharpen, with m the category's mean similarity; 1: unchanged, as in the paper."""
-    temperature: float = Field(0.07, gt=0)
+    temperature: float = Field(0.07, ge=0.01, le=1)
     """Initial temperature tau. It is learned, with 1/tau clamped to [1, 100]."""
     encoder: EncoderSpec = EncoderSpec()
     optim: OptimSpec = OptimSpec()
@@ -144,6 +144,11 @@ class TrainSpec(Section):
     """Steps between checkpoints: the most that a killed run loses."""
     keep_checkpoints: int = Field(2, ge=1)
     """Number of most recent checkpoints to keep."""
+    on_change: Literal["new", "extend", "restart"] = "new"
+    """What to do where a run with other settings is in the same folder. `new`: begin beside it; its checkpoints and its
+    model are kept. `extend`: go on from its newest checkpoint with more `steps`, or another `optim`, `precision`,
+    `accumulate`, `compile` or `validation.every`; the model's provenance says which steps were made with what.
+    `restart`: replace it."""
     engine: Literal["job", "jobset"] = "job"
     """Kubernetes: the object that runs the pods of a training run, an Indexed Job or, if JobSet is installed, a
     JobSet."""
@@ -153,9 +158,20 @@ class TrainSpec(Section):
     """Seconds that a training run on several nodes waits for missing nodes."""
 
     OPERATIONAL: ClassVar = frozenset(
-        {"max_skipped", "checkpoint_every", "keep_checkpoints", "engine", "collective_timeout", "peer_timeout"}
-    )
+        {
+            "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",
+            "peer_timeout",
+        }
+    )  # fmt: skip
     """Fields that do not affect results (the objects that are skipped do not depend on how many may be)."""
+
+    @model_validator(mode="after")
+    def _options_of_the_loss(self) -> Self:
+        for option, (loss, default) in LOSS_OPTIONS.items():
+            if self.loss != loss and getattr(self, option) != default:
+                name = type(self).model_fields[option].alias
+                raise ValueError(f"{name}: only an option of loss: {loss}; it does nothing with {self.loss}")
+        return self
 
     @model_validator(mode="after")
     def _enough_points(self) -> Self:
@@ -166,3 +182,10 @@ class TrainSpec(Section):
                         f"encoder.{option}: {getattr(self.encoder, option)} exceeds points: {self.points} (pointbert)"
                     )
         return self
+
+
+LOSS_OPTIONS = {
+    name: (loss, TrainSpec.model_fields[name].get_default())
+    for name, loss in (("hcl_beta", "hcl"), ("hcl_tau_plus", "hcl"), ("positive_weight", "contrastive"))
+}
+"""The options that only one of the losses has, and their defaults, which say nothing."""

@@ -20,5 +20,5 @@ class Weights(StrEnum):
         return {"uniform": (), "category": ("i2i",), "i2i": ("i2i",), "i2l": ("i2l",), "avg": ("i2i", "i2l")}[self]
 
 
-BASELINE = Weights.uniform.value
+BASELINE = Weights.uniform
 """The weights with which the others are compared."""

@@ -10,7 +10,7 @@ deleted to save space) is compared by what its readers have recorded of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from captionless.errors import DataError
@@ -21,9 +21,10 @@ from captionless.spec.data import DataSpec
 from captionless.spec.evaluation import EvalSpec
 from captionless.spec.landmarks import LandmarkOrigin, LandmarksSpec
 from captionless.spec.plan import EMBED, EVAL, LANDMARKS, LIST, PACK, SIMILARITY, TRAIN, Stage, plan
-from captionless.spec.section import Section
+from captionless.spec.section import Section, flat
 from captionless.spec.similarity import SimilaritySpec
 from captionless.spec.train import TrainSpec
+from captionless.spec.variant import variant_named
 from captionless.store import objects
 from captionless.store.manifest import MANIFEST, Header, InputRecord, MadeFrom, read_header
 from captionless.trainer.training_job import FORMAT
@@ -56,9 +57,9 @@ def settings(spec: AlignmentSpec, stage: str) -> dict[str, Any]:
         case "similarity":
             found = similarity_settings(spec.similarity)
         case "train":
-            weights, _, seed = stage.removeprefix("train-").rpartition("-seed")
+            variant = variant_named(stage.removeprefix("train-"))
             found |= _fields("train", spec.train, omit=TrainSpec.OPERATIONAL | {"weights", "seeds"})
-            found |= {"train.weights": weights, "train.seeds": int(seed)}
+            found |= {"train.weights": variant.weights.value, "train.seeds": variant.seed}
         case "eval":
             found |= _fields("eval", spec.eval, omit=EvalSpec.OPERATIONAL)
             found |= _fields("data", spec.data, only=DataSpec.NAMING)
@@ -76,15 +77,7 @@ def _fields(
     """A section's fields by their dotted names in a spec, without what signs URLs: signed anew, they are the same."""
     chosen = (only or frozenset(type(section).model_fields)) - omit
     tree = section.model_dump(mode="json", by_alias=True, include=set(chosen))
-    return dict(_flat(name, tree))
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield from _flat(f"{name}.{key}", below)
-    else:
-        yield name, public(value)
+    return {field: public(value) for field, value in flat(name, tree)}
 
 
 def made_from(spec: AlignmentSpec, stage: str) -> MadeFrom:
@@ -95,7 +88,7 @@ def made_from(spec: AlignmentSpec, stage: str) -> MadeFrom:
 def verify(spec: AlignmentSpec, stage: str) -> dict[str, InputRecord]:
     """The inputs of `stage`, and theirs, as they are stored, once they are found to be the ones that `spec` describes.
 
-    stage: as in the plan, or a prefix of several.
+    stage: as in the plan, or parts of the name that several share.
 
     Raises:
         NotReady: an input is missing, or was made with other settings or from something else; names the stage to rerun.
@@ -149,16 +142,17 @@ def recorded(urls: Mapping[str, str]) -> dict[str, InputRecord]:
 
 
 def reads(spec: AlignmentSpec, stage: str) -> tuple[str, ...]:
-    """The stages that one reads directly, in plan order; `stage` as in the plan, or a prefix of several."""
+    """The stages that one reads directly, in plan order; `stage` as for `verify`."""
     named = _named(spec, stage)
     read = {name for s in named for name in s.after}
     return tuple(s.name for s in plan(spec) if s.name in read)
 
 
 def _named(spec: AlignmentSpec, stage: str) -> list[Stage]:
-    """The stages of the plan that a name or a prefix of several means; all of its kind for a training of no plan."""
-    stages = plan(spec)
-    named = [s for s in stages if f"{s.name}-".startswith(f"{stage}-")]
+    """The stages of the plan that a name means, or the parts of one that several share; all of its kind for a training
+    of no plan."""
+    stages, parts = plan(spec), set(stage.split("-"))
+    named = [s for s in stages if parts <= set(s.name.split("-"))]
     return named or [s for s in stages if s.command[0] == stage.partition("-")[0]]
 
 

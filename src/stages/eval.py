@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from captionless.errors import Retryable
+from captionless.errors import DataError, Retryable
 from captionless.eval import class_tables, outcomes, prompts, results, tables
 from captionless.eval.measurement import Measured, clip_ceiling, evaluate_run
 from captionless.eval.results import REPORT, RESULTS, TABLE
@@ -36,7 +36,8 @@ from captionless.runtime.thread_pools import map_ahead, thread_pool
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import SourceKind
 from captionless.spec.evaluation import EvalSpec
-from captionless.spec.plan import EVAL, PACK, TrainingVariant, training_variants
+from captionless.spec.plan import EVAL, PACK
+from captionless.spec.variant import TrainingVariant, mode_of, training_variants
 from captionless.stages import chain, train
 from captionless.stages.clip_model import clip_identity
 from captionless.stages.provenance import host, versions
@@ -135,7 +136,10 @@ class _Evaluation:
             from captionless.trainer.model_file import load_model
 
             torch.set_num_threads(self.spec.resources.threads)
-            model, _ = load_model(train.model_url(self.spec, run), self.models[run.name])
+            url = train.model_url(self.spec, run)
+            model, about = load_model(url, self.models[run.name])
+            if (found := mode_of(about)) != str(run.mode):
+                raise DataError(f"{url}: was trained as {found}, expected {run.mode}; rerun train")
             shapes = encode(model, self.unseen.data, self.spec.train.points, advance)
             name = f"{_fenced(run.name, fingerprint)}.npy"
             files = {name: write_array(objects.join(self.folder, name), shapes)}
@@ -175,7 +179,7 @@ class _Evaluation:
         from captionless.stages import report_context  # heavy, as above
 
         stored = {r.name: self._stored(r.name, fingerprints[r.name]) for r in self.runs}
-        evaluated = [results.EvaluatedRun(r.weights.value, r.seed, *stored[r.name]) for r in self.runs]
+        evaluated = [results.EvaluatedRun(str(r.mode), r.seed, *stored[r.name]) for r in self.runs]
         ceiling = {name: self._stored(name, fingerprints[_REFERENCES]) for name in results.REFERENCES}
         found = results.figures(self.unseen.test, evaluated, ceiling)
         beside = self._write_tables(found, whole)

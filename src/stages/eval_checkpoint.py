@@ -25,6 +25,7 @@ from captionless.eval.checkpoint_figures import PROTOCOLS, ProtocolName
 from captionless.eval.trees import plain
 from captionless.runtime.redaction import public
 from captionless.runtime.thread_pools import thread_pool
+from captionless.spec.variant import mode_of
 from captionless.stages import broken, candidates
 from captionless.stages.eval_dataset import EvalDataset
 from captionless.stages.provenance import host, versions
@@ -127,7 +128,7 @@ def evaluate(
         "protocol": figures.described(protocols, seed),
         "prompt": {"name": prompt, "templates": templates} if "zero-shot" in protocols else None,
         "clip": about,
-        "checkpoint": {"url": url, "sha256": sha256},
+        "checkpoint": {"url": url, "sha256": sha256, **({"mode": mode_of(meta)} if "weights" in meta else {})},
         "points": {"used": count, "trained": int(meta["points"])},
         "seed": meta["seed"],
         "device": next(model.parameters()).device.type,

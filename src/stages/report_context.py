@@ -18,7 +18,8 @@ from captionless.eval.cosine import MadeRows
 from captionless.eval.report import context as shown
 from captionless.eval.report.html import render_report
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import LANDMARKS, PACK, SIMILARITY, TrainingVariant, training_variants
+from captionless.spec.plan import LANDMARKS, PACK, SIMILARITY
+from captionless.spec.variant import TrainingVariant, training_variants
 from captionless.stages import train
 from captionless.stages.inspect import measure
 from captionless.stages.unseen import Unseen
@@ -65,7 +66,7 @@ def report_html(
         shown.ReportContext(
             title=f"captionless: {spec.name}",
             summary=_summary(spec, len(training), len(data)),
-            chosen=(first.weights.value, first.seed),
+            chosen=(str(first.mode), first.seed),
             thumbnails=small | _pictures(spec, packed, data, seen) | _pictures(spec, packed, training, of_training),
             categories=_called(unseen, data, seen) | _called(unseen, training, of_training),
             histories=[_curve(spec, r) for r in training_variants(spec)],
@@ -110,7 +111,7 @@ def _summary(spec: AlignmentSpec, training: int, unseen: int) -> str:
 
 def _curve(spec: AlignmentSpec, run: TrainingVariant) -> shown.History:
     history = train.history(spec, run)
-    return shown.History(run.weights.value, run.seed, history["step"], history["loss"], history["scale"])
+    return shown.History(str(run.mode), run.seed, history["step"], history["loss"], history["scale"])
 
 
 def _neighbours(spec: AlignmentSpec, training: Embeddings) -> list[shown.NeighbourLists]:

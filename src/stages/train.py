@@ -10,29 +10,40 @@ train together, node 0 publishes, and the others exit when it has.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from captionless.errors import DataError, Retryable
+from captionless.errors import DataError, Retryable, SpecError
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import EMBED, LANDMARKS, SIMILARITY, TRAIN, TrainingVariant, logs_folder, training_variants
+from captionless.spec.plan import EMBED, LANDMARKS, SIMILARITY, TRAIN, logs_folder
+from captionless.spec.variant import TrainingVariant, training_variant, training_variants
 from captionless.spec.weights import Weights
 from captionless.stages import chain
 from captionless.stages.clip_model import clip_identity, recorded, same_clip
 from captionless.stages.work_items import Outcome
-from captionless.store import objects
+from captionless.store import objects, urls
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import MadeFrom, WorkRecord
 from captionless.store.writers import writer
-from captionless.telemetry.progress import Progress
+from captionless.telemetry.progress import Progress, say
+from captionless.trainer import changed_settings, run_folder
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.elastic.gang import Gang, this_node
-from captionless.trainer.run_folder import HISTORY, MODEL, model_digest
+from captionless.trainer.run_folder import HISTORY, MODEL, earlier_url, model_digest
 from captionless.trainer.training_job import TrainingJob
 
 _POLL = 0.5
 
 PART = "model"
+
+_DONE = {
+    "new": "it begins beside that one, whose checkpoints and model are kept; --extend goes on from there, --restart "
+    "replaces it",
+    "extend": "it goes on from there",
+    "restart": "it replaces that one",
+}
+"""What is said of a run with other settings, by `train.onChange`."""
 
 
 class Trained(NamedTuple):
@@ -48,7 +59,10 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
     began = time.monotonic()
     chosen = [r for r in training_variants(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
-        chosen = [TrainingVariant(weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)]
+        chosen = [
+            training_variant(spec, weights or spec.train.weights[0], spec.train.seeds[0] if seed is None else seed)
+        ]
+    refuse_own_model(spec, chosen)
     data = open_embeddings(objects.join(spec.root, EMBED), "train").digest
     made = [_train(spec, each, data, chain.made_from(spec, f"train-{each.name}")) for each in chosen]
     found = [history(spec, each) for each in chosen]
@@ -57,6 +71,16 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
     facts = {"steps": spec.train.steps * len(chosen), "seconds": round(seconds, 1)}
     outcome = Outcome(sum(made), len(made) - sum(made), 0, 0, "run", round(time.monotonic() - began, 3))
     return Trained(outcome, facts | ({"skipped": skipped} if skipped else {}))
+
+
+def refuse_own_model(spec: AlignmentSpec, runs: Iterable[TrainingVariant]) -> None:
+    """SpecError where `train.init` is the output of one of the runs, which every call would train further."""
+    for run in runs if spec.train.init else ():
+        if urls.is_same(run_folder.model_url(spec.train.init), model_url(spec, run)):
+            raise SpecError(
+                f"train.init: {spec.train.init} is the output of this very run ({run.name}); copy it to another "
+                "folder, or choose another `output`"
+            )
 
 
 def url_of(spec: AlignmentSpec, run: TrainingVariant) -> str:
@@ -104,7 +128,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
         memory=spec.resources.rank_memory,
         device=spec.resources.device,
     )
-    fingerprint = job.fingerprint(data_digest)
+    fingerprint, settings = job.fingerprint(data_digest), job.settings(data_digest)
     ledger = Ledger(url)
     gang = this_node(spec)
     record = _whole(ledger, fingerprint)
@@ -112,6 +136,9 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
         with writer(url, gang.index if gang else 0, gang.nodes if gang else 1, fingerprint) as lease:
             ledger.confirm({PART: fingerprint})
             if not _is_finished(url, fingerprint):
+                if gang is None or gang.index == 0:
+                    _refuse_earlier_name(spec, run, fingerprint)
+                    job = _begun(job, fingerprint, settings)
                 log = logs_folder(spec) / f"train-{run.name}.ranks.log"
                 ranks = spec.resources.processes * (1 if gang else spec.resources.nodes)
                 supervisor.run(job, ranks, log, gang, lease)
@@ -130,6 +157,39 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
     return False
 
 
+def _refuse_earlier_name(spec: AlignmentSpec, run: TrainingVariant, fingerprint: str) -> None:
+    """DataError if a run that is about to begin is stored as an earlier release called it, without loss and encoder."""
+    name = f"{run.weights.value}-seed{run.seed}"
+    before = objects.join(spec.root, TRAIN, name)
+    if name == run.name or objects.exists(url_of(spec, run)) or not objects.exists(before):
+        return
+    from captionless.trainer import checkpoint, model_file
+
+    if model_file.is_finished(before, fingerprint) or checkpoint.newest(before, fingerprint):
+        raise DataError(
+            f"{before}: holds this very run, under the name that an earlier release gave it; rename the folder to "
+            f"{run.name}, and run `captionless migrate`"
+        )
+
+
+def _begun(job: TrainingJob, fingerprint: str, settings: changed_settings.Settings) -> TrainingJob:
+    """The job of a run that begins or is resumed, after what `train.onChange` says of another one in its folder."""
+    run, on_change = job.run, job.train.on_change
+    if changed_settings.has_begun(run, fingerprint):
+        return job
+    before = changed_settings.predecessor(run, fingerprint)
+    if before is not None:
+        if on_change == "extend":
+            job = job.model_copy(update={"extends": changed_settings.extended(before, settings)})
+        elif on_change == "restart":
+            changed_settings.remove_others(run, fingerprint)
+            job = job.model_copy(update={"replaces": True})
+        what = "" if before.settings is None else f" ({changed_settings.described(before.settings, settings)})"
+        say(f"{job.title}: not the run that was here before{what}; {_DONE[on_change]}")
+    changed_settings.record(run, fingerprint, settings)
+    return job
+
+
 def _whole(ledger: Ledger, fingerprint: str) -> WorkRecord | None:
     """The record of a run whose files are the recorded ones, by their bytes.
 
@@ -145,12 +205,14 @@ def _whole(ledger: Ledger, fingerprint: str) -> WorkRecord | None:
 
 
 def _is_finished(url: str, fingerprint: str) -> bool:
-    """Whether the model is stored although no record says so: node 0 was lost in between."""
-    if not objects.exists(objects.join(url, MODEL)):
+    """Whether the model is stored although no record says so: node 0 was lost in between, or another run with other
+    settings took its place, which it now takes back."""
+    places = (url, earlier_url(url, fingerprint))
+    if not any(objects.exists(objects.join(place, MODEL)) for place in places):
         return False
-    from captionless.trainer import model_file
+    from captionless.trainer import earlier_models, model_file
 
-    return model_file.is_finished(url, fingerprint)
+    return model_file.is_finished(url, fingerprint) or earlier_models.bring_back(url, fingerprint)
 
 
 def _await_manifest(ledger: Ledger, fingerprint: str, gang: Gang) -> None:

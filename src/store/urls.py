@@ -57,6 +57,13 @@ def expanded_path(url: str) -> str:
     return os.path.expanduser(url) if url.startswith("~") else url
 
 
+def is_same(url: str, other: str) -> bool:
+    """Whether two URLs name the same place, however they are written."""
+    if is_local(url) and is_local(other):
+        return os.path.realpath(local_path(url)) == os.path.realpath(local_path(other))
+    return is_local(url) == is_local(other) and filesystem(url)[1].rstrip("/") == filesystem(other)[1].rstrip("/")
+
+
 def join(url: str, *parts: str) -> str:
     """`url` with further path segments."""
     return "/".join([url.rstrip("/"), *(p.strip("/") for p in parts)])

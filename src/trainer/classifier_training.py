@@ -30,7 +30,7 @@ from captionless.errors import Interrupted, LossNotFinite
 from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, encoders, model_file
+from captionless.trainer import checkpoint, earlier_models, encoders, model_file
 from captionless.trainer.classifier import Classifier, head_logits, logits, save_classifier
 from captionless.trainer.classifier_job import ClassifierJob
 from captionless.trainer.data.augment import with_channels
@@ -150,7 +150,7 @@ class ClassifierTraining:
         self.learner = kind(self.classifier, self.spec, training, validation)
         self.module = self.learner.module
         self.optimizer = Adam(self.module.parameters(), self.spec.optim)
-        self.writer = checkpoint.CheckpointWriter(job.run, _KEEP, check)
+        self.writer = checkpoint.CheckpointWriter(job.run, self.fingerprint, _KEEP, check)
         self.history: dict[str, list[float]] = {name: [] for name in _METRICS}
         self.validations: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "state": {}}
@@ -205,11 +205,9 @@ class ClassifierTraining:
         self.writer.save(self.done, state)
 
     def resume(self) -> None:
-        """Resume from the newest intact checkpoint of this training; those of other settings or data are discarded."""
+        """Resume from the newest intact checkpoint of this training; those of other settings or data stay."""
         state = checkpoint.newest(self.job.run, self.fingerprint)
         if state is None:
-            self.check()
-            checkpoint.discard(self.job.run)
             return
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -225,6 +223,7 @@ class ClassifierTraining:
         document = {"step": list(range(self.done)), **self.history, "validation": self.validations, "best": best}
         url = objects.join(self.job.run, HISTORY)
         self.check()
+        earlier_models.set_aside(self.job.run, self.fingerprint)
         objects.write_bytes(url, (json.dumps({**document, "seconds": self.seconds}) + "\n").encode())
         meta = {
             **self.job.meta,
@@ -266,7 +265,8 @@ def train(
     stored and Interrupted raised. `check` is called before anything is stored, and may raise. SpecError, DataError or
     Retryable for errors of settings, initial model or storage.
     """
-    if model_file.is_finished(job.run, job.fingerprint()):
+    fingerprint = job.fingerprint()
+    if model_file.is_finished(job.run, fingerprint) or earlier_models.bring_back(job.run, fingerprint):
         return
     run = ClassifierTraining(job, training, validation, check)
     run.resume()

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from captionless import __version__
-from captionless.errors import Interrupted, LossNotFinite, SpecError
+from captionless.errors import DataError, Interrupted, LossNotFinite, SpecError
 from captionless.store import objects
 from captionless.store.writers import Claim
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, distributed, encoders, model_file
+from captionless.trainer import checkpoint, distributed, earlier_models, encoders, model_file
+from captionless.trainer.changed_settings import EXTENDABLE
 from captionless.trainer.data.feed import BatchFeed
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.device import select_device
@@ -96,12 +97,22 @@ class TrainingRun:
         lease = Claim.inherited()
         self.check_lease: Callable[[], None] = lease.check if lease is not None else lambda: None
         """Before anything is stored: rank 0 may outlive a frozen supervisor and be replaced with it."""
-        self.writer = checkpoint.CheckpointWriter(job.run, self.spec.keep_checkpoints, self.check_lease)
-        self.hard_negatives, self.validation = HardNegatives(self.data), Validation(self.data)
+        self.writer = checkpoint.CheckpointWriter(
+            job.run, self.fingerprint, self.spec.keep_checkpoints, self.check_lease
+        )
+        self.hard_negatives, self.validation = HardNegatives(self.data, job.run), Validation(self.data)
         self.history: History = {name: [] for name in _MEASURED}
         self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
+        self.segments: list[dict[str, Any]] = [self._segment(0)]
+        """What the steps were made with, from the first of each part on: one, unless the run has been extended."""
         self.done = 0
+        self.saved = -1
+        """The step of the newest checkpoint of this run."""
         self.seconds = 0.0
+
+    def _segment(self, first: int) -> dict[str, Any]:
+        fields = self.job.fields
+        return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE)}}
 
     @property
     def _parts(self) -> dict[str, Any]:
@@ -178,6 +189,7 @@ class TrainingRun:
 
     def save(self) -> None:
         """Begin to store a checkpoint (rank 0)."""
+        self.saved = self.done
         if self.rank == 0:
             state = {
                 "fingerprint": self.fingerprint,
@@ -185,24 +197,39 @@ class TrainingRun:
                 "log_scale": self.log_scale.detach(),
                 "history": self.history,
                 "seconds": self.seconds,
+                "segments": self.segments,
                 **{name: part.state_dict() for name, part in self._parts.items()},
             }
             self.writer.save(self.done, state)
 
-    def resume(self) -> None:
-        """Resume from the newest intact checkpoint of this run; those of other settings or data are discarded."""
+    def resume(self) -> bool:
+        """Resume from the newest intact checkpoint of this run, or of the one that it extends; whether of the latter.
+
+        DataError when there is none of the run to be extended.
+        """
         registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())  # from now on there is work to lose
-        state = checkpoint.newest(self.job.run, self.fingerprint) if self.rank == 0 else None
-        if self.rank == 0 and state is None:
-            self.check_lease()
-            checkpoint.discard(self.job.run)
-        state = distributed.from_first(state)
-        if state is not None:
-            for name, part in self._parts.items():
+        state = distributed.from_first(self._newest() if self.rank == 0 else None)
+        if state is None:
+            return False
+        for name, part in self._parts.items():
+            if state[name] or part is not self.scaler:  # it has no state unless the precision is float16
                 part.load_state_dict(state[name])
-            with torch.no_grad():
-                self.log_scale.copy_(state["log_scale"])
-            self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
+        with torch.no_grad():
+            self.log_scale.copy_(state["log_scale"])
+        self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
+        self.segments = state.get("segments", self.segments)
+        extends: bool = state["fingerprint"] != self.fingerprint
+        self.saved = -1 if extends else self.done
+        if extends:
+            self.segments = [*self.segments, self._segment(self.done)]
+        return extends
+
+    def _newest(self) -> dict[str, Any] | None:
+        run, extends = self.job.run, self.job.extends
+        state = checkpoint.newest(run, self.fingerprint)
+        if state is None and extends and (state := checkpoint.newest(run, extends)) is None:
+            raise DataError(f"{run}: no intact checkpoint of the run that was to be extended; use new or restart")
+        return state
 
     def finish(self) -> None:
         """Store history.json, then the model file, which marks the run as complete (rank 0).
@@ -221,6 +248,8 @@ class TrainingRun:
                 "validation": self.validation.curve,
             }
             self.check_lease()
+            if not self.job.replaces:
+                earlier_models.set_aside(self.job.run, self.fingerprint)
             objects.write_bytes(url, (json.dumps(document) + "\n").encode())
             step, log_scale, best = self.done, self.log_scale.detach(), self.validation.best
             if best:
@@ -241,6 +270,7 @@ class TrainingRun:
                     "training_objects": len(self.data.training),
                     "validation_objects": len(self.data.validation),
                     "skipped": self.feed.skipped.keys,
+                    "segments": self.segments,
                     "captionless": __version__,
                     "torch": str(torch.__version__),
                     "processes": self.world,
@@ -267,24 +297,30 @@ def train(
     run = TrainingRun(job, heartbeat)
     if distributed.from_first(run.rank == 0 and model_file.is_finished(job.run, run.fingerprint)):
         return
-    run.resume()
+    extends = run.resume()
     steps = run.spec.steps
     if run.rank == 0 and run.done:
-        say(f"{job.title}: resuming after step {run.done} of {steps}")
+        say(f"{job.title}: {'extending' if extends else 'resuming'} after step {run.done} of {steps}")
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
     with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
         run.feed.wait(run.done)
+        if extends:  # from now on it is a run of its own, whatever a later call asks for
+            _store(run, run.save, heartbeat)
         while run.done < steps:
             if run.hard_negatives.due(run.done):
+                if run.done != run.saved:  # what is found on the way is of these very weights
+                    _store(run, run.save, heartbeat)
+                    _store(run, run.writer.wait, heartbeat)
+                    heartbeat.saved()
                 with heartbeat.storage():
-                    run.hard_negatives.search(run.encoder, run.done)
+                    run.hard_negatives.search(run.encoder, run.done, heartbeat.beat)
                 run.feed.drop()
                 run.feed.wait(run.done)
             run.step()
             heartbeat.step(run.done)
             if run.validation.due(run.done):
                 with heartbeat.storage():
-                    run.validation.score(run.encoder, run.log_scale, run.done)
+                    run.validation.score(run.encoder, run.log_scale, run.done, heartbeat.beat)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
             flags = stop(), run.writer.ended(), run.feed.is_late(run.done)

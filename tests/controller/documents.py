@@ -25,6 +25,7 @@ RIGHT: dict[str, str] = {
     "outputs on a volume": "{output: /data/run, pods: {volumes: [{mountPath: /data, claim: c, readOnly: false}]}}",
     "outputs on a volume, as a URL": "{output: file:///data/run, pods: {volumes: [{mountPath: /data/, claim: c}]}}",
     "the pods described": "{pods: {nodeSelector: {zone: a}, tolerations: [{key: gpu, operator: Exists}]}}",
+    "options of the other loss at their defaults": "{train: {loss: hcl, hclBeta: 0.5, positiveWeight: one}}",
     "whole numbers for fractions": "{train: {collectiveTimeout: 60, optim: {lr: 1}}}",
     "a transformer in its own sizes": "{train: {encoder: {name: pointbert}}}",
     "a transformer as large as another": (
@@ -65,6 +66,9 @@ WRONG: dict[str, tuple[str, str]] = {
     "no losses": ("{train: {weights: []}}", "train.weights"),
     "six losses": ("{train: {weights: [i2i, i2i, i2i, i2i, i2i, i2i]}}", "train.weights"),
     "an unknown loss": ("{train: {weights: [i2t]}}", "train.weights"),
+    "a weight of the positives, where they have none": ("{train: {loss: hcl, positiveWeight: formula}}", "train"),
+    "hard negatives of another loss": ("{train: {hclBeta: 0.5}}", "train"),
+    "a temperature below the clamp": ("{train: {temperature: 0.001}}", "train.temperature"),
     "an unknown encoder": ("{train: {encoder: {name: pointnet}}}", "train.encoder.name"),
     "five channels": ("{train: {encoder: {inChannels: 5}}}", "train.encoder.inChannels"),
     "a bound that is excluded": ("{train: {encoder: {dropout: 1}}}", "train.encoder.dropout"),

@@ -63,6 +63,8 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("train.batchSize=many", "train.batchSize", ["integer", "'many'"]),
         ("train.batchSize=1", "train.batchSize", ["2", "1"]),
         ("train.points=20000", "train.points", ["20000", "data.points", "10000"]),
+        ("train.temperature=0.001", "train.temperature", ["0.01", "0.001"]),
+        ("train.hclBeta=0.5", "train", ["hclBeta", "hcl", "contrastive"]),
         ("name=My_Run", "name", ["'My_Run'"]),
         ("landmarks.origin=file", "landmarks", ["file", "origin"]),
         ("data.source.kind.x=1", "--set data.source.kind.x=1", ["data.source.kind"]),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from captionless.spec import load
-from captionless.spec.plan import plan, training_variants
+from captionless.spec.plan import plan
+from captionless.spec.variant import training_variants
 
 
 def _plan(*overrides: str) -> dict[str, tuple[str, ...]]:

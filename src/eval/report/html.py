@@ -21,7 +21,6 @@ from captionless.eval import class_tables, tables
 from captionless.eval.report import charts
 from captionless.eval.report.context import ReportContext
 from captionless.eval.trees import plain
-from captionless.spec.weights import BASELINE
 
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 _CHARTED = ("zero-shot top-1", "image → shape R@1", "shape → image R@1")
@@ -51,7 +50,7 @@ def render_report(results: Mapping[str, Any], context: ReportContext) -> str:
         caption=" ".join(filter(None, (tables.caption(results), tables.about_intervals(results)))),
         differences=tables.differences(results),
         about_differences=tables.about_differences(results),
-        baseline=tables.row_name(BASELINE),
+        baseline=tables.baseline_name(results),
         classes=classes,
         histories=[_curve_row(history) for history in context.histories],
         charts=_charts(figures, columns, classes, context),

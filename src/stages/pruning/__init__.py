@@ -34,15 +34,18 @@ from captionless.stages import chain
 from captionless.stages.listing.card import FILE as CARD
 from captionless.stages.listing.gate import denied_keys
 from captionless.stages.pruning.stores import MANIFESTS, Contents, Store, contents, keys_in
+from captionless.stages.train import PART
 from captionless.store import objects
 from captionless.store.file_names import earlier_stem, file_stem
 from captionless.store.key_index import KeyIndex
 from captionless.store.key_search import KeySearch
+from captionless.store.ledger import Ledger
 from captionless.store.listing import Listing, open_listing
 from captionless.store.manifest import FOLDER, read_header
 from captionless.store.sweeping import sweep
 from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
+from captionless.trainer.run_folder import of_other_runs
 
 _REQUESTS = 16
 _SEARCHED_AT_ONCE = 4  # files, which are read whole
@@ -212,6 +215,17 @@ class _Pruning:
                 self.report.left.append(f"{store.folder}: a training that the spec does not have (--trainings)")
         else:
             self._delete(store, store.superseded(), "superseded")
+            self._other_settings(store)
+
+    def _other_settings(self, store: Store) -> None:
+        """What is stored of trainings with other settings beside the one that is published."""
+        record = Ledger(store.url).previous(PART) if self._is_training(store.folder) else None
+        names = of_other_runs(store.files, record.fingerprint) if record is not None else []
+        if names and self.trainings:
+            self._delete(store, names, "trainings with other settings")
+        elif names:
+            count = _count(len(names), "file")
+            self.report.left.append(f"{store.folder}: {count} of trainings with other settings (--trainings)")
 
     def _unlisted(self, store: Store, name: str) -> set[str]:
         """The keys that a file holds of objects that are not listed."""

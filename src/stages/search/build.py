@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.runtime.redaction import public
 from captionless.spec.plan import PACK
+from captionless.spec.variant import mode_of
 from captionless.stages.provenance import versions
 from captionless.stages.vectors import EncodedClouds
 from captionless.stages.work_items import Outcome, WorkItem, WorkOutput, work
@@ -102,7 +103,7 @@ class _Build:
         if "clip" not in about:
             raise DataError(f"{self.checkpoint}: a classifier trained on labels, without a CLIP model; expected the "
                             "model.pt of a train stage")  # fmt: skip
-        known = {name: about[name] for name in ("points", "weights", "seed")}
+        known = {name: about[name] for name in ("points", "weights", "seed")} | {"mode": mode_of(about)}
         return {
             "dim": int(about["clip"]["embed_dim"]),
             "model": known,

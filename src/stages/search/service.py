@@ -120,10 +120,11 @@ class Search:
         about = self.gallery.about
         model, clip = about["model"], about["clip"]
         which = "all its objects" if about["split"] == "all" else f"its {about['split']} objects"
+        mode = model.get("mode", model["weights"])  # an index of an earlier release has the weights only
         known = " ".join(filter(None, (clip["model"], clip["pretrained"]))) + demo.remark(clip["model"])
         return (
             f"{len(self.gallery):,} shapes of {about['dataset']} ({which}); encoder {model['url']} "
-            f"({model['weights']}, seed {model['seed']}, {model['points']:,} points, sha256 {model['sha256'][:12]}), "
+            f"({mode}, seed {model['seed']}, {model['points']:,} points, sha256 {model['sha256'][:12]}), "
             f'trained against {known}; prompt "{self.prompt}". Cosines of words, pictures and shapes are on '
             "different scales: compare them within one list only."
         )
