@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from captionless.errors import SpecError
 from captionless.store import objects
-from captionless.trainer.run_folder import CHECKPOINTS, checkpoint_names, of_other_runs, run_name, settings_url
+from captionless.trainer.run_folder import CHECKPOINTS, EARLIER, checkpoint_names, of_other_runs, run_name, settings_url
 
 EXTENDABLE = frozenset(
     {
@@ -70,6 +70,7 @@ def predecessor(run: str, fingerprint: str) -> Predecessor | None:
 
 def remove_others(run: str, fingerprint: str) -> None:
     """Removes what is stored of other runs in the folder `run`, but for the model that is there."""
+    objects.remove(objects.join(run, EARLIER))
     for name in of_other_runs(objects.walk(run), fingerprint):
         objects.remove(objects.join(run, name))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -32,12 +32,15 @@ class CheckpointWriter:
         self._run, self._name, self._keep, self._check = run, run_name(fingerprint), keep, check
         self._thread: Future[None] | None = None
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Begin to store the state after `step` steps, once the one before it is stored; then only `keep` are left."""
+    def save(self, step: int, state: dict[str, Any], beside: Mapping[str, bytes] | None = None) -> None:
+        """Begin to store the state after `step` steps, once the one before it is stored; then only `keep` are left.
+
+        beside: other files of the folder, by name, which are stored before it.
+        """
         self.wait()
         began = time.monotonic()
         pool = ThreadPoolExecutor(1)
-        self._thread = pool.submit(self._store, step, encode(state), began)
+        self._thread = pool.submit(self._store, step, encode(state), dict(beside or {}), began)
         pool.shutdown(wait=False)
 
     def ended(self) -> bool:
@@ -53,9 +56,11 @@ class CheckpointWriter:
             thread, self._thread = self._thread, None
             thread.result()
 
-    def _store(self, step: int, data: bytes, began: float) -> None:
+    def _store(self, step: int, data: bytes, beside: Mapping[str, bytes], began: float) -> None:
         folder = objects.join(self._run, CHECKPOINTS)
         self._check()
+        for file, content in beside.items():
+            objects.write_bytes(objects.join(folder, file), content)
         name = CheckpointName(step, self._name, hashlib.sha256(data).hexdigest()[:16])
         objects.write_bytes(objects.join(folder, str(name)), data)
         registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())

@@ -25,7 +25,7 @@ from captionless.store import objects
 from captionless.store.writers import Claim
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, distributed, earlier_models, encoders, model_file
+from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file
 from captionless.trainer.changed_settings import EXTENDABLE
 from captionless.trainer.data.feed import BatchFeed
 from captionless.trainer.data.training_data import Batch, TrainingData
@@ -39,7 +39,7 @@ from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
-from captionless.trainer.run_folder import HISTORY, MODEL
+from captionless.trainer.run_folder import HISTORY, MODEL, curve_name
 from captionless.trainer.seeds import number
 from captionless.trainer.training_job import TrainingJob
 from captionless.trainer.validation import Validation
@@ -188,9 +188,10 @@ class TrainingRun:
         return found
 
     def save(self) -> None:
-        """Begin to store a checkpoint (rank 0)."""
-        self.saved = self.done
+        """Begin to store a checkpoint, and the curve since the one before (rank 0)."""
+        first, self.saved = max(self.saved, 0), self.done
         if self.rank == 0:
+            told = {curve_name(self.fingerprint, first): curve.lines(self.history, first, self.done)}
             state = {
                 "fingerprint": self.fingerprint,
                 "step": self.done,
@@ -200,7 +201,7 @@ class TrainingRun:
                 "segments": self.segments,
                 **{name: part.state_dict() for name, part in self._parts.items()},
             }
-            self.writer.save(self.done, state)
+            self.writer.save(self.done, state, told if self.done > first else None)
 
     def resume(self) -> bool:
         """Resume from the newest intact checkpoint of this run, or of the one that it extends; whether of the latter.
@@ -217,6 +218,8 @@ class TrainingRun:
         with torch.no_grad():
             self.log_scale.copy_(state["log_scale"])
         self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
+        if self.rank == 0:
+            curve.forget(self.job.run, self.fingerprint, self.done)
         self.segments = state.get("segments", self.segments)
         extends: bool = state["fingerprint"] != self.fingerprint
         self.saved = -1 if extends else self.done
@@ -281,6 +284,7 @@ class TrainingRun:
             model_url = objects.join(self.job.run, MODEL)
             self.check_lease()
             model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
+            curve.forget(self.job.run, self.fingerprint)
 
 
 def train(

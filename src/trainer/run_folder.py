@@ -3,6 +3,7 @@
     model.pt, history.json                          of the run that was finished last
     settings-<run>.json                             what determines a run's result, field by field; written first
     checkpoints/step-<step>-<run>-<digest>.pt       of a run that is not finished, or that may be extended
+    checkpoints/curve-<run>-<first step>.jsonl      its curve so far, see `curve`
     unfinished/                                     what a search between two steps has found so far
     earlier/<run>/model.pt, history.json            of runs with other settings, which were finished before
 
@@ -36,6 +37,7 @@ UNFINISHED = "unfinished"
 """The folder of what is being computed between two steps."""
 
 _CHECKPOINT = re.compile(r"step-(\d{8})(?:-([0-9a-f]{8}))?-([0-9a-f]{16})\.pt")
+_CURVE = re.compile(r"curve-([0-9a-f]{8})-(\d{8})\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,30 @@ def checkpoint_names(run: str) -> dict[str, CheckpointName]:
     return found
 
 
+def curve_name(fingerprint: str, first: int) -> str:
+    """The file among the checkpoints that has the steps from `first` on of the run with this fingerprint."""
+    return f"curve-{run_name(fingerprint)}-{first:08d}.jsonl"
+
+
+def curve_names(run: str, fingerprint: str) -> dict[str, int]:
+    """The files with the steps of the run with this fingerprint, in the folder `run`, and the first of each."""
+    found = {}
+    for name in objects.list_names(objects.join(run, CHECKPOINTS)):
+        if (matched := _CURVE.fullmatch(name)) and matched[1] == run_name(fingerprint):
+            found[name] = int(matched[2])
+    return found
+
+
 def of_other_runs(names: Iterable[str], fingerprint: str) -> list[str]:
     """Of the names of files in a run's folder, those that are not of the run with this fingerprint."""
     found, own = [], run_name(fingerprint)
     for name in names:
         folder, _, file = name.rpartition("/")
         checkpoint = _CHECKPOINT.fullmatch(file) if folder == CHECKPOINTS else None
+        curve = _CURVE.fullmatch(file) if folder == CHECKPOINTS else None
         is_settings = not folder and file.startswith("settings-") and file != f"settings-{own}.json"
-        if is_settings or folder.partition("/")[0] == EARLIER or (checkpoint is not None and checkpoint[2] != own):
+        is_other = (checkpoint is not None and checkpoint[2] != own) or (curve is not None and curve[1] != own)
+        if is_settings or is_other or folder.partition("/")[0] == EARLIER:
             found.append(name)
     return sorted(found)
 

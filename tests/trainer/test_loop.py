@@ -128,6 +128,30 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(root: Path) -> None:
     assert its_history == history
 
 
+def test_the_curve_can_be_read_before_the_end(root: Path) -> None:
+    loop.train(synthetic.job(root, "curve-whole"))
+    job = synthetic.job(root, "curve")
+    with pytest.raises(Interrupted):
+        loop.train(job, after(5))
+
+    def told() -> list[dict]:
+        files = sorted((root / "curve" / "checkpoints").glob("curve-*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    _, history = outcome(root, "curve-whole")
+    assert [row.pop("step") for row in told()] == [0, 1, 2, 3, 4]
+    assert [row["loss"] for row in told()] == history["loss"][:5]
+    assert set(told()[0]) == {"step", "loss", "scale", "lr", "grad_norm", "weight_entropy"}
+    newest = sorted((root / "curve" / "checkpoints").glob("step-*"))[-1]
+    newest.unlink()  # as if it had been killed before it was stored: goes on from step 4, and tells it once
+    with pytest.raises(Interrupted):
+        loop.train(job, after(1))
+    assert [row["step"] for row in told()] == [0, 1, 2, 3, 4]
+    loop.train(job)
+    assert told() == []
+    assert outcome(root, "curve")[1] == history
+
+
 def test_a_finished_run_is_left_and_other_settings_begin_anew(root: Path) -> None:
     job = synthetic.job(root, "twice")
     loop.train(job)
