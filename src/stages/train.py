@@ -161,7 +161,7 @@ def _refuse_earlier_name(spec: AlignmentSpec, run: TrainingVariant, fingerprint:
     """DataError if a run that is about to begin is stored as an earlier release called it, without loss and encoder."""
     name = f"{run.weights.value}-seed{run.seed}"
     before = objects.join(spec.root, TRAIN, name)
-    if name == run.name or objects.exists(url_of(spec, run)) or not objects.exists(before):
+    if name == run.name or not objects.exists(before) or changed_settings.has_begun(url_of(spec, run), fingerprint):
         return
     from captionless.trainer import checkpoint, model_file
 

@@ -26,6 +26,8 @@ EXTENDABLE = frozenset(
 )  # fmt: skip
 """Fields that a run may change on the way: they say how steps are computed or how many, and not what is learned."""
 
+_DIGITS = 64  # of a digest, which says nothing to a reader
+
 Settings = Mapping[str, Any]
 """What determines a run's result: values by name, those of the spec by their dotted names in it."""
 
@@ -83,7 +85,12 @@ def changes(before: Settings, now: Settings) -> dict[str, tuple[Any, Any]]:
 
 def described(before: Settings, now: Settings) -> str:
     """`changes` in words."""
-    return ", ".join(f"{name} was {a!r} and is {b!r}" for name, (a, b) in changes(before, now).items())
+    found = changes(before, now).items()
+    return ", ".join(f"{n} is another" if _is_digest(a, b) else f"{n} was {a!r} and is {b!r}" for n, (a, b) in found)
+
+
+def _is_digest(*values: Any) -> bool:
+    return all(isinstance(value, str) and len(value) == _DIGITS for value in values)
 
 
 def extended(before: Predecessor, now: Settings) -> str:

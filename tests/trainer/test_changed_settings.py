@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from captionless.errors import Interrupted, SpecError
+from captionless.errors import DataError, Interrupted, SpecError
 from captionless.spec.load import build_spec
 from captionless.spec.variant import training_variants
 from captionless.stages import train as stage
 from captionless.store.embeddings import open_embeddings
-from captionless.trainer import loop, model_file
+from captionless.trainer import changed_settings, loop, model_file
 from captionless.trainer.run_folder import checkpoint_names
 from tests.trainer import synthetic
 from tests.trainer.test_loop import after, outcome
@@ -136,3 +136,26 @@ def test_a_run_does_not_begin_with_its_own_output(tmp_path: Path, monkeypatch: p
         with pytest.raises(SpecError, match=r"train\.init: .* is the output of this very run \(i2i-seed0\)"):
             stage.refuse_own_model(spec, training_variants(spec))
     stage.refuse_own_model(spec.model_copy(update={"output": "other"}), training_variants(spec))
+
+
+def test_a_run_under_the_name_of_an_earlier_release_is_not_made_again(root: Path) -> None:
+    spec = build_spec(
+        {
+            "output": str(root / "earlier-name"),
+            "data": {"source": {"kind": "folder", "url": "in"}},
+            "train": {"weights": ["i2i"], "loss": "hcl"},
+        }
+    )
+    [variant] = training_variants(spec)
+    assert variant.name == "hcl-i2i-seed0"
+    fingerprint = call(root, "earlier-name/train/i2i-seed0", loss="hcl")
+    with pytest.raises(DataError, match=r"train/i2i-seed0: holds this very run.*rename the folder to hcl-i2i-seed0"):
+        stage._refuse_earlier_name(spec, variant, fingerprint)
+    stage._refuse_earlier_name(spec, variant, "0" * 64)
+    (root / "earlier-name" / "train" / "i2i-seed0").rename(root / "earlier-name" / "train" / variant.name)
+    stage._refuse_earlier_name(spec, variant, fingerprint)
+
+
+def test_changes_are_told_without_digests() -> None:
+    before, now = {"data": "a" * 64, "train.steps": 4}, {"data": "b" * 64, "train.steps": 5}
+    assert changed_settings.described(before, now) == "data is another, train.steps was 4 and is 5"
