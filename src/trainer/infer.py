@@ -58,14 +58,14 @@ def encode_all(
     model: Encoder, data: TrainingData, objects: NDArray[np.int64], beat: Callable[[], None] = lambda: None
 ) -> NDArray[np.float32]:
     """`encode_points` of some objects of the training data, by all ranks together and on every rank; `beat` is called
-    after each few of them."""
-    return by_blocks(encoding(model, data, objects), len(objects), ENCODED_TOGETHER, beat)
+    after each few of them. DataError when one is damaged."""
+    return by_blocks(encoding(model, data, objects, strict=True), len(objects), ENCODED_TOGETHER, beat)
 
 
-def encoding(model: Encoder, data: TrainingData, objects: NDArray[np.int64]) -> RowBlock:
-    """What encodes some of these objects, by their places among them."""
+def encoding(model: Encoder, data: TrainingData, objects: NDArray[np.int64], strict: bool = False) -> RowBlock:
+    """What encodes some of these objects, by their places among them. strict: see `TrainingData.clouds`."""
 
     def block(at: NDArray[np.int64]) -> NDArray[np.float32]:
-        return encode_points(model, data.clouds(objects[at]), data.spec.points)
+        return encode_points(model, data.clouds(objects[at], strict), data.spec.points)
 
     return block

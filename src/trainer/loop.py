@@ -273,7 +273,7 @@ class TrainingRun:
                     "training_objects": len(self.data.training),
                     "validation_objects": len(self.data.validation),
                     "skipped": self.feed.skipped.keys,
-                    "segments": self.segments,
+                    "segments": json.loads(json.dumps(self.segments)),  # the same bytes whether resumed or not
                     "captionless": __version__,
                     "torch": str(torch.__version__),
                     "processes": self.world,

@@ -122,13 +122,13 @@ class TrainingData:
             batch = with_neighbours(batch, self.spec.batches.group, self.nearest, self._training_keys, self.seed, epoch)
         return epoch, self.training[batch]
 
-    def clouds(self, objects: NDArray[np.int64]) -> NDArray[np.float16]:
+    def clouds(self, objects: NDArray[np.int64], strict: bool = False) -> NDArray[np.float16]:
         """The stored points of some objects, (n, P, 3).
 
-        DataError when one is damaged. Where `train.maxSkipped` allows some, that one is at the origin with all its
-        points: it will be left out of the batch that it comes into.
+        DataError when one is damaged. Where `train.maxSkipped` allows some, unless `strict`, that one is at the origin
+        with all its points: it will be left out of the batch that it comes into.
         """
-        rows = self.samples.read(objects, np.zeros_like(objects), self._tolerant)
+        rows = self.samples.read(objects, np.zeros_like(objects), self._tolerant and not strict)
         rows.points[list(rows.damaged)] = 0
         return rows.points
 
