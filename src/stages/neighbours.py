@@ -58,7 +58,8 @@ class _Neighbours:
         self.ledger = Ledger(out)
         self.before = store.FORMAT.manifest_bytes(out)
         self.model = model_digest(of) if is_model(of) else None
-        self.made_from = objects.digest(VERSION, self.named, within, k, self.model, Ledger(dataset).header().digest)
+        how = (store.VALUES, VERSION, self.named, within, k, self.model)
+        self.made_from = objects.digest(*how, Ledger(dataset).header().digest)
         published = store.FORMAT.published(self.before, made_from=self.made_from)
         if published is not None:
             self.sizes = {group: int(entry["objects"]) for group, entry in published["groups"].items()}

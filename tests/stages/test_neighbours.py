@@ -18,6 +18,7 @@ from captionless.errors import DataError, SpecError
 from captionless.stages import neighbours as stage
 from captionless.stages import vectors
 from captionless.stages.work_items import Shard
+from captionless.store import neighbour_store
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.store.neighbour_store import Within, open_neighbours
 from captionless.trainer import encoders, model_file
@@ -185,6 +186,16 @@ def test_embeddings_are_opened_only_if_they_may_be_others(
     assert compute(tmp_path, "near", "mean").made
     assert opened
     check(tmp_path / "near", {k: v.astype(np.float64).mean(axis=0) for k, v in data.items()}, grouped(data, "category"))
+
+
+@pytest.mark.parametrize(("module", "name"), [(neighbour_store, "VALUES"), (stage, "VERSION")])
+def test_a_release_with_other_values_makes_them_anew(
+    tmp_path: Path, data: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    compute(tmp_path, "near", "mean")
+    monkeypatch.setattr(module, name, 99)
+    monkeypatch.setattr(vectors, "VERSION", stage.VERSION)
+    assert compute(tmp_path, "near", "mean").made == sum(n * n for n in SIZES.values())
 
 
 def test_every_object_is_read_once_for_a_block(
