@@ -32,11 +32,11 @@ _COMPARED_TOGETHER = 1024  # objects, with all others: a few seconds a million a
 class HardNegatives:
     """Gives a run's data the nearest neighbours that its batches are made of, if `train.batches` requires them.
 
-    folder: where a search that is under way is stored.
+    folder: where a search that is under way is stored, see `unfinished`; so is check.
     """
 
-    def __init__(self, data: TrainingData, folder: str = "") -> None:
-        self._data, self._spec, self._folder = data, data.spec.batches, folder
+    def __init__(self, data: TrainingData, folder: str = "", check: Callable[[], None] = lambda: None) -> None:
+        self._data, self._spec, self._folder, self._check = data, data.spec.batches, folder, check
         self._epoch = 0  # at whose beginning the last search was
 
     def due(self, step: int) -> bool:
@@ -48,7 +48,7 @@ class HardNegatives:
         """Find the neighbours for the batches of this step and later ones; `beat` is called as it goes."""
         data, k = self._data, self._spec.candidates
         count = len(data.training)
-        unfinished = UnfinishedRows(self._folder, encoder, step)
+        unfinished = UnfinishedRows(self._folder, encoder, step, self._check)
         encode = encoding(encoder, data, data.training)
         embeddings = unfinished.rows("embeddings", encode, count, ENCODED_TOGETHER, beat)
         compare = comparing(embeddings, k, data.keys.taken(data.training), next(encoder.parameters()).device)

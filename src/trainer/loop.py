@@ -39,7 +39,7 @@ from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
-from captionless.trainer.run_folder import HISTORY, MODEL, curve_name
+from captionless.trainer.run_folder import HISTORY, MODEL, curve_name, unfinished_url
 from captionless.trainer.seeds import number
 from captionless.trainer.training_job import TrainingJob
 from captionless.trainer.validation import Validation
@@ -100,7 +100,10 @@ class TrainingRun:
         self.writer = checkpoint.CheckpointWriter(
             job.run, self.fingerprint, self.spec.keep_checkpoints, self.check_lease
         )
-        self.hard_negatives, self.validation = HardNegatives(self.data, job.run), Validation(self.data)
+        self.hard_negatives, self.validation = (
+            HardNegatives(self.data, unfinished_url(job.run, self.fingerprint), self.check_lease),
+            Validation(self.data),
+        )
         self.history: History = {name: [] for name in _MEASURED}
         self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
         self.segments: list[dict[str, Any]] = [self._segment(0)]
@@ -219,6 +222,7 @@ class TrainingRun:
             self.log_scale.copy_(state["log_scale"])
         self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
         if self.rank == 0:
+            self.check_lease()
             curve.forget(self.job.run, self.fingerprint, self.done)
         self.segments = state.get("segments", self.segments)
         extends: bool = state["fingerprint"] != self.fingerprint

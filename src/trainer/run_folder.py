@@ -4,7 +4,7 @@
     settings-<run>.json                             what determines a run's result, field by field; written first
     checkpoints/step-<step>-<run>-<digest>.pt       of a run that is not finished, or that may be extended
     checkpoints/curve-<run>-<first step>.jsonl      its curve so far, see `curve`
-    unfinished/                                     what a search between two steps has found so far
+    unfinished/<run>/                               what a search between two steps has found so far
     earlier/<run>/model.pt, history.json            of runs with other settings, which were finished before
 
 `<run>` is the beginning of a run's fingerprint, the digest of its settings and data: a run whose settings have changed
@@ -33,8 +33,7 @@ CHECKPOINTS = "checkpoints"
 EARLIER = "earlier"
 """The folder of the models that were trained with other settings."""
 
-UNFINISHED = "unfinished"
-"""The folder of what is being computed between two steps."""
+_UNFINISHED = "unfinished"
 
 _CHECKPOINT = re.compile(r"step-(\d{8})(?:-([0-9a-f]{8}))?-([0-9a-f]{16})\.pt")
 _CURVE = re.compile(r"curve-([0-9a-f]{8})-(\d{8})\.jsonl")
@@ -98,6 +97,11 @@ def run_name(fingerprint: str) -> str:
 def settings_url(run: str, fingerprint: str) -> str:
     """The settings of the run with this fingerprint, in the folder `run`."""
     return objects.join(run, f"settings-{run_name(fingerprint)}.json")
+
+
+def unfinished_url(run: str, fingerprint: str) -> str:
+    """The folder of what the run with this fingerprint is computing between two steps."""
+    return objects.join(run, _UNFINISHED, run_name(fingerprint))
 
 
 def earlier_url(run: str, fingerprint: str) -> str:

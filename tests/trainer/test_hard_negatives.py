@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from captionless.errors import Retryable
 from captionless.trainer import encoders, hard_negatives, nearest_on_device, unfinished
 from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.distributed import by_blocks
@@ -74,11 +75,38 @@ def test_a_search_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeypatc
     total = 13 + 26
     for after in (6, 16, 30):  # while encoding, and twice while comparing
         with pytest.raises(KeyboardInterrupt):
-            HardNegatives(data, str(tmp_path / "run")).search(encoder, 3, killed(after))
-    HardNegatives(data, str(tmp_path / "run")).search(encoder, 3, killed(10**9))
+            HardNegatives(data, str(tmp_path / "run" / "own")).search(encoder, 3, killed(after))
+    HardNegatives(data, str(tmp_path / "run" / "own")).search(encoder, 3, killed(10**9))
     np.testing.assert_array_equal(data.nearest, expected)
     assert total <= computed <= total + 3 * 4  # of each of the killed ones the blocks of one wave, at most
-    assert not (tmp_path / "run" / "unfinished").exists()
+    assert not (tmp_path / "run" / "own").exists()
+    with pytest.raises(KeyboardInterrupt):
+        HardNegatives(data, str(tmp_path / "run" / "own")).search(encoder, 3, killed(computed + 30))
+    damaged = sorted((tmp_path / "run" / "own").rglob("nearest-*.npy"))[1]
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    HardNegatives(data, str(tmp_path / "run" / "own")).search(encoder, 3)
+    np.testing.assert_array_equal(data.nearest, expected)
+
+
+def test_a_rank_that_was_replaced_stores_and_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synthetic.write(tmp_path, train=26)
+    job = synthetic.job(tmp_path, batches={"kind": "neighbours", "group": 2, "candidates": 4, "every": 1})
+    monkeypatch.setattr(unfinished, "_STORED_EVERY", 0.0)
+    monkeypatch.setattr(hard_negatives, "ENCODED_TOGETHER", 2)
+    data = TrainingData(job.data, job.train, 0)
+    encoder = encoders.build("pointnext-s", **loop_options(job, data))
+    newer = tmp_path / "own" / "00000003-of-another" / "nearest-0000000000-0123456789abcdef.npy"
+    newer.parent.mkdir(parents=True)
+    newer.write_bytes(b"newer")
+
+    def replaced() -> None:
+        raise Retryable("replaced")
+
+    with pytest.raises(Retryable):
+        HardNegatives(data, str(tmp_path / "own"), replaced).search(encoder, 3)
+    assert [p for p in (tmp_path / "own").rglob("*") if p.is_file()] == [newer]
 
 
 def test_the_search_is_in_the_encoders_space_and_comes_every_few_epochs(tmp_path: Path) -> None:

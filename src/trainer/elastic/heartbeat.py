@@ -72,7 +72,7 @@ class Heartbeat:
     def _write(self, **changes: object) -> None:
         self._status = replace(self._status, **changes)  # type: ignore[arg-type]
         if self._file is not None:
-            os.pwrite(self._file, (json.dumps(asdict(self._status)) + "\n").ljust(96).encode(), 0)
+            os.pwrite(self._file, (json.dumps(asdict(self._status)) + "\n").ljust(128).encode(), 0)
 
 
 def status_file(folder: Path, rank: int) -> Path:
