@@ -10,12 +10,21 @@ later call can say what has changed. `train.onChange` says what is then done:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from captionless.errors import SpecError
 from captionless.store import objects
-from captionless.trainer.run_folder import CHECKPOINTS, EARLIER, checkpoint_names, of_other_runs, run_name, settings_url
+from captionless.trainer.run_folder import (
+    CHECKPOINTS,
+    EARLIER,
+    checkpoint_names,
+    of_other_runs,
+    run_name,
+    run_of,
+    settings_url,
+)
 
 EXTENDABLE = frozenset(
     {
@@ -34,7 +43,7 @@ Settings = Mapping[str, Any]
 
 class Predecessor(NamedTuple):
     """The run of other settings that was last trained in a folder. step: of its newest checkpoint; None: it has none.
-    settings: None if it is of an earlier release, which did not store them."""
+    settings: None if they are not stored, or damaged."""
 
     fingerprint: str
     step: int | None
@@ -55,9 +64,8 @@ def predecessor(run: str, fingerprint: str) -> Predecessor | None:
     """The last other run in the folder `run`; None if there is none."""
     own, latest = run_name(fingerprint), dict[str, tuple[float, int | None]]()
     for name in objects.list_names(run):
-        if name.startswith("settings-") and name != f"settings-{own}.json":
-            written = objects.modified(objects.join(run, name)) or 0.0
-            latest[name.removeprefix("settings-").removesuffix(".json")] = (written, None)
+        if (of := run_of(name)) and of != own:  # settings: all else is in folders
+            latest[of] = (objects.modified(objects.join(run, name)) or 0.0, None)
     for file, checkpoint in checkpoint_names(run).items():  # fewest steps first
         if checkpoint.run is not None and checkpoint.run != own:
             written = objects.modified(objects.join(run, CHECKPOINTS, file)) or 0.0
@@ -65,9 +73,18 @@ def predecessor(run: str, fingerprint: str) -> Predecessor | None:
     if not latest:
         return None
     name = max(latest, key=lambda each: latest[each][0])
-    document = objects.read_if_any(settings_url(run, name))
-    found = {} if document is None else objects.parse_json(document, settings_url(run, name))
-    return Predecessor(str(found.get("fingerprint", name)), latest[name][1], found.get("settings"))
+    fingerprint, settings = _recorded(run, name)
+    return Predecessor(fingerprint, latest[name][1], settings)
+
+
+def _recorded(run: str, name: str) -> tuple[str, Settings | None]:
+    """The fingerprint and the settings of a run, by its name; no settings if what is stored is not what `record` wrote:
+    then it can neither be compared nor extended, and is left as it is."""
+    try:
+        found = json.loads(objects.read_if_any(settings_url(run, name)) or b"{}")
+        return str(found["fingerprint"]), dict(found["settings"])
+    except (ValueError, KeyError, TypeError):
+        return name, None
 
 
 def remove_others(run: str, fingerprint: str) -> None:
@@ -101,8 +118,7 @@ def extended(before: Predecessor, now: Settings) -> str:
     """
     if before.settings is None:
         raise SpecError(
-            "train.onChange: extend: the checkpoints are of an earlier release, which did not store their settings; "
-            "use new or restart"
+            "train.onChange: extend: the settings of the run before are not stored, or damaged; use new or restart"
         )
     if before.step is None:
         raise SpecError("train.onChange: extend: the run before has no checkpoint; use new or restart")

@@ -29,14 +29,21 @@ HISTORY = "history.json"
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints."""
 
-
 EARLIER = "earlier"
 """The folder of the models that were trained with other settings."""
 
 _UNFINISHED = "unfinished"
 
-_CHECKPOINT = re.compile(r"step-(\d{8})(?:-([0-9a-f]{8}))?-([0-9a-f]{16})\.pt")
-_CURVE = re.compile(r"curve-([0-9a-f]{8})-(\d{8})\.jsonl")
+_RUN = r"(?P<run>[0-9a-f]{8})"
+_CHECKPOINT = re.compile(rf"step-(?P<step>\d{{8}})(?:-{_RUN})?-(?P<digest>[0-9a-f]{{16}})\.pt")
+_CURVE = re.compile(rf"curve-{_RUN}-(?P<first>\d{{8}})\.jsonl")
+_OF_A_RUN = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"settings-{_RUN}\.json", f"{CHECKPOINTS}/{_CHECKPOINT.pattern}", f"{CHECKPOINTS}/{_CURVE.pattern}",
+        f"{_UNFINISHED}/{_RUN}/.*", f"{EARLIER}/{_RUN}/.*",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def checkpoint_names(run: str) -> dict[str, CheckpointName]:
     found = {}
     for name in objects.list_names(objects.join(run, CHECKPOINTS)):
         if matched := _CHECKPOINT.fullmatch(name):
-            found[name] = CheckpointName(int(matched[1]), matched[2], matched[3])
+            found[name] = CheckpointName(int(matched["step"]), matched["run"], matched["digest"])
     return found
 
 
@@ -70,23 +77,21 @@ def curve_names(run: str, fingerprint: str) -> dict[str, int]:
     """The files with the steps of the run with this fingerprint, in the folder `run`, and the first of each."""
     found = {}
     for name in objects.list_names(objects.join(run, CHECKPOINTS)):
-        if (matched := _CURVE.fullmatch(name)) and matched[1] == run_name(fingerprint):
-            found[name] = int(matched[2])
+        if (matched := _CURVE.fullmatch(name)) and matched["run"] == run_name(fingerprint):
+            found[name] = int(matched["first"])
     return found
 
 
+def run_of(name: str) -> str | None:
+    """The `run_name` of the run that a file in a run's folder is of, by its path there; empty for a checkpoint of an
+    earlier release, which did not say; None for a file of no one run."""
+    found = next((matched for pattern in _OF_A_RUN if (matched := pattern.fullmatch(name))), None)
+    return None if found is None else found["run"] or ""
+
+
 def of_other_runs(names: Iterable[str], fingerprint: str) -> list[str]:
-    """Of the names of files in a run's folder, those that are not of the run with this fingerprint."""
-    found, own = [], run_name(fingerprint)
-    for name in names:
-        folder, _, file = name.rpartition("/")
-        checkpoint = _CHECKPOINT.fullmatch(file) if folder == CHECKPOINTS else None
-        curve = _CURVE.fullmatch(file) if folder == CHECKPOINTS else None
-        is_settings = not folder and file.startswith("settings-") and file != f"settings-{own}.json"
-        is_other = (checkpoint is not None and checkpoint[2] != own) or (curve is not None and curve[1] != own)
-        if is_settings or is_other or folder.partition("/")[0] == EARLIER:
-            found.append(name)
-    return sorted(found)
+    """Of the names of files in a run's folder, those that are of another run than the one with this fingerprint."""
+    return sorted(name for name in names if run_of(name) not in (None, run_name(fingerprint)))
 
 
 def run_name(fingerprint: str) -> str:

@@ -15,7 +15,7 @@ from captionless.spec.variant import training_variants
 from captionless.stages import train as stage
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer import changed_settings, loop, model_file
-from captionless.trainer.run_folder import checkpoint_names
+from captionless.trainer.run_folder import checkpoint_names, of_other_runs
 from tests.trainer import synthetic
 from tests.trainer.test_loop import after, outcome
 
@@ -159,3 +159,27 @@ def test_a_run_under_the_name_of_an_earlier_release_is_not_made_again(root: Path
 def test_changes_are_told_without_digests() -> None:
     before, now = {"data": "a" * 64, "train.steps": 4}, {"data": "b" * 64, "train.steps": 5}
     assert changed_settings.described(before, now) == "data is another, train.steps was 4 and is 5"
+
+
+def test_files_are_told_apart_by_the_run_that_they_are_of(root: Path) -> None:
+    own, other = "a" * 64, "b" * 64
+    of_own = ["model.pt", "history.json", "manifest.json", "_parts/model.json", "settings-aaaaaaaa.json",
+              "checkpoints/step-00000002-aaaaaaaa-0123456789abcdef.pt", "checkpoints/curve-aaaaaaaa-00000000.jsonl",
+              "unfinished/aaaaaaaa/00000003-x/nearest.npy", "checkpoints/notes.txt"]  # fmt: skip
+    of_other = [name.replace("aaaaaaaa", "bbbbbbbb") for name in of_own if "aaaaaaaa" in name]
+    of_other += ["earlier/bbbbbbbb/model.pt", "checkpoints/step-00000002-0123456789abcdef.pt"]
+    assert of_other_runs([*of_own, *of_other], own) == sorted(of_other)
+    assert of_other[-1] in of_other_runs(of_other, other)  # of an earlier release
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b'{"fingerprint": 3}', b'{"fingerprint": "x", "settings": 4', b"\xff"]
+)
+def test_damaged_settings_stop_nobody_but_who_would_extend(root: Path, content: bytes) -> None:
+    run = f"damaged-{len(content)}"
+    first = call(root, run, stop=2)
+    (root / run / f"settings-{first[:8]}.json").write_bytes(content)
+    with pytest.raises(SpecError, match="not stored, or damaged"):
+        call(root, run, steps=7, on_change="extend")
+    call(root, run, steps=7, stop=1)
+    assert first[:8] in steps(root, run)
