@@ -42,7 +42,7 @@ class NearestNeighbours:
 
     def __init__(self, queries: NDArray[np.floating[Any]], start: int, k: int, names: Sequence[str]) -> None:
         self._queries, self._start, self._names = np.ascontiguousarray(queries, dtype=np.float32), start, names
-        self._scale = _scale(self._queries, start, names)
+        self._scale = scales(self._queries, start, names)
         self._best = np.full((len(queries), k), -np.inf)
         self._found = np.full((len(queries), k), -1, dtype=np.int32)
         # a float32 sum of n products is off by at most n halves of an eps of |a||b|, and so is the sum of such sums;
@@ -61,7 +61,7 @@ class NearestNeighbours:
             )
         for first in range(0, len(candidates), _COLUMNS):
             part = np.ascontiguousarray(candidates[first : first + _COLUMNS], dtype=np.float32)
-            self._add(part, _scale(part, start + first, self._names), start + first)
+            self._add(part, scales(part, start + first, self._names), start + first)
 
     def result(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The neighbours' places, (n, k) int32, nearest first, -1 where there are fewer than k, and their cosine
@@ -86,8 +86,11 @@ class NearestNeighbours:
             list(pool.map(sift, range(0, len(products), _SIFTED)))
 
 
-def _scale(rows: NDArray[np.float32], start: int, names: Sequence[str]) -> NDArray[np.float64]:
-    """(n,) what every row is multiplied by to have length 1."""
+def scales(rows: NDArray[np.float32], start: int, names: Sequence[str]) -> NDArray[np.float64]:
+    """(n,) float64: what every row is multiplied by to have length 1. DataError as for `NearestNeighbours`.
+
+    rows: (n, D), of which the first is object `start`.
+    """
     lengths = np.sqrt(_squares(rows))
     wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(wrong):

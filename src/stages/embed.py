@@ -47,7 +47,9 @@ def run(spec: AlignmentSpec, shard: Shard = Shard()) -> Outcome:
     items = [embedder.work_item(name, record) for name, record in sorted(packed.records.items())]
     own = [items[i] for i in shard.range(len(items))]
     facts = partial(clip_facts, spec.clip, embedder.model, url)
-    return work("embed", "object", ledger, items, own, None, facts, made_from, shard, packed_objects)
+    return work(
+        "embed", "object", ledger, items, own, facts=facts, made_from=made_from, shard=shard, holds=packed_objects
+    )
 
 
 @dataclass

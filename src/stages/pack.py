@@ -80,7 +80,10 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
             some = [each for item in items for each in records[item.name].facts["broken"]]
             broken.refuse(some, broken.limit_of(spec.data), listing.objects, skipped)
 
-        return work("pack", "object", ledger, items, own, check, renderers, made_from, shard, packed_objects)
+        return work(
+            "pack", "object", ledger, items, own, check, facts=renderers, made_from=made_from, shard=shard,
+            holds=packed_objects,
+        )  # fmt: skip
 
 
 @dataclass

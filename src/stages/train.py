@@ -210,9 +210,9 @@ def _is_finished(url: str, fingerprint: str) -> bool:
     places = (url, earlier_url(url, fingerprint))
     if not any(objects.exists(objects.join(place, MODEL)) for place in places):
         return False
-    from captionless.trainer import earlier_models, model_file
+    from captionless.trainer import earlier_models
 
-    return model_file.is_finished(url, fingerprint) or earlier_models.bring_back(url, fingerprint)
+    return earlier_models.is_finished(url, fingerprint)
 
 
 def _await_manifest(ledger: Ledger, fingerprint: str, gang: Gang) -> None:

@@ -265,8 +265,7 @@ def train(
     stored and Interrupted raised. `check` is called before anything is stored, and may raise. SpecError, DataError or
     Retryable for errors of settings, initial model or storage.
     """
-    fingerprint = job.fingerprint()
-    if model_file.is_finished(job.run, fingerprint) or earlier_models.bring_back(job.run, fingerprint):
+    if earlier_models.is_finished(job.run, job.fingerprint()):
         return
     run = ClassifierTraining(job, training, validation, check)
     run.resume()

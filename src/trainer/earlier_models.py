@@ -25,8 +25,10 @@ def set_aside(run: str, fingerprint: str) -> None:
         _copy(run, earlier_url(run, found))
 
 
-def bring_back(run: str, fingerprint: str) -> bool:
-    """Whether the run with this fingerprint has been finished before; its model is then that of the folder again."""
+def is_finished(run: str, fingerprint: str) -> bool:
+    """Whether the run with this fingerprint is finished, or has been before; its model is then that of the folder."""
+    if model_file.is_finished(run, fingerprint):
+        return True
     earlier = earlier_url(run, fingerprint)
     if not model_file.is_finished(earlier, fingerprint):
         return False

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captionless.nearest_neighbours import NearestNeighbours
+from captionless.nearest_neighbours import NearestNeighbours, scales
 from captionless.trainer import nearest_on_device
 from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.distributed import RowBlock
@@ -77,14 +77,15 @@ def comparing(
     """
     if not 1 <= k < len(embeddings):
         raise ValueError(f"cannot find {k} neighbours among {len(embeddings)} objects")
-
-    every = torch.from_numpy(embeddings).to(device)
+    if device.type != "cpu":
+        every = torch.from_numpy(embeddings).to(device)
+        scale = torch.from_numpy(scales(embeddings, 0, keys)).to(device)
 
     def block(places: NDArray[np.int64]) -> NDArray[np.int32]:
         if not len(places):
             return np.empty((0, k), np.int32)
         if device.type != "cpu":
-            return nearest_on_device.nearest(every, places, k, keys)
+            return nearest_on_device.nearest(every, scale, places, k, keys)
         found = NearestNeighbours(embeddings[places], int(places[0]), k, keys)
         found.add(embeddings, 0)
         return found.result()[0]

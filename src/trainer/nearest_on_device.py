@@ -21,14 +21,14 @@ _COLUMNS = 1 << 16  # rows compared with at a time
 _EXACT = 128  # rows whose preselected products are computed exactly at a time
 
 
-def nearest(every: Tensor, places: NDArray[np.int64], k: int, keys: Sequence[str]) -> NDArray[np.int32]:
+def nearest(every: Tensor, scale: Tensor, places: NDArray[np.int64], k: int, keys: Sequence[str]) -> NDArray[np.int32]:
     """The places of the k nearest of the rows `places`, contiguous, (n, k) int32, nearest first; equal ones in order of
     place.
 
-    every: (N, D) float32, finite and not 0, on the device. keys: of all rows, for errors.
+    every: (N, D) float32, and scale: (N,) float64, `nearest_neighbours.scales` of it, on the device. keys: of all rows,
+    for errors.
     """
     n, own = len(every), torch.from_numpy(places).to(every.device)
-    scale = every.double().norm(dim=1).reciprocal()
     width = min(k + _SPARE, n - 1)
     values, found = _preselected(every, scale, own, width)
     exact = torch.cat(

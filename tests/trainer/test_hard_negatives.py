@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from captionless.errors import Retryable
+from captionless.nearest_neighbours import scales
 from captionless.trainer import encoders, hard_negatives, nearest_on_device, unfinished
 from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.distributed import by_blocks
@@ -41,7 +42,8 @@ def test_nearest_are_those_of_a_plain_sort(kind: str, k: int, monkeypatch: pytes
     keys = [f"object-{i}" for i in range(len(rows))]
     for start in range(0, len(rows), 50):  # what a GPU does, on the CPU
         places = np.arange(start, min(start + 50, len(rows)))
-        on_device = nearest_on_device.nearest(torch.from_numpy(rows), places, k, keys)
+        scale = torch.from_numpy(scales(rows, 0, keys))
+        on_device = nearest_on_device.nearest(torch.from_numpy(rows), scale, places, k, keys)
         np.testing.assert_array_equal(on_device, expected[places])
 
 
