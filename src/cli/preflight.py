@@ -14,7 +14,6 @@ from captionless.eval import prompts
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.landmarks import LandmarkOrigin
 from captionless.spec.variant import training_variants
-from captionless.stages.train import refuse_own_model
 from captionless.store import objects
 
 
@@ -22,7 +21,10 @@ def check(spec: AlignmentSpec) -> None:
     """Raises SpecError for a model, prompt, file or API key that a later stage would not find."""
     check_model(spec.clip.model, spec.clip.pretrained or None)
     prompts.templates(spec.eval.prompt)
-    refuse_own_model(spec, training_variants(spec))
+    if spec.train.init:
+        from captionless.stages.train import refuse_own_model  # half a second, which few specs need
+
+        refuse_own_model(spec, training_variants(spec))
     source, landmarks = spec.data.source, spec.landmarks
     if source.url and not objects.exists(source.url):
         raise SpecError(f"data.source.url: {source.url} does not exist")

@@ -34,6 +34,11 @@ DEMO: dict[str, Any] = {"data": {"source": {"kind": "parametric"}}, "clip": {"mo
             ["landmarks.apiKeyEnv", "NO_SUCH_KEY"],
             id="API key",
         ),
+        pytest.param(
+            ["output=out", "train.weights=[i2i]", "train.init=./out/train/i2i-seed0"],
+            ["train.init", "i2i-seed0", "output"],
+            id="own model",
+        ),
     ],
 )
 def test_what_a_later_stage_would_miss_is_reported_now(overrides: list[str], named: list[str]) -> None:
