@@ -161,24 +161,33 @@ def _refuse_earlier_name(spec: AlignmentSpec, run: TrainingVariant, fingerprint:
     """DataError if a run that is about to begin is stored as an earlier release called it, without loss and encoder."""
     name = f"{run.weights.value}-seed{run.seed}"
     before = objects.join(spec.root, TRAIN, name)
-    if name == run.name or not objects.exists(before) or changed_settings.has_begun(url_of(spec, run), fingerprint):
+    if name == run.name or not objects.exists(before):
         return
-    from captionless.trainer import checkpoint, model_file
-
-    if model_file.is_finished(before, fingerprint) or checkpoint.newest(before, fingerprint):
+    if _has_checkpoint(url_of(spec, run), fingerprint):
+        return
+    if _is_finished(before, fingerprint) or _has_checkpoint(before, fingerprint):
         raise DataError(
             f"{before}: holds this very run, under the name that an earlier release gave it; rename the folder to "
             f"{run.name}, and run `captionless migrate`"
         )
 
 
+def _has_checkpoint(run: str, fingerprint: str) -> bool:
+    """Whether there is a checkpoint of the run with this fingerprint; those of an earlier release have to be read."""
+    named = {name.run for name in run_folder.checkpoint_names(run).values()}
+    own = run_folder.run_name(fingerprint)
+    if own in named or None not in named:
+        return own in named
+    from captionless.trainer import checkpoint  # brings torch, for which a supervisor has no other use
+
+    return checkpoint.newest(run, fingerprint) is not None
+
+
 def _begun(job: TrainingJob, fingerprint: str, settings: changed_settings.Settings) -> TrainingJob:
     """The job of a run that begins or is resumed, after what `train.onChange` says of another one in its folder."""
     run, on_change = job.run, job.train.on_change
-    if changed_settings.has_begun(run, fingerprint):
-        return job
     before = changed_settings.predecessor(run, fingerprint)
-    if before is not None:
+    if before is not None and not _has_checkpoint(run, fingerprint):
         if on_change == "extend":
             job = job.model_copy(update={"extends": changed_settings.extended(before, settings)})
         elif on_change == "restart":

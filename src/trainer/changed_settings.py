@@ -55,11 +55,6 @@ def record(run: str, fingerprint: str, settings: Settings) -> None:
     objects.write_json(settings_url(run, fingerprint), {"fingerprint": fingerprint, "settings": dict(settings)})
 
 
-def has_begun(run: str, fingerprint: str) -> bool:
-    """Whether a run may have a checkpoint to resume from; one whose name does not say its run may be its own."""
-    return any(name.run in (run_name(fingerprint), None) for name in checkpoint_names(run).values())
-
-
 def predecessor(run: str, fingerprint: str) -> Predecessor | None:
     """The last other run in the folder `run`; None if there is none."""
     own, latest = run_name(fingerprint), dict[str, tuple[float, int | None]]()
@@ -67,9 +62,9 @@ def predecessor(run: str, fingerprint: str) -> Predecessor | None:
         if (of := run_of(name)) and of != own:  # settings: all else is in folders
             latest[of] = (objects.modified(objects.join(run, name)) or 0.0, None)
     for file, checkpoint in checkpoint_names(run).items():  # fewest steps first
-        if checkpoint.run is not None and checkpoint.run != own:
+        if checkpoint.run != own:  # of an earlier release it does not say which
             written = objects.modified(objects.join(run, CHECKPOINTS, file)) or 0.0
-            latest[checkpoint.run] = (written, checkpoint.step)
+            latest[checkpoint.run or ""] = (written, checkpoint.step)
     if not latest:
         return None
     name = max(latest, key=lambda each: latest[each][0])

@@ -183,3 +183,21 @@ def test_damaged_settings_stop_nobody_but_who_would_extend(root: Path, content: 
         call(root, run, steps=7, on_change="extend")
     call(root, run, steps=7, stop=1)
     assert first[:8] in steps(root, run)
+
+
+def test_checkpoints_of_an_earlier_release_are_resumed_or_told_of(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = call(root, "unnamed", stop=3)
+    folder = root / "unnamed"
+    (folder / f"settings-{first[:8]}.json").unlink()
+    for path in (folder / "checkpoints").glob("step-*"):
+        path.rename(path.with_name(path.name.replace(f"-{first[:8]}", "")))
+    with pytest.raises(SpecError, match="not stored, or damaged"):
+        call(root, "unnamed", steps=9, on_change="extend")
+    capfd.readouterr()
+    call(root, "unnamed", stop=1, steps=8)
+    assert "not the run that was here before; it begins beside" in capfd.readouterr().err
+    call(root, "unnamed")
+    assert "resuming after step 3 of 6" in capfd.readouterr().err
+    assert (folder / f"settings-{first[:8]}.json").exists()
