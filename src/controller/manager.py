@@ -127,6 +127,7 @@ def run_manager(settings: Settings) -> None:
     except ApiError as error:  # permissions may be granted, and the API server come back, before the next start
         raise Retryable(str(error)) from None
     except signals.Stopped:
+        signals.ignore_signals()
         log.info("stopping")
     finally:
         if controller.stop():

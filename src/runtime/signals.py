@@ -3,17 +3,22 @@
 A container's first process ignores every signal that it has no handler for, and Kubernetes stops a pod with SIGTERM. So
 a command installs its handler first of all, before anything heavy is imported, and the handler raises: whatever the
 main thread is doing, importing, computing or waiting for an answer, is unwound, and incomplete outputs are removed by
-the blocks that were writing them. Work that can be left at certain points only notes the signal instead.
+the blocks that were writing them. Python drops what is raised while a destructor or a callback runs, and so do
+libraries written in C: the signal then comes again, by a timer, until the main thread does unwind. Work that can be
+left at certain points only notes the signal instead.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_AGAIN = 0.5
+"""Seconds after which a signal comes again whose exception was dropped."""
 _came: list[Stopped] = []
 
 
@@ -28,21 +33,35 @@ def stop_on_signals() -> None:
     def stop(number: int) -> None:
         ignore_signals()
         _came.append(Stopped(_stopped_by(number)))
+        signal.signal(signal.SIGALRM, lambda number, frame: again())
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         raise _came[0]
+
+    def again() -> None:
+        if _came and not _unwinds():
+            raise _came[0]
 
     _install(stop)
 
 
 def ignore_signals() -> None:
-    """Ignore SIGTERM and SIGINT from now on: the process is about to exit."""
+    """Ignore SIGTERM and SIGINT from now on, those that came included: the process is about to exit."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def check() -> None:
-    """Raise Stopped again after a signal: Python drops it when a destructor or a callback was running."""
     if _came:
-        raise _came[0]
+        _came.clear()
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _unwinds() -> bool:
+    """Whether the main thread, in which signals are handled, is in a block that cleans up after Stopped, or after what
+    was raised in its place."""
+    handled = sys.exception()
+    while handled is not None:
+        if handled is _came[0]:
+            return True
+        handled = handled.__context__
+    return False
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from itertools import zip_longest
 from typing import Any
 
 from captionless.errors import DataError
-from captionless.runtime import signals
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import MadeFrom, WorkRecord
@@ -226,7 +225,6 @@ class _Share:
                     nonlocal advanced
                     advanced += count
                     progress.advance(count)
-                    signals.check()
 
                 try:
                     output = item.make(advance)

@@ -111,3 +111,49 @@ def test_a_stopped_process_is_alive() -> None:
         child.wait()
     assert not processes.is_stopped(child.pid)
     assert processes.state(child.pid) == ""
+
+
+STOPPED = """
+import os, signal, sys, time
+from captionless.runtime import signals
+
+signals.stop_on_signals()
+
+
+class Signalled:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # where the handler runs
+
+
+def ask():
+    if sys.argv[1] == "destructor":
+        Signalled()  # Python drops what is raised in it
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+try:
+    try:
+        ask()
+        for _ in range(6000):
+            time.sleep(0.01)
+        print("never stopped")
+    finally:
+        try:
+            raise KeyError("of the clean-up")
+        except KeyError:
+            time.sleep(3 * signals._AGAIN)
+        print("cleaned up")
+except signals.Stopped as stopped:
+    signals.ignore_signals()
+    print(stopped)
+time.sleep(2 * signals._AGAIN)
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("where", ["destructor", "block"])
+def test_a_signal_comes_again_until_the_main_thread_unwinds_and_disturbs_no_clean_up(where: str) -> None:
+    out = subprocess.run([sys.executable, "-c", STOPPED, where], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert out.splitlines() == ["cleaned up", "stopped by SIGTERM; rerun to resume", "ended"]

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captionless.errors import DataError
-from captionless.runtime import signals
 from captionless.store.similarity_store import SimilarityStore
 from captionless.telemetry.progress import Progress
 from captionless.trainer.losses.hn_similarity import negative_weights, sharpened
@@ -157,7 +156,6 @@ def measure(store: SimilarityStore, key: str, sharpen: float) -> Found:
         for name, own in keys.items():
             found.append(SimilarityRows(name, len(own), _rows(store, _anchors(own), own), means.get(name, 1.0)))
             progress.advance(len(own))
-            signals.check()
     category = next(name for name, own in keys.items() if key in own)
     row, mates = row_of(store, key, category, means)
     return Found(store.url, store.metric, store.cross_category_sim, sharpen, key, mates, row, found)

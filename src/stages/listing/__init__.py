@@ -19,7 +19,7 @@ from typing import Any
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.object_files import Scope
 from captionless.precompute.sources import MeshLoader, ObjectRef, Source, open_source
-from captionless.runtime import signals, temporary_files
+from captionless.runtime import temporary_files
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import DataSpec, SourceKind
 from captionless.spec.plan import LIST, PACK
@@ -103,7 +103,6 @@ def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp, keys_of_
     with Progress("list", 0) as progress:
 
         def advance(count: int) -> None:
-            signals.check()
             progress.state.total += count  # how many there are is known at the end
             progress.advance(count)
 
@@ -149,9 +148,7 @@ class _Files:
         self._source, self._guard = source, Scope(origin=data.source.url).guard
 
     def look_up(self, urls: Sequence[str]) -> Iterator[list[Found]]:
-        for page in scan.look_up(urls, self._guard):
-            signals.check()
-            yield page
+        return scan.look_up(urls, self._guard)
 
     def own(self, url: str) -> bytes:
         """An object's own file. DataError when it is missing or must not be read."""

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from captionless.runtime import signals
 from captionless.runtime.redaction import public_url
 from captionless.stages.listing.before import RECORDS, Before, deal_records
 from captionless.stages.listing.gathered import KEPT, ROWS, Gathered, LookUp
@@ -72,7 +71,6 @@ def write_listing(
     def batches(rows: Spill, records: Spill) -> Iterator[pa.Table]:
         nonlocal unchanged
         for bucket in range(count):
-            signals.check()
             table = _sorted(rows.read(bucket), order)
             places = table["place"].to_numpy()
             if not len(places):
