@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-soak test-cluster test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-startup bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-soak test-cluster test-cluster-soak test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-startup bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -55,14 +55,18 @@ test-chaos: venv ## Test random sequences of changes, kills and late workers aga
 	CAPTIONLESS_TEST_CHAOS_TABLE=tests/chaos/sequences.md $(BIN)/pytest -n 2 --dist worksteal -m chaos tests/chaos tests/stages
 
 test-soak: venv ## Test whole runs that are interrupted repeatedly
-	$(BIN)/pytest -n 2 --dist worksteal -m soak
+	$(BIN)/pytest -n 2 --dist worksteal -m "soak and not cluster"
+
+test-cluster-soak: venv ## Disturb runs on the cluster again and again (as test-cluster; about ten minutes)
+	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
+	$(BIN)/pytest -m "cluster and soak" tests/cluster
 
 test-cluster: venv ## Run the cluster tests: on KUBECONFIG's cluster, or on one created here (as root)
 	$(if $(KUBECONFIG),,hack/cluster/cluster up --image)
 	$(MAKE) --no-print-directory -j2 tests-on-the-cluster tests-of-the-charts
 
 tests-on-the-cluster:
-	$(BIN)/pytest -m cluster --durations=20 tests/cluster
+	$(BIN)/pytest -m "cluster and not soak" --durations=20 tests/cluster
 
 tests-of-the-charts: # they need the cluster's programs, and nothing of what runs there
 	$(BIN)/pytest -m cluster tests/charts

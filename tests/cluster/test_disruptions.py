@@ -120,6 +120,7 @@ def stop_a_rank(run: Alignment, pod: str, name: str = "SIGSTOP") -> None:
     assert run.kubectl("exec", pod, "--", "python", "-c", stop).startswith(name)
 
 
+@pytest.mark.soak
 def test_a_run_under_constant_disturbance(
     cluster: Cluster, namespace: str, operator: Operator, reference: Reference
 ) -> None:

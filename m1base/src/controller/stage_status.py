@@ -1,0 +1,204 @@
+"""The status of every stage of a run: its record in the Alignment's status, matched with the observed state.
+
+A stage's newest attempt counts. The record may be behind the cluster (the controller died between creating
+a Job and recording it) or ahead of it (a user deleted a Job): a final state, success
+or failure, is taken from the record; everything else from the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from captionless.controller import disruption_limit, retry_request
+from captionless.controller.diagnosis import Cause, failure_cause, stall_reason
+from captionless.errors import SpecError
+from captionless.kube import stage_record as records
+from captionless.kube.observed_state import (
+    Alignment,
+    ObservedState,
+    Pod,
+    Problem,
+    Reading,
+    Workload,
+    belonging,
+    joined,
+    newest_pods,
+)
+from captionless.kube.shared_output import check_shared
+from captionless.kube.stage_record import StageRecord, StageState
+from captionless.spec import load
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import Stage, plan
+
+SETTLING = timedelta(seconds=10)
+"""The ends of a Job and of its pods come by different watches: how long to wait for the pods' messages."""
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage. `pods` and `workloads` are those of every attempt, `attempt` is the newest (0: none yet)."""
+
+    stage: Stage
+    record: StageRecord
+    state: StageState
+    attempt: int
+    count: disruption_limit.DisruptionCount
+    failure: Cause | None = None
+    stall_reason: Cause | None = None
+    workloads: tuple[Workload, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str:
+        """Why it failed, in one line; empty if it did not."""
+        return self.failure.message if self.failure is not None else ""
+
+    @property
+    def workload(self) -> Workload | None:
+        """The newest attempt's, if it exists."""
+        return next((w for w in self.workloads if w.attempt == self.attempt), None)
+
+    @property
+    def current(self) -> tuple[Pod, ...]:
+        """The newest attempt's pods."""
+        return tuple(p for p in self.pods if p.attempt == self.attempt)
+
+    @property
+    def occupied(self) -> bool:
+        """Pods of an attempt may still be writing: no new attempt may start."""
+        return any(not w.finished for w in self.workloads) or any(not p.finished for p in self.pods)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """An Alignment as the policies see it. If the spec is wrong, `invalid` says why and there are no stages."""
+
+    alignment: Alignment
+    spec: AlignmentSpec | None
+    invalid: str
+    stages: tuple[StageStatus, ...]
+    problem: Problem | None
+    now: datetime
+    namespace_terminating: bool = False
+
+    @property
+    def live_workloads(self) -> tuple[Workload, ...]:
+        """The Jobs of all stages and attempts that have not finished and are not being deleted."""
+        return tuple(w for s in self.stages for w in s.workloads if not w.finished and not w.deleting)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.invalid) or any(s.state is StageState.failed for s in self.stages)
+
+    @property
+    def succeeded(self) -> bool:
+        return self.spec is not None and all(s.state is StageState.succeeded for s in self.stages)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is running and nothing will be."""
+        if self.invalid:
+            return True
+        return self.succeeded or (self.failed and not any(not w.finished for s in self.stages for w in s.workloads))
+
+
+def run_status(seen: ObservedState, now: datetime) -> RunStatus:
+    """The status of an Alignment's run, at a time."""
+    alignment = seen.alignment
+    try:
+        spec = spec_of(alignment)
+    except SpecError as error:
+        return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), seen.problem, now)
+    planned = plan(spec)
+    known = records.read(alignment.status, (s.name for s in planned))
+    workloads = joined(seen.workloads, alignment.uid)
+    every = belonging(seen.pods, seen.workloads, alignment.uid)
+    again = retry_request.wanted(alignment)
+    found = []
+    for stage in planned:
+        mine = tuple(w for w in workloads if w.stage == stage.name)
+        pods = tuple(p for p in every if p.stage == stage.name)
+        found.append(_stage_status(spec, stage, known[stage.name], mine, pods, seen.readings, again, now))
+    return RunStatus(alignment, spec, "", tuple(found), seen.problem, now, seen.namespace_terminating)
+
+
+def spec_of(alignment: Alignment) -> AlignmentSpec:
+    """The spec of an Alignment. SpecError says what is wrong with it."""
+    document = {"kind": "Alignment", "metadata": {"name": alignment.name}, "spec": dict(alignment.spec)}
+    spec = load.build_spec(document)
+    check_shared(spec)
+    return spec
+
+
+def _stage_status(
+    spec: AlignmentSpec,
+    stage: Stage,
+    record: StageRecord,
+    workloads: tuple[Workload, ...],
+    pods: tuple[Pod, ...],
+    readings: Mapping[str, Reading],
+    again: bool,
+    now: datetime,
+) -> StageStatus:
+    attempt = max((record.attempt, *(w.attempt for w in workloads)))
+    workload = next((w for w in workloads if w.attempt == attempt), None)
+    mine = tuple(p for p in pods if p.attempt == attempt)
+    read = {p.uid: readings[p.uid] for p in mine if p.uid in readings}
+    counting = [read[p.uid] for p in newest_pods(mine).values() if p.uid in read and (p.index == 0 or not stage.gang)]
+    retried = record.state is StageState.failed and (again or attempt > record.attempt)
+    # a retry has a limit of its own
+    before = replace(record, disruptions_without_progress=0) if retried else record
+    counted = disruption_limit.count(before, workload, mine, disruption_limit.reached(spec, stage, counting))
+    why_failed = failure_cause(stage, mine) if workload is not None else None
+    state = _state(stage, record, workload, mine, why_failed, again, spec.suspend, now)
+    if state is StageState.running and counted.exhausted:
+        state = StageState.failed
+        times, reached = counted.disruptions_without_progress, counted.reached
+        line = f"disrupted {times} times without making progress (last known: {reached})"
+        why_failed = Cause("Disrupted", line)
+    failure = _failure(record, workload, why_failed) if state is StageState.failed else None
+    disrupted = counted.disruptions > (workload.disruptions_before if workload is not None else 0)
+    over = state in (StageState.succeeded, StageState.failed)
+    why = None if over else stall_reason(spec, stage, workload, pods, read, disrupted, now)
+    return StageStatus(stage, record, state, attempt, counted, failure, why, workloads, pods, read)
+
+
+def _failure(record: StageRecord, workload: Workload | None, cause: Cause | None) -> Cause:
+    """Why a stage failed: as recorded, or as its pods report, or as its Job says."""
+    if record.state is StageState.failed and record.message:
+        return Cause(record.reason or "Failed", record.message)
+    given_up = workload.failed if workload is not None else None
+    return cause or Cause("Failed", f"{given_up.reason}: {given_up.message}" if given_up else "failed")
+
+
+def _state(
+    stage: Stage,
+    record: StageRecord,
+    workload: Workload | None,
+    pods: tuple[Pod, ...],
+    why: Cause | None,
+    again: bool,
+    suspend: bool,
+    now: datetime,
+) -> StageState:
+    known = workload is None or workload.attempt <= record.attempt
+    if record.state is StageState.succeeded:
+        return StageState.succeeded
+    if record.state is StageState.failed and known:
+        return StageState.waiting if again else StageState.failed
+    idle = StageState.suspended if suspend and record.attempt else StageState.waiting
+    if workload is None or (workload.failed and record.state is StageState.waiting and known):
+        return idle  # the second: a failed attempt that is retried
+    if workload.finished:
+        settled = workload.ended is None or now > workload.ended + SETTLING
+        if workload.complete and (settled or stage.name != "eval" or any(p.end is not None for p in pods)):
+            return StageState.succeeded
+        if workload.failed and (settled or why):
+            return StageState.failed
+        return StageState.running
+    if workload.deleting:
+        return idle
+    return StageState.suspended if workload.suspended else StageState.running

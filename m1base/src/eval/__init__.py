@@ -1,0 +1,1 @@
+"""Figures that can be trusted: zero-shot, retrieval, results and the report."""

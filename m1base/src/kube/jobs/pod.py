@@ -1,0 +1,161 @@
+"""The pod template of a stage: one container that runs the stage's command under the restricted pod security standard.
+
+The root file system is read-only; local files are written to /tmp, an emptyDir whose
+size is requested as ephemeral storage. No API token is mounted: a worker reports its result through its
+termination message and its progress through /metrics. Credentials come from the service account's
+workload identity or from a Secret, never from arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from captionless.kube.jobs.failure import WORKER
+from captionless.kube.jobs.names import GROUP
+from captionless.kube.jobs.operator import Operator
+from captionless.kube.jobs.placement import placement
+from captionless.runtime import env
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.plan import Stage
+from captionless.spec.pods import Variable, Volume
+
+SPEC_FOLDER, SPEC_KEY = "/etc/captionless", "spec.yaml"
+METRICS_PORT, RENDEZVOUS_PORT = 9095, 29400
+_OWN = {
+    env.NAMESPACE: "metadata.namespace",
+    env.POD: "metadata.name",
+    env.JOB_UID: "metadata.labels['batch.kubernetes.io/controller-uid']",
+}
+"""Variables with fields of the pod itself; the Job controller sets the label."""
+USER = 65532
+"""The image's user: a number, so that `runAsNonRoot` can be checked."""
+
+
+def pod_template(
+    spec: AlignmentSpec,
+    stage: Stage,
+    operator: Operator,
+    labels: dict[str, str],
+    config_map: str,
+    options: Sequence[str] = (),
+    environ: dict[str, str] | None = None,
+    subdomain: str = "",
+) -> dict[str, Any]:
+    """A core/v1 PodTemplateSpec. `options` are added to the command, `environ` to the environment."""
+    pods = spec.pods
+    gang = {k: v for k, v in labels.items() if k.startswith(f"{GROUP}/")} if stage.gang else None
+    found: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": pods.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(spec, stage, operator, options, environ or {})],
+        "volumes": _volumes(spec, stage, config_map),
+        **placement(pods, gang),
+    }
+    if subdomain:
+        found["subdomain"] = subdomain
+    if pods.service_account:
+        found["serviceAccountName"] = pods.service_account
+    if pods.image_pull_secrets:
+        found["imagePullSecrets"] = [{"name": n} for n in pods.image_pull_secrets]
+    metadata: dict[str, Any] = {"labels": {**pods.labels, **labels}}
+    if pods.annotations:
+        metadata["annotations"] = dict(pods.annotations)
+    return {"metadata": metadata, "spec": found}
+
+
+def _container(
+    spec: AlignmentSpec, stage: Stage, operator: Operator, options: Sequence[str], environ: dict[str, str]
+) -> dict[str, Any]:
+    pods = spec.pods
+    found: dict[str, Any] = {
+        "name": WORKER,
+        "image": pods.image or operator.image,
+        "imagePullPolicy": pods.image_pull_policy or operator.image_pull_policy,
+        "args": [*stage.command, f"{SPEC_FOLDER}/{SPEC_KEY}", *options],
+        "env": [*_environment(spec, operator, environ), *map(_variable, pods.env)],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "resources": _resources(spec, stage),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
+            {"name": "scratch", "mountPath": "/tmp"},
+            *([{"name": "shared-memory", "mountPath": "/dev/shm"}] if stage.gang else []),
+            *(
+                {"name": f"volume-{i}", "mountPath": v.mount_path, "readOnly": v.read_only}
+                for i, v in enumerate(pods.volumes)
+            ),
+        ],
+    }
+    if stage.gang:
+        found["ports"].append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT})
+    if pods.credentials_secret:
+        found["envFrom"] = [{"secretRef": {"name": pods.credentials_secret}}]
+    return found
+
+
+def _environment(spec: AlignmentSpec, operator: Operator, environ: dict[str, str]) -> list[dict[str, Any]]:
+    values = {
+        env.TERMINATION_MESSAGE: "/dev/termination-log",
+        env.METRICS_PORT: str(METRICS_PORT),
+        **({env.PUSHGATEWAY: operator.pushgateway} if operator.pushgateway else {}),
+        **env.threads(spec.resources.threads),
+        **environ,
+    }
+    return [*({"name": n, "value": v} for n, v in values.items()), *(_own(n, path) for n, path in _OWN.items())]
+
+
+def _own(name: str, path: str) -> dict[str, Any]:
+    """A variable with a field of the pod itself."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _variable(given: Variable) -> dict[str, Any]:
+    if given.secret:
+        return {"name": given.name, "valueFrom": {"secretKeyRef": {"name": given.secret, "key": given.key}}}
+    return {"name": given.name, "value": given.value}
+
+
+def _resources(spec: AlignmentSpec, stage: Stage) -> dict[str, Any]:
+    """Memory, disk and GPUs are limited to what is requested; the CPU is not: a limit would only throttle."""
+    has = spec.resources
+    fixed = {
+        "memory": has.train_memory if stage.gang else has.memory,
+        "ephemeral-storage": has.ephemeral_storage,
+        **({has.gpu: str(stage.gpus)} if stage.gpus else {}),
+    }
+    return {"requests": {"cpu": has.cpu or str(stage.cpus), **fixed}, "limits": fixed}
+
+
+def _volumes(spec: AlignmentSpec, stage: Stage, config_map: str) -> list[dict[str, Any]]:
+    has = spec.resources
+    found: list[dict[str, Any]] = [
+        {"name": "spec", "configMap": {"name": config_map}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": has.ephemeral_storage}},
+    ]
+    if stage.gang:
+        found.append({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": has.shared_memory}})
+    return found + [{"name": f"volume-{i}", **_source(v)} for i, v in enumerate(spec.pods.volumes)]
+
+
+def _source(given: Volume) -> dict[str, Any]:
+    if given.claim:
+        return {"persistentVolumeClaim": {"claimName": given.claim, "readOnly": given.read_only}}
+    if given.config_map:
+        return {"configMap": {"name": given.config_map}}
+    return {"secret": {"secretName": given.secret}}

@@ -1,0 +1,1 @@
+"""The local runner: the plan as processes on this machine."""

@@ -1,0 +1,1 @@
+"""From meshes to what training reads: pack -> embed -> landmarks -> similarity."""

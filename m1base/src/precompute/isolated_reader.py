@@ -1,0 +1,97 @@
+"""Reading objects in a child process, so that whatever is wrong with one is that object's failure.
+
+Meshes in the wild make libraries crash, loop, recurse and ask for all memory. The files of an object are read, parsed
+and converted in an `ExpendableProcess`; only the finished arrays come back. If the process dies, the object is read
+once more in a new one, since what killed it may be what an earlier object left behind; if that dies too, the object is
+broken. Failures of the storage are no object's: they are raised as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Self
+
+from captionless.errors import CaptionlessError, Retryable, SpecError
+from captionless.precompute.object_files import BrokenObject, MeshFile, broken_by
+from captionless.precompute.sources.base import Loaded, Loader, MeshLoader, ObjectRef
+from captionless.runtime import memory
+from captionless.runtime.expendable_process import Ended, ExpendableProcess, Limits
+from captionless.telemetry import catalog, registry
+
+SECONDS = 120.0
+"""Processor time in which an object must be read."""
+
+_PATIENCE = 1800.0
+"""Seconds in all; a storage that does not answer gives up long before."""
+_MEMORY = 8 << 30
+"""Bytes in which an object must be read, unless half of the container's or machine's memory is less."""
+
+
+class IsolatedReader:
+    """Loads the objects of a source, mesh files in a child process that is started when it is first needed.
+
+    seconds: of processor time for one object. memory_limit: bytes for one object; None: 8 GiB, or half of what there is
+    if that is less.
+    """
+
+    def __init__(self, source: Loader, seconds: float = SECONDS, memory_limit: int | None = None) -> None:
+        limit = memory_limit or min(_MEMORY, memory.available() // 2)
+        self._source = source
+        self._process = ExpendableProcess("captionless.precompute.mesh_worker:read", Limits(limit, seconds, _PATIENCE))
+        self._begun: MeshFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the child."""
+        self._process.close()
+
+    def ahead(self, ref: ObjectRef) -> None:
+        """Begins to read the object that will be loaded next, while the caller is busy with another."""
+        if self._begun is None and isinstance(self._source, MeshLoader):
+            self._begin(self._source.mesh_file(ref))
+
+    def load(self, ref: ObjectRef) -> Loaded:
+        """The object. BrokenObject, with the reason and the files that were read, when it cannot be read, whatever the
+        reason; Retryable or SpecError when the storage or the spec is at fault."""
+        if not isinstance(self._source, MeshLoader):
+            return _load(self._source, ref)
+        mesh = self._source.mesh_file(ref)
+        if self._begun is not None and self._begun != mesh:
+            with contextlib.suppress(Ended, CaptionlessError):  # nobody asks for it any more
+                self._result()
+        while True:
+            if self._begun is None:
+                self._begin(mesh)
+            first = self._process.is_fresh
+            try:
+                return self._result()
+            except Ended as ended:
+                if first or not ended.by_itself:
+                    seen = [file for files, _ in ended.notes for file in files]
+                    raise BrokenObject(f"{ended} while reading", seen) from None
+
+    def _begin(self, mesh: MeshFile) -> None:
+        self._begun = mesh
+        self._process.begin(mesh)
+
+    def _result(self) -> Loaded:
+        self._begun = None
+        loaded: Loaded
+        loaded, size = self._process.result()
+        registry.add(catalog.STAGE_READ_BYTES, size)
+        return loaded
+
+
+def _load(source: Loader, ref: ObjectRef) -> Loaded:
+    """An object without a mesh file, in this process."""
+    try:
+        return source.load(ref)
+    except (Retryable, SpecError):
+        raise
+    except Exception as error:
+        raise broken_by(error) from error

@@ -1,0 +1,257 @@
+"""The files that an object is made from, and from where they may be read.
+
+A mesh names other files, and nobody has read all meshes of a large data set: what it names must lie in the source's own
+folder, or in one that the user allows (`data.allow`), after symbolic links and `..` are resolved. Devices, kernel files
+and private network addresses are refused wherever they are named.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import unquote
+
+from captionless.errors import DataError, one_line
+from captionless.mesh import Up
+from captionless.runtime.redaction import public_url, redacted
+from captionless.store.guarded_http import Guard
+from captionless.store.urls import local_path
+from captionless.store.whole_files import read_file
+
+MAX_FILES = 1000
+"""Files that one object may name."""
+
+_KERNEL = ("/proc", "/sys", "/dev")
+_SHARED_MEMORY = "/dev/shm"
+_SCHEMES = ("file", "s3", "gs", "az", "hf", "http", "https", "memory", "zip", "tar")
+"""Storages that a data set's files may name; others connect to hosts, or run what they are given."""
+_SAME = {"s3a": "s3", "local": "file", "gcs": "gs", "abfs": "az", "abfss": "az"}
+_WEB = ("http", "https")
+_WEB_URLS = ("http://", "https://")
+_LONGEST_NAME = 255  # bytes of a path's segment on usual file systems
+_LONGEST_PATH = 4096
+_REASON = 400  # characters
+
+
+@dataclass(frozen=True)
+class FileSeen:
+    """A file that was read for an object, or sought in vain.
+
+    path: relative to the folder of the object's own file, or a whole URL without signatures if it is elsewhere
+    (`beside` finds it from the object's URL). version: as `store.versions.version_of` gives it. sha256: of its content.
+    Both are empty if there is no such file.
+    """
+
+    path: str
+    version: str
+    sha256: str
+
+
+class BrokenObject(DataError):
+    """An object that cannot be read: why, in one line without its key, and the files that were read until then."""
+
+    def __init__(self, reason: str, files: Sequence[FileSeen] = ()):
+        super().__init__(reason)
+        self.files = tuple(files)
+
+
+def broken_by(error: Exception, files: Sequence[FileSeen] = ()) -> BrokenObject:
+    """The object that an exception is about, in one line and without secrets."""
+    text = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    return BrokenObject(one_line(DataError(redacted(text)), _REASON), files)
+
+
+def beside(url: str, name: str) -> str:
+    """URL of the file that the one at `url` names: relative to its folder, or a whole URL.
+
+    Inside the same archive for `zip://inner::outer` URLs; with the same signature, if there is one, for http(s).
+    """
+    if "://" in name:
+        return name
+    inner, *outer = url.split("::")
+    scheme, mark, path = inner.rpartition("://")
+    path, question, query = path.partition("?") if scheme in _WEB else (path, "", "")
+    joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), name.replace("\\", "/")))
+    return "::".join([scheme + mark + joined + question + query, *outer])
+
+
+def resolved(url: str) -> str:
+    """The URL without `.` and `..` in its path."""
+    path = _without_query(url.split("::")[0])
+    return beside(url, posixpath.basename(path)) if {".", ".."} & set(path.split("/")) else url
+
+
+def path_from(own: str, url: str) -> str | None:
+    """What the file at `own` would call the one at `url`, so that `beside` finds it; None if only by its URL."""
+    folder, path = (_without_query(u.split("::")[0]).rpartition("://")[2] for u in (own, url))
+    relative = posixpath.relpath("/" + path, posixpath.dirname("/" + folder))
+    return relative if beside(own, relative) == url else None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The folders, or single files, that an object may be read from, as URLs or paths; None: from anywhere.
+
+    origin: the URL of the source, as the user's spec gives it. Its web server may be in a private network.
+    """
+
+    folders: tuple[str, ...] | None = None
+    origin: str = ""
+
+    @cached_property
+    def guard(self) -> Guard:
+        return _guard(tuple(self.origin.split("::")))
+
+    @cached_property
+    def _places(self) -> list[_Place]:
+        return [_place(folder) for folder in self.folders or ()]
+
+    def check(self, url: str, what: str) -> None:
+        """DataError, which begins with `what`, if the file at `url` is none that an object may be read from."""
+        schemes = {*_SCHEMES, *map(_scheme, self.origin.split("::"))}
+        for part in url.split("::"):
+            if (scheme := _scheme(part)) not in schemes:
+                raise DataError(f"{what}: files on {scheme}:// are not read")
+            if scheme == "file" and _is_of_kernel(os.path.realpath(local_path(part))):
+                raise DataError(f"{what}: devices and files of the kernel are not read")
+        if self.folders is None:
+            return
+        found = _place(url)
+        if not any(found.store == p.store and found.path[: len(p.path)] == p.path for p in self._places):
+            home = public_url(_without_query(self.folders[0])) if self.folders else "the source's folder"
+            raise DataError(f"{what}: outside of {home}; if it is meant, add its folder to data.allow")
+
+
+@dataclass(frozen=True)
+class MeshFile:
+    """An object that is a mesh: its file, the up axis if the format does not define it, and where it may read from."""
+
+    url: str
+    up: Up | None
+    scope: Scope
+
+    def open(self) -> ObjectFiles:
+        return ObjectFiles(self.url, self.scope)
+
+
+class ObjectFiles:
+    """Reads the files of the object whose own file is at `url`; `seen` tells which."""
+
+    def __init__(self, url: str, scope: Scope = Scope()) -> None:
+        self.url = url
+        self.seen: list[FileSeen] = []
+        self.size = 0  # bytes that were read
+        self._scope = scope
+        self._found: dict[str, bytes | None] = {}
+
+    def own(self) -> bytes:
+        """The object's own file. DataError when it is missing or must not be read."""
+        for part in self.url.split("::"):
+            _check_name(_without_query(part), "its file")
+        content = self._read(self.url, public_url(self.url))
+        if content is None:
+            raise DataError(f"{self.url}: no such file")
+        return content
+
+    def named(self, name: str, by: str = "") -> bytes | None:
+        """A file that the object's own, or its file at the URL `by`, names; None when there is none.
+
+        DataError when it is outside of the scope, cannot be read, or when the object names too many files.
+        """
+        what = f"refers to {_shown(name)}"
+        _check_name(name, what)
+        if "::" in name:
+            raise DataError(f"{what}: not a name of a file")
+        return self._read(beside(by or self.url, name), what)
+
+    def _read(self, url: str, what: str) -> bytes | None:
+        if url in self._found:
+            return self._found[url]
+        if len(self._found) == MAX_FILES:
+            raise DataError(f"refers to more than {MAX_FILES} files")
+        self._scope.check(url, what)
+        path = path_from(self.url, url) or public_url(url)
+        try:
+            found = read_file(url, self._scope.guard)
+        except FileNotFoundError:
+            self._found[url] = None
+            self.seen.append(FileSeen(path, "", ""))
+            return None
+        self._found[url] = found.data
+        self.size += len(found.data)
+        self.seen.append(FileSeen(path, found.version, hashlib.sha256(found.data).hexdigest()))
+        return found.data
+
+
+def _check_name(name: str, what: str) -> None:
+    try:
+        raw = name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{what}: its name is not valid Unicode") from None
+    if any(byte < 32 or byte == 127 for byte in raw):
+        raise DataError(f"{what}: its name has control characters")
+    if len(raw) > _LONGEST_PATH or max(map(len, raw.split(b"/"))) > _LONGEST_NAME:
+        raise DataError(f"{what}: its name is too long")
+
+
+def _shown(name: str) -> str:
+    """A name for an error: of readable length, and without control characters."""
+    shown = repr(public_url(name))
+    return shown if len(shown) <= 100 else f"{shown[:96]}...'"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a URL leads: the storage or archive, and the path's segments, from the host or bucket on.
+
+    Links and `..` are resolved.
+    """
+
+    store: str
+    path: tuple[str, ...]
+
+
+def _place(url: str) -> _Place:
+    inner, *outer = url.split("::")
+    store = _scheme(inner)
+    if store == "file":
+        path = os.path.realpath(local_path(inner))
+    else:
+        path = inner.partition("://")[2]
+        if store in _WEB:
+            host, slash, below = _decoded(path.partition("?")[0]).partition("/")
+            path = host.rpartition("@")[2].lower() + slash + below.replace("\\", "/")
+    segments = tuple(s for s in posixpath.normpath("/" + path).split("/") if s)
+    return _Place(f"{store}::{_place('::'.join(outer))}" if outer else store, segments)
+
+
+def _decoded(path: str) -> str:
+    """A URL's path without any level of percent-encoding, as lenient servers read it."""
+    while (plain := unquote(path)) != path:
+        path = plain
+    return path
+
+
+def _scheme(url: str) -> str:
+    scheme = url.partition("://")[0].lower() if "://" in url else "file"
+    return _SAME.get(scheme, scheme)
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0] if url.startswith(_WEB_URLS) else url
+
+
+def _is_of_kernel(path: str) -> bool:
+    below = [folder for folder in (*_KERNEL, _SHARED_MEMORY) if path == folder or path.startswith(folder + "/")]
+    return bool(below) and _SHARED_MEMORY not in below
+
+
+@functools.lru_cache(maxsize=16)
+def _guard(exempt: tuple[str, ...]) -> Guard:
+    """One for every origin: each has connections of its own."""
+    return Guard(exempt)

@@ -1,0 +1,99 @@
+"""A folder of mesh files, one sub-folder per category.
+
+Files may be nested deeper; their paths make the keys. Other files (materials, textures,
+notes) are ignored; a sub-folder without meshes is logged, and so is what is hidden and left out (`.git`, but perhaps a
+category `.22 rifle`).
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+from collections.abc import Iterator, Sequence
+
+from captionless.errors import SpecError
+from captionless.precompute.formats import DEFAULT_UP, Axes, file_type
+from captionless.precompute.object_files import MeshFile, Scope
+from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, by_key, clean_key, split_of
+from captionless.runtime.redaction import public_url
+from captionless.spec.data import DataSpec
+from captionless.store import objects
+from captionless.store.file_index import FileIndex
+from captionless.store.scan import scan
+
+_log = logging.getLogger(__name__)
+
+
+class FolderSource:
+    """OBJ, PLY, STL, OFF, GLB and GLTF files below `data.source.url`/<category>/."""
+
+    numbering: Sequence[str] = ()
+
+    def __init__(self, data: DataSpec) -> None:
+        self._data = data
+        self._scope = Scope((data.source.url, *data.allow), data.source.url)
+        if data.split == "manifest":
+            raise SpecError('data.split: a folder does not define a split; use "hash", or data.source.kind: manifest')
+
+    def refs(self) -> list[ObjectRef]:
+        return by_key(self.stream(FileIndex()))
+
+    def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
+        url = self._data.source.url
+        root, folders, selection = len(objects.join(url, "x")) - 1, set[str](), Selection(self._data.source.categories)
+        filled, axes, hidden = set[str](), Axes(), set[str]()
+        for page in scan(url, hidden.add):
+            files.add(page)
+            for found in page:
+                path = found.url[root:]
+                category, _, below = path.partition("/")
+                if below:
+                    folders.add(category)
+                    if file_type(path):
+                        filled.add(category)
+                        if selection.takes(category):
+                            axes.add(path, self._data.source.up or None)
+                            yield self._ref(category, path)
+        for category in sorted(folders - filled):
+            _log.warning("%s: no mesh files (%s), skipped", objects.join(url, category), _formats())
+        if hidden:
+            _log.warning(
+                "%s: %d hidden files and folders are left out, such as %s; rename those that hold objects",
+                public_url(url), len(hidden), min(hidden),
+            )  # fmt: skip
+        if not filled:
+            raise SpecError(
+                f"data.source.url: {url}: no mesh files; expected one sub-folder per category with {_formats()} files"
+            )
+        selection.check()
+        axes.check()
+
+    def digest(self, ref: ObjectRef) -> str:
+        from captionless.precompute.meshfile import digest  # brings trimesh, which reading apart does without
+
+        return objects.digest(digest(self.mesh_file(ref).open()), self._data.source.up)
+
+    def load(self, ref: ObjectRef) -> Loaded:
+        from captionless.precompute.meshfile import read_mesh
+
+        files = self.mesh_file(ref).open()
+        return Loaded(mesh=read_mesh(files, self._data.source.up or None), files=tuple(files.seen))
+
+    def mesh_file(self, ref: ObjectRef) -> MeshFile:
+        return MeshFile(str(ref.url), self._data.source.up or None, self._scope)
+
+    def _ref(self, category: str, path: str) -> ObjectRef:
+        key = clean_key(posixpath.splitext(path)[0])
+        return ObjectRef(
+            key=key,
+            category=category,
+            split=split_of(key, self._data.test_fraction),
+            source=public_url(self._data.source.url),
+            licence="not stated",
+            url=objects.join(self._data.source.url, path),
+            up=self._data.source.up or None,
+        )
+
+
+def _formats() -> str:
+    return ", ".join(f".{kind}" for kind in sorted(DEFAULT_UP))

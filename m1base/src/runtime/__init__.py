@@ -1,0 +1,1 @@
+"""A process and its surroundings: signals, parent, environment, threads, retries, termination message."""

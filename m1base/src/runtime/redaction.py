@@ -1,0 +1,66 @@
+"""Redaction of secrets in everything that leaves the process: stderr, logs, termination messages.
+
+Libraries put URLs into their errors, and a URL may contain a password or a signature. So text is redacted at the few
+places where it leaves the process, wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_HIDDEN = "***"
+_SHORTEST = 8
+"""Characters: shorter values of environment variables are flags or test values, and would match inside other words."""
+
+_NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
+_QUERY = re.compile(
+    r"(?<=[?&])(sig|[a-z0-9_.-]*(?:signature|credential|token|key|keyid|key-id|accessid|secret|password|passwd|pwd|hmac|jwt|auth))=(?!\*{3}[:\s])[^\s&'\"`#]+",
+    re.IGNORECASE,
+)
+_WHOLE_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"`<>]*)\?[^\s#'\"`<>]+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\b(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)|bearer)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE
+)
+
+
+def redacted(text: str) -> str:
+    """The text without passwords and signatures of URLs, authorization headers, and the values of the environment's
+    keys, tokens, secrets and passwords."""
+    for value in sorted(_values(), key=len, reverse=True):
+        text = text.replace(value, _HIDDEN)
+    return _HEADER.sub(rf"\1 {_HIDDEN}", public_url(text))
+
+
+def public_url(text: str) -> str:
+    """A URL, or a text with URLs, without passwords and signatures. What is stored depends on nothing but the text."""
+    if "@" not in text and "?" not in text and "&" not in text:
+        return text  # most of millions that a manifest has
+    return _QUERY.sub(rf"\1={_HIDDEN}", _USER.sub(f"{_HIDDEN}@", text))
+
+
+def public(value: Any) -> Any:
+    """A JSON value as it may be published: `redacted` texts whose URLs have no query at all.
+
+    What signs a URL has a name of each service's own (`sig`, `Policy`, `hdnts` ...), so that none of them is let pass.
+    """
+    if isinstance(value, Mapping):
+        return {key: public(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [public(item) for item in value]
+    return redacted(_WHOLE_QUERY.sub(rf"\1?{_HIDDEN}", value)) if isinstance(value, str) else value
+
+
+def _values() -> set[str]:
+    return {value for name, value in os.environ.items() if _NAMES.search(name) and len(value) >= _SHORTEST}
+
+
+class Formatter(logging.Formatter):
+    """Redacts log records, their tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))

@@ -1,0 +1,104 @@
+"""The `pods` section: Kubernetes settings of a run's pods."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from captionless.spec.quantities import ObjectName
+from captionless.spec.section import Section
+
+
+class Toleration(Section):
+    """A taint that the pods tolerate (a core/v1 Toleration)."""
+
+    key: str = Field("", max_length=316)
+    """Key of the taint; empty, with `operator: Exists`: any key."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """`Equal`: the taint must have `value`. `Exists`: any value."""
+    value: str = Field("", max_length=63)
+    """Value of the taint, for `operator: Equal`."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Effect of the taint; empty: any effect."""
+    toleration_seconds: int = Field(-1, ge=-1)
+    """`NoExecute` only: seconds that a pod may stay on a node after it is tainted; -1: unlimited."""
+
+
+class Variable(Section):
+    """An environment variable, given as a value or as a key of a Secret."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    """Name of the variable."""
+    value: str = Field("", max_length=8192)
+    """The value itself; leave empty if `secret` and `key` are given."""
+    secret: ObjectName = ""
+    """Name of a Secret in the run's namespace, whose `key` holds the value."""
+    key: str = Field("", max_length=253)
+    """Key in the Secret."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.secret) != bool(self.key) or (self.secret and self.value):
+            raise ValueError(f"{self.name}: expected either value, or both secret and key")
+        return self
+
+
+class Volume(Section):
+    """A volume mounted into every pod: exactly one of `claim`, `configMap` and `secret`."""
+
+    mount_path: str = Field(pattern=r"^/", max_length=1024)
+    """Absolute path in the container."""
+    claim: ObjectName = ""
+    """Name of a PersistentVolumeClaim."""
+    config_map: ObjectName = ""
+    """Name of a ConfigMap, each of whose keys becomes a file."""
+    secret: ObjectName = ""
+    """Name of a Secret, each of whose keys becomes a file."""
+    read_only: bool = True
+    """Mount read-only. Set to `false` for a claim that the run writes its outputs to."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(map(bool, (self.claim, self.config_map, self.secret))) != 1:
+            raise ValueError(f"{self.mount_path}: expected exactly one of claim, configMap, secret")
+        return self
+
+
+class PodsSpec(Section):
+    """Kubernetes: image, placement, environment and volumes of a run's pods. Does not affect results, and is ignored on
+    a single machine."""
+
+    image: str = Field("", max_length=1024)
+    """Container image; empty: the operator's image."""
+    image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    """When the kubelet pulls the image; empty: the operator's setting."""
+    image_pull_secrets: tuple[ObjectName, ...] = Field((), max_length=16)
+    """Names of Secrets with registry credentials for pulling the image."""
+    service_account: ObjectName = ""
+    """ServiceAccount of the pods; empty: the namespace's `default`. With workload identity this is all that storage
+    access needs. Its token is not mounted."""
+    credentials_secret: ObjectName = ""
+    """Secret whose keys become environment variables (such as AWS_ACCESS_KEY_ID), for storage access without workload
+    identity."""
+    node_selector: dict[str, str] = Field({}, max_length=32)
+    """Labels that a node must have to run the pods; empty: any node."""
+    tolerations: tuple[Toleration, ...] = Field((), max_length=32)
+    """Taints that the pods tolerate, for example of GPU nodes."""
+    topology_key: str = Field("", max_length=316)
+    """Node label, such as `topology.kubernetes.io/zone`, by which the pods of a training run are placed together: on
+    nodes with the same value; empty: no constraint."""
+    topology: Literal["preferred", "required"] = "preferred"
+    """Whether placement by `topologyKey` is `preferred` or `required`, in which case pods wait until it is possible."""
+    priority_class: ObjectName = ""
+    """PriorityClass of the pods; empty: the cluster's default."""
+    env: tuple[Variable, ...] = Field((), max_length=64)
+    """Additional environment variables of every pod."""
+    volumes: tuple[Volume, ...] = Field((), max_length=32)
+    """Volumes mounted into every pod, for meshes, CLIP checkpoints or outputs that are not on object storage."""
+    labels: dict[str, str] = Field({}, max_length=32)
+    """Additional labels of every pod."""
+    annotations: dict[str, str] = Field({}, max_length=32)
+    """Annotations of every pod."""
+    grace_seconds: int = Field(120, ge=30, le=3600)
+    """Termination grace period: seconds that an evicted or deleted pod has to store a checkpoint."""

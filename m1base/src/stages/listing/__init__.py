@@ -1,0 +1,171 @@
+"""list: one pass over the source -> the sealed listing by which every later stage deals its work.
+
+    list/objects-<digest>.parquet    see store.listing
+
+Every object passes the gate (`gate`, `duplicates`), gets its split and its shard, which it keeps for good (`layout`),
+and the version of its content (`versions`), which stays the same until the content changes. Only what the source lists
+is read, and of the objects' files those that other files' size or version leave in doubt. So the next listing of an
+unchanged source takes no more requests than its storage needs to name the files.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from captionless.errors import DataError, SpecError, did_you_mean
+from captionless.precompute.object_files import Scope
+from captionless.precompute.sources import MeshLoader, ObjectRef, Source, open_source
+from captionless.runtime import signals, temporary_files
+from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.data import DataSpec, SourceKind
+from captionless.spec.plan import LIST, PACK
+from captionless.stages import chain
+from captionless.stages.listing import summary
+from captionless.stages.listing.before import read_before
+from captionless.stages.listing.decisions import decide
+from captionless.stages.listing.gate import Gate
+from captionless.stages.listing.gathered import ROWS, Gathered, LookUp, gather
+from captionless.stages.listing.layout import NONE
+from captionless.stages.listing.writing import Written, write_listing
+from captionless.stages.work_items import Counts, Outcome
+from captionless.store import objects, scan
+from captionless.store.atomic_writes import store_file
+from captionless.store.ledger import Ledger
+from captionless.store.listing import TABLE, Listing, open_listing
+from captionless.store.manifest import MadeFrom, WorkRecord
+from captionless.store.scan import Found
+from captionless.store.spill import Spill
+from captionless.store.writers import Lease, writer
+from captionless.telemetry.progress import Progress, say
+
+
+def run(spec: AlignmentSpec, earlier: Listing | None = None) -> Outcome:
+    """Lists the objects of the source and publishes the listing.
+
+    earlier: what to take for the previous listing, and for all that is known from before, in the place of what is
+    stored.
+    """
+    began = time.monotonic()
+    url = objects.join(spec.root, LIST)
+    objects.check(url)
+    made_from = chain.made_from(spec, "list")
+    with writer(url, settings=objects.digest(made_from.settings)) as lease:
+        counts = _list(spec, url, made_from, lease, earlier)
+    return Outcome(
+        counts.made, counts.kept, counts.removed, counts.skipped, "object", round(time.monotonic() - began, 3), True
+    )
+
+
+def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earlier: Listing | None) -> Counts:
+    ledger = Ledger(url, (".parquet",))
+    previous = earlier or (None if ledger.published is None else open_listing(url))
+    sealed = sealed_fields(spec.data)
+    if previous is not None:
+        _check_seal(url, previous.facts["sealed"], sealed)
+    source = open_source(spec.data)
+    files = _Files(source, spec.data)
+    with Spill(ROWS) as rows, tempfile.TemporaryDirectory(prefix=temporary_files.prefix()) as scratch:
+        gate = Gate(spec.data)
+        gathered = _gathered(source, gate, rows, files.look_up, spec.data.source.kind is SourceKind.folder)
+        told = gate.check()
+        before = read_before(gathered, previous)
+        layout, groups = decide(spec.data, gathered, before, files.own)
+        told += _without_objects(spec.data, gathered.categories) + summary.lines(gathered, layout, groups)
+        if not gathered.kept.any():
+            raise DataError(f"data: all {len(gathered):,} objects are left out; {'; '.join(told)}")
+        path = os.path.join(scratch, "objects.parquet")
+        pack = None if earlier else objects.join(spec.root, PACK)
+        written = write_listing(path, gathered, layout, before, previous, pack, files.look_up, files.named)
+        for line in told:
+            say(f"list: {line}")
+        facts = {"sealed": sealed, **summary.facts(gathered, layout, groups)}
+        lease.check()
+        _publish(ledger, path, written, facts, made_from)
+    kept = int(gathered.kept.sum())
+    stayed = int((gathered.kept & (before.shards != NONE)).sum())
+    return Counts(kept - written.unchanged, written.unchanged, before.packable - stayed, len(gathered) - kept)
+
+
+def _without_objects(data: DataSpec, categories: Sequence[str]) -> list[str]:
+    """Says which of the categories that `data.classNames` names have no object, listed or left out."""
+    named = {entry.partition("=")[0] for entry in data.class_names}
+    return [
+        f"data.classNames: no object is of category {name!r}{did_you_mean(name, categories)}"
+        for name in sorted(named.difference(categories))
+    ]
+
+
+def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp, keys_of_files: bool) -> Gathered:
+    with Progress("list", 0) as progress:
+
+        def advance(count: int) -> None:
+            signals.check()
+            progress.state.total += count  # how many there are is known at the end
+            progress.advance(count)
+
+        return gather(source, gate, rows, look_up, advance, keys_of_files)
+
+
+def _publish(ledger: Ledger, path: str, written: Written, facts: Mapping[str, Any], made_from: MadeFrom) -> None:
+    """Stores the table, and publishes it with the shards that it holds."""
+    table = written.table
+    file = f"objects-{table.sha256[:16]}.parquet"
+    target = objects.join(ledger.url, file)
+    if objects.size(target) != table.bytes:
+        store_file(target, path)
+    stored = {file: {"size": table.bytes, "sha256": table.sha256}}
+    facts_of_table = {"count": table.count, "content": written.content}
+    records = {TABLE: WorkRecord(TABLE, written.content, stored, facts_of_table)}
+    for shard in written.shards:
+        facts_of_shard = {"objects": shard.objects, "group": shard.group}
+        records[shard.name] = WorkRecord(shard.name, shard.fingerprint, {}, facts_of_shard)
+    ledger.publish(records, facts, made_from)
+
+
+def sealed_fields(data: DataSpec) -> dict[str, Any]:
+    """The fields of the spec that a listing seals: those that say which split an object is in."""
+    if data.source.kind is SourceKind.parametric:
+        return {}
+    return {"data.split": data.split} | ({"data.testFraction": data.test_fraction} if data.split == "hash" else {})
+
+
+def _check_seal(url: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name in now:
+        if name in before and before[name] != now[name]:
+            raise SpecError(
+                f"{name}: {now[name]}, but the split of {url} is sealed at {before[name]}: no object may move between "
+                f"training and test; set it back, or choose another `output`"
+            )
+
+
+class _Files:
+    """Finds and reads files of the objects where these may be read."""
+
+    def __init__(self, source: Source, data: DataSpec):
+        self._source, self._guard = source, Scope(origin=data.source.url).guard
+
+    def look_up(self, urls: Sequence[str]) -> Iterator[list[Found]]:
+        for page in scan.look_up(urls, self._guard):
+            signals.check()
+            yield page
+
+    def own(self, url: str) -> bytes:
+        """An object's own file. DataError when it is missing or must not be read."""
+        assert isinstance(self._source, MeshLoader)
+        return self._source.mesh_file(_ref(url)).open().own()
+
+    def named(self, url: str, path: str) -> bytes | None:
+        """A file that the one at `url` names; None when there is none, or it must not be read: pack will say why."""
+        assert isinstance(self._source, MeshLoader)
+        try:
+            return self._source.mesh_file(_ref(url)).open().named(path)
+        except DataError:
+            return None
+
+
+def _ref(url: str) -> ObjectRef:
+    return ObjectRef("", "", "train", "", "", url=url)

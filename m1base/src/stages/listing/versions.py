@@ -1,0 +1,161 @@
+"""The version of every object: a text that changes when the content of its files does, and only then.
+
+Pack records which files it has read for an object, with version and sha256 of each. As long as these have the versions
+that they had, the object's version stays what it was when it was packed. A file that was written again is read, once:
+if its content is the same, the new version is noted in the listing. Otherwise the object gets a version that it never
+had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from captionless.precompute.object_files import beside
+from captionless.runtime.redaction import public_url
+from captionless.runtime.thread_pools import thread_pool
+from captionless.stages.listing.gathered import LookUp
+from captionless.store import objects
+from captionless.store.file_index import FileIndex, token_of
+from captionless.store.scan import Found
+
+_READERS = 4  # files are read whole
+
+
+class Listed(NamedTuple):
+    """An object to settle the version of: its key, the URL of its own file, if it has one, and that file's token."""
+
+    key: str
+    url: str | None
+    token: int
+
+
+class Settled(NamedTuple):
+    """An object's version, and its files as the listing is to record them, if it is."""
+
+    version: str
+    files: str | None = None
+
+
+class _File(NamedTuple):
+    """A file that was read for an object: its path, see `object_files.FileSeen`; its token, 0 where it was missing or
+    had no version; its sha256, empty where it was missing."""
+
+    path: str
+    token: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Record:
+    version: str
+    files: tuple[_File, ...]
+
+
+def settle(
+    listed: Sequence[Listed],
+    records: pa.Table,
+    index: FileIndex,
+    look_up: LookUp,
+    read: Callable[[str, str], bytes | None],
+) -> list[Settled]:
+    """The versions of some objects.
+
+    records: what is recorded of their files, see `before.RECORDS`. read: gives the content of the file that the one at
+    a URL names, None if there is none or it must not be read.
+    """
+    packed, noted = _of(records, by_list=False), _of(records, by_list=True)
+    tokens = _tokens(listed, packed, noted, index, look_up)
+
+    def settled(one: Listed) -> Settled | None:
+        """Without reading anything; None if that leaves it open."""
+        record = packed.get(one.key)
+        if one.url is None or record is None:
+            return Settled(text(one.token))
+        for known in (noted.get(one.key), record):
+            if known is not None and known.version == record.version and not _changed(one.url, known, tokens):
+                return Settled(record.version, None if known is record else _json(known.files))
+        return None
+
+    found = [settled(one) for one in listed]
+    left = [one for one, known in zip(listed, found, strict=True) if known is None]
+    with thread_pool(_READERS) as pool:
+        compared = pool.map(lambda one: _compared(str(one.url), packed[one.key], tokens, read), left)
+        return [next(compared) if known is None else known for known in found]
+
+
+def text(token: int) -> str:
+    """A version that is a token."""
+    return f"{token:016x}"
+
+
+def _changed(url: str, record: _Record, tokens: dict[str, int]) -> list[_File]:
+    """The files of the object at `url` that have another version than was recorded, or one that says nothing."""
+    return [
+        file
+        for file in record.files
+        if tokens[beside(url, file.path)] != file.token or (file.sha256 and not file.token)
+    ]
+
+
+def _compared(url: str, record: _Record, tokens: dict[str, int], read: Callable[[str, str], bytes | None]) -> Settled:
+    """The version of an object with files to be compared by their content."""
+    now = tuple(file._replace(token=tokens[beside(url, file.path)]) for file in record.files)
+    for file in _changed(url, record, tokens):
+        content = read(url, file.path) if file.sha256 else None
+        if content is None or hashlib.sha256(content).hexdigest() != file.sha256:
+            return Settled(objects.digest(record.version, [file[:2] for file in now])[:16])
+    return Settled(record.version, _json(now))
+
+
+def _of(records: pa.Table, by_list: bool) -> dict[str, _Record]:
+    """The records of pack, or of the previous listing, by key. Files that only a signature gives access to, which is
+    not recorded, are left out: they cannot be compared."""
+    found = {}
+    for row in records.to_pylist():
+        if row["by_list"] == by_list:
+            files = (
+                _File(path, _number(version) if by_list else token_of(version), sha256)
+                for path, version, sha256 in json.loads(row["files"])
+            )
+            found[row["key"]] = _Record(row["version"], tuple(f for f in files if not _is_signed(f.path)))
+    return found
+
+
+def _is_signed(path: str) -> bool:
+    return "***" in path and path == public_url(path)
+
+
+def _json(files: Sequence[_File]) -> str:
+    return json.dumps([[path, text(token), sha256] for path, token, sha256 in files])
+
+
+def _number(version: str) -> int:
+    return int(version, 16)
+
+
+def _tokens(
+    listed: Sequence[Listed],
+    packed: dict[str, _Record],
+    noted: dict[str, _Record],
+    index: FileIndex,
+    look_up: LookUp,
+) -> dict[str, int]:
+    """The tokens that the recorded files have now, by URL; those that were not listed are looked up."""
+    records = [(one.url, r) for one in listed if one.url for r in (packed.get(one.key), noted.get(one.key)) if r]
+    wanted = sorted({beside(url, file.path) for url, record in records for file in record.files})
+    found = index.find(wanted)
+    unknown = [url for url, known in zip(wanted, found.known.tolist(), strict=True) if not known]
+    if unknown:
+        for page in look_up(unknown):
+            index.add(page)
+        there = index.find(unknown).known.tolist()
+        # That one is missing is remembered as well, for other objects that name it.
+        index.add([Found(url, "", -1) for url, is_there in zip(unknown, there, strict=True) if not is_there])
+        found = index.find(wanted)
+    return dict(zip(wanted, found.tokens.tolist(), strict=True))

@@ -1,0 +1,38 @@
+"""Draws a cloud from the viewpoint of the gallery's pictures: what the encoder was given of a shape."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.store.views import AZIMUTH
+
+_ELEVATION = 20.0  # degrees: that of the pictures beside it, see `precompute.render`
+_RADIUS = 0.016  # of a point, the cloud's being 1
+
+
+def draw(cloud: NDArray[np.float16], size: int = 224) -> NDArray[np.uint8]:
+    """(size, size, 4) RGBA of a stored cloud (P, 6): dots, darker with distance, on a transparent ground."""
+    xyz = cloud[:, :3].astype(np.float64)
+    a, e = math.radians(AZIMUTH), math.radians(_ELEVATION)
+    towards = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
+    right = np.array([math.cos(a), 0.0, -math.sin(a)])
+    depth = xyz @ towards
+    centre = (np.stack([xyz @ right, -(xyz @ np.cross(towards, right))], axis=1) / 2.1 + 0.5) * size
+    reach = max(1, round(_RADIUS * size / 2))
+    offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 2)
+    offsets = offsets[(offsets**2).sum(axis=1) <= reach**2]
+    picture = np.zeros((size, size, 4), np.uint8)
+    for at in np.argsort(depth, kind="stable"):  # the nearest last, over the others
+        column, row = np.clip(np.rint(centre[at]).astype(np.int64) + offsets, 0, size - 1).T
+        picture[row, column] = (*_shade(depth[at]), 255)
+    return picture
+
+
+def _shade(depth: float) -> tuple[int, int, int]:
+    """From a dark to a light blue grey, by the depth in [-1, 1]."""
+    near = (np.clip(depth, -1, 1) + 1) / 2
+    red, green, blue = (round(float(low + (high - low) * near)) for low, high in ((40, 110), (60, 140), (90, 180)))
+    return red, green, blue

@@ -1,0 +1,188 @@
+"""Reading a file of unknown origin whole, together with its version.
+
+What is read here was named by a data set, not by the user: it may be a device that never ends, a file that nobody may
+read, a page of another network. Whatever is wrong with the one file is a `DataError`; failures of the storage remain
+`Retryable` or `SpecError`. On S3 and over HTTP the file and its version come with one request.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fsspec.asyn import sync
+
+from captionless.errors import DataError, one_line
+from captionless.store.guarded_http import Guard
+from captionless.store.storage_errors import http_status, is_invalid_login
+from captionless.store.storage_retry import retrying
+from captionless.store.urls import filesystem, is_local, local_path
+from captionless.store.versions import of_stat, version_of
+from captionless.telemetry import catalog, registry
+
+MAX_BYTES = 4_000_000_000
+_CHUNK = 1 << 20
+_HTTP, _S3 = ("http://", "https://"), ("s3://", "s3a://")
+_NOT_ITS_FAULT = (408, 425, 429)
+"""HTTP statuses below 500 that are not about the file."""
+
+_ABOUT_THE_URL = {"InvalidURL", "TooManyRedirects", "ClientConnectorCertificateError", "ClientConnectorSSLError"}
+"""Exceptions of aiohttp."""
+
+_REFUSALS = {
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "a loop of symbolic links",
+    errno.ENOTDIR: "one of the folders in its path is a file",
+    errno.EISDIR: "a folder, expected a file",
+    errno.EACCES: "access denied",
+    errno.EPERM: "access denied",
+    errno.EINVAL: "its name is not allowed",
+    errno.EILSEQ: "its name is not allowed",
+    errno.ENXIO: "a device or socket, expected a file",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file's bytes, and its version as `versions.version_of` gives it."""
+
+    data: bytes
+    version: str
+
+
+def read_file(url: str, guard: Guard) -> Content:
+    """The file. FileNotFoundError when there is none; DataError, with the URL, when it may not or cannot be read."""
+    found = _attempt(url, guard)
+    if isinstance(found, str):
+        raise DataError(f"{url}: {found}")
+    registry.add(catalog.STAGE_READ_BYTES, len(found.data))
+    return found
+
+
+@retrying
+def _attempt(url: str, guard: Guard) -> Content | str:
+    """The file, or why it is refused."""
+    guard.refused = ""
+    try:
+        if is_local(url):
+            return _local(local_path(url))
+        for archive in filter(is_local, url.split("::")[1:]):
+            _regular(os.stat(local_path(archive)))
+        fs, path = filesystem(url, guard)
+        if url.startswith(_S3):
+            return sync(fs.loop, _s3, fs, path)  # type: ignore[no-any-return]
+        if url.startswith(_HTTP):
+            return sync(fs.loop, _http, fs, path)  # type: ignore[no-any-return]
+        return _other(fs, path)
+    except _Refused as error:
+        return str(error)
+    except Exception as error:
+        refusal = f"{guard.refused} is not a public address" if guard.refused else _refusal(url, error)
+        if refusal is None:
+            raise
+        return refusal
+
+
+class _Refused(Exception):
+    pass
+
+
+def _limited(size: int | None, at_least: str = "") -> None:
+    if size is not None and size > MAX_BYTES:
+        raise _Refused(f"has {at_least}{size:,} bytes; at most {MAX_BYTES:,} are read")
+
+
+def _local(path: str) -> Content:
+    _regular(os.stat(path))  # before it is opened: opening some devices has effects
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        _regular(found)
+        _limited(found.st_size)
+        return Content(file.read(), of_stat(found))
+
+
+def _regular(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+
+
+async def _s3(fs: Any, path: str) -> Content:
+    bucket, key, version = fs.split_path(path)
+    response = await fs._call_s3("get_object", Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+    body = response["Body"]
+    try:
+        size = int(response["ContentLength"])
+        _limited(size)
+        data = b"".join([chunk async for chunk in _chunks(lambda: body.read(_CHUNK))])
+    finally:
+        body.close()
+    return Content(data, version_of({"ETag": response.get("ETag"), "size": size}))
+
+
+async def _http(fs: Any, url: str) -> Content:
+    session = await fs.set_session()
+    options = {**fs.kwargs, "headers": {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}}
+    async with session.get(fs.encode_url(url), **options) as response:
+        if response.status == 410:
+            raise FileNotFoundError(url)
+        fs._raise_not_found_for_status(response, url)
+        if response.status >= 300:
+            raise _Refused(f"the server answered {response.status}")
+        _limited(response.content_length)
+        data = b"".join([chunk async for chunk in _chunks(lambda: response.content.read(_CHUNK))])
+        about = {name: response.headers.get(name) for name in ("ETag", "Content-MD5", "Last-Modified")}
+        return Content(data, version_of({**about, "size": response.content_length}))
+
+
+async def _chunks(read: Callable[[], Any]) -> AsyncIterator[bytes]:
+    total = 0
+    while chunk := await read():
+        total += len(chunk)
+        _limited(total, "at least ")
+        yield chunk
+
+
+def _other(fs: Any, path: str) -> Content:
+    info = fs.info(path)
+    if info["type"] != "file":
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    _limited(info.get("size"))
+    try:
+        return Content(bytes(fs.cat_file(path)), version_of(info))
+    except KeyError as error:  # of archives
+        raise FileNotFoundError(path) from error
+
+
+def _refusal(url: str, error: Exception) -> str | None:
+    """Why this one file cannot be read; None if it is missing, or if the error is about the storage."""
+    if isinstance(error, FileNotFoundError):
+        return None
+    if url.startswith(_HTTP):
+        status = http_status(error)
+        if 400 <= status < 500 and status not in _NOT_ITS_FAULT:
+            return f"the server answered {status}"
+        return one_line(error) if _ABOUT_THE_URL & {kind.__name__ for kind in type(error).__mro__} else None
+    if isinstance(error, OSError) and error.errno in _REFUSALS and not url.startswith(_S3):
+        return _REFUSALS[error.errno]
+    if isinstance(error, ValueError) and is_local(url):  # a NUL
+        return _REFUSALS[errno.EINVAL]
+    if url.startswith(_S3) and isinstance(error, PermissionError) and not is_invalid_login(error) and _may_list(url):
+        return "access denied"
+    return None
+
+
+def _may_list(url: str) -> bool:
+    """Whether the credentials are good for the object's bucket at all."""
+    fs, path = filesystem(url)
+    bucket, key, _ = fs.split_path(path)
+    try:
+        fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key.rpartition("/")[0], MaxKeys=1)
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What is shown on the terminal: the console for results, and the live view of a run."""

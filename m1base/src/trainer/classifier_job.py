@@ -1,0 +1,32 @@
+"""Describes the training of one classifier. Without torch, so that a finished one is recognised quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from captionless.spec.classification import ClassifySpec
+from captionless.store import objects
+from captionless.trainer.run_folder import model_digest
+
+FORMAT = 1
+"""Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+
+@dataclass(frozen=True)
+class ClassifierJob:
+    """run: the folder of checkpoints/, history.json, and model.pt, written last. title: for the progress. data_digest:
+    of the clouds and their classes. meta: plain values, copied into the model file."""
+
+    run: str
+    title: str
+    spec: ClassifySpec
+    classes: tuple[str, ...]
+    data_digest: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Digest of what determines the result, except the number of threads, which changes only the last bits."""
+        spec = self.spec.model_dump(mode="json", exclude={"init", *ClassifySpec.OPERATIONAL})
+        init = model_digest(self.spec.init) if self.spec.init else ""
+        return objects.digest(FORMAT, spec, init, self.classes, self.data_digest)

@@ -1,0 +1,1 @@
+"""Training on several nodes: membership, rounds of torchrun, and detection of hangs."""

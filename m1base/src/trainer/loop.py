@@ -1,0 +1,357 @@
+"""The training loop: what a step does, when checkpoints are saved, and how a run resumes.
+
+A step is a pure function of the state before it and of (seed, step): the batch, the views, the augmentation and the
+dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser, the history, the best
+weights so far and the nearest neighbours, and no generator state; a run that was interrupted anywhere and resumed ends
+with the weights and the history of an uninterrupted one, bit for bit on a CPU with the same ranks, threads and
+versions; only `seconds` differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captionless import __version__
+from captionless.errors import DataError, Interrupted, LossNotFinite, SpecError
+from captionless.store import objects
+from captionless.store.writers import Claim
+from captionless.telemetry import catalog, registry
+from captionless.telemetry.progress import Progress, say
+from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file
+from captionless.trainer.changed_settings import EXTENDABLE
+from captionless.trainer.data.feed import BatchFeed
+from captionless.trainer.data.training_data import Batch, TrainingData
+from captionless.trainer.device import select_device
+from captionless.trainer.elastic.heartbeat import Heartbeat
+from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
+from captionless.trainer.hard_negatives import HardNegatives
+from captionless.trainer.losses.hcl import hcl_share
+from captionless.trainer.losses.pair_weights import PairWeights
+from captionless.trainer.losses.tiled import contrastive_share
+from captionless.trainer.losses.weight_source import WeightSource
+from captionless.trainer.ops import cuda_ops
+from captionless.trainer.optim import Adam, learning_rate
+from captionless.trainer.run_folder import HISTORY, MODEL, curve_name, unfinished_url
+from captionless.trainer.seeds import number
+from captionless.trainer.training_job import TrainingJob
+from captionless.trainer.validation import Validation
+
+_MAX_SCALE = 100.0
+_MEASURED = {
+    "loss": catalog.TRAIN_LOSS,
+    "scale": catalog.TRAIN_LOGIT_SCALE,
+    "lr": catalog.TRAIN_LEARNING_RATE,
+    "grad_norm": catalog.TRAIN_GRADIENT_NORM,
+    "weight_entropy": catalog.TRAIN_WEIGHT_ENTROPY,
+}
+"""What the history records of a step, and its metric."""
+
+History = dict[str, list[float | None]]
+
+
+class TrainingRun:
+    """A training run on this rank: its state, one step of it, and what is stored of it."""
+
+    def __init__(self, job: TrainingJob, heartbeat: Heartbeat | None = None) -> None:
+        self.job, self.spec = job, job.train
+        self.rank, self.world = distributed.rank(), distributed.world_size()
+        self.device = select_device(job.device)
+        if self.device.type == "cpu":
+            if self.spec.precision != "float32":
+                raise SpecError(f"train.precision: {self.spec.precision} requires a GPU; use float32 on a CPU")
+            if self.spec.compile:
+                raise SpecError(
+                    "train.compile: true requires a GPU; use false on a CPU, whose kernels are compiled already"
+                )
+        cuda_ops.choose(self.spec.encoder.operators, self.device)
+        self.weights = WeightSource(job, self.device)
+        memory = job.memory - self.weights.memory
+        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up)
+        least = self.world * self.spec.accumulate
+        if self.data.batch_size < least:
+            what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
+            raise SpecError(
+                f"a global batch of {self.data.batch_size} cannot be split over {self.world} processes{what}"
+            )
+        self.fingerprint = job.fingerprint(self.data.digest)
+        torch.manual_seed(number("init", job.seed))
+        self.options = encoders.encoder_options(self.spec.encoder, self.data.features)
+        self.encoder = encoders.build(self.spec.encoder.name, **self.options)
+        if self.spec.init:
+            model_file.load_into(self.encoder, self.spec.init)
+        self.encoder.to(self.device)
+        if self.spec.compile:
+            self.encoder.compile()  # in place: its parameters keep their names
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.spec.temperature), device=self.device))
+        self.parameters = [*self.encoder.parameters(), self.log_scale]
+        self.optimizer = Adam(self.parameters, self.spec.optim)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
+        lease = Claim.inherited()
+        self.check_lease: Callable[[], None] = lease.check if lease is not None else lambda: None
+        """Before anything is stored: rank 0 may outlive a frozen supervisor and be replaced with it."""
+        self.writer = checkpoint.CheckpointWriter(
+            job.run, self.fingerprint, self.spec.keep_checkpoints, self.check_lease
+        )
+        self.hard_negatives, self.validation = (
+            HardNegatives(self.data, unfinished_url(job.run, self.fingerprint), self.check_lease),
+            Validation(self.data),
+        )
+        self.history: History = {name: [] for name in _MEASURED}
+        self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
+        self.segments: list[dict[str, Any]] = [self._segment(0)]
+        """What the steps were made with, from the first of each part on: one, unless the run has been extended."""
+        self.done = 0
+        self.saved = -1
+        """The step of the newest checkpoint of this run."""
+        self.seconds = 0.0
+
+    def _segment(self, first: int) -> dict[str, Any]:
+        fields = self.job.fields
+        return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE)}}
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """The objects that have state, by their name in a checkpoint."""
+        return {
+            "encoder": self.encoder,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+            "hard_negatives": self.hard_negatives,
+            "validation": self.validation,
+            "skipped": self.feed.skipped,
+        }
+
+    def step(self) -> None:
+        """One optimisation step on the next global batch; its metrics are appended to the history.
+
+        LossNotFinite, after the metrics are set, when the training has diverged.
+        """
+        step, optim, began = self.done, self.spec.optim, time.monotonic()
+        batch = self.feed.take(step)
+        taken = time.monotonic()
+        weights = self.weights(batch.similarity, batch.keys, batch.sizes)
+        rate = learning_rate(step, self.spec.steps, optim)
+        self.encoder.train()
+        self.optimizer.zero_grad()
+        share = self._backward(batch, weights)
+        distributed.all_reduce_gradients(self.parameters)
+        self.scaler.unscale_(self.optimizer)  # type: ignore[arg-type]
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, optim.clip_grad or math.inf))
+        evenness = len(batch.image) if weights is None else weights.entropy()
+        sums = distributed.all_reduce_sum(torch.stack([share, share.new_tensor(evenness)]))
+        loss, entropy = float(sums[0]), float(sums[1]) / len(batch.keys)
+        scale = float(self.log_scale.detach().exp())
+        found = dict(zip(_MEASURED, (loss, scale, rate, norm, entropy), strict=True))
+        for name, value in found.items():
+            registry.set_value(_MEASURED[name], value)
+        # float16 gradients overflow now and then: the scaler skips such a step and continues with a smaller scale
+        if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
+            raise LossNotFinite(
+                f"{self.job.title}: loss {loss} and gradient norm {norm} at step {step}; "
+                "lower train.optim.lr or set train.optim.clipGrad"
+            )
+        self.scaler.step(self.optimizer, rate)  # type: ignore[arg-type]
+        self.scaler.update()
+        with torch.no_grad():
+            self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
+        for name, value in found.items():
+            self.history[name].append(value if math.isfinite(value) else None)
+        self.done += 1
+        registry.add(catalog.TRAIN_STEPS)
+        registry.add(catalog.TRAIN_STEP_SECONDS, time.monotonic() - taken)
+        self.seconds += time.monotonic() - began
+
+    def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
+        """Gradients of this rank's share of the loss, scaled by the scaler; the share."""
+        image = torch.from_numpy(batch.image).to(self.device)
+        found = image.new_zeros(())
+
+        def share(shape: Tensor) -> Tensor:
+            scale, spec = self.log_scale.exp(), self.spec
+            if spec.loss == "hcl":
+                value = hcl_share(image, shape, scale, spec.hcl_beta, spec.hcl_tau_plus, weights, batch.sizes)
+            else:
+                value = contrastive_share(image, shape, scale, weights, batch.sizes)
+            found.copy_(value.detach())
+            scaled: Tensor = self.scaler.scale(value)
+            return scaled
+
+        names = [(self.done, self.rank), *((self.done, self.rank, i) for i in range(1, len(batch.micro_batches)))]
+        seeds = [number("dropout", self.job.seed, *name) for name in names]
+        points = torch.from_numpy(batch.points).to(self.device)
+        accumulate_gradients(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
+        return found
+
+    def save(self) -> None:
+        """Begin to store a checkpoint, and the curve since the one before (rank 0)."""
+        first, self.saved = max(self.saved, 0), self.done
+        if self.rank == 0:
+            told = {curve_name(self.fingerprint, first): curve.lines(self.history, first, self.done)}
+            state = {
+                "fingerprint": self.fingerprint,
+                "step": self.done,
+                "log_scale": self.log_scale.detach(),
+                "history": self.history,
+                "seconds": self.seconds,
+                "segments": self.segments,
+                **{name: part.state_dict() for name, part in self._parts.items()},
+            }
+            self.writer.save(self.done, state, told if self.done > first else None)
+
+    def resume(self) -> bool:
+        """Resume from the newest intact checkpoint of this run, or of the one that it extends; whether of the latter.
+
+        DataError when there is none of the run to be extended.
+        """
+        registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())  # from now on there is work to lose
+        state = distributed.from_first(self._newest() if self.rank == 0 else None)
+        if state is None:
+            return False
+        for name, part in self._parts.items():
+            if state[name] or part is not self.scaler:  # it has no state unless the precision is float16
+                part.load_state_dict(state[name])
+        with torch.no_grad():
+            self.log_scale.copy_(state["log_scale"])
+        self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
+        if self.rank == 0:
+            self.check_lease()
+            curve.forget(self.job.run, self.fingerprint, self.done)
+        self.segments = state.get("segments", self.segments)
+        extends: bool = state["fingerprint"] != self.fingerprint
+        self.saved = -1 if extends else self.done
+        if extends:
+            self.segments = [*self.segments, self._segment(self.done)]
+        return extends
+
+    def _newest(self) -> dict[str, Any] | None:
+        run, extends = self.job.run, self.job.extends
+        state = checkpoint.newest(run, self.fingerprint)
+        if state is None and extends and (state := checkpoint.newest(run, extends)) is None:
+            raise DataError(f"{run}: no intact checkpoint of the run that was to be extended; use new or restart")
+        return state
+
+    def finish(self) -> None:
+        """Store history.json, then the model file, which marks the run as complete (rank 0).
+
+        The model is the best one if there is a validation set, else the last one.
+        """
+        if self.rank == 0:
+            self.writer.wait()
+            url = objects.join(self.job.run, HISTORY)
+            document = {
+                "run": self.job.title,
+                "seconds": self.seconds,
+                "skipped": self.feed.skipped.keys,
+                "step": list(range(self.done)),
+                **self.history,
+                "validation": self.validation.curve,
+            }
+            self.check_lease()
+            if not self.job.replaces:
+                earlier_models.set_aside(self.job.run, self.fingerprint)
+            objects.write_bytes(url, (json.dumps(document) + "\n").encode())
+            step, log_scale, best = self.done, self.log_scale.detach(), self.validation.best
+            if best:
+                step, log_scale = best["step"], best["log_scale"]
+                self.encoder.load_state_dict(best["encoder"])
+            meta = {
+                "fingerprint": self.fingerprint,
+                "step": step,
+                "log_scale": float(log_scale),
+                "clip": {**self.job.clip, "embed_dim": self.data.features},
+                "points": self.spec.points,
+                "weights": self.job.weights.value,
+                "seed": self.job.seed,
+                "train": self.spec.model_dump(mode="json"),
+                "provenance": {
+                    **self.job.provenance,
+                    "data": self.data.digest,
+                    "training_objects": len(self.data.training),
+                    "validation_objects": len(self.data.validation),
+                    "skipped": self.feed.skipped.keys,
+                    "segments": json.loads(json.dumps(self.segments)),  # the same bytes whether resumed or not
+                    "captionless": __version__,
+                    "torch": str(torch.__version__),
+                    "processes": self.world,
+                    "threads": self.job.threads,
+                    "device": self.device.type,
+                },
+            }
+            model_url = objects.join(self.job.run, MODEL)
+            self.check_lease()
+            model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
+            curve.forget(self.job.run, self.fingerprint)
+
+
+def train(
+    job: TrainingJob, stop: Callable[[], bool] = lambda: False, heartbeat: Heartbeat | None = None, **info: Any
+) -> None:
+    """Train a job to its end, resuming where it was interrupted; a finished training is not repeated.
+
+    `stop` is called after each step on every rank: if it returns True on any of them, all stop at that step with a
+    checkpoint and raise Interrupted. `heartbeat` reports to the supervisor; `info` is shown with the progress. Ranks
+    that succeed end together, after everything is stored. SpecError, DataError or Retryable for errors of settings,
+    data or storage.
+    """
+    heartbeat = heartbeat or Heartbeat()
+    run = TrainingRun(job, heartbeat)
+    if distributed.from_first(run.rank == 0 and model_file.is_finished(job.run, run.fingerprint)):
+        return
+    extends = run.resume()
+    steps = run.spec.steps
+    if run.rank == 0 and run.done:
+        say(f"{job.title}: {'extending' if extends else 'resuming'} after step {run.done} of {steps}")
+    shown = Progress(job.title, total=steps, unit="step", done=run.done)
+    with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
+        run.feed.wait(run.done)
+        if extends:  # from now on it is a run of its own, whatever a later call asks for
+            _store(run, run.save, heartbeat)
+        while run.done < steps:
+            if run.hard_negatives.due(run.done):
+                if run.done != run.saved:  # what is found on the way is of these very weights
+                    _store(run, run.save, heartbeat)
+                    _store(run, run.writer.wait, heartbeat)
+                    heartbeat.saved()
+                with heartbeat.storage():
+                    run.hard_negatives.search(run.encoder, run.done, heartbeat.beat)
+                run.feed.drop()
+                run.feed.wait(run.done)
+            run.step()
+            heartbeat.step(run.done)
+            if run.validation.due(run.done):
+                with heartbeat.storage():
+                    run.validation.score(run.encoder, run.log_scale, run.done, heartbeat.beat)
+            if progress is not None:
+                progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
+            flags = stop(), run.writer.ended(), run.feed.is_late(run.done)
+            stopping, stored, late = distributed.any_rank(*flags)
+            if stored:
+                heartbeat.saved()
+            if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
+                _store(run, run.save, heartbeat)
+            if stopping and run.done < steps:
+                _store(run, run.writer.wait, heartbeat)
+                heartbeat.saved()
+                raise Interrupted(f"{job.title}: stopped after step {run.done} of {steps}; rerun to resume")
+            if late:
+                run.feed.wait(run.done)
+    _store(run, run.finish, heartbeat)
+
+
+def _store(run: TrainingRun, store: Callable[[], None], heartbeat: Heartbeat) -> None:
+    """Rank 0 stores something and the others wait until it has; only who waits for storage may be late."""
+    if run.rank == 0:
+        with heartbeat.storage():
+            store()
+        distributed.meet()
+    else:
+        with heartbeat.storage():
+            distributed.meet()
