@@ -70,13 +70,23 @@ class BatchesSpec(Section):
     """`neighbours`: objects per group, including the seed object."""
     candidates: int = Field(31, ge=1, le=1024)
     """`neighbours`: number of nearest neighbours from which a group is drawn."""
+    shuffle: Literal["global", "windowed"] = "global"
+    """Order of the objects in an epoch, drawn anew for each. `global`: a permutation of all objects. `windowed`: for
+    data in object storage that is larger than `resources.dataMemory`: shards in random order, through a buffer of
+    `window` objects that mixes those that follow one another, so that few shards are in use at a time."""
+    window: int = Field(16_384, ge=2, le=1 << 30)
+    """`windowed`: objects that are mixed. The more, the closer to a global permutation, and the more shards in use."""
     every: int = Field(5, ge=1)
     """`neighbours`: epochs between searches for nearest neighbours; batches are random until the first search."""
 
+    LATER: ClassVar = frozenset({"shuffle", "window"})
+
     @model_validator(mode="after")
-    def _enough_candidates(self) -> Self:
+    def _options(self) -> Self:
         if self.group > self.candidates + 1:
             raise ValueError(f"group: {self.group} exceeds candidates + 1: {self.candidates + 1}")
+        if self.shuffle != "windowed" and self.window != type(self).model_fields["window"].default:
+            raise ValueError("window: only an option of shuffle: windowed; it does nothing with global")
         return self
 
 
@@ -156,11 +166,14 @@ class TrainSpec(Section):
     """Seconds without progress in a step after which the ranks restart from the newest checkpoint."""
     peer_timeout: float = Field(1800.0, ge=1)
     """Seconds that a training run on several nodes waits for missing nodes."""
+    readmission_interval: float = Field(600.0, ge=0)
+    """With `resources.minNodes` below `nodes`: the least seconds between two interruptions of a running training for
+    nodes that have come back. They are let in after the next checkpoint."""
 
     OPERATIONAL: ClassVar = frozenset(
         {
             "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",
-            "peer_timeout",
+            "peer_timeout", "readmission_interval",
         }
     )  # fmt: skip
     """Fields that do not affect results (the objects that are skipped do not depend on how many may be)."""

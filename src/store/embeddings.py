@@ -74,13 +74,13 @@ class Embeddings:
     """One split of an embedded data set, or all of it. Indices are positions in `keys`.
 
     Attributes:
-        keys, categories: of every object, in the order of the keys; lazy sequences (see `columns`).
+        keys, categories, shards: of every object, in the order of the keys; lazy sequences (see `columns`).
         objects: all that is recorded of each, made when it is asked for.
     """
 
     def __init__(self, url: str, split: str, table: ObjectTable):
         self.url, self.split, self._table = url, split, table
-        self.keys, self.categories = table.keys, table.categories
+        self.keys, self.categories, self.shards = table.keys, table.categories, table.shards
         self.objects = EmbeddedObjects(table)
         places = MemberOffsets(url, table, ("views", "points"))
         self._views = Members(places, "views", table.views, check_views)

@@ -34,7 +34,7 @@ from captionless.trainer import checkpoint, earlier_models, encoders, model_file
 from captionless.trainer.classifier import Classifier, head_logits, logits, save_classifier
 from captionless.trainer.classifier_job import ClassifierJob
 from captionless.trainer.data.augment import with_channels
-from captionless.trainer.data.batches import batch_of
+from captionless.trainer.data.batches import EpochOrder
 from captionless.trainer.data.labelled_clouds import Labelled
 from captionless.trainer.device import select_device
 from captionless.trainer.infer import embed_points
@@ -138,6 +138,7 @@ class ClassifierTraining:
         self.labels, self.truth = training.labels, validation.labels
         self.sizes = {"training": len(training), "validation": len(validation)}
         self.batch_size = min(self.spec.batch_size, len(training))
+        self.order = EpochOrder(len(training), self.spec.seed)
         torch.manual_seed(number("init", self.spec.seed))
         if self.spec.init:
             encoder, about = model_file.load_model(self.spec.init)
@@ -160,7 +161,7 @@ class ClassifierTraining:
     def step(self) -> None:
         """One optimisation step on the next batch, its metrics appended to the history."""
         step, optim = self.done, self.spec.optim
-        epoch, rows = batch_of(step, len(self.labels), self.batch_size, self.spec.seed)
+        epoch, rows = self.order.batch(step, self.batch_size)
         inputs = torch.from_numpy(self.learner.inputs(rows, epoch)).to(self.device)
         labels = torch.from_numpy(self.labels[rows]).to(self.device)
         torch.manual_seed(number("dropout", self.spec.seed, step))

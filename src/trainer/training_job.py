@@ -57,7 +57,7 @@ class TrainingJob(BaseModel):
     def fingerprint(self, data_digest: str) -> str:
         """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits, nor
         what signs URLs."""
-        spec = self.train.model_dump(mode="json", exclude=_NOT_DETERMINING)
+        spec = self.train.determining(_NOT_DETERMINING)
         known = public([spec, self.weights.value, self.seed, self.clip])
         return objects.digest(FORMAT, *known, data_digest, self._stores, self._start)
 
@@ -78,7 +78,7 @@ class TrainingJob(BaseModel):
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of the spec's section that determine the result, by their dotted names."""
-        return dict(flat("train", self.train.model_dump(mode="json", by_alias=True, exclude=_NOT_DETERMINING)))
+        return dict(flat("train", self.train.determining(_NOT_DETERMINING, by_alias=True)))
 
     @property
     def _stores(self) -> dict[str, str]:

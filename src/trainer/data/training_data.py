@@ -22,7 +22,7 @@ from captionless.spec.train import TrainSpec
 from captionless.store.columns import Strings
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer.data.augment import training_clouds, with_channels
-from captionless.trainer.data.batches import batch_of, cut, with_neighbours
+from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, with_neighbours
 from captionless.trainer.data.samples import SampleRows, Samples
 from captionless.trainer.data.splits import held_out
 from captionless.trainer.seeds import generator
@@ -98,6 +98,12 @@ class TrainingData:
                 f"train.batches.candidates: {spec.batches.candidates}, but there are {len(self.training)} training "
                 "objects; lower it"
             )
+        self._shards = data.shards.codes if spec.batches.shuffle == "windowed" else None
+        self._order = (
+            EpochOrder(len(self.training), seed)
+            if self._shards is None
+            else WindowedOrder(self._shards[self.training], spec.batches.window, seed)
+        )
         self.nearest: NDArray[np.int32] | None = None
         """(training objects, k): each one's neighbours among `training`, by place, for hard-negative batches."""
 
@@ -117,7 +123,7 @@ class TrainingData:
 
     def indices(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch of a step (from 0) and the objects of its global batch, (N,) int64."""
-        epoch, batch = batch_of(step, len(self.training), self.batch_size, self.seed)
+        epoch, batch = self._order.batch(step, self.batch_size)
         if self.nearest is not None:
             batch = with_neighbours(batch, self.spec.batches.group, self.nearest, self._training_keys, self.seed, epoch)
         return epoch, self.training[batch]
@@ -144,6 +150,8 @@ class TrainingData:
         epoch, chosen = self.indices(step)
         if without:
             chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
+        if self._shards is not None:
+            chosen = by_shard(chosen, self._shards, self.spec.accumulate)
         cuts = cut(len(chosen), self.spec.accumulate, world)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]

@@ -173,7 +173,12 @@ class Round:
     @property
     def saved(self) -> bool:
         """Whether a checkpoint was stored in this round."""
-        return any(status.saved >= 0 for status in self._statuses().values())
+        return self.saved_step >= 0
+
+    @property
+    def saved_step(self) -> int:
+        """The step of the last checkpoint that was stored in this round; -1 before the first."""
+        return max((status.saved for status in self._statuses().values()), default=-1)
 
     @property
     def stopped_together(self) -> bool:

@@ -93,16 +93,18 @@ def _await(
 ) -> str:
     """Wait until the round is over, or end it; returns why another node ended it, if one did. The error of a lost
     lease, which kills the round."""
-    stopping, regroup, lost = False, False, ""
+    stopping, regroup, lost, before = False, False, "", -1
     while current.running:
         if lease is not None and lease.lost:
             lease.check()
         if rendezvous is not None:
             news = rendezvous.news()
-            regroup, lost = regroup or news.regroup, lost or news.over
+            if news.regroup and not regroup:
+                regroup, before = True, current.saved_step
+            lost = lost or news.over
             if lost:
                 current.over()
-        if not stopping and (stop() or (regroup and current.stepping)):
+        if not stopping and (stop() or (regroup and current.saved_step > before)):  # a checkpoint was due anyway
             stopping = True
             current.stop()
         current.check()
