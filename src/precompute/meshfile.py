@@ -24,15 +24,15 @@ from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from captionless.errors import CaptionlessError, DataError
-from captionless.mesh import Mesh, MeshPart, Up
+from captionless.mesh import Mesh, MeshPart, Picture, Up
 from captionless.precompute.formats import axis_of, format_of
+from captionless.precompute.meshes.pictures import MAX_TEXTURE
 from captionless.precompute.object_files import ObjectFiles
 from captionless.precompute.references import references
 from captionless.precompute.surface import areas, triangles
 from captionless.store import objects
 
 MAX_FACES = 5_000_000
-MAX_TEXTURE = 1024  # a view shows no more of a texture, and a larger one costs its upload
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
 
@@ -145,7 +145,7 @@ def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) 
         uv = visual.uv
         if picture is not None and uv is not None and len(uv) == len(vertices):
             tint = color if isinstance(visual.material, PBRMaterial) else (255, 255, 255)
-            look["uv"] = np.nan_to_num(np.asarray(uv, np.float32))
+            look["uv"] = np.nan_to_num(np.asarray(uv, np.float64))
             look["texture"] = _texture(picture, tint)
     elif isinstance(visual, ColorVisuals) and visual.kind == "face":
         look["face_colors"] = np.ascontiguousarray(visual.face_colors[:, :3])
@@ -153,7 +153,7 @@ def _part(geometry: trimesh.Trimesh, matrix: NDArray[np.float64], linear: bool) 
         colors = np.asarray(visual.vertex_colors)[:, :3]
         mean = np.asarray(_srgb(colors) if linear else colors, np.float64)[faces].mean(axis=1)
         look["face_colors"] = np.rint(mean).astype(np.uint8)
-    return MeshPart(vertices.astype(np.float32), faces, **look)
+    return MeshPart(vertices, faces, **look)
 
 
 def _material(material: Any, linear: bool) -> tuple[tuple[int, int, int], Image.Image | None]:
@@ -178,14 +178,13 @@ def _srgb(linear: NDArray[Any]) -> NDArray[np.uint8]:
     return levels
 
 
-def _texture(picture: Image.Image, tint: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _texture(picture: Image.Image, tint: tuple[int, int, int]) -> Picture:
     try:
         rgb = picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"a texture is truncated or damaged: {error}") from error
     shrink = -(-max(rgb.size) // MAX_TEXTURE)
     texels: NDArray[np.uint8] = np.asarray(rgb.reduce(shrink) if shrink > 1 else rgb)
-    if tint == (255, 255, 255):
-        return texels
-    tinted: NDArray[np.uint8] = ((texels.astype(np.uint16) * np.array(tint, np.uint16) + 127) // 255).astype(np.uint8)
-    return tinted
+    if tint != (255, 255, 255):
+        texels = ((texels.astype(np.uint16) * np.array(tint, np.uint16) + 127) // 255).astype(np.uint8)
+    return Picture(np.dstack([texels, np.full(texels.shape[:2], 255, np.uint8)]))

@@ -107,9 +107,9 @@ def _colors(part: MeshPart, face: NDArray[np.int64], weights: NDArray[np.float64
     if part.texture is None or part.uv is None:
         return face_colors(part)[face]
     uv = np.einsum("nk,nkd->nd", weights, part.uv[part.faces[face]].astype(np.float64))
-    height, width = part.texture.shape[:2]
+    height, width = part.texture.texels.shape[:2]
     turns = np.nan_to_num(uv - np.floor(uv))  # textures repeat
     column = np.minimum((turns[:, 0] * width).astype(np.int64), width - 1)
     row = np.minimum(((1.0 - turns[:, 1]) * height).astype(np.int64), height - 1)
-    texels: NDArray[np.uint8] = part.texture[row, column]
+    texels: NDArray[np.uint8] = part.texture.texels[row, column, :3]
     return texels

@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.mesh import Mesh, MeshPart
+from captionless.mesh import Mesh, MeshPart, Picture
 from captionless.precompute import rasterizer, sample_shading
 from captionless.precompute.camera import STUDIO, Light, axes
 from captionless.precompute.shading import corner_normals
@@ -141,23 +141,21 @@ def _scene(mesh: Mesh) -> _Scene:
     )
 
 
-def _textures(parts: Sequence[MeshPart]) -> tuple[list[int], list[NDArray[np.uint8]]]:
+def _textures(parts: Sequence[MeshPart]) -> tuple[list[int], list[Picture]]:
     """Each part's texture as a number, -1 if it has none, and the pictures by number; parts may share one."""
-    pictures: dict[int, NDArray[np.uint8]] = {}
-    numbers: dict[int, int] = {}
+    numbers: dict[Picture, int] = {}
     found = []
     for part in parts:
         if part.texture is None or part.uv is None:
             found.append(-1)
         else:
-            found.append(numbers.setdefault(id(part.texture), len(numbers)))
-            pictures[id(part.texture)] = part.texture
-    return found, list(pictures.values())
+            found.append(numbers.setdefault(part.texture, len(numbers)))
+    return found, list(numbers)
 
 
-def _in_sphere(vertices: NDArray[np.float32], centre: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
+def _in_sphere(vertices: NDArray[np.float64], centre: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
     """A part's vertices in the unit sphere. One that no face uses may lie anywhere, and is seen by nobody."""
-    moved = (vertices.astype(np.float64) - centre) / radius
+    moved = (vertices - centre) / radius
     return np.clip(np.nan_to_num(moved), -1.0, 1.0).astype(np.float32)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from captionless.mesh import Picture
+
 
 @dataclass(frozen=True)
 class Atlas:
@@ -23,9 +25,9 @@ class Atlas:
     levels: NDArray[np.int64]
 
 
-def atlas(pictures: Sequence[NDArray[np.uint8]]) -> Atlas:
-    """The atlas of pictures (H, W, 3), top row first."""
-    chains = [_chain(picture) for picture in pictures]
+def atlas(pictures: Sequence[Picture]) -> Atlas:
+    """The atlas of pictures."""
+    chains = [_chain(picture.texels[..., :3]) for picture in pictures]
     levels = np.zeros((len(chains), max((len(chain) for chain in chains), default=1), 3), np.int64)
     parts = [np.zeros(0, np.uint32)]
     start = 0

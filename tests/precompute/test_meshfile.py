@@ -16,6 +16,7 @@ from PIL import Image
 from captionless.errors import DataError
 from captionless.mesh import Mesh
 from captionless.precompute import meshfile
+from captionless.precompute.meshes.pictures import MAX_TEXTURE
 from captionless.precompute.meshfile import digest, load_mesh
 from captionless.precompute.object_files import ObjectFiles
 
@@ -92,7 +93,7 @@ def test_obj_keeps_texture_and_material_colour(tmp_path: Path) -> None:
     painted, plain = sorted(mesh.parts, key=lambda p: p.texture is None)
     assert painted.texture is not None
     assert painted.uv is not None
-    assert painted.texture.tolist() == [[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [9, 9, 9]]]
+    assert painted.texture.texels[..., :3].tolist() == [[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [9, 9, 9]]]
     by_corner = {tuple(v): tuple(t) for v, t in zip(painted.vertices.tolist(), painted.uv.tolist(), strict=True)}
     assert by_corner[(0, 0, 0)] == (0, 0)
     assert by_corner[(2, 1, 0)] == (1, 1)
@@ -116,9 +117,9 @@ def test_glb_keeps_texture_tint_and_transforms(tmp_path: Path) -> None:
     texture, uv = mesh.parts[0].texture, mesh.parts[0].uv
     assert texture is not None
     assert uv is not None
-    assert texture.shape == (2, 4, 3)
+    assert texture.texels.shape == (2, 4, 4)
     # 55 / 255 of linear light is level 128 of sRGB
-    np.testing.assert_allclose(texture[0, 0], (200, 100 * 128 / 255, 50), atol=1)
+    np.testing.assert_allclose(texture.texels[0, 0, :3], (200, 100 * 128 / 255, 50), atol=1)
     assert uv[:, 1].min() == pytest.approx(0)
     assert uv[:, 1].max() == pytest.approx(1)
 
@@ -139,9 +140,9 @@ def test_ply_vertex_colours_become_face_colours(tmp_path: Path) -> None:
 def test_large_textures_are_made_smaller(tmp_path: Path) -> None:
     path = textured_obj(tmp_path)
     Image.new("RGB", (3000, 16), (10, 20, 30)).save(tmp_path / "maps" / "paint.png")
-    texture = next(p.texture for p in load_mesh(str(path)).parts if p.texture is not None)
-    assert max(texture.shape) <= meshfile.MAX_TEXTURE
-    assert (texture == (10, 20, 30)).all()
+    texels = next(p.texture for p in load_mesh(str(path)).parts if p.texture is not None).texels
+    assert max(texels.shape) <= MAX_TEXTURE
+    assert (texels == (10, 20, 30, 255)).all()
 
 
 def test_any_storage_and_archives(tmp_path: Path) -> None:
