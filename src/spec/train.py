@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from captionless.spec.encoder import EncoderSpec
 from captionless.spec.section import Section
 from captionless.spec.weights import Weights
+
+Pattern = Annotated[str, Field(min_length=1, max_length=200)]
+"""A glob over the names of parameters, see `trainer.param_groups`."""
+
+
+class GroupSpec(Section):
+    """Parameters with a learning rate or a weight decay of their own."""
+
+    match: Pattern
+    """Pattern of the parameters' names, as in `train.freeze`. A parameter is in the first group that matches it."""
+    lr_factor: float = Field(1.0, gt=0)
+    """Their learning rate in multiples of the schedule's."""
+    weight_decay: Annotated[float | None, Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})] = None
+    """Weight decay of the weight matrices among them; absent: `optim.weightDecay`."""
 
 
 class OptimSpec(Section):
@@ -33,6 +47,10 @@ class OptimSpec(Section):
     """Added to the denominator of Adam's update for numerical stability."""
     clip_grad: float = Field(0.0, ge=0)
     """Maximum norm of the whole gradient, which is scaled down to it; 0: no clipping."""
+    groups: tuple[GroupSpec, ...] = Field((), max_length=100)
+    """Groups of parameters with a learning rate or weight decay of their own: `{match: "stages.*", lrFactor: 0.1}`."""
+
+    LATER: ClassVar = frozenset({"groups"})
 
 
 class AugmentSpec(Section):
@@ -140,8 +158,14 @@ class TrainSpec(Section):
     optim: OptimSpec = OptimSpec()
     augment: AugmentSpec = AugmentSpec()
     validation: ValidationSpec = ValidationSpec()
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights, which validation scores and which is stored as the model;
+    0: off. It rises to its value: (1 + t) / (10 + t) after t steps at most."""
     init: str = ""
     """URL of a model.pt whose encoder to start from; empty: random initialisation."""
+    freeze: tuple[Pattern, ...] = Field((), max_length=100)
+    """Patterns of the names of parameters that are not trained: globs such as `stages.[01]` or `*.norm.*`, where the
+    name of a module stands for all of its parameters. Norms of which nothing is trained keep their statistics."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the encoder's matrix products (mixed precision). `bfloat16` and `float16` need a GPU. Norms, loss
     and weights stay in float32."""
@@ -156,9 +180,9 @@ class TrainSpec(Section):
     """Number of most recent checkpoints to keep."""
     on_change: Literal["new", "extend", "restart"] = "new"
     """What to do where a run with other settings is in the same folder. `new`: begin beside it; its checkpoints and its
-    model are kept. `extend`: go on from its newest checkpoint with more `steps`, or another `optim`, `precision`,
-    `accumulate`, `compile` or `validation.every`; the model's provenance says which steps were made with what.
-    `restart`: replace it."""
+    model are kept. `extend`: go on from its newest checkpoint with more `steps`, or another `optim`, `ema`,
+    `freeze`, `precision`, `accumulate`, `compile` or `validation.every`; the model's provenance says which steps were
+    made with what. `restart`: replace it."""
     engine: Literal["job", "jobset"] = "job"
     """Kubernetes: the object that runs the pods of a training run, an Indexed Job or, if JobSet is installed, a
     JobSet."""
@@ -170,6 +194,7 @@ class TrainSpec(Section):
     """With `resources.minNodes` below `nodes`: the least seconds between two interruptions of a running training for
     nodes that have come back. They are let in after the next checkpoint."""
 
+    LATER: ClassVar = frozenset({"ema", "freeze"})
     OPERATIONAL: ClassVar = frozenset(
         {
             "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",

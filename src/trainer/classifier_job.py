@@ -27,6 +27,6 @@ class ClassifierJob:
 
     def fingerprint(self) -> str:
         """Digest of what determines the result, except the number of threads, which changes only the last bits."""
-        spec = self.spec.model_dump(mode="json", exclude={"init", *ClassifySpec.OPERATIONAL})
+        spec = self.spec.determining({"init", *ClassifySpec.OPERATIONAL})
         init = model_digest(self.spec.init) if self.spec.init else ""
         return objects.digest(FORMAT, spec, init, self.classes, self.data_digest)

@@ -30,7 +30,7 @@ from captionless.errors import Interrupted, LossNotFinite
 from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, earlier_models, encoders, model_file
+from captionless.trainer import checkpoint, earlier_models, encoders, model_file, param_groups
 from captionless.trainer.classifier import Classifier, head_logits, logits, save_classifier
 from captionless.trainer.classifier_job import ClassifierJob
 from captionless.trainer.data.augment import with_channels
@@ -150,7 +150,9 @@ class ClassifierTraining:
         kind: type[_Trainee] = _LinearProbe if self.spec.frozen else _FullModel
         self.learner = kind(self.classifier, self.spec, training, validation)
         self.module = self.learner.module
-        self.optimizer = Adam(self.module.parameters(), self.spec.optim)
+        named = dict(self.module.named_parameters())
+        shares = param_groups.shares([*named.values()], [*named], self.spec.optim, "classify.optim")
+        self.optimizer = Adam(named.values(), self.spec.optim, shares)
         self.writer = checkpoint.CheckpointWriter(job.run, self.fingerprint, _KEEP, check)
         self.history: dict[str, list[float]] = {name: [] for name in _METRICS}
         self.validations: list[dict[str, float]] = []

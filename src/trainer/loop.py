@@ -25,7 +25,7 @@ from captionless.store import objects
 from captionless.store.writers import Claim
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file
+from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file, param_groups
 from captionless.trainer.changed_settings import EXTENDABLE
 from captionless.trainer.data.feed import BatchFeed
 from captionless.trainer.data.training_data import Batch, TrainingData
@@ -43,6 +43,7 @@ from captionless.trainer.run_folder import HISTORY, MODEL, curve_name, unfinishe
 from captionless.trainer.seeds import number
 from captionless.trainer.training_job import TrainingJob
 from captionless.trainer.validation import Validation
+from captionless.trainer.weight_average import WeightAverage
 
 _MAX_SCALE = 100.0
 _MEASURED = {
@@ -91,8 +92,13 @@ class TrainingRun:
         if self.spec.compile:
             self.encoder.compile()  # in place: its parameters keep their names
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.spec.temperature), device=self.device))
-        self.parameters = [*self.encoder.parameters(), self.log_scale]
-        self.optimizer = Adam(self.parameters, self.spec.optim)
+        beside = {"log_scale": self.log_scale}
+        self.frozen = param_groups.freeze(self.encoder, beside, self.spec.freeze, "train.freeze")
+        named = dict(self.encoder.named_parameters()) | beside
+        self.parameters = list(named.values())
+        shares = param_groups.shares(self.parameters, list(named), self.spec.optim, "train.optim")
+        self.optimizer = Adam(self.parameters, self.spec.optim, shares)
+        self.average = WeightAverage(self.encoder, beside, self.spec.ema) if self.spec.ema > 0 else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
         lease = Claim.inherited()
         self.check_lease: Callable[[], None] = lease.check if lease is not None else lambda: None
@@ -115,11 +121,12 @@ class TrainingRun:
 
     def _segment(self, first: int) -> dict[str, Any]:
         fields = self.job.fields
-        return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE)}}
+        return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE & fields.keys())}}
 
     @property
     def _parts(self) -> dict[str, Any]:
         """The objects that have state, by their name in a checkpoint."""
+        average = {} if self.average is None else {"average": self.average}
         return {
             "encoder": self.encoder,
             "optimizer": self.optimizer,
@@ -127,6 +134,7 @@ class TrainingRun:
             "hard_negatives": self.hard_negatives,
             "validation": self.validation,
             "skipped": self.feed.skipped,
+            **average,
         }
 
     def step(self) -> None:
@@ -140,6 +148,8 @@ class TrainingRun:
         weights = self.weights(batch.similarity, batch.keys, batch.sizes)
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
+        for module in self.frozen:
+            module.eval()
         self.optimizer.zero_grad()
         share = self._backward(batch, weights)
         distributed.all_reduce_gradients(self.parameters)
@@ -162,6 +172,8 @@ class TrainingRun:
         self.scaler.update()
         with torch.no_grad():
             self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
+        if self.average is not None:
+            self.average.update()
         for name, value in found.items():
             self.history[name].append(value if math.isfinite(value) else None)
         self.done += 1
@@ -190,6 +202,11 @@ class TrainingRun:
         accumulate_gradients(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
         return found
 
+    def validate(self, beat: Callable[[], None]) -> None:
+        """Score the weights that would be the result; `beat` is called as it goes."""
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            self.validation.score(self.encoder, self.log_scale, self.done, beat)
+
     def save(self) -> None:
         """Begin to store a checkpoint, and the curve since the one before (rank 0)."""
         first, self.saved = max(self.saved, 0), self.done
@@ -216,10 +233,12 @@ class TrainingRun:
         if state is None:
             return False
         for name, part in self._parts.items():
-            if state[name] or part is not self.scaler:  # it has no state unless the precision is float16
+            if state.get(name):  # the scaler has none unless the precision is float16
                 part.load_state_dict(state[name])
         with torch.no_grad():
             self.log_scale.copy_(state["log_scale"])
+        if self.average is not None and "average" not in state:
+            self.average.begin()
         self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
         if self.rank == 0:
             self.check_lease()
@@ -241,7 +260,7 @@ class TrainingRun:
     def finish(self) -> None:
         """Store history.json, then the model file, which marks the run as complete (rank 0).
 
-        The model is the best one if there is a validation set, else the last one.
+        The model is the best one if there is a validation set, else the last one; with `train.ema` of the averages.
         """
         if self.rank == 0:
             self.writer.wait()
@@ -258,6 +277,8 @@ class TrainingRun:
             if not self.job.replaces:
                 earlier_models.set_aside(self.job.run, self.fingerprint)
             objects.write_bytes(url, (json.dumps(document) + "\n").encode())
+            if self.average is not None:
+                self.average.swap()
             step, log_scale, best = self.done, self.log_scale.detach(), self.validation.best
             if best:
                 step, log_scale = best["step"], best["log_scale"]
@@ -328,7 +349,7 @@ def train(
             heartbeat.step(run.done)
             if run.validation.due(run.done):
                 with heartbeat.storage():
-                    run.validation.score(run.encoder, run.log_scale, run.done, heartbeat.beat)
+                    run.validate(heartbeat.beat)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
             flags = stop(), run.writer.ended(), run.feed.is_late(run.done)

@@ -100,6 +100,12 @@ WRONG: dict[str, tuple[str, str]] = {
         "{train: {points: 64, encoder: {name: pointbert, groups: 8, nsample: 65}}}",
         "train.encoder.nsample",
     ),
+    "a group's learning rate of nothing": (
+        "{train: {optim: {groups: [{match: stem, lrFactor: 0}]}}}",
+        "train.optim.groups",
+    ),
+    "a pattern of nothing": ("{train: {freeze: ['']}}", "train.freeze"),
+    "an average that keeps all": ("{train: {ema: 1}}", "train.ema"),
     "a learning rate of nothing": ("{train: {optim: {lr: 0}}}", "train.optim.lr"),
     "no workers": ("{resources: {workers: 0}}", "resources.workers"),
     "a quantity that is none": ("{resources: {memory: lots}}", "resources.memory"),

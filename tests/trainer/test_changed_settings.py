@@ -16,6 +16,7 @@ from captionless.stages import train as stage
 from captionless.store.embeddings import open_embeddings
 from captionless.trainer import changed_settings, loop, model_file
 from captionless.trainer.run_folder import checkpoint_names, of_other_runs
+from captionless.trainer.torch_documents import decode
 from tests.trainer import synthetic
 from tests.trainer.test_loop import after, outcome
 
@@ -105,6 +106,22 @@ def test_a_run_is_extended_and_its_model_says_which_steps_were_made_with_what(ro
     assert history["step"] == list(range(9))
     if before is not None:
         assert history["loss"][:made] == before["loss"][:made]
+
+
+def test_a_run_is_extended_with_other_parameters_to_train_and_an_average(root: Path) -> None:
+    call(root, "thawed", freeze=["stages"], stop=3)
+    newest = sorted((root / "thawed" / "checkpoints").glob("step-*"))[-1]
+    before = decode(newest.read_bytes())
+    changed = {"freeze": ["head"], "ema": 0.5, "optim": {"lr": 5e-3, "groups": [{"match": "stages", "lr_factor": 0.1}]}}
+    call(root, "thawed", on_change="extend", stop=1, **changed)
+    call(root, "thawed", **changed)
+    model, about = model_file.load_model(str(root / "thawed"))
+    first, second = (part["settings"] for part in about["provenance"]["segments"])
+    assert (first["train.freeze"], second["train.freeze"]) == (["stages"], ["head"])
+    assert "train.ema" not in first
+    assert second["train.ema"] == 0.5
+    same = {name for name, value in model.state_dict().items() if torch.equal(value, before["encoder"][name])}
+    assert same == {name for name in before["encoder"] if name.startswith("head.")}
 
 
 def test_restart_replaces_what_was_there(root: Path) -> None:

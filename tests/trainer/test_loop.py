@@ -15,6 +15,7 @@ from captionless.telemetry import catalog, progress, registry
 from captionless.trainer import loop, model_file
 from captionless.trainer.device import select_device
 from captionless.trainer.infer import encode_points
+from captionless.trainer.torch_documents import decode
 from captionless.trainer.training_job import TrainingJob
 from tests.store.web import serving
 from tests.trainer import synthetic
@@ -59,7 +60,9 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(root: Path, weigh
 
 EVERYTHING = {
     "loss": "hcl",
-    "optim": {"name": "adam", "lr": 5e-3, "clip_grad": 1.0},
+    "optim": {"name": "adam", "lr": 5e-3, "clip_grad": 1.0, "groups": [{"match": "head", "lr_factor": 0.5}]},
+    "ema": 0.9,
+    "freeze": ["stages.1"],
     "batches": {"kind": "neighbours", "group": 4, "candidates": 6, "every": 1},
     "accumulate": 2,
     "validation": {"share": 0.25, "every": 2},
@@ -67,7 +70,7 @@ EVERYTHING = {
 
 
 def test_what_is_found_on_the_way_is_kept_over_a_stop(root: Path) -> None:
-    """Neighbours, micro-batches, the best weights so far: stopped between two searches and two validations."""
+    """Neighbours, micro-batches, averages, the best weights: stopped between two searches and two validations."""
     loop.train(synthetic.job(root, "everything", "avg", **EVERYTHING))
     state, history = outcome(root, "everything")
     assert history["validation"]["step"] == [2, 4, 6]
@@ -80,6 +83,40 @@ def test_what_is_found_on_the_way_is_kept_over_a_stop(root: Path) -> None:
         again, its_history = outcome(root, f"everything-{stops}")
         assert all(torch.equal(state[key], again[key]) for key in state)
         assert its_history == history
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25], ids=["last", "best"])
+def test_the_average_of_the_weights_is_scored_and_stored(root: Path, share: float) -> None:
+    """Beside its definition in float64, on the weights after each step of the same run without it."""
+    kept = {"validation": {"share": share, "every": 2}, "checkpoint_every": 1, "keep_checkpoints": 9}
+    loop.train(synthetic.job(root, f"raw-{share}", **kept))
+    loop.train(synthetic.job(root, f"average-{share}", ema=0.6, **kept))
+    model, meta = model_file.load_model(str(root / f"average-{share}"))
+    start = loop.TrainingRun(synthetic.job(root, "x"))
+    average = {name: value.double() for name, value in start.encoder.state_dict().items()}
+    files = sorted((root / f"raw-{share}" / "checkpoints").glob("step-*"))
+    assert len(files) == 6
+    for step, file in enumerate(files[: meta["step"]], 1):
+        d = min(0.6, (1 + step) / (10 + step))
+        for name, value in decode(file.read_bytes())["encoder"].items():
+            average[name] = d * average[name] + (1 - d) * value.double()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), average[name], rtol=1e-5, atol=1e-6)
+    (_, history), (_, without) = (outcome(root, f"{name}-{share}") for name in ("average", "raw"))
+    assert history["loss"] == without["loss"]
+    if share:
+        assert history["validation"] != without["validation"]
+
+
+def test_what_is_frozen_stays_with_its_statistics(root: Path) -> None:
+    job = synthetic.job(root, "frozen", freeze=["stem", "stages.[01]", "log_scale"])
+    start = {name: value.clone() for name, value in loop.TrainingRun(job).encoder.state_dict().items()}
+    loop.train(job)
+    state, history = outcome(root, "frozen")
+    assert len(set(history["scale"])) == 1
+    kept = {name for name in start if torch.equal(start[name], state[name])}
+    assert kept == {name for name in start if name.startswith(("stem.", "stages.0.", "stages.1."))}
 
 
 def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:

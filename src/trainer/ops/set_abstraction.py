@@ -58,7 +58,8 @@ def set_abstraction(
     (D, C); all of one dtype. index: (B, M, K) int64, neighbours into N as a ball query lists them: distinct ones, then
     copies of the first. Returns (B, M, D), differentiable in all but `index`.
     """
-    if positions.device.type != "cpu" or (torch.is_grad_enabled() and not inner.training):  # statistics are constants
+    constant = not inner.training, not outer.training  # statistics, of which the gradient takes none here
+    if positions.device.type != "cpu" or constant[0] != constant[1] or (constant[0] and torch.is_grad_enabled()):
         return set_abstraction_torch(positions, features, centres, index, first, inner, weight, outer)
     given = positions.contiguous(), features.contiguous(), centres.contiguous(), first
     parameters = inner.weight, inner.bias, weight, outer.weight, outer.bias
