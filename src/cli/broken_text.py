@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from captionless.stages.remedies import Broken, remedy
+from captionless.terminal.encoding import json_text
 
 
 def show(found: Iterable[Broken], examples: int) -> None:
@@ -34,4 +34,4 @@ def show_json(found: Iterable[Broken]) -> None:
     for each in found:
         what = remedy(each.reason)
         listed.append({"key": each.key, "reason": each.reason, "kind": what.kind, "remedy": what.text})
-    print(json.dumps({"count": len(listed), "broken": listed}, indent=1, ensure_ascii=False))
+    print(json_text({"count": len(listed), "broken": listed}))

@@ -7,6 +7,7 @@ import typer
 from captionless.cli.default_command import DefaultCommandGroup
 from captionless.cli.options import Quiet, Set
 from captionless.runtime.termination_message import CommandResult
+from captionless.terminal.encoding import json_for_stdout
 
 classify = typer.Typer(
     name="classify",
@@ -77,7 +78,7 @@ def evaluate(
 
     found = stage.evaluate(model, data, split, up)
     if out == "-":
-        print(results.dumps(found).decode(), end="")
+        print(json_for_stdout(results.dumps(found).decode()), end="")
     else:
         if out is not None:
             objects.write_bytes(out, results.dumps(found))

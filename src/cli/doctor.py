@@ -71,8 +71,10 @@ def _subject(
     from captionless.doctor.finding import Subject
 
     if spec is None:
-        model, _, tag = (clip, "", "") if clip.startswith(("hf-hub:", "local-dir:")) else clip.partition("/")
-        return Subject(model, tag, storage, context=context, namespace=namespace)
+        from captionless.clip import names
+
+        model, pretrained = names.parse(clip)
+        return Subject(model, pretrained, storage, context=context, namespace=namespace)
     from captionless.spec.load import load_spec
 
     loaded = load_spec(spec, set_ or ())

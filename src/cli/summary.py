@@ -15,6 +15,7 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import EVAL, Stage
 from captionless.store import objects
 from captionless.terminal import console as terminal_console
+from captionless.terminal.encoding import json_for_stdout
 
 
 def show_plan(stages: Sequence[Stage]) -> None:
@@ -60,7 +61,7 @@ def show_json(spec: AlignmentSpec) -> None:
     """Prints a spec's results.json, or nothing if there is none yet."""
     url = _results(spec)
     if objects.exists(url):
-        print(objects.read_bytes(url).decode(), end="")
+        print(json_for_stdout(objects.read_bytes(url).decode()), end="")
 
 
 def _results(spec: AlignmentSpec) -> str:

@@ -51,9 +51,10 @@ class DataSpec(Section):
     """The objects: where they come from, how they are split, rendered and sampled."""
 
     source: SourceSpec
-    split: Literal["hash", "manifest"] = "hash"
+    split: Literal["hash", "manifest", "folders"] = "hash"
     """How objects are split into training and test. `hash`: by a stable hash of the object's key. `manifest`: as the
-    source states. `parametric` sources, and `points` with a `testUrl`, define their own split and ignore this field."""
+    source states. `folders`: by folders named `train` and `test`, one of each in every category (ModelNet) or around
+    all of them. `parametric` sources, and `points` with a `testUrl`, define their own split and ignore this field."""
     test_fraction: float = Field(0.2, ge=0, lt=1)
     """Share of the objects that `split: hash` holds out for testing."""
     views: int = Field(30, ge=1, le=360)

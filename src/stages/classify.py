@@ -26,7 +26,7 @@ from captionless.runtime.redaction import public
 from captionless.spec.classification import ClassificationSpec
 from captionless.spec.data import DataSpec, SourceKind, SourceSpec
 from captionless.stages import broken
-from captionless.stages.eval_dataset import CLOUD_FILES, Split, load_data
+from captionless.stages.eval_dataset import Split, is_cloud_file, load_data
 from captionless.stages.provenance import host, versions
 from captionless.stages.source_clouds import Cloud, SourceClouds, of_split
 from captionless.store import objects
@@ -83,7 +83,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     from captionless.trainer.classifier import load_classifier, logits
 
     classifier, meta = load_classifier(model)
-    bare = where.endswith(CLOUD_FILES)
+    bare = is_cloud_file(where)
     if up and not bare:
         raise SpecError(f"--up: not for {where}, which sets data.source.up itself")
     data = _bare(where, up or meta["up"]) if bare else load_data(where)

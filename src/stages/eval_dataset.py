@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from captionless.errors import SpecError, did_you_mean
+from captionless.precompute import file_kinds
 from captionless.precompute.sources import Loader, ObjectRef, open_source
 from captionless.precompute.testsets import NAMES, open_testset
 from captionless.spec import load
@@ -22,8 +23,6 @@ from captionless.store import objects
 
 if TYPE_CHECKING:
     from captionless.precompute.testsets.base import Photos
-
-CLOUD_FILES = (".npz", ".h5", ".hdf5")
 
 Split = Literal["test", "train", "all"]
 
@@ -83,7 +82,7 @@ def open_eval_dataset(where: str, options: Options = Options()) -> EvalDataset:
     if name in NAMES:
         options.only(f"the test set {name}", "max_skipped", *(["crop"] if name.startswith("pix3d") else []))
         return _test_set(name, url or None, options)
-    if where.endswith(CLOUD_FILES):
+    if is_cloud_file(where):
         options.only("a file of clouds", "up", "split", "max_skipped")
         return _of_source(_cloud_file(where, options), where, options.split or "all", options.limit)
     if where != "-" and not objects.exists(where):
@@ -92,6 +91,14 @@ def open_eval_dataset(where: str, options: Options = Options()) -> EvalDataset:
     options.only(f"{where}, which sets it in its `data:` section", "split")
     data = load_data(where)
     return _of_source(data, where, options.split or "test", limit_of(data))
+
+
+def is_cloud_file(where: str) -> bool:
+    """Whether a path or URL is that of a file of labelled clouds, by its name, or else by its content."""
+    found = file_kinds.by_name(where)
+    if found is None and where != "-" and (size := objects.size(where)):
+        found = file_kinds.by_content(objects.read_bytes(where, 0, min(size, file_kinds.HEAD)), size)
+    return found is not None and found.name in file_kinds.CLOUDS
 
 
 def load_data(where: str) -> DataSpec:

@@ -14,7 +14,7 @@ from captionless.runtime.redaction import public
 from captionless.store import objects
 from captionless.trainer import encoders
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.run_folder import MODEL, model_url
+from captionless.trainer.run_folder import MODEL, check_place, model_url
 from captionless.trainer.torch_documents import decode, encode
 
 _FORMAT = "captionless model"
@@ -60,6 +60,7 @@ def load_into(encoder: Encoder, url: str) -> None:
 
 def read_model(url: str, sha256: str = "") -> dict[str, Any]:
     """A model file as a document; the same errors as `load_model`, the encoder's tensors unchecked."""
+    check_place(url)
     url = model_url(url)
     try:
         data = objects.read_bytes(url)

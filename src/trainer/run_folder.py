@@ -119,6 +119,12 @@ def model_url(url: str) -> str:
     return url if is_model(url) else objects.join(url, MODEL)
 
 
+def check_place(url: str) -> None:
+    """DataError for a file of another kind, such as the weights of another program, in the place of `model_url`'s."""
+    if not is_model(url) and objects.size(url) is not None:
+        raise DataError(f"{url}: is no {MODEL}; expected the {MODEL} of a training run, or that run's folder")
+
+
 def is_model(url: str) -> bool:
     """Whether a URL, which may be signed, is that of a model file."""
     return url.partition("?")[0].endswith(".pt")
@@ -126,6 +132,7 @@ def is_model(url: str) -> bool:
 
 def model_digest(url: str) -> str:
     """The sha256 (hex) of the model file at `url`. DataError when it does not exist."""
+    check_place(url)
     try:
         return objects.sha256(model_url(url))
     except FileNotFoundError:

@@ -196,6 +196,8 @@ def test_a_cloud_is_normalised_and_thinned(root: Path, made: Any, rows: dict[str
     search = Search(str(root / "gallery"), str(root / "model.pt"), up="y")
     hits = search(str(tmp_path / "scan.npy")).hits
     assert [hit.key for hit in hits[:2]] == ["rod-03", "rod-05"]
+    np.save(tmp_path / "map.npy", 3 * points.astype(np.float64) + [500_000, 5_400_000, 250])
+    assert [hit.cosine for hit in search(str(tmp_path / "map.npy")).hits] == pytest.approx([h.cosine for h in hits])
     assert hits[0].cosine == hits[1].cosine > 0.9999
     assert search(str(tmp_path / "large.npy"), k=3).hits == search(str(tmp_path / "large.npy"), k=3).hits
     with pytest.raises(DataError, match=r"few\.npy: .*\b47\b.*\b48\b"):
@@ -220,6 +222,10 @@ def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name in ("chair.PNG", "chair.obj", "a.chair/x", "notes.txt"):
         objects.write_bytes(name, b"x")
+    objects.write_bytes("mesh.png", b"glTF and so on")  # what it is, not what it is called
+    objects.write_bytes("picture", b"\x89PNG\r\n\x1a\n and so on")
+    objects.write_bytes("page.npy", b"<!DOCTYPE html><html>")
+    long = "a chair with four legs " * 300
     expected = {
         "chair.PNG": Query("picture", "chair.PNG"),
         "./chair.obj": Query("shape", "./chair.obj"),
@@ -227,12 +233,18 @@ def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch
         "text:chair.png": Query("text", "chair.png"),
         "a chair. Red": Query("text", "a chair. Red"),
         "a.chair": Query("text", "a.chair"),
+        "mesh.png": Query("shape", "mesh.png"),
+        "picture": Query("picture", "picture"),
+        long: Query("text", long),
+        f"{long}/{long}.": Query("text", f"{long}/{long}."),
     }
     assert {text: parse(text) for text in expected} == expected
     with pytest.raises(DataError, match=r"^lamp\.png: .*text:lamp\.png"):
         parse("lamp.png")
     with pytest.raises(SpecError, match=r"^notes\.txt: .*\.png.*\.npy.*text:"):
         parse("notes.txt")
+    with pytest.raises(SpecError, match=r"^page\.npy: an HTML page.*\.png"):
+        parse("page.npy")
     with pytest.raises(SpecError, match="key:NAME"):
         parse(" ")
 

@@ -27,13 +27,16 @@ from captionless.store.listing import Split as Split
 
 @dataclass(frozen=True)
 class Loaded:
-    """An object's content, y-up: a mesh, or (P, 3) xyz or (P, 6) xyz and three more per point, float32.
+    """An object's content, y-up: a mesh, or (P, 3) xyz or (P, 6) xyz and three more per point.
+
+    Points are as precise as the file gives them until they are centred: float32 has steps of half a metre at map
+    coordinates (`precompute.pointcloud.normalise`).
 
     files: those that it was read from, its own first; empty if it has none of its own.
     """
 
     mesh: Mesh | None = None
-    points: NDArray[np.float32] | None = None
+    points: NDArray[np.floating] | None = None
     files: tuple[FileSeen, ...] = ()
 
 

@@ -49,6 +49,8 @@ class ManifestSource:
 
     def __init__(self, data: DataSpec) -> None:
         self._data = data
+        if data.split == "folders":
+            raise SpecError('data.split: a manifest\'s objects need no folders; use "manifest" or "hash"')
         url = data.source.url
         self._folder = _url(url, "x")[:-1] if "?" not in url and "::" not in url else ""
 

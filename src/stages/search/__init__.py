@@ -7,7 +7,6 @@ two; `terminal` and `page` show the hits, with the objects' stored views.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from captionless.mesh import Up
@@ -16,6 +15,7 @@ from captionless.stages.search.query import AS_IT_IS, parse
 from captionless.stages.search.service import Answer, Hit, Pictures, Search
 from captionless.store import objects
 from captionless.terminal import console as terminal_console
+from captionless.terminal.encoding import json_text
 
 __all__ = ["Answer", "Hit", "Pictures", "Search", "run"]
 
@@ -46,6 +46,6 @@ def run(
 
         objects.write_bytes(out, page.html(answers, pictures, search.described()).encode())
     if as_json:
-        print(json.dumps(search.document(answers), indent=1, sort_keys=True, ensure_ascii=False))
+        print(json_text(search.document(answers), sort_keys=True))
     else:
         terminal.show(console, answers, pictures, search.described(), out)
