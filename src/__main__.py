@@ -37,7 +37,7 @@ def _call() -> TerminationMessage:
 
     from captionless.errors import Retryable
     from captionless.runtime import redaction, termination_message
-    from captionless.terminal.encoding import replace_unknown
+    from captionless.runtime.encoding import replace_unknown
 
     replace_unknown()
     handler = logging.StreamHandler()

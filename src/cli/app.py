@@ -16,7 +16,7 @@ from captionless.cli import eval as evaluation
 from captionless.cli.options import Json, Quiet, Set, SpecPath
 from captionless.clip.demo import NAME as DEMO
 from captionless.errors import DataError, Interrupted, Retryable, SpecError, UsageError
-from captionless.terminal.encoding import stdout_is_unicode
+from captionless.runtime.encoding import stdout_is_unicode
 
 _EXIT_CODES = (
     f"Exit codes: 0 success, {Retryable.exit_code} failed (retrying may help), "

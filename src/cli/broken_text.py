@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from captionless.runtime.encoding import json_text
 from captionless.stages.remedies import Broken, remedy
-from captionless.terminal.encoding import json_text
 
 
 def show(found: Iterable[Broken], examples: int) -> None:

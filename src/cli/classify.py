@@ -6,8 +6,8 @@ import typer
 
 from captionless.cli.default_command import DefaultCommandGroup
 from captionless.cli.options import Quiet, Set
+from captionless.runtime.encoding import json_for_stdout
 from captionless.runtime.termination_message import CommandResult
-from captionless.terminal.encoding import json_for_stdout
 
 classify = typer.Typer(
     name="classify",

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from captionless.cli.options import Json
-from captionless.terminal.encoding import json_for_stdout
+from captionless.runtime.encoding import json_for_stdout
 
 
 def compare(

@@ -8,8 +8,8 @@ import typer
 from captionless.cli.options import OutcomeJson, Quiet, Set, Wait
 from captionless.cli.stages import report, start_stage
 from captionless.precompute.testsets import NAMES
+from captionless.runtime.encoding import json_for_stdout
 from captionless.runtime.termination_message import CommandResult
-from captionless.terminal.encoding import json_for_stdout
 
 
 class ProtocolChoice(StrEnum):

@@ -13,7 +13,7 @@ import typer
 
 from captionless.cli.options import Set, SpecPath, parse_duration
 from captionless.errors import CaptionlessError
-from captionless.terminal.encoding import stdout_is_unicode
+from captionless.runtime.encoding import stdout_is_unicode
 
 if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi

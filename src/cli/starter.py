@@ -10,10 +10,10 @@ from captionless.cli import preflight
 from captionless.clip import names
 from captionless.errors import SpecError
 from captionless.precompute.sources.survey import survey
+from captionless.runtime.encoding import stdout_is_unicode
 from captionless.spec.init import starter_spec
 from captionless.spec.load import build_spec
 from captionless.store import objects
-from captionless.terminal.encoding import stdout_is_unicode
 
 
 def write(meshes: str, out: str, clip: str, up: str) -> None:

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from captionless.clip.demo import NAME as DEMO
 from captionless.eval import checkpoint_figures, classification, comparison_text, results, tables
+from captionless.runtime.encoding import json_for_stdout
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import EVAL, Stage
 from captionless.store import objects
 from captionless.terminal import console as terminal_console
-from captionless.terminal.encoding import json_for_stdout
 
 
 def show_plan(stages: Sequence[Stage]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from captionless.cli.options import Json, Set, SpecPath
-from captionless.terminal.encoding import json_text
+from captionless.runtime.encoding import json_text
 
 
 def migrate(

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from captionless.mesh import Up
+from captionless.runtime.encoding import json_text
 from captionless.stages.search import terminal
 from captionless.stages.search.query import AS_IT_IS, parse
 from captionless.stages.search.service import Answer, Hit, Pictures, Search
 from captionless.store import objects
 from captionless.terminal import console as terminal_console
-from captionless.terminal.encoding import json_text
 
 __all__ = ["Answer", "Hit", "Pictures", "Search", "run"]
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from rich.table import Table
 
+from captionless.runtime.encoding import json_for_stdout, json_text, replace_unknown, stdout_is_unicode
 from captionless.terminal.console import results_console
-from captionless.terminal.encoding import json_for_stdout, json_text, replace_unknown, stdout_is_unicode
 
 ENCODINGS = ["ascii", "latin-1", "cp1252", "cp437", "koi8-r", "shift_jis", "utf-8", "utf-16"]
 TEXT = "image→shape ± „Möbel“ 椅子 😀 \udcff"
