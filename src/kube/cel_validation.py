@@ -19,7 +19,7 @@ from captionless.spec.encoder import EncoderSpec
 from captionless.spec.landmarks import LandmarkOrigin, LandmarksSpec
 from captionless.spec.pods import Variable, Volume
 from captionless.spec.resources import ResourcesSpec
-from captionless.spec.train import LOSS_OPTIONS, BatchesSpec, TrainSpec
+from captionless.spec.train import LOSS_OPTIONS, BatchesSpec, TrainSpec, ViewsSpec
 from captionless.spec.weights import Weights
 
 Rule = dict[str, Any]
@@ -105,6 +105,16 @@ def _loss() -> list[Rule]:
         met = f"{loss} == '{taker}' || {value(TrainSpec, alias)} == {_literal(default)}"
         found.append(_rule(f".{alias}", f"is only an option of loss: {taker}", met))
     return found
+
+
+def _views() -> Rule:
+    met = f"({value(ViewsSpec, 'count')} == 1) == ({value(ViewsSpec, 'loss')} == 'sample')"
+    return _rule(".count", "does not go with loss: sample takes 1, others 2 or more", met)
+
+
+def _views_of_loss() -> Rule:
+    met = f"{value(TrainSpec, 'views.loss')} != 'multi-positive' || {value(TrainSpec, 'loss')} == 'contrastive'"
+    return _rule(".views.loss", "multi-positive is only an option of loss: contrastive", met)
 
 
 def _groups() -> list[Rule]:
@@ -196,7 +206,8 @@ def rules() -> dict[str, list[Rule]]:
         LandmarksSpec.__name__: [_landmarks()],
         BatchesSpec.__name__: [_group()],
         EncoderSpec.__name__: [*_options(), _heads(), _depth()],
-        TrainSpec.__name__: [*_groups(), *_loss()],
+        TrainSpec.__name__: [*_groups(), *_loss(), _views_of_loss()],
+        ViewsSpec.__name__: [_views()],
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],
         Volume.__name__: [_volume()],

@@ -108,6 +108,25 @@ class BatchesSpec(Section):
         return self
 
 
+class ViewsSpec(Section):
+    """Which of an object's stored views a step uses, and what its shape is compared with."""
+
+    count: int = Field(1, ge=1, le=360)
+    """Views per object and step, drawn anew for each; at most `data.views`. With `sample` one, else two or more."""
+    loss: Literal["sample", "mean", "multi-positive"] = "sample"
+    """`sample`: a single view, as in the paper. `mean`: the mean of the views' embeddings, normalised, as in MixCon3D.
+    `multi-positive`: each of them is a positive by itself, which competes with the negatives and not with the others,
+    after HOLA (docs/method.md); with `loss: contrastive` only."""
+
+    @model_validator(mode="after")
+    def _as_many_as_it_takes(self) -> Self:
+        if (self.count == 1) != (self.loss == "sample"):
+            raise ValueError(
+                f"count: {self.count} does not go with loss: {self.loss}; sample takes 1, others 2 or more"
+            )
+        return self
+
+
 class ValidationSpec(Section):
     """Validation during training, by which the best weights are chosen; off by default."""
 
@@ -133,6 +152,7 @@ class TrainSpec(Section):
     batch_size: int = Field(64, ge=2)
     """Objects per step: the global batch, over all ranks."""
     batches: BatchesSpec = BatchesSpec()
+    views: ViewsSpec = ViewsSpec()
     accumulate: int = Field(1, ge=1)
     """Micro-batches per global batch, to save memory (GradCache). The loss is that of the whole batch; batch
     normalisation uses the statistics of each micro-batch."""
@@ -194,7 +214,7 @@ class TrainSpec(Section):
     """With `resources.minNodes` below `nodes`: the least seconds between two interruptions of a running training for
     nodes that have come back. They are let in after the next checkpoint."""
 
-    LATER: ClassVar = frozenset({"ema", "freeze"})
+    LATER: ClassVar = frozenset({"ema", "freeze", "views"})
     OPERATIONAL: ClassVar = frozenset(
         {
             "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",
@@ -209,6 +229,8 @@ class TrainSpec(Section):
             if self.loss != loss and getattr(self, option) != default:
                 name = type(self).model_fields[option].alias
                 raise ValueError(f"{name}: only an option of loss: {loss}; it does nothing with {self.loss}")
+        if self.views.loss == "multi-positive" and self.loss != "contrastive":
+            raise ValueError(f"views.loss: multi-positive is only an option of loss: contrastive, not of {self.loss}")
         return self
 
     @model_validator(mode="after")

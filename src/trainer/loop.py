@@ -34,6 +34,7 @@ from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
 from captionless.trainer.hard_negatives import HardNegatives
 from captionless.trainer.losses.hcl import hcl_share
+from captionless.trainer.losses.multi_positive import multi_positive_share
 from captionless.trainer.losses.pair_weights import PairWeights
 from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
@@ -190,6 +191,8 @@ class TrainingRun:
             scale, spec = self.log_scale.exp(), self.spec
             if spec.loss == "hcl":
                 value = hcl_share(image, shape, scale, spec.hcl_beta, spec.hcl_tau_plus, weights, batch.sizes)
+            elif spec.views.loss == "multi-positive":
+                value = multi_positive_share(image, shape, scale, weights, batch.sizes)
             else:
                 value = contrastive_share(image, shape, scale, weights, batch.sizes)
             found.copy_(value.detach())

@@ -100,6 +100,12 @@ WRONG: dict[str, tuple[str, str]] = {
         "{train: {points: 64, encoder: {name: pointbert, groups: 8, nsample: 65}}}",
         "train.encoder.nsample",
     ),
+    "several views of which one is taken": ("{train: {views: {count: 2}}}", "train.views.count"),
+    "one view as several positives": ("{train: {views: {loss: multi-positive}}}", "train.views.count"),
+    "several positives of a loss for one": (
+        "{train: {loss: hcl, views: {count: 2, loss: multi-positive}}}",
+        "train.views.loss",
+    ),
     "a group's learning rate of nothing": (
         "{train: {optim: {groups: [{match: stem, lrFactor: 0}]}}}",
         "train.optim.groups",

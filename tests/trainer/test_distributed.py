@@ -19,6 +19,7 @@ from captionless.trainer.data import batches
 from captionless.trainer.grad_cache import accumulate_gradients
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.hn_weights import HNWeights
+from captionless.trainer.losses.multi_positive import multi_positive_share
 from captionless.trainer.losses.tiled import contrastive_share
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
@@ -73,6 +74,17 @@ def share_at(scale: float, own: slice, sizes: list[int]) -> dict[str, torch.Tens
     return {"loss": total, "image": image.grad, "shape": shape.grad, "scale": distributed.all_reduce_sum(inverse.grad)}
 
 
+def of_several_views(own: slice, sizes: list[int]) -> dict[str, torch.Tensor]:
+    """A rank's loss of three views each as positives, an object twice, and gradients."""
+    images, shapes, sim, _ = problem()
+    views = torch.stack([images, images.roll(1, 1), images.flip(1)], 1)
+    shape, scale = shapes[own].clone().requires_grad_(), torch.tensor(9.0, dtype=torch.float64, requires_grad=True)
+    value = multi_positive_share(views[own], shape, scale, HNWeights([sim[own].clone()], IDS, sizes=sizes), sizes)
+    value.backward()
+    total = distributed.all_reduce_sum(value.detach())
+    return {"loss": total, "shape": shape.grad, "scale": distributed.all_reduce_sum(scale.grad)}
+
+
 def accumulated() -> list[torch.Tensor]:
     """The gradients and running statistics of a step of HCL in two micro-batches, whatever the number of ranks."""
     images, _, _, points = problem()
@@ -99,6 +111,7 @@ def compute() -> dict[str, Any]:
     own = slice(first, first + sizes[distributed.rank()])
     return {
         "shares": [share_at(scale, own, sizes) for scale in SCALES],
+        "views": of_several_views(own, sizes),
         "encoders": {name: encoded(name, own, sizes) for name in ENCODERS},
         "accumulated": accumulated(),
         "blocks": distributed.by_blocks(lambda at: at[:, None] ** 2, 7, 2)[:, 0].tolist(),
@@ -143,7 +156,10 @@ def test_ranks_together_compute_what_one_process_computes(world: int, ranks: dic
         for r in ranks[world]:
             for name in ("loss", "scale"):
                 close(r["shares"][at][name], whole[name])
+    close(torch.cat([r["views"]["shape"] for r in ranks[world]]), expected["views"]["shape"])
     for r in ranks[world]:
+        close(r["views"]["loss"], expected["views"]["loss"])
+        close(r["views"]["scale"], expected["views"]["scale"])
         for name, one in expected["encoders"].items():
             own = r["encoders"][name]
             close(own["loss"], one["loss"])

@@ -62,6 +62,7 @@ EVERYTHING = {
     "loss": "hcl",
     "optim": {"name": "adam", "lr": 5e-3, "clip_grad": 1.0, "groups": [{"match": "head", "lr_factor": 0.5}]},
     "ema": 0.9,
+    "views": {"count": 2, "loss": "mean"},
     "freeze": ["stages.1"],
     "batches": {"kind": "neighbours", "group": 4, "candidates": 6, "every": 1},
     "accumulate": 2,
@@ -107,6 +108,20 @@ def test_the_average_of_the_weights_is_scored_and_stored(root: Path, share: floa
     assert history["loss"] == without["loss"]
     if share:
         assert history["validation"] != without["validation"]
+
+
+def test_a_run_whose_views_are_positives_by_themselves_can_be_stopped(root: Path) -> None:
+    several = {"steps": 3, "accumulate": 2, "views": {"count": 3, "loss": "multi-positive"}}
+    loop.train(synthetic.job(root, "positives", "avg", **several))
+    job = synthetic.job(root, "positives-stopped", "avg", **several)
+    with pytest.raises(Interrupted):
+        loop.train(job, after(2))
+    loop.train(job)
+    (state, history), (again, its_history) = outcome(root, "positives"), outcome(root, "positives-stopped")
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    assert its_history == history
+    loop.train(synthetic.job(root, "one", "avg", steps=3, accumulate=2))
+    assert outcome(root, "one")[1]["loss"] != history["loss"]
 
 
 def test_what_is_frozen_stays_with_its_statistics(root: Path) -> None:

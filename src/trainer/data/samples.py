@@ -22,8 +22,8 @@ _XYZ = 3
 
 @dataclass(frozen=True)
 class SampleRows:
-    """Stored rows of n objects: image (n, F), a view of each; points (n, P, 3), xyz. damaged: the damaged objects by
-    their index, and why; their rows are undefined."""
+    """Stored rows of n objects: image (n, F), a view of each, or (n, V, F), several; points (n, P, 3), xyz. damaged:
+    the damaged objects by their index, and why; their rows are undefined."""
 
     image: NDArray[Any]
     points: NDArray[Any]
@@ -49,9 +49,10 @@ class Samples:
         self._used = 0
 
     def read(self, indices: NDArray[np.int64], view: NDArray[np.int64], tolerant: bool = False) -> SampleRows:
-        """View `view[i]` and the points of the i-th object. DataError when one is damaged, unless `tolerant`."""
+        """View `view[i]`, or the views of (n, V), and the points of the i-th object. DataError when one is damaged,
+        unless `tolerant`."""
         n = len(indices)
-        image = np.empty((n, self.features), self._kept_views.dtype)
+        image = np.empty((*view.shape, self.features), self._kept_views.dtype)
         points = np.empty((n, self.stored_points, _XYZ), self._kept_points.dtype)
         damaged: dict[int, DataError] = {}
         slots = self._slots[indices]
@@ -65,12 +66,13 @@ class Samples:
             self._slots[indices[whole]] = slots[whole]
             damaged |= {int(fresh[place]): error for place, error in wrong.items()}
         here = slots >= 0
-        image[here] = self._kept_views[slots[here], view[here]]
+        image[here] = _some(self._kept_views, slots[here], view[here])
         points[here] = self._kept_points[slots[here]]
         if len(again):
-            rows = np.empty((len(again), self.features), image.dtype)
-            points[again], wrong = self._read(indices[again], rows, view[again], tolerant)
-            image[again] = rows
+            single = view.ndim == 1  # of several all are read: together they are less than the points
+            rows = np.empty((len(again), *(() if single else (self.views,)), self.features), image.dtype)
+            points[again], wrong = self._read(indices[again], rows, view[again] if single else None, tolerant)
+            image[again] = rows if single else _some(rows, np.arange(len(again)), view[again])
             damaged |= {int(again[place]): error for place, error in wrong.items()}
         return SampleRows(image, points, damaged)
 
@@ -101,3 +103,9 @@ class Samples:
         points = np.empty((len(indices), *layout.shape), layout.dtype)
         self._data.read(indices, views, points, view, wrong if tolerant else None)
         return points[..., :_XYZ], wrong
+
+
+def _some(views: NDArray[Any], rows: NDArray[np.int64], view: NDArray[np.int64]) -> NDArray[Any]:
+    """Of the objects `rows`, (n,), of (N, R, F) the view of each, (n,) -> (n, F), or its views, (n, V) -> (n, V, F)."""
+    found: NDArray[Any] = views[rows.reshape(-1, *[1] * (view.ndim - 1)), view]
+    return found

@@ -33,7 +33,8 @@ from captionless.trainer.training_job import MEMORY
 class Batch:
     """A rank's part of a global batch of N objects, n rows.
 
-    image: (n, F) float32, one view per object, L2-normalised. points: (n, m, in_channels) float32. keys, categories:
+    image: (n, F) float32, one view per object or the mean of some, L2-normalised; (n, V, F), `train.views.count` of
+    each, where each is a positive by itself. points: (n, m, in_channels) float32. keys, categories:
     of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
     similarity: (n, N) float32 of the rank's objects to all, one array for each similarity that the weights need.
     damaged: which of the n objects are not what they must be, and why; with any of them, image and points are empty.
@@ -90,6 +91,11 @@ class TrainingData:
             raise SpecError(
                 f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
                 "lower it, or raise data.points and rerun pack"
+            )
+        if spec.views.count > self.samples.views:
+            raise SpecError(
+                f"train.views.count: {spec.views.count}, but {url} stores {self.samples.views} views per object; lower "
+                "it, or raise data.views and rerun pack"
             )
         self.spec, self.seed = spec, seed
         self.batch_size = min(spec.batch_size, len(self.training))
@@ -158,8 +164,7 @@ class TrainingData:
         rank_rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
         own = everyone[rank_rows]
         generators = [generator("sample", self.seed, epoch, key) for key in self.keys.some(own)]
-        view = np.array([g.integers(self.samples.views) for g in generators], dtype=np.int64)
-        rows = self.samples.read(own, view, self._tolerant)
+        rows = self.samples.read(own, self._drawn_views(generators), self._tolerant)
         keys, categories = self.keys.some(everyone), self.categories.some(everyone)
         similarity = self._look_up(keys, categories, rank_rows)
         micro_batches = [len(place) for place in cuts[rank]]
@@ -173,7 +178,7 @@ class TrainingData:
         else:
             clouds = training_clouds(raw.rows.points, self.spec.points, self.spec.augment, raw.generators)
         return Batch(
-            _normalised(image),
+            _normalised(_normalised(image).mean(1) if self.spec.views.loss == "mean" else image),
             with_channels(clouds, self.spec.encoder.in_channels),
             raw.keys,
             raw.categories,
@@ -187,12 +192,20 @@ class TrainingData:
         """`make(read(...))`."""
         return self.make(self.read(step, rank, world, without))
 
+    def _drawn_views(self, generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+        """The view of each object, (n,), or `train.views.count` different ones, (n, V)."""
+        stored, count = self.samples.views, self.spec.views.count
+        if count == 1:
+            return np.array([g.integers(stored) for g in generators], dtype=np.int64)
+        drawn = [g.permutation(stored)[:count] for g in generators]
+        return np.array(drawn, dtype=np.int64).reshape(len(drawn), count)
+
     @property
     def _tolerant(self) -> bool:
         return self.spec.max_skipped > 0
 
 
-def _normalised(image: NDArray[np.float16]) -> NDArray[np.float32]:
+def _normalised(image: NDArray[np.floating]) -> NDArray[np.float32]:
     rows = image.astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows

@@ -14,7 +14,8 @@ from captionless.trainer.data.splits import held_out
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.weight_source import WeightSource
-from captionless.trainer.training_job import TrainingJob
+from captionless.trainer.seeds import generator
+from captionless.trainer.training_job import MEMORY, TrainingJob
 from tests.trainer import reference, synthetic
 
 
@@ -50,6 +51,37 @@ def test_a_batch_is_a_pure_function_and_does_not_depend_on_the_ranks(root: Path)
         np.testing.assert_array_equal(np.concatenate([p.points for p in parts]), whole.points)
         assert all(p.keys == whole.keys and p.categories == whole.categories for p in parts)
         assert [len(p.image) for p in parts] == parts[0].sizes
+
+
+@pytest.mark.parametrize("loss", ["mean", "multi-positive"])
+@pytest.mark.parametrize("memory", [MEMORY, 0])
+def test_several_views_of_an_object_are_different_ones_on_any_number_of_ranks(
+    root: Path, loss: str, memory: int
+) -> None:
+    job = synthetic.job(root, views={"count": 3, "loss": loss}, accumulate=2)
+    data = TrainingData(job.data, job.train, 0, memory)
+    whole = data.batch(4)
+    stored = open_embeddings(job.data, "train")
+    of = {key: place for place, key in enumerate(stored.keys)}
+    for key, image in zip(whole.keys, whole.image, strict=True):
+        drawn = generator("sample", 0, 1, key).permutation(synthetic.VIEWS)[:3]
+        views = stored.views([of[key]])[0][drawn].astype(np.float64)
+        views /= np.linalg.norm(views, axis=1, keepdims=True)
+        mean = views.mean(0) / np.linalg.norm(views.mean(0))
+        np.testing.assert_allclose(image, mean if loss == "mean" else views, atol=1e-6)
+    parts = [TrainingData(job.data, job.train, 0, memory).batch(4, rank, 3) for rank in range(3)]
+    images = dict(zip(whole.keys, whole.image, strict=True))
+    for rank, part in enumerate(parts):
+        own = part.keys[sum(part.sizes[:rank]) :][: part.sizes[rank]]
+        np.testing.assert_array_equal(part.image, np.stack([images[key] for key in own]))
+    several = dict(zip(whole.keys, whole.points, strict=True))
+    again = TrainingData(job.data, job.train, 0, memory).batch(4)
+    assert all(np.array_equal(several[key], points) for key, points in zip(again.keys, again.points, strict=True))
+
+
+def test_more_views_than_are_stored_are_refused(root: Path) -> None:
+    with pytest.raises(SpecError, match=r"train\.views\.count: 5, but .* stores 4 views per object"):
+        open_data(root, views={"count": 5, "loss": "mean"})
 
 
 def test_micro_batches_come_before_ranks(root: Path) -> None:
