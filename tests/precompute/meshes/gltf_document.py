@@ -183,6 +183,20 @@ def glb(
     return struct.pack("<III", 0x46546C67, 2, 12 + len(chunks)) + chunks + trailing
 
 
+def as_gltf(files: Files) -> Files | None:
+    """A GLB object as JSON with its buffer in a file beside; None if the own file is none that is whole."""
+    name, data = next(iter(files.items()))
+    if data[:4] != b"glTF":
+        return files if data else None
+    size = struct.unpack_from("<I", data, 12)[0]
+    document = json.loads(data[20 : 20 + size].rstrip(b"\0"))
+    for buffer in document.get("buffers", [])[:1]:
+        buffer["uri"] = "buffer.bin"
+    beside = {path: content for path, content in files.items() if path != name}
+    binary = data[28 + size :]
+    return {"x.gltf": json.dumps(document).encode(), "buffer.bin": binary, **beside}
+
+
 def meshopt_vertices(rows: NDArray[np.uint8]) -> bytes:
     """A stream of version 0 of rows of bytes, differences stored whole."""
     count, stride = rows.shape

@@ -23,9 +23,9 @@ def mutated(bases: Mapping[str, Files], number: int) -> Files:
     chance = random.Random(number)
     files = dict(bases[chance.choice(sorted(bases))])
     own = next(iter(files))
-    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+    for _ in range(chance.choice((1, 1, 1, 1, 2, 4))):
         way = chance.random()
-        if way < 0.6:
+        if way < 0.5:
             files[own] = _json(files[own], chance)
         elif way < 0.85:
             files[own] = _binary(files[own], chance)
@@ -62,7 +62,7 @@ def _parts(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
             return json.loads(data.decode("utf-8-sig")), b""
         size = struct.unpack_from("<I", data, 12)[0]
         return json.loads(data[20 : 20 + size].rstrip(b"\0")), data[28 + size :]
-    except (ValueError, struct.error):
+    except (ValueError, struct.error, RecursionError):
         return None, b""
 
 
@@ -81,9 +81,9 @@ def _json(data: bytes, chance: random.Random) -> bytes:
     way = chance.random()
     if way < 0.2:
         del holder[key]
-    elif way < 0.35 and isinstance(holder[key], int | float):
-        holder[key] = holder[key] + chance.choice((-1, 1, 2, 1000))
-    elif way < 0.5:  # a value from elsewhere in the document
+    elif way < 0.45 and isinstance(holder[key], int | float):
+        holder[key] = holder[key] + chance.choice((-1, 1, 2, 0.5, 1000))
+    elif way < 0.6:  # a value from elsewhere in the document
         other, place = chance.choice(places)
         holder[key] = json.loads(json.dumps(other[place]))
     else:

@@ -179,8 +179,5 @@ def _shown(value: Any) -> str:
     kinds = {dict: "an object", list: "a list", type(None): "null", bool: "true or false"}
     if type(value) in kinds:
         return kinds[type(value)]
-    try:
-        text = repr(value)
-    except ValueError:  # more digits than Python writes
-        return "a number of thousands of digits"
+    text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

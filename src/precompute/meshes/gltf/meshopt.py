@@ -111,7 +111,7 @@ def _vertices(source: NDArray[np.uint8], version: int, target: NDArray[np.uint8]
                 # 0, 2, 4, 8 in version 0; in version 1 four of 0, 1, 2, 4, 8, from the first or from the second on
                 step = code + control - 1 if version else code
                 bits = 1 << step if step > 0 or (version and code + control > 0) else 0
-                at = _group(source, at, end, bits, deltas[channel, group * 16 : group * 16 + 16])
+                at = _group(source, at, end, int(bits), deltas[channel, group * 16 : group * 16 + 16])
                 if at < 0:
                     return 1
         for i in range(size):

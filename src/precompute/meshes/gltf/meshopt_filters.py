@@ -69,8 +69,9 @@ def _color(stored: NDArray[Any]) -> NDArray[Any]:
     opacity = alpha & (whole >> 1)
     opacity = opacity << 1 | opacity & 1
     levels = np.stack([y + co - cg, y + cg, y - co - cg, opacity], 1)
-    scale = ((1 << bits) - 1) / np.maximum(whole, 1)
-    rounded: NDArray[Any] = np.clip(np.floor(levels * scale[:, None] + 0.5), 0, (1 << bits) - 1)
+    most = (1 << bits) - 1
+    scale = np.float32(most) / np.maximum(whole, 1).astype(np.float32)  # single precision, as all decoders have it
+    rounded: NDArray[Any] = np.clip(np.rint(levels.astype(np.float32) * scale[:, None]), 0, most)
     return rounded.astype(stored.dtype)
 
 

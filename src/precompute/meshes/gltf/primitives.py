@@ -75,10 +75,6 @@ class Attributes:
         self._rows = rows
         self._count = count
 
-    def __len__(self) -> int:
-        """Vertices that faces use."""
-        return self._count if self._rows is None else len(self._rows)
-
     def numbers(self, name: str, types: Sequence[str], weights: Sequence[float] = ()) -> NDArray[np.float64] | None:
         """(V, C) float64 of an attribute, None if there is none. weights: of the morph targets, whose differences are
         added. What is not finite stays so."""

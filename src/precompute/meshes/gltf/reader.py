@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.errors import DataError
 from captionless.mesh import Glow, Mesh, MeshPart, Picture
 from captionless.precompute.meshes.gltf import extensions
 from captionless.precompute.meshes.gltf.accessors import Accessors
@@ -37,10 +36,7 @@ _WHITE, _GREY = (255, 255, 255), (178, 178, 178)
 def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
     """The mesh of a glTF file. `files` opens the buffers and pictures beside it. DataError, in one line, for whatever
     is wrong with it."""
-    try:
-        return _Reader(data, files, limits).reading()
-    except RecursionError as error:
-        raise DataError("the glTF file is nested too deeply") from error
+    return _Reader(data, files, limits).reading()
 
 
 @dataclass(frozen=True)
@@ -179,12 +175,11 @@ class _Reader:
         more = max(count - 1, 0)
         self._budget.take(len(part.faces) * more, vertices * more)
         with np.errstate(all="ignore"):  # what is not finite is reported by who asks for the mesh
+            if count == 1:
+                return _replaced(part, part.vertices @ matrices[0, :3, :3].T + matrices[0, :3, 3], part.faces)
             moved = part.vertices @ matrices[:, :3, :3].transpose(0, 2, 1) + matrices[:, None, :3, 3]
-        moved = moved.reshape(-1, 3)
-        if count == 1:
-            return _replaced(part, moved, part.faces)
         faces = (part.faces + (np.arange(count, dtype=np.int32) * vertices)[:, None, None]).reshape(-1, 3)
-        return _replaced(part, moved, faces, count)
+        return _replaced(part, moved.reshape(-1, 3), faces, count)
 
 
 def _replaced(part: MeshPart, vertices: NDArray[np.float64], faces: NDArray[np.int32], times: int = 1) -> MeshPart:

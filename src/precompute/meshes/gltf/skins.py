@@ -6,6 +6,8 @@ The node that wears the skin does not move it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from captionless.precompute.meshes.gltf.primitives import Attributes
 from captionless.precompute.meshes.gltf.scene import Matrix, Scene
 
 _MOST_SETS = 8  # of four joints each
+_BLOCK = 1 << 16
 
 
 class Skins:
@@ -54,29 +57,31 @@ class Skins:
 def skinned(positions: NDArray[np.float64], attributes: Attributes, joints: Matrix) -> NDArray[np.float64] | None:
     """(V, 3) in the world; None if the vertices do not say which joints they follow. DataError for a joint that is not
     there."""
-    total = np.zeros(len(positions))
+    followed = list(_followed(attributes, len(joints)))
+    if not followed:
+        return None
+    which = np.concatenate([names for names, _ in followed], 1)
+    shares = np.concatenate([weights for _, weights in followed], 1)
+    total = shares.sum(1, keepdims=True)
+    shares = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+    shares[:, 0] += total[:, 0] <= 0  # what nothing holds follows its first joint
     moved = np.zeros_like(positions)
-    first = moved
+    for start in range(0, len(positions), _BLOCK):  # a matrix for each vertex takes many times the room of the vertices
+        block = slice(start, start + _BLOCK)
+        for k in range(shares.shape[1]):
+            matrices = joints[which[block, k]]
+            placed = np.einsum("vij,vj->vi", matrices[:, :3, :3], positions[block]) + matrices[:, :3, 3]
+            moved[block] += shares[block, k : k + 1] * placed
+    return moved
+
+
+def _followed(attributes: Attributes, count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """(V, 4) numbers of joints, of `count`, and their weights, for each set of them."""
     for number in range(_MOST_SETS):
         names = attributes.numbers(f"JOINTS_{number}", ("VEC4",))
-        shares = attributes.numbers(f"WEIGHTS_{number}", ("VEC4",))
-        if names is None or shares is None:
-            break
-        which = names.astype(np.int64)
-        if which.size and not 0 <= int(which.min()) <= int(which.max()) < len(joints):
-            raise DataError(f"a vertex follows joint {int(which.max())}, but the skin has {len(joints)}")
-        shares = np.maximum(np.nan_to_num(shares, nan=0.0, posinf=0.0, neginf=0.0), 0)
-        for k in range(4):
-            matrices = joints[which[:, k]]
-            placed = np.einsum("vij,vj->vi", matrices[:, :3, :3], positions) + matrices[:, :3, 3]
-            if number == 0 and k == 0:
-                first = placed
-            moved += shares[:, k : k + 1] * placed
-        total += shares.sum(1)
-    else:
-        number = _MOST_SETS
-    if number == 0:
-        return None
-    # where nothing holds a vertex it follows its first joint
-    whole = total > 0
-    return np.where(whole[:, None], moved / np.where(whole, total, 1)[:, None], first)
+        weights = attributes.numbers(f"WEIGHTS_{number}", ("VEC4",))
+        if names is None or weights is None:
+            return
+        if names.size and not (names.min() >= 0 and names.max() < count):
+            raise DataError(f"a vertex follows joint {names.max():.0f}, but the skin has {count}")
+        yield names.astype(np.int64), np.maximum(np.nan_to_num(weights, nan=0.0, posinf=0.0, neginf=0.0), 0)
