@@ -91,7 +91,8 @@ class BatchesSpec(Section):
     shuffle: Literal["global", "windowed"] = "global"
     """Order of the objects in an epoch, drawn anew for each. `global`: a permutation of all objects. `windowed`: for
     data in object storage that is larger than `resources.dataMemory`: shards in random order, through a buffer of
-    `window` objects that mixes those that follow one another, so that few shards are in use at a time."""
+    `window` objects that mixes those that follow one another, so that few shards are in use at a time;
+    with `resources.dataDisk` these are read whole, ahead of their steps."""
     window: int = Field(16_384, ge=2, le=1 << 30)
     """`windowed`: objects that are mixed. The more, the closer to a global permutation, and the more shards in use."""
     every: int = Field(5, ge=1)

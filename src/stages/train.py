@@ -126,6 +126,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
         },
         threads=spec.resources.threads,
         memory=spec.resources.rank_memory,
+        disk=spec.resources.node_disk,
         device=spec.resources.device,
     )
     fingerprint, settings = job.fingerprint(data_digest), job.settings(data_digest)

@@ -28,6 +28,7 @@ from captionless.telemetry.progress import Progress, say
 from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file, param_groups
 from captionless.trainer.changed_settings import EXTENDABLE
 from captionless.trainer.data.feed import BatchFeed
+from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.device import select_device
 from captionless.trainer.elastic.heartbeat import Heartbeat
@@ -76,7 +77,8 @@ class TrainingRun:
         cuda_ops.choose(self.spec.encoder.operators, self.device)
         self.weights = WeightSource(job, self.device)
         memory = job.memory - self.weights.memory
-        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up)
+        node = NodeCache.inherited(job.disk)
+        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up, node)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""

@@ -42,6 +42,8 @@ class TrainingJob(BaseModel):
     threads: int = 1
     memory: int = MEMORY
     """The limit of what a rank caches of the training objects and of similarity, in bytes."""
+    disk: int = 0
+    """The limit of the copies of stored data on a node's disk, in bytes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: dict[str, Any] = {}
     """Copied into the model file."""

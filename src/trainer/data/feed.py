@@ -32,6 +32,7 @@ class BatchFeed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._data.close()
         self._ahead.__exit__(kind, error, tb)
 
     def take(self, step: int) -> Batch:

@@ -21,9 +21,12 @@ from captionless.errors import DataError, SpecError
 from captionless.spec.train import TrainSpec
 from captionless.store.columns import Strings
 from captionless.store.embeddings import open_embeddings
+from captionless.trainer import distributed
 from captionless.trainer.data.augment import training_clouds, with_channels
 from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, with_neighbours
+from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.samples import SampleRows, Samples
+from captionless.trainer.data.shards_ahead import ShardsAhead, has_room
 from captionless.trainer.data.splits import held_out
 from captionless.trainer.seeds import generator
 from captionless.trainer.training_job import MEMORY
@@ -73,20 +76,27 @@ LookUp = Callable[[Sequence[str], Sequence[str], slice], list[NDArray[np.float32
 
 class TrainingData:
     """The training split, of which at most `memory` bytes are kept; with `look_up` batches come with similarity, which
-    is read with them, ahead of the steps."""
+    is read with them, ahead of the steps. The ranks of a node keep objects together, and copy those in storage that
+    memory has no room for to its disk."""
 
     def __init__(
-        self, url: str, spec: TrainSpec, seed: int, memory: int = MEMORY, look_up: LookUp = lambda *batch: []
+        self,
+        url: str,
+        spec: TrainSpec,
+        seed: int,
+        memory: int = MEMORY,
+        look_up: LookUp = lambda *batch: [],
+        node: NodeCache = NodeCache(),
     ) -> None:
         self._look_up = look_up
-        data = open_embeddings(url, "train")
+        self._data = data = open_embeddings(url, "train", node.folder)
         if len(data) < 2:
             raise DataError(f"{url}: {len(data)} training objects; contrastive training requires at least 2")
         self.keys, self.categories, self.digest = data.keys, data.categories, data.digest
         out = held_out(self.keys, self.categories, spec.validation.share)
         self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
         of_validation = len(self.validation) * data.views_layout.shape[1] * np.dtype(np.float32).itemsize
-        self.samples = Samples(data, max(0, memory - of_validation))
+        self.samples = Samples(data, max(0, memory - of_validation), node)
         if self.samples.stored_points < spec.points:
             raise SpecError(
                 f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
@@ -97,6 +107,9 @@ class TrainingData:
                 f"train.views.count: {spec.views.count}, but {url} stores {self.samples.views} views per object; lower "
                 "it, or raise data.views and rerun pack"
             )
+        disk = node.disk
+        if disk is not None and self.samples.room < len(data):
+            data.copy_to(disk)
         self.spec, self.seed = spec, seed
         self.batch_size = min(spec.batch_size, len(self.training))
         if spec.batches.kind == "neighbours" and spec.batches.candidates >= len(self.training):
@@ -110,6 +123,11 @@ class TrainingData:
             if self._shards is None
             else WindowedOrder(self._shards[self.training], spec.batches.window, seed)
         )
+        self._shards_ahead: ShardsAhead | None = None
+        if disk is not None and self._shards is not None and len(data.extents):
+            ahead = ShardsAhead(data, self._uncached, spec.steps, self.batch_size, spec.batches.window)
+            if has_room(ahead.needed, disk.limit):
+                self._shards_ahead = ahead
         self.nearest: NDArray[np.int32] | None = None
         """(training objects, k): each one's neighbours among `training`, by place, for hard-negative batches."""
 
@@ -153,14 +171,10 @@ class TrainingData:
 
         DataError when an object is damaged, unless `train.maxSkipped` allows some: then it is reported with the rows.
         """
-        epoch, chosen = self.indices(step)
-        if without:
-            chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
-        if self._shards is not None:
-            chosen = by_shard(chosen, self._shards, self.spec.accumulate)
-        cuts = cut(len(chosen), self.spec.accumulate, world)
+        if self._shards_ahead is not None:
+            self._shards_ahead.ready(step)
+        epoch, everyone, cuts = self._dealt(step, world, without)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
-        everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]
         rank_rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
         own = everyone[rank_rows]
         generators = [generator("sample", self.seed, epoch, key) for key in self.keys.some(own)]
@@ -169,6 +183,31 @@ class TrainingData:
         similarity = self._look_up(keys, categories, rank_rows)
         micro_batches = [len(place) for place in cuts[rank]]
         return RawBatch(keys, categories, sizes, micro_batches, generators, rows, similarity)
+
+    def _dealt(
+        self, step: int, world: int, without: Collection[str] = ()
+    ) -> tuple[int, NDArray[np.int64], list[list[NDArray[np.int64]]]]:
+        """The epoch of a step, the objects of its global batch, rank after rank, and `cut`."""
+        epoch, chosen = self.indices(step)
+        if without:
+            chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
+        if self._shards is not None:
+            chosen = by_shard(chosen, self._shards, self.spec.accumulate)
+        cuts = cut(len(chosen), self.spec.accumulate, world)
+        return epoch, chosen[np.concatenate([place for of_rank in cuts for place in of_rank])], cuts
+
+    def _uncached(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """The epoch of a step, and which of its objects this process reads from storage."""
+        rank, world = distributed.rank(), distributed.world_size()
+        epoch, everyone, cuts = self._dealt(step, world)
+        sizes = [sum(map(len, of_rank)) for of_rank in cuts]
+        own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
+        return epoch, own[~self.samples.holds(own)]
+
+    def close(self) -> None:
+        """Begin to read nothing more."""
+        if self._shards_ahead is not None:
+            self._shards_ahead.close()
 
     def make(self, raw: RawBatch) -> Batch:
         """What the encoder gets."""

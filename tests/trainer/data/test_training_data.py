@@ -8,13 +8,14 @@ from pydantic import ValidationError
 from captionless.errors import DataError, SpecError
 from captionless.spec.weights import Weights
 from captionless.store import objects
+from captionless.store.columns import Named, Strings
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.trainer.data.splits import held_out
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.weight_source import WeightSource
-from captionless.trainer.seeds import generator
+from captionless.trainer.seeds import generator, number
 from captionless.trainer.training_job import MEMORY, TrainingJob
 from tests.trainer import reference, synthetic
 
@@ -284,3 +285,16 @@ def test_entropy() -> None:
     expected = (-(share * np.log(share)).sum() / np.log(3) + 3) / 4
     assert entropy(sim, torch.ones(4, 4)) == pytest.approx(expected)
     assert entropy(torch.ones(2, 2)) == 1.0
+
+
+def test_held_out_objects_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    keys = [f"é{i}" for i in rng.permutation(300)]
+    classes = [f"c{i}" for i in rng.integers(40, size=300)]
+    expected = np.zeros(300, bool)
+    for name in set(classes):
+        own = sorted((i for i in range(300) if classes[i] == name), key=lambda i: number("validation", 5, keys[i]))
+        expected[own[: min(max(round(0.2 * len(own)), 1), len(own) - 1)]] = True
+    np.testing.assert_array_equal(held_out(keys, classes, 0.2, 5), expected)
+    np.testing.assert_array_equal(held_out(Strings.of(keys), Named.of(classes), 0.2, 5), expected)
+    assert not held_out([], [], 0.2).size
