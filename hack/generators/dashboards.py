@@ -115,6 +115,11 @@ def _precompute() -> dict[str, Any]:
                 text="Requests that were retried after a transient error.",
             ),
             _skipped(_STAGE),
+            graph(
+                "Objects with losses",
+                (f"sum by ({_BY}, loss) (captionless_stage_lossy_objects_total{{{_STAGE}}})", _NAME + " {{loss}}"),
+                text="Read without something that their files have; `captionless data broken` names them.",
+            ),
         ],
     ]  # fmt: skip
     text = "All stages except training: progress, throughput, and what they wait for."

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from captionless import __version__
-from captionless.cli import classify, compare, data, doctor, kubernetes, search, similarity, stages, upkeep
+from captionless.cli import classify, compare, data, doctor, kubernetes, look, search, similarity, stages, upkeep
 from captionless.cli import eval as evaluation
 from captionless.cli.options import Json, Quiet, Set, SpecPath
 from captionless.clip.demo import NAME as DEMO
@@ -166,6 +166,7 @@ app.add_typer(similarity.similarity, rich_help_panel=_STAGES)
 app.command(rich_help_panel=_STAGES)(stages.train)
 app.command("eval", rich_help_panel=_STAGES)(evaluation.evaluate)
 app.add_typer(data.data, rich_help_panel=_DATA)
+app.command(rich_help_panel=_DATA)(look.look)
 app.command(rich_help_panel=_DATA)(upkeep.migrate)
 app.command(rich_help_panel=_DATA)(upkeep.prune)
 app.command(rich_help_panel=_MODELS)(stages.neighbours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from captionless.errors import Retryable, SpecError
-from captionless.precompute.meshfile import read_mesh
+from captionless.precompute.meshfile import read_object
 from captionless.precompute.object_files import FileSeen, MeshFile, broken_by
 from captionless.precompute.sources.base import Loaded
 
@@ -20,9 +20,9 @@ def read(note: Callable[[Note], None], mesh: MeshFile) -> tuple[Loaded, int]:
     """
     files = mesh.open()
     try:
-        found = read_mesh(files, mesh.up, lambda: note((tuple(files.seen), files.size)))
+        found = read_object(files, mesh.up, lambda: note((tuple(files.seen), files.size)))
     except (Retryable, SpecError, MemoryError):
         raise
     except Exception as error:
         raise broken_by(error, files.seen) from error
-    return Loaded(mesh=found, files=tuple(files.seen)), files.size
+    return Loaded(mesh=found.mesh, files=tuple(files.seen), losses=found.losses), files.size

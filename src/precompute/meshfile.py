@@ -27,6 +27,7 @@ from captionless.errors import CaptionlessError, DataError
 from captionless.mesh import Mesh, MeshPart, Picture, Up
 from captionless.precompute.formats import axis_of, format_of
 from captionless.precompute.meshes.pictures import MAX_TEXTURE
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.object_files import ObjectFiles
 from captionless.precompute.references import references
 from captionless.precompute.surface import areas, triangles
@@ -46,7 +47,12 @@ def load_mesh(url: str, up: Up | None = None) -> Mesh:
 
 
 def read_mesh(files: ObjectFiles, up: Up | None = None, parsing: Callable[[], None] = lambda: None) -> Mesh:
-    """The mesh in an object's files, turned to y-up.
+    """The mesh of `read_object`."""
+    return read_object(files, up, parsing).mesh
+
+
+def read_object(files: ObjectFiles, up: Up | None = None, parsing: Callable[[], None] = lambda: None) -> Reading:
+    """The mesh in an object's files, turned to y-up, and what it lacks.
 
     `up` is the file's own up axis; None takes the format's convention. `parsing` is called when all files have been
     read. DataError when there is no up axis, or a file is missing, not to be read, of another format, damaged, without
@@ -59,7 +65,7 @@ def read_mesh(files: ObjectFiles, up: Up | None = None, parsing: Callable[[], No
     parsing()
     mesh = _parse(kind, data, named)
     areas(triangles(mesh))
-    return mesh.y_up(axis)
+    return Reading(mesh.y_up(axis))
 
 
 def digest(files: ObjectFiles) -> str:

@@ -93,10 +93,16 @@ class DataSpec(Section):
     """Names of categories in prompts and reports, each as `category=name`, where folders or manifests have others
     (`02691156=airplane`)."""
 
+    strict: Literal["none", "geometry", "appearance", "all"] = "none"
+    """Losses that make an object broken: what its file has and reading cannot give it. `geometry`: faces, skins, morphs
+    and the like; `appearance`: textures, materials, extensions that change its looks; `all`: both. `none`: such losses
+    are counted and told (`captionless data broken`), and the object is used as it is."""
+
     RENDERING: ClassVar = frozenset({"views", "image_size", "elevation", "points"})
     """Fields that say how objects are rendered and sampled: what packed shards depend on beside the listing."""
-    READING: ClassVar = frozenset({"allow"})
-    """Fields that say which files may be read: what packed shards depend on as well."""
+    READING: ClassVar = frozenset({"allow", "strict"})
+    """Fields that say which files may be read, and how much of them must be: what packed shards depend on as well."""
+    LATER: ClassVar = frozenset({"strict"})
     NAMING: ClassVar = frozenset({"class_names"})
     """Fields that only prompts and reports depend on."""
     OPERATIONAL: ClassVar = frozenset({"max_skipped", "max_skipped_share", "shard_objects"})

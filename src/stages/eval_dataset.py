@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from captionless.errors import SpecError, did_you_mean
 from captionless.precompute import file_kinds
+from captionless.precompute.losses import Strict
 from captionless.precompute.sources import Loader, ObjectRef, open_source
 from captionless.precompute.testsets import NAMES, open_testset
 from captionless.spec import load
@@ -58,7 +59,7 @@ class EvalDataset:
     described: plain JSON for the provenance, including `name`. files: those whose digests identify the edition. points:
     of a cloud sampled from a mesh. limit: of broken objects. classes: what the objects may be taken for, sorted, be
     there objects of it or not. names: what prompts call each of these. photos: pictures of the objects, None if there
-    are none.
+    are none. strict: `data.strict`.
     """
 
     described: Mapping[str, Any]
@@ -70,6 +71,7 @@ class EvalDataset:
     classes: Sequence[str]
     names: Sequence[str]
     photos: Photos | None = None
+    strict: Strict = "none"
 
     @property
     def name(self) -> str:
@@ -137,7 +139,7 @@ def _of_source(data: DataSpec, where: str, split: Split, limit: Limit) -> EvalDa
     refs, classes = of_split(every, split), _classes(every)
     names = [data.display_name(name) for name in classes]
     described = {"name": where, **about, "split": split}
-    return EvalDataset(described, source, refs, files, data.points, limit, classes, names)
+    return EvalDataset(described, source, refs, files, data.points, limit, classes, names, strict=data.strict)
 
 
 def _classes(refs: Sequence[ObjectRef]) -> list[str]:

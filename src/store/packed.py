@@ -89,7 +89,9 @@ def packed_objects(record: WorkRecord) -> int:
 def packed_rows() -> pa.Schema:
     """An object's `reason` is why it was left out, empty if it was not. version: of its
     content, as it was listed. made: the digest of what it was rendered from.
-    files: JSON, path, version and sha256 of each file that was read for it. faces, textured: of its mesh."""
+    files: JSON, path, version and sha256 of each file that was read for it. faces, textured: of its mesh.
+    losses: JSON, kind and detail of each thing that its file has and its mesh lacks; none if there is none, or if an
+    earlier release has read it."""
     import pyarrow as pa
 
     return pa.schema(
@@ -104,6 +106,7 @@ def packed_rows() -> pa.Schema:
             "files": pa.string(),
             "faces": pa.int64(),
             "textured": pa.bool_(),
+            "losses": pa.string(),
         }
     )
 

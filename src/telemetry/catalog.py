@@ -51,6 +51,7 @@ LABELS = {
     "stage": "stages of the plan, including a training per loss and seed",
     "unit": "one per kind of stage",
     "cause": "`broken` (pack: an object of the source), `damaged` (training: stored bytes)",
+    "loss": "kinds of losses, such as `texture missing` ([broken-objects.md](broken-objects.md))",
     "condition": "`Succeeded`, `Suspended`, `Stalled`",
     "status": "`True`, `False`, `Unknown`",
     "state": "`Waiting`, `Running`, `Suspended`, `Succeeded`, `Failed`",
@@ -92,6 +93,11 @@ STAGE_STORAGE_RETRIES = Metric(
 STAGE_SKIPPED_OBJECTS = Metric(
     "captionless_stage_skipped_objects_total", _counter, _STAGE, ("stage", "cause"),
     "Objects that were skipped; the log of the stage names them.",
+)  # fmt: skip
+
+STAGE_LOSSY_OBJECTS = Metric(
+    "captionless_stage_lossy_objects_total", _counter, _STAGE, ("stage", "loss"),
+    "Objects that were read without something that their files have; `captionless data broken` names them.",
 )  # fmt: skip
 
 TRAIN_LOSS = Metric("captionless_train_loss", _gauge, _TRAINING, ("stage",), "Training loss of the last step.")

@@ -26,7 +26,8 @@ from captionless.clip.demo import NAME as DEMO
 from captionless.errors import DataError, SpecError
 from captionless.precompute.meshfile import load_mesh
 from captionless.precompute.pointcloud import cloud
-from captionless.stages.search import Search, drawing, terminal
+from captionless.stages import cloud_drawing
+from captionless.stages.search import Search, terminal
 from captionless.stages.search import build as stage
 from captionless.stages.search.query import Query, parse
 from captionless.store import gallery, objects
@@ -499,8 +500,8 @@ def test_without_pictures_the_page_says_why(root: Path, copied: Path, tmp_path: 
 def test_the_drawing_of_a_cloud_is_seen_as_views_are() -> None:
     corners = np.zeros((4, 6), np.float16)
     corners[1:, :3] = np.eye(3)  # x to the right and a little up, y up, z to the left and down
-    drawn = drawing.draw(corners, 200)
-    points = [np.argwhere(drawing.draw(corners[i : i + 1], 200)[..., 3] > 0).mean(axis=0) for i in range(4)]
+    drawn = cloud_drawing.draw(corners, 200)
+    points = [np.argwhere(cloud_drawing.draw(corners[i : i + 1], 200)[..., 3] > 0).mean(axis=0) for i in range(4)]
     centre, x, y, z = (point - (100, 100) for point in points)  # down, right
     assert np.abs(centre).max() < 1
     assert x @ (0.5, 1) > 70 > 0 < x[0]

@@ -87,10 +87,11 @@ class FolderSource:
         return objects.digest(digest(self.mesh_file(ref).open()), self._data.source.up)
 
     def load(self, ref: ObjectRef) -> Loaded:
-        from captionless.precompute.meshfile import read_mesh
+        from captionless.precompute.meshfile import read_object
 
         files = self.mesh_file(ref).open()
-        return Loaded(mesh=read_mesh(files, self._data.source.up or None), files=tuple(files.seen))
+        reading = read_object(files, self._data.source.up or None)
+        return Loaded(mesh=reading.mesh, files=tuple(files.seen), losses=reading.losses)
 
     def mesh_file(self, ref: ObjectRef) -> MeshFile:
         return MeshFile(str(ref.url), self._data.source.up or None, self._scope)

@@ -79,10 +79,11 @@ class ManifestSource:
         return objects.digest(digest(self.mesh_file(ref).open()), ref.up)
 
     def load(self, ref: ObjectRef) -> Loaded:
-        from captionless.precompute.meshfile import read_mesh
+        from captionless.precompute.meshfile import read_object
 
         files = self.mesh_file(ref).open()
-        return Loaded(mesh=read_mesh(files, ref.up), files=tuple(files.seen))
+        reading = read_object(files, ref.up)
+        return Loaded(mesh=reading.mesh, files=tuple(files.seen), losses=reading.losses)
 
     def mesh_file(self, ref: ObjectRef) -> MeshFile:
         """The mesh and its files are to be in the manifest's folder; those of a mesh that is given by its URL, or by an

@@ -28,7 +28,7 @@ from captionless.mesh import Up
 from captionless.precompute import file_kinds
 from captionless.precompute.file_kinds import FileKind
 from captionless.precompute.formats import DEFAULT_UP
-from captionless.stages.search import drawing
+from captionless.stages import cloud_drawing
 from captionless.stages.source_clouds import Cloud, stored_cloud
 from captionless.store import objects
 from captionless.store.gallery import Gallery
@@ -147,7 +147,7 @@ class Embedder:
         except DataError as error:
             raise DataError(f"{url}: {str(error).removeprefix(f'{url}: ')}") from error
         vector = encode_points(encoder, cloud[None], count)[0]
-        return vector, encode_view(drawing.draw(cloud))
+        return vector, encode_view(cloud_drawing.draw(cloud))
 
     @cached_property
     def _clip(self) -> openclip.Clip:
