@@ -67,7 +67,7 @@ def test_facts_and_doubts_are_those_of_the_mesh() -> None:
     assert facts["extent"] == "1 x 1 x 0.5"
     assert facts["z, y up"] == "1e+06 to 1e+06"
     assert [w.split(" ", 1)[1] for w in found.warnings] == [
-        "of 3 faces have no area", "is 1,000,001 times its extent away from the origin, as at coordinates of a map",
+        "of 3 faces have no area", "is 1,000,000 times its extent away from the origin, as at coordinates of a map",
     ]  # fmt: skip
     assert found.textures == [texture]
     assert list(found.azimuths) == [0, 120, 240]
