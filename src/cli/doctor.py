@@ -37,9 +37,11 @@ def doctor(
     patience: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The time limit of each check.")] = 120,
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check that rendering, CLIP, compilers, storage and the cluster work here, and say how to fix what does not.
+    """Check that reading, rendering, CLIP, compilers, storage and the cluster work here, and say how to fix what does
+    not.
 
-    Renders a view, compiles an operator, embeds a text, writes to the storage, queries the cluster; leaves no changes.
+    Reads a mesh of every format, renders a view, compiles an operator, embeds a text, writes to the storage, queries
+    the cluster; leaves no changes.
     Exits with 64 if a check failed, or with 1 if every failure may be transient.
 
     Examples: `captionless doctor`, `captionless doctor run.yaml`,

@@ -79,7 +79,7 @@ def test_a_sheet_has_every_picture(tmp_path: Path) -> None:
     """With the colours that the object has; the views are those of the renderer."""
     found = of_file(BOX, None, 4)
     captions = [caption for caption, _ in picture.tiles(found)]
-    assert captions == ["0°", "90°", "180°", "270°", "cloud, 2,048 points", "texture 1, 2 x 2, repeat repeat"]
+    assert captions == ["0°", "90°", "180°", "270°", "cloud, 2,048 points", "texture 1, 64 x 64, repeat repeat"]
     tiles = dict(picture.tiles(found))
     texels = {tuple(color) for color in found.textures[0].texels[..., :3].reshape(-1, 3).tolist()}
     assert len(texels) == 4
