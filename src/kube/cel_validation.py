@@ -51,6 +51,8 @@ def value(model: type[BaseModel], path: str) -> str:
 def _literal(default: Any) -> str:
     if isinstance(default, tuple):
         return f"[{', '.join(map(_literal, default))}]"
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"'{default}'" if isinstance(default, str) else str(default)
 
 
@@ -115,6 +117,11 @@ def _views() -> Rule:
 def _views_of_loss() -> Rule:
     met = f"{value(TrainSpec, 'views.loss')} != 'multi-positive' || {value(TrainSpec, 'loss')} == 'contrastive'"
     return _rule(".views.loss", "multi-positive is only an option of loss: contrastive", met)
+
+
+def _kept_or_computed_again() -> Rule:
+    met = f"!{value(TrainSpec, 'gradientCheckpointing')} || !{value(TrainSpec, 'compile')}"
+    return _rule(".gradientCheckpointing", "not with compile, which decides by itself what to keep", met)
 
 
 def _groups() -> list[Rule]:
@@ -206,7 +213,7 @@ def rules() -> dict[str, list[Rule]]:
         LandmarksSpec.__name__: [_landmarks()],
         BatchesSpec.__name__: [_group()],
         EncoderSpec.__name__: [*_options(), _heads(), _depth()],
-        TrainSpec.__name__: [*_groups(), *_loss(), _views_of_loss()],
+        TrainSpec.__name__: [*_groups(), *_loss(), _views_of_loss(), _kept_or_computed_again()],
         ViewsSpec.__name__: [_views()],
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],

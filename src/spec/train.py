@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from captionless.spec.encoder import EncoderSpec
 from captionless.spec.section import Section
@@ -192,6 +192,9 @@ class TrainSpec(Section):
     and weights stay in float32."""
     compile: bool = False
     """Compile the encoder with torch.compile. Needs a GPU, and pays off in long runs."""
+    gradient_checkpointing: bool = False
+    """Compute the activations of the encoder's large parts again for the backward pass instead of keeping them: a third
+    more time, far less memory, the same bits. Not with `compile`, which decides by itself what to keep."""
     max_skipped: int = Field(0, ge=0)
     """Number of objects with damaged stored data that may be skipped; each is reported by name. With more, the run
     fails."""
@@ -204,6 +207,9 @@ class TrainSpec(Section):
     model are kept. `extend`: go on from its newest checkpoint with more `steps`, or another `optim`, `ema`,
     `freeze`, `precision`, `accumulate`, `compile` or `validation.every`; the model's provenance says which steps were
     made with what. `restart`: replace it."""
+    logs: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where to tell the figures of each step besides the run's own curve. `tensorboard`: event files in the run's
+    folder, with every checkpoint. `wandb`: Weights & Biases, with `pip install 'captionless[wandb]'`."""
     engine: Literal["job", "jobset"] = "job"
     """Kubernetes: the object that runs the pods of a training run, an Indexed Job or, if JobSet is installed, a
     JobSet."""
@@ -219,10 +225,21 @@ class TrainSpec(Section):
     OPERATIONAL: ClassVar = frozenset(
         {
             "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",
-            "peer_timeout", "readmission_interval",
+            "peer_timeout", "readmission_interval", "gradient_checkpointing", "logs",
         }
     )  # fmt: skip
     """Fields that do not affect results (the objects that are skipped do not depend on how many may be)."""
+
+    @field_validator("logs", mode="before")
+    @classmethod
+    def _one_log(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _kept_or_computed_again(self) -> Self:
+        if self.gradient_checkpointing and self.compile:
+            raise ValueError("gradientCheckpointing: not with compile, which decides by itself what to keep")
+        return self
 
     @model_validator(mode="after")
     def _options_of_the_loss(self) -> Self:

@@ -54,8 +54,8 @@ class Trained(NamedTuple):
     facts: dict[str, float]
 
 
-def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> Trained:
-    """Trains the spec's runs, or those of one loss or one seed."""
+def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None, profile: int = 0) -> Trained:
+    """Trains the spec's runs, or those of one loss or one seed. profile: steps of each to trace, see `profiling`."""
     began = time.monotonic()
     chosen = [r for r in training_variants(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
@@ -64,7 +64,7 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
         ]
     refuse_own_model(spec, chosen)
     data = open_embeddings(objects.join(spec.root, EMBED), "train").digest
-    made = [_train(spec, each, data, chain.made_from(spec, f"train-{each.name}")) for each in chosen]
+    made = [_train(spec, each, data, chain.made_from(spec, f"train-{each.name}"), profile) for each in chosen]
     found = [history(spec, each) for each in chosen]
     seconds = sum(each["seconds"] for each in found)
     skipped = len({key for each in found for key in each.get("skipped", ())})
@@ -107,7 +107,7 @@ def history(spec: AlignmentSpec, run: TrainingVariant) -> dict[str, Any]:
     return dict(objects.read_json(objects.join(url_of(spec, run), HISTORY)))
 
 
-def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_from: MadeFrom) -> bool:
+def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_from: MadeFrom, profile: int) -> bool:
     """Whether there was anything left to do."""
     url, data = url_of(spec, run), objects.join(spec.root, EMBED)
     if "i2l" in run.weights.metrics:
@@ -128,6 +128,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
         memory=spec.resources.rank_memory,
         disk=spec.resources.node_disk,
         device=spec.resources.device,
+        profile=profile,
     )
     fingerprint, settings = job.fingerprint(data_digest), job.settings(data_digest)
     ledger = Ledger(url)
@@ -150,6 +151,8 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
             record = _whole(ledger, fingerprint) or ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
             ledger.publish({PART: record}, made_from=made_from)
             return True
+    if profile:
+        say(f"{job.title}: finished already, so there is no step to trace")
     with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
         if gang is None or gang.index == 0:
             ledger.publish({PART: record}, made_from=made_from)

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionless import __version__
 from captionless.errors import DataError, Interrupted, LossNotFinite, SpecError
 from captionless.store import objects
 from captionless.store.writers import Claim
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
 from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file, param_groups
+from captionless.trainer.about_model import about_model
 from captionless.trainer.changed_settings import EXTENDABLE
 from captionless.trainer.data.feed import BatchFeed
 from captionless.trainer.data.node_cache import NodeCache
@@ -34,6 +34,7 @@ from captionless.trainer.device import select_device
 from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
 from captionless.trainer.hard_negatives import HardNegatives
+from captionless.trainer.logs import Logs
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.multi_positive import multi_positive_share
 from captionless.trainer.losses.pair_weights import PairWeights
@@ -41,7 +42,9 @@ from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
-from captionless.trainer.run_folder import HISTORY, MODEL, curve_name, unfinished_url
+from captionless.trainer.profiling import StepProfile
+from captionless.trainer.recompute import recompute
+from captionless.trainer.run_folder import CHECKPOINTS, HISTORY, MODEL, curve_name, unfinished_url
 from captionless.trainer.seeds import number
 from captionless.trainer.training_job import TrainingJob
 from captionless.trainer.validation import Validation
@@ -92,6 +95,8 @@ class TrainingRun:
         if self.spec.init:
             model_file.load_into(self.encoder, self.spec.init)
         self.encoder.to(self.device)
+        if self.spec.gradient_checkpointing:
+            recompute(self.encoder)
         if self.spec.compile:
             self.encoder.compile()  # in place: its parameters keep their names
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.spec.temperature), device=self.device))
@@ -114,6 +119,7 @@ class TrainingRun:
             Validation(self.data),
         )
         self.history: History = {name: [] for name in _MEASURED}
+        self.logs = Logs()
         self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
         self.segments: list[dict[str, Any]] = [self._segment(0)]
         """What the steps were made with, from the first of each part on: one, unless the run has been extended."""
@@ -179,6 +185,7 @@ class TrainingRun:
             self.average.update()
         for name, value in found.items():
             self.history[name].append(value if math.isfinite(value) else None)
+        self.logs.tell(step, {name: values[-1] for name, values in self.history.items()})
         self.done += 1
         registry.add(catalog.TRAIN_STEPS)
         registry.add(catalog.TRAIN_STEP_SECONDS, time.monotonic() - taken)
@@ -211,12 +218,15 @@ class TrainingRun:
         """Score the weights that would be the result; `beat` is called as it goes."""
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
             self.validation.score(self.encoder, self.log_scale, self.done, beat)
+        self.logs.tell(self.done - 1, {"mean_reciprocal_rank": self.validation.curve["mean_reciprocal_rank"][-1]})
 
     def save(self) -> None:
         """Begin to store a checkpoint, and the curve since the one before (rank 0)."""
         first, self.saved = max(self.saved, 0), self.done
         if self.rank == 0:
-            told = {curve_name(self.fingerprint, first): curve.lines(self.history, first, self.done)}
+            name = objects.join(CHECKPOINTS, curve_name(self.fingerprint, first))
+            told = {name: curve.lines(self.history, first, self.done)} if self.done > first else {}
+            told |= self.logs.files()
             state = {
                 "fingerprint": self.fingerprint,
                 "step": self.done,
@@ -226,7 +236,7 @@ class TrainingRun:
                 "segments": self.segments,
                 **{name: part.state_dict() for name, part in self._parts.items()},
             }
-            self.writer.save(self.done, state, told if self.done > first else None)
+            self.writer.save(self.done, state, told)
 
     def resume(self) -> bool:
         """Resume from the newest intact checkpoint of this run, or of the one that it extends; whether of the latter.
@@ -288,29 +298,17 @@ class TrainingRun:
             if best:
                 step, log_scale = best["step"], best["log_scale"]
                 self.encoder.load_state_dict(best["encoder"])
-            meta = {
-                "fingerprint": self.fingerprint,
-                "step": step,
-                "log_scale": float(log_scale),
-                "clip": {**self.job.clip, "embed_dim": self.data.features},
-                "points": self.spec.points,
-                "weights": self.job.weights.value,
-                "seed": self.job.seed,
-                "train": self.spec.model_dump(mode="json"),
-                "provenance": {
-                    **self.job.provenance,
-                    "data": self.data.digest,
-                    "training_objects": len(self.data.training),
-                    "validation_objects": len(self.data.validation),
-                    "skipped": self.feed.skipped.keys,
-                    "segments": json.loads(json.dumps(self.segments)),  # the same bytes whether resumed or not
-                    "captionless": __version__,
-                    "torch": str(torch.__version__),
-                    "processes": self.world,
-                    "threads": self.job.threads,
-                    "device": self.device.type,
-                },
-            }
+            meta = about_model(
+                self.job,
+                self.data,
+                fingerprint=self.fingerprint,
+                step=step,
+                log_scale=float(log_scale),
+                skipped=self.feed.skipped.keys,
+                segments=self.segments,
+                processes=self.world,
+                device=self.device.type,
+            )
             model_url = objects.join(self.job.run, MODEL)
             self.check_lease()
             model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
@@ -335,8 +333,11 @@ def train(
     steps = run.spec.steps
     if run.rank == 0 and run.done:
         say(f"{job.title}: {'extending' if extends else 'resuming'} after step {run.done} of {steps}")
+    if run.rank == 0:
+        run.logs.open(job, run.fingerprint, run.done)
+    profile = StepProfile(job, run.fingerprint, run.done, run.rank == 0)
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
-    with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
+    with run.feed, run.logs, shown if run.rank == 0 else contextlib.nullcontext() as progress:
         run.feed.wait(run.done)
         if extends:  # from now on it is a run of its own, whatever a later call asks for
             _store(run, run.save, heartbeat)
@@ -350,8 +351,11 @@ def train(
                     run.hard_negatives.search(run.encoder, run.done, heartbeat.beat)
                 run.feed.drop()
                 run.feed.wait(run.done)
-            run.step()
+            with profile.step(run.done):
+                run.step()
             heartbeat.step(run.done)
+            if profile.is_whole(run.done):
+                _store(run, profile.store, heartbeat)
             if run.validation.due(run.done):
                 with heartbeat.storage():
                     run.validate(heartbeat.beat)

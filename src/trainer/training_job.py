@@ -49,6 +49,8 @@ class TrainingJob(BaseModel):
     """Copied into the model file."""
     extends: str = ""
     """The fingerprint of a run with other settings, from whose newest checkpoint to go on if this one has none."""
+    profile: int = 0
+    """Steps to trace, once; see `profiling`."""
     replaces: bool = False
     """Whether the model of a run with other settings is lost when this one's takes its place."""
 

@@ -100,6 +100,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "{train: {points: 64, encoder: {name: pointbert, groups: 8, nsample: 65}}}",
         "train.encoder.nsample",
     ),
+    "memory saved twice": ("{train: {gradientCheckpointing: true, compile: true}}", "train.gradientCheckpointing"),
+    "a log that is none": ("{train: {logs: [tensorbord]}}", "train.logs"),
     "several views of which one is taken": ("{train: {views: {count: 2}}}", "train.views.count"),
     "one view as several positives": ("{train: {views: {loss: multi-positive}}}", "train.views.count"),
     "several positives of a loss for one": (
