@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +46,8 @@ class Outcome:
         for name, numbers in batch.reached.items():
             self.reached.setdefault(name, set()).update(numbers)
 
-    def unreached(self, package: str) -> lines.Lines:
-        return {name: there - self.reached.get(name, set()) for name, there in lines.of_functions(package).items()}
+    def unreached(self, packages: Sequence[str]) -> lines.Lines:
+        return {name: there - self.reached.get(name, set()) for name, there in lines.of_functions(packages).items()}
 
 
 def fuzzed(name: str, inputs: int, first: int = 0) -> Outcome:

@@ -10,15 +10,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.precompute.meshes import gltf
+from tests.precompute.meshes import gltf, text_files, text_mutations
 from tests.precompute.meshes.gltf_document import Document, Files, as_gltf
 from tests.precompute.meshes.gltf_files import cases
 from tests.precompute.meshes.gltf_mutations import mutated
 
+_MESHES = "captionless.precompute.meshes"
+
 
 @dataclass(frozen=True)
 class Format:
-    """package: module or package whose `read` is fuzzed; its lines are counted, and those of its modules. whole: files
+    """package: module or package whose `read` is fuzzed; its lines are counted, and those of its modules, and of
+    modules beside it. whole: files
     to begin with, the first inputs. mutated: the n-th input from there on. container: a pattern of what is said of a
     file that is not of the format, or is cut off; every other input got past the container."""
 
@@ -26,6 +29,12 @@ class Format:
     whole: Callable[[], Mapping[str, Files]]
     mutated: Callable[[Mapping[str, Files], int], Files]
     container: str
+    beside: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The modules and packages whose lines are counted."""
+        return (self.package, *(f"{_MESHES}.{name}" for name in self.beside))
 
     def files(self, number: int) -> Files:
         """The n-th input."""
@@ -68,7 +77,32 @@ def _holding(stream: dict[str, Any]) -> Files:
     return document.glb()
 
 
+def _texts(kind: str) -> Callable[[], Mapping[str, Files]]:
+    """Every variation of a format's tests."""
+    return lambda: {name: case.files for name, case in text_files.CASES.items() if name.startswith(kind)}
+
+
 FORMATS: Mapping[str, Format] = {
+    "obj": Format(
+        f"{_MESHES}.obj",
+        _texts("obj"),
+        text_mutations.mutated,
+        r"^begins as UTF-16",
+        ("obj_text", "obj_lines", "obj_looks", "mtl", "finding", "told", "lexing", "decimals", "polygons", "splitting"),
+    ),
+    "ply": Format(
+        f"{_MESHES}.ply",
+        _texts("ply"),
+        text_mutations.mutated,
+        r"^(is not a PLY|its header|line \d+: (there is a second|expected (one of|version|a type|a key|a prop|an el)))",
+        ("ply_header", "ply_body", "written_colors"),
+    ),
+    "stl": Format(
+        f"{_MESHES}.stl", _texts("stl"), text_mutations.mutated, r"^is not an STL|by its header", ("stl_text",)
+    ),
+    "off": Format(
+        f"{_MESHES}.off", _texts("off"), text_mutations.mutated, r"^is not an OFF|OFF.* is not read|the numbers of"
+    ),
     "gltf": Format(
         "captionless.precompute.meshes.gltf",
         _gltf,

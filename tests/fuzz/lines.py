@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
@@ -15,19 +15,20 @@ Lines = dict[str, set[int]]
 """By module."""
 
 
-def modules_of(package: str) -> dict[str, str]:
-    """The module or package of that name and what is below it: the file of each."""
-    top = importlib.import_module(package)
-    names = [package]
-    if hasattr(top, "__path__"):
-        names += [found.name for found in pkgutil.walk_packages(top.__path__, package + ".")]
+def modules_of(packages: Sequence[str]) -> dict[str, str]:
+    """The modules or packages of these names and what is below them: the file of each."""
+    names = list(packages)
+    for package in packages:
+        top = importlib.import_module(package)
+        if hasattr(top, "__path__"):
+            names += [found.name for found in pkgutil.walk_packages(top.__path__, package + ".")]
     return {name: inspect.getsourcefile(importlib.import_module(name)) or "" for name in names}
 
 
-def of_functions(package: str) -> Lines:
-    """The lines with code in the functions of the package, those that compilers of functions compile included."""
+def of_functions(packages: Sequence[str]) -> Lines:
+    """The lines with code in the functions of the packages, those that compilers of functions compile included."""
     found: Lines = {}
-    for name, file in modules_of(package).items():
+    for name, file in modules_of(packages).items():
         with open(file, encoding="utf-8") as source:
             found[name] = set(_of_code(compile(source.read(), file, "exec")))
     return found
@@ -42,9 +43,9 @@ def _of_code(code: CodeType) -> Iterator[int]:
 
 
 @contextmanager
-def reached(package: str) -> Iterator[Lines]:
+def reached(packages: Sequence[str]) -> Iterator[Lines]:
     """Collects the lines that are reached meanwhile."""
-    names = {file: name for name, file in modules_of(package).items()}
+    names = {file: name for name, file in modules_of(packages).items()}
     found: Lines = {name: set() for name in names.values()}
 
     def enter(frame: FrameType, event: str, value: Any) -> Any:

@@ -43,7 +43,7 @@ def batch(note: Callable[[int], None], name: str, numbers: Sequence[int], traced
     found = Batch()
     of = FORMATS[name]
     _warm(name)
-    with lines.reached(of.package) if traced else nullcontext({}) as reached:
+    with lines.reached(of.counted) if traced else nullcontext({}) as reached:
         for number in numbers:
             note(number)
             began = time.process_time()

@@ -21,8 +21,7 @@ FIRST = int(os.environ.get("CAPTIONLESS_TEST_FUZZ_FIRST", "0"))
 @pytest.mark.parametrize("name", FORMATS)
 def test_nothing_but_meshes_and_data_errors_come_out(name: str, record_property: Any) -> None:
     found = fuzzed(name, INPUTS, FIRST)
-    package = FORMATS[name].package
-    unreached = found.unreached(package)
+    unreached = found.unreached(FORMATS[name].counted)
     there = sum(map(len, found.reached.values())) + sum(map(len, unreached.values()))
     share = 1 - sum(map(len, unreached.values())) / there
     record_property(

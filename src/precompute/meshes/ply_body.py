@@ -141,7 +141,8 @@ def _columns(table: NDArray[np.void], element: Element, wanted: Collection[str])
             lengths = np.full(len(table), column.shape[1], np.int64)
             lists[p.name] = Lists(lengths, column.astype(column.dtype.newbyteorder("=")).reshape(-1))
         elif p.name in wanted:
-            singles[p.name] = table[str(i)].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # NaN that signals
+                singles[p.name] = table[str(i)].astype(np.float64)
     return Rows(len(table), singles, lists)
 
 

@@ -59,14 +59,15 @@ def header(data: bytes) -> Header:
     elements: list[tuple[str, int, list[Property]]] = []
     textures: list[str] = []
     at, number = 0, 0
+    if data[:3].lower() != b"ply" or data[3:4] > b" ":
+        raise DataError("is not a PLY file: it does not begin with ply")
     while True:
         line, at = _line(data, at)
         number += 1
         keyword, *words = line.split() or [b""]
         if number == 1:
-            if keyword.lower() != b"ply":
-                raise DataError("is not a PLY file: it does not begin with ply")
-        elif keyword == b"format":
+            continue
+        if keyword == b"format":
             form = _form(words, number)
         elif keyword == b"element":
             if len(elements) == _MOST:

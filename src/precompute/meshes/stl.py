@@ -63,7 +63,8 @@ def _binary(data: bytes, limits: Limits, told: Told) -> MeshPart:
     if count > limits.faces:
         raise DataError(f"has {count} faces; at most {limits.faces} are supported: simplify the mesh")
     table = np.frombuffer(data, _RECORD, count, _HEADER)
-    vertices = table["corners"].astype(np.float64).reshape(-1, 3)
+    with np.errstate(invalid="ignore"):  # NaN that signals; `surface` refuses any
+        vertices = table["corners"].astype(np.float64).reshape(-1, 3)
     faces = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
     return MeshPart(vertices, faces, **_colored(data[:80], table["attribute"], told))
 

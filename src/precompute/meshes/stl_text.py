@@ -43,13 +43,13 @@ def facets(data: bytes, limits: Limits) -> tuple[NDArray[np.float64], NDArray[np
         raise DataError(f"has more than {limits.faces} faces: simplify the mesh")
     vertices, sizes = np.empty((min(size, most), 3)), np.empty(min(size, most) // 3 + 1, np.int32)
     code, at, count, faces, notes, odd = _filled(text, vertices, sizes)
+    for row, column, start, end in notes[:odd].tolist():
+        vertices[row, column] = undecided(data, start, end)
     if code == _CUT:
         raise DataError("ends within a facet: it is truncated")
     if code != _DONE:
         expected = {_KEYWORD: "a statement of an STL file", _NUMBER: "a number", _SHORT: "three vertices of a facet"}
         raise wrong(data, at, expected[code])
-    for row, column, start, end in notes[:odd].tolist():
-        vertices[row, column] = undecided(data, start, end)
     return vertices[:count], sizes[:faces]
 
 
