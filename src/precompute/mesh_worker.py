@@ -15,12 +15,12 @@ Note = tuple[tuple[FileSeen, ...], int]
 def read(note: Callable[[Note], None], mesh: MeshFile) -> tuple[Loaded, int]:
     """The object, and the bytes that were read for it.
 
-    `note` gets the files, and their bytes, before they are parsed. BrokenObject for whatever is wrong with the object;
-    Retryable or SpecError for what is wrong with the storage or the spec.
+    `note` gets each of the files once it is read, and the bytes of all so far. BrokenObject for whatever is wrong with
+    the object; Retryable or SpecError for what is wrong with the storage or the spec.
     """
     files = mesh.open()
     try:
-        found = read_object(files, mesh.up, lambda: note((tuple(files.seen), files.size)))
+        found = read_object(files, mesh.up, lambda: note((tuple(files.seen[-1:]), files.size)))
     except (Retryable, SpecError, MemoryError):
         raise
     except Exception as error:

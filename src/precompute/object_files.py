@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -150,6 +150,13 @@ class ObjectFiles:
         self.size = 0  # bytes that were read
         self._scope = scope
         self._found: dict[str, bytes | None] = {}
+        self._opened: Callable[[], None] = lambda: None
+        self._most: int | None = None
+
+    def watch(self, opened: Callable[[], None], most: int) -> None:
+        """From now on, `opened` is called whenever a file has been read or sought, and a DataError tells of files that
+        have more than `most` bytes together."""
+        self._opened, self._most = opened, most
 
     def own(self) -> bytes:
         """The object's own file. DataError when it is missing or must not be read."""
@@ -202,10 +209,14 @@ class ObjectFiles:
         except FileNotFoundError:
             self._found[url] = None
             self.seen.append(FileSeen(path, "", ""))
+            self._opened()
             return None
         self._found[url] = found.data
         self.size += len(found.data)
         self.seen.append(FileSeen(path, found.version, hashlib.sha256(found.data).hexdigest()))
+        self._opened()
+        if self._most is not None and self.size > self._most:
+            raise DataError(f"its files have {self.size} bytes; at most {self._most} are read")
         return found.data
 
 

@@ -23,9 +23,10 @@ _FENCE = re.compile(r"(-[0-9a-f]{8})?\.tar$")
 SUFFIXES = (".tar", ".index")
 """Of the files of a stage that writes shards."""
 
-RENDERER, EARLIER_RENDERER = "captionless", "OpenGL"
+RENDERER, EARLIER_RENDERER = "captionless 2", "OpenGL"
 """What has drawn an object's views, as the index of its shard notes; the latter in runs of an earlier release that were
-migrated. Their pictures differ in rounding, so that a run says of which kind it has some (the fact `renderers`)."""
+migrated, and "captionless" before materials were drawn as their authors meant them. A run keeps what it has, and says
+of which kinds it has some (the fact `renderers`)."""
 
 
 def shard_file(part: str, fingerprint: str) -> str:

@@ -82,7 +82,7 @@ class FolderSource:
         axes.check()
 
     def digest(self, ref: ObjectRef) -> str:
-        from captionless.precompute.meshfile import digest  # brings trimesh, which reading apart does without
+        from captionless.precompute.meshfile import digest  # brings decoders, which reading apart does without
 
         return objects.digest(digest(self.mesh_file(ref).open()), self._data.source.up)
 

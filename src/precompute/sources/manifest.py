@@ -74,7 +74,7 @@ class ManifestSource:
         axes.check()
 
     def digest(self, ref: ObjectRef) -> str:
-        from captionless.precompute.meshfile import digest  # brings trimesh, which reading apart does without
+        from captionless.precompute.meshfile import digest  # brings decoders, which reading apart does without
 
         return objects.digest(digest(self.mesh_file(ref).open()), ref.up)
 

@@ -194,7 +194,7 @@ def _own_model(gallery: Gallery) -> str:
 
 def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
     """The first points of a file's shape in the form of stored clouds, sampled with a seed from the file's name."""
-    from captionless.precompute.meshfile import load_mesh  # brings trimesh
+    from captionless.precompute.meshfile import load_mesh  # brings decoders and compiled kernels
     from captionless.precompute.sources import Loaded
 
     name = posixpath.splitext(posixpath.basename(url))[0]
