@@ -88,6 +88,7 @@ def damaged() -> Iterator[tuple[str, Case]]:
         "node-not-there": (("scenes", 0, "nodes"), [7], r"nodes\[7\]"),
         "scene-not-there": (("scene",), 7, r"scenes\[7\]"),
         "node-below-itself": (("nodes", 0, "children"), [0], "below itself"),
+        "node-twice-in-the-scene": (("nodes",), [{"children": [1, 1]}, {"mesh": 0}], r"nodes\[1\].*twice in the scene"),
         "children-no-list": (("nodes", 0, "children"), 3, "children: expected a list"),
         "matrix-of-nine": (("nodes", 0, "matrix"), [1.0] * 9, "16 numbers"),
         "rotation-of-words": (("nodes", 0, "rotation"), ["a"] * 4, "rotation"),

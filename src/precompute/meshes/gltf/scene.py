@@ -54,7 +54,7 @@ class Scene:
             index, above, depth, by = stack.pop()
             node = self._document.get("nodes", index, by)
             if index in seen:
-                raise DataError(f"{node.at}: is below itself, or below two other nodes")
+                raise DataError(f"{node.at}: is below itself, or twice in the scene")
             if depth > self._depth:
                 raise DataError(f"{node.at}: more than {self._depth} levels of nodes")
             seen.add(index)
