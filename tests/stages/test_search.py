@@ -201,6 +201,19 @@ def test_a_cloud_is_normalised_and_thinned(root: Path, made: Any, rows: dict[str
     assert [hit.cosine for hit in search(str(tmp_path / "map.npy")).hits] == pytest.approx([h.cosine for h in hits])
     assert hits[0].cosine == hits[1].cosine > 0.9999
     assert search(str(tmp_path / "large.npy"), k=3).hits == search(str(tmp_path / "large.npy"), k=3).hits
+    scan, array = np.load(tmp_path / "scan.npy")[:, :3], search(str(tmp_path / "scan.npy")).hits
+    colored = trimesh.PointCloud(scan.astype(np.float64), colors=np.full((len(scan), 4), 9, np.uint8))
+    colored.export(tmp_path / "scan.ply")
+    (tmp_path / "scan.ply").rename(tmp_path / "renamed.obj")  # what it is, its content says
+    assert [h.key for h in search(str(tmp_path / "renamed.obj")).hits[:2]] == [h.key for h in array[:2]]
+    rows = "".join(f"{x!r} {y!r} {z!r}\n" for x, y, z in scan.tolist())
+    properties = "".join(f"property double {axis}\n" for axis in "xyz")
+    head = f"ply\nformat ascii 1.0\nelement vertex {len(scan)}\n{properties}element face 0\n"
+    (tmp_path / "scan.ply").write_text(f"{head}property list uchar int vertex_indices\nend_header\n{rows}")
+    assert [h.cosine for h in search(str(tmp_path / "scan.ply")).hits] == pytest.approx([h.cosine for h in array])
+    (tmp_path / "cut.ply").write_text(f"{head}end_header\n{rows[:200]}")
+    with pytest.raises(DataError, match=r"cut\.ply: "):
+        search(str(tmp_path / "cut.ply"))
     with pytest.raises(DataError, match=r"few\.npy: .*\b47\b.*\b48\b"):
         search(str(tmp_path / "few.npy"))
     with pytest.raises(DataError, match=r"flat\.npy: .*float32 \(64, 2\).*\(P, 3\)"):

@@ -1,7 +1,8 @@
 """Search queries: the file of a picture or shape, an object of the gallery, or else words.
 
     chair.png, s3://b/photo.jpg    a picture        by its content, or else its suffix, one of PICTURES
-    chair.glb, scan.ply, scan.npy  a shape          a supported mesh format, or CLOUDS: (P, 3) numbers or more
+    chair.glb, scan.ply, scan.npy  a shape          a mesh in a supported format; a cloud, (P, 3) numbers or more, or a
+                                                    PLY file without faces
     key:chair-test-0012            an object of the gallery
     a chair with arms              words; prefix `text:` if they would read as one of the above
 
@@ -24,15 +25,14 @@ from PIL import Image, ImageOps
 from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
-from captionless.mesh import Up
-from captionless.precompute import file_kinds
+from captionless.mesh import Up, points_y_up
+from captionless.precompute import file_kinds, point_files
 from captionless.precompute.file_kinds import FileKind
 from captionless.precompute.formats import DEFAULT_UP
 from captionless.stages import cloud_drawing
 from captionless.stages.source_clouds import Cloud, stored_cloud
 from captionless.store import objects
 from captionless.store.gallery import Gallery
-from captionless.store.shards import decode_array
 from captionless.store.views import encode_view, on_white
 from captionless.trainer.run_folder import model_digest, model_url
 
@@ -202,25 +202,20 @@ def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
     kind = file_kinds.kind_of(url, data, (*file_kinds.MESHES, *_CLOUD_KINDS), "a mesh or a NumPy array")
     if up is None and DEFAULT_UP.get(kind) is None:
         raise SpecError(f"--up: required, since {url} does not define an up axis; expected x, y or z")
-    if kind in _CLOUD_KINDS:
-        loaded = Loaded(points=_points(url, up or "y", sampled, name))
-    else:
+    cloud = point_files.points(kind, data)
+    if cloud is None:
         loaded = Loaded(mesh=load_mesh(url, up))
+    else:
+        loaded = Loaded(points=points_y_up(_some(cloud, sampled, name), up or "y"))
     return stored_cloud(loaded, name, count, sampled, _WANTS, count)
 
 
 _WANTS = "the encoder"
 
 
-def _points(url: str, up: Up, most: int, name: str) -> NDArray[np.floating]:
-    """(P, 3): the points of a .npy, y up; of more than `most`, the size of stored clouds, a sample."""
-    from captionless.mesh import points_y_up
-
-    points = decode_array(objects.read_bytes(url), url)
-    if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
-        raise DataError(f"is {points.dtype} {points.shape}, expected numbers (P, 3): xyz; further columns are ignored")
-    xyz = points[:, :3].astype(np.float64)  # until it is centred
-    if len(xyz) > most:
-        random = np.random.default_rng(list(name.encode()))
-        xyz = xyz[np.sort(random.choice(len(xyz), most, replace=False))]
-    return points_y_up(xyz, up)
+def _some(points: NDArray[np.float64], most: int, name: str) -> NDArray[np.float64]:
+    """The points; of more than `most`, the size of stored clouds, a sample."""
+    if len(points) <= most:
+        return points
+    random = np.random.default_rng(list(name.encode()))
+    return points[np.sort(random.choice(len(points), most, replace=False))]
