@@ -171,6 +171,13 @@ def _training() -> dict[str, Any]:
             graph("Rounds", gauge("round"), text="How often the ranks were started, in a training on several nodes."),
             _skipped(trains),
         ],
+        [
+            graph("Memory of training data",
+                  (f"max by ({_BY}, holds) (captionless_train_data_memory_bytes{{{_POD}}})", _NAME + " {{holds}}"),
+                  unit="bytes", text="Cached objects, their table, validation, similarity (resources.dataMemory)."),
+            graph("Disk of training data", gauge("data_disk_bytes"), unit="bytes",
+                  text="Copies of what memory has no room for (resources.dataDisk)."),
+        ],
     ]  # fmt: skip
     return dashboard(
         "captionless-training", "Captionless: training", "Loss and convergence, data loading, checkpoints.", "now-6h",

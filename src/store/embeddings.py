@@ -119,6 +119,11 @@ class Embeddings:
         return _hex(self._table.points, indices)
 
     @property
+    def table_bytes(self) -> int:
+        """Memory that the table of objects takes."""
+        return self._table.nbytes
+
+    @property
     def classes(self) -> list[str]:
         """The categories, sorted."""
         return list(self.categories.names)

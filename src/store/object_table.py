@@ -54,6 +54,12 @@ class ObjectTable:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the columns take."""
+        columns = (self.keys.column, self.categories.codes, self.shards.codes, self.views, self.points)
+        return sum(int(column.nbytes) for column in (*columns, *self.places.values()))
+
     def digest(self) -> str:
         """A sha256 (hex) over every object's key, category and digests: that of `objects.digest` over lists of them."""
         if self.known_digest:

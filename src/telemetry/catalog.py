@@ -52,6 +52,7 @@ LABELS = {
     "unit": "one per kind of stage",
     "cause": "`broken` (pack: an object of the source), `damaged` (training: stored bytes)",
     "loss": "kinds of losses, such as `texture missing` ([broken-objects.md](broken-objects.md))",
+    "holds": "`objects`, `table` (their keys and offsets), `validation`, `similarity`",
     "condition": "`Succeeded`, `Suspended`, `Stalled`",
     "status": "`True`, `False`, `Unknown`",
     "state": "`Waiting`, `Running`, `Suspended`, `Succeeded`, `Failed`",
@@ -134,6 +135,15 @@ TRAIN_BATCH_WAIT = Metric(
 TRAIN_BATCHES_READY = Metric(
     "captionless_train_batches_ready", _gauge, _TRAINING, ("stage",),
     "Batches that were ready when the last step took its own; 0 if it had to wait.",
+)  # fmt: skip
+TRAIN_DATA_MEMORY = Metric(
+    "captionless_train_data_memory_bytes", _gauge, _TRAINING, ("stage", "holds"),
+    "Memory that cached training data takes, within resources.dataMemory: objects of all ranks of the node, the rest "
+    "of rank 0.",
+)  # fmt: skip
+TRAIN_DATA_DISK = Metric(
+    "captionless_train_data_disk_bytes", _gauge, _TRAINING, ("stage",),
+    "Disk space that copies of training data take on the node, within resources.dataDisk.",
 )  # fmt: skip
 TRAIN_CHECKPOINT_LAST_SUCCESS = Metric(
     "captionless_train_checkpoint_last_success_timestamp_seconds", _gauge, _TRAINING, ("stage",),

@@ -78,10 +78,11 @@ class TrainingRun:
                     "train.compile: true requires a GPU; use false on a CPU, whose kernels are compiled already"
                 )
         cuda_ops.choose(self.spec.encoder.operators, self.device)
-        self.weights = WeightSource(job, self.device)
-        memory = job.memory - self.weights.memory
         node = NodeCache.inherited(job.disk)
-        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up, node)
+        self.weights = WeightSource(job, self.device, node.disk)
+        memory = job.memory - self.weights.memory
+        on_gpu = self.device.type == "cuda"
+        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up, node, on_gpu)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
@@ -210,7 +211,7 @@ class TrainingRun:
 
         names = [(self.done, self.rank), *((self.done, self.rank, i) for i in range(1, len(batch.micro_batches)))]
         seeds = [number("dropout", self.job.seed, *name) for name in names]
-        points = torch.from_numpy(batch.points).to(self.device)
+        points = batch.points_on(self.device)
         accumulate_gradients(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
         return found
 

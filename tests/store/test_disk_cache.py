@@ -14,6 +14,8 @@ import pytest
 
 from captionless.store import disk_cache, objects, ranged_reads
 from captionless.store.disk_cache import BLOCK, CopiedFile, DiskCache
+from captionless.store.similarity_store import open_similarity
+from tests.matrices import store_all
 
 
 class Storage:
@@ -184,3 +186,28 @@ def test_many_threads_of_two_processes_read_a_file_once(tmp_path: Path, storage:
     assert caches[0].used == 9 * BLOCK
     assert read(caches[1], file, (0, file.size)) == [data]
     assert disk_cache._REQUEST * BLOCK == 8 << 20
+
+
+def test_tiles_are_read_once_for_all_lookups_and_processes(tmp_path: Path, storage: Storage) -> None:
+    rng = np.random.default_rng(0)
+    sim = rng.uniform(0.2, 0.9, (60, 60)).astype(np.float32)
+    sim = (sim + sim.T) / 2
+    np.fill_diagonal(sim, 1)
+    url = f"memory://{uuid.uuid4().hex}/similarity"
+    store_all(url, {"c": ([f"k{i:02d}" for i in range(60)], sim)}, "i2i")
+    keys = [f"k{i:02d}" for i in rng.permutation(60)[:20]]
+    expected = open_similarity(url).lookup(keys)
+    for memory in (0, 1 << 20):  # single rows, and whole tiles
+        disk = DiskCache(str(tmp_path / str(memory)), 1 << 20)
+        np.testing.assert_array_equal(open_similarity(url, memory, disk).lookup(keys), expected)
+        assert disk.used == BLOCK
+        storage.spans.clear()
+        for _ in range(2):
+            np.testing.assert_array_equal(open_similarity(url, memory, disk).lookup(keys), expected)
+        assert not storage.spans
+    (copy,) = (path for path in (tmp_path / str(1 << 20)).iterdir() if not path.name.startswith("."))
+    damaged = bytearray(copy.read_bytes())
+    damaged[: BLOCK // 2] = bytes(BLOCK // 2)
+    copy.write_bytes(damaged)
+    np.testing.assert_array_equal(open_similarity(url, 1 << 20, disk).lookup(keys), expected)
+    assert disk.used == 0

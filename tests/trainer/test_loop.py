@@ -306,7 +306,12 @@ def test_what_is_measured_is_reported(root: Path, tmp_path: Path, monkeypatch: p
     assert 0 < found["captionless_train_checkpoint_duration_seconds"] < time.time() - began
     assert found["captionless_stage_read_bytes_total"] > 24 * synthetic.VIEWS * synthetic.FEATURES * 2
     of_a_training = {metric.name for metric in catalog.exported_by(catalog.Exporter.training)}
-    assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
+    state = progress.read(str(path))
+    assert state is not None
+    held = {tuple(labels) for name, labels, _ in state.measures if name == catalog.TRAIN_DATA_MEMORY.name}
+    assert held == {("objects",), ("table",), ("validation",), ("similarity",)}
+    rest = of_a_training - set(found) - {catalog.TRAIN_DATA_MEMORY.name}
+    assert rest == {"captionless_train_round"}  # of several nodes only
 
 
 def test_no_gpu_is_reported(root: Path) -> None:

@@ -38,6 +38,7 @@ class BatchFeed:
     def take(self, step: int) -> Batch:
         """This rank's part of the step's global batch; DataError as `Skipped.of`."""
         registry.set_value(catalog.TRAIN_BATCHES_READY, self._ahead.ready)
+        self._data.tell()
         with _waiting():
             batch = self._ahead.take(step)
         damaged = self.skipped.of(batch)

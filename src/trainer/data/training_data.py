@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from captionless.errors import DataError, SpecError
 from captionless.spec.train import TrainSpec
 from captionless.store.columns import Strings
-from captionless.store.embeddings import open_embeddings
+from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.telemetry import catalog, registry
 from captionless.trainer import distributed
-from captionless.trainer.data.augment import training_clouds, with_channels
+from captionless.trainer.data.augment import DrawnClouds, drawn_clouds, on_device, training_clouds, with_channels
 from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, with_neighbours
 from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.samples import SampleRows, Samples
@@ -41,6 +44,7 @@ class Batch:
     of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
     similarity: (n, N) float32 of the rank's objects to all, one array for each similarity that the weights need.
     damaged: which of the n objects are not what they must be, and why; with any of them, image and points are empty.
+    drawn: what the device makes the points of, which are empty then.
     """
 
     image: NDArray[np.float32]
@@ -51,6 +55,13 @@ class Batch:
     micro_batches: list[int]
     similarity: list[NDArray[np.float32]] = field(default_factory=list)
     damaged: Mapping[int, DataError] = field(default_factory=dict)
+    drawn: DrawnClouds | None = None
+
+    def points_on(self, device: torch.device) -> Tensor:
+        """The clouds on a device, made there if they are not yet."""
+        if self.drawn is None:
+            return torch.from_numpy(self.points).to(device)
+        return on_device(self.drawn, device, self.points.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ LookUp = Callable[[Sequence[str], Sequence[str], slice], list[NDArray[np.float32
 class TrainingData:
     """The training split, of which at most `memory` bytes are kept; with `look_up` batches come with similarity, which
     is read with them, ahead of the steps. The ranks of a node keep objects together, and copy those in storage that
-    memory has no room for to its disk."""
+    memory has no room for to its disk. `for_device`: clouds are drawn only, and made on the step's device."""
 
     def __init__(
         self,
@@ -87,8 +98,9 @@ class TrainingData:
         memory: int = MEMORY,
         look_up: LookUp = lambda *batch: [],
         node: NodeCache = NodeCache(),
+        for_device: bool = False,
     ) -> None:
-        self._look_up = look_up
+        self._look_up, self._for_device = look_up, for_device
         self._data = data = open_embeddings(url, "train", node.folder)
         if len(data) < 2:
             raise DataError(f"{url}: {len(data)} training objects; contrastive training requires at least 2")
@@ -96,7 +108,7 @@ class TrainingData:
         out = held_out(self.keys, self.categories, spec.validation.share)
         self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
         of_validation = len(self.validation) * data.views_layout.shape[1] * np.dtype(np.float32).itemsize
-        self.samples = Samples(data, max(0, memory - of_validation), node)
+        self.samples = Samples(data, max(0, memory - of_validation - metadata_bytes(data, node)), node)
         if self.samples.stored_points < spec.points:
             raise SpecError(
                 f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
@@ -123,6 +135,7 @@ class TrainingData:
             if self._shards is None
             else WindowedOrder(self._shards[self.training], spec.batches.window, seed)
         )
+        self._disk = disk
         self._shards_ahead: ShardsAhead | None = None
         if disk is not None and self._shards is not None and len(data.extents):
             ahead = ShardsAhead(data, self._uncached, spec.steps, self.batch_size, spec.batches.window)
@@ -204,6 +217,12 @@ class TrainingData:
         own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
         return epoch, own[~self.samples.holds(own)]
 
+    def tell(self) -> None:
+        """Sets the metrics of what is cached."""
+        registry.set_value(catalog.TRAIN_DATA_MEMORY, self.samples.held, holds="objects")
+        registry.set_value(catalog.TRAIN_DATA_MEMORY, self._data.table_bytes, holds="table")
+        registry.set_value(catalog.TRAIN_DATA_DISK, 0 if self._disk is None else self._disk.used)
+
     def close(self) -> None:
         """Begin to read nothing more."""
         if self._shards_ahead is not None:
@@ -211,9 +230,12 @@ class TrainingData:
 
     def make(self, raw: RawBatch) -> Batch:
         """What the encoder gets."""
-        image = raw.rows.image
+        image, drawn = raw.rows.image, None
+        clouds = np.empty((0, self.spec.points, 3), np.float32)
         if raw.rows.damaged:  # it is to be made again without them
-            image, clouds = image[:0], np.empty((0, self.spec.points, 3), np.float32)
+            image = image[:0]
+        elif self._for_device:
+            drawn = drawn_clouds(raw.rows.points, self.spec.points, self.spec.augment, raw.generators)
         else:
             clouds = training_clouds(raw.rows.points, self.spec.points, self.spec.augment, raw.generators)
         return Batch(
@@ -225,6 +247,7 @@ class TrainingData:
             raw.micro_batches,
             raw.similarity,
             raw.rows.damaged,
+            drawn,
         )
 
     def batch(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> Batch:
@@ -242,6 +265,13 @@ class TrainingData:
     @property
     def _tolerant(self) -> bool:
         return self.spec.max_skipped > 0
+
+
+def metadata_bytes(data: Embeddings, node: NodeCache) -> int:
+    """What a rank's part of the memory has to hold beside objects: its share of the table, the split, two orders of an
+    epoch, and for each object whether it was verified and where it is."""
+    shares = node.ranks if node.folder else 1
+    return data.table_bytes // shares + 30 * len(data)
 
 
 def _normalised(image: NDArray[np.floating]) -> NDArray[np.float32]:
