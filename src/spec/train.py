@@ -99,11 +99,17 @@ class BatchesSpec(Section):
     """`neighbours`: epochs between searches for nearest neighbours; batches are random until the first search."""
 
     LATER: ClassVar = frozenset({"shuffle", "window"})
+    OF_NEIGHBOURS: ClassVar = ("group", "candidates", "every")
+    """Options that random batches do not have."""
 
     @model_validator(mode="after")
     def _options(self) -> Self:
         if self.group > self.candidates + 1:
             raise ValueError(f"group: {self.group} exceeds candidates + 1: {self.candidates + 1}")
+        for option in self.OF_NEIGHBOURS:
+            if self.kind != "neighbours" and getattr(self, option) != type(self).model_fields[option].default:
+                name = type(self).model_fields[option].alias
+                raise ValueError(f"{name}: only an option of kind: neighbours; it does nothing with {self.kind}")
         if self.shuffle != "windowed" and self.window != type(self).model_fields["window"].default:
             raise ValueError("window: only an option of shuffle: windowed; it does nothing with global")
         return self
@@ -174,7 +180,8 @@ class TrainSpec(Section):
     """`i2i`, `i2l` and `avg`: exponent that spreads the weights within a category: the similarity becomes
     m * (similarity / m) ** sharpen, with m the category's mean similarity; 1: unchanged, as in the paper."""
     temperature: float = Field(0.07, ge=0.01, le=1)
-    """Initial temperature tau. It is learned, with 1/tau clamped to [1, 100]."""
+    """Initial temperature tau, which is learned, with 1/tau clamped to [1, 100]; with `init` only if
+    `resetTemperature`."""
     encoder: EncoderSpec = EncoderSpec()
     optim: OptimSpec = OptimSpec()
     augment: AugmentSpec = AugmentSpec()
@@ -183,7 +190,9 @@ class TrainSpec(Section):
     """Decay of an exponential moving average of the weights, which validation scores and which is stored as the model;
     0: off. It rises to its value: (1 + t) / (10 + t) after t steps at most."""
     init: str = ""
-    """URL of a model.pt whose encoder to start from; empty: random initialisation."""
+    """URL of a model.pt whose encoder and learned temperature to start from; empty: random initialisation."""
+    reset_temperature: bool = False
+    """With `init`: learn the temperature anew, from `temperature`, instead of going on from that of the model."""
     freeze: tuple[Pattern, ...] = Field((), max_length=100)
     """Patterns of the names of parameters that are not trained: globs such as `stages.[01]` or `*.norm.*`, where the
     name of a module stands for all of its parameters. Norms of which nothing is trained keep their statistics."""
@@ -221,7 +230,7 @@ class TrainSpec(Section):
     """With `resources.minNodes` below `nodes`: the least seconds between two interruptions of a running training for
     nodes that have come back. They are let in after the next checkpoint."""
 
-    LATER: ClassVar = frozenset({"ema", "freeze", "views"})
+    LATER: ClassVar = frozenset({"ema", "freeze", "reset_temperature", "views"})
     OPERATIONAL: ClassVar = frozenset(
         {
             "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",
@@ -252,6 +261,31 @@ class TrainSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _options_of_the_weights(self) -> Self:
+        for option, weights in WEIGHTS_OPTIONS.items():
+            field = type(self).model_fields[option]
+            if getattr(self, option) != field.get_default() and not set(weights) & set(self.weights):
+                raise ValueError(
+                    f"{field.alias}: only an option of weights: {', '.join(weights)}; none is trained with"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_temperature(self) -> Self:
+        if self.reset_temperature and not self.init:
+            raise ValueError("resetTemperature: only an option of init; without one the temperature is new anyway")
+        if (
+            self.init
+            and not self.reset_temperature
+            and self.temperature != type(self).model_fields["temperature"].default
+        ):
+            raise ValueError(
+                "temperature: init brings its own, which has been learned; set resetTemperature: true to begin with "
+                "this one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _enough_points(self) -> Self:
         if self.encoder.name == "pointbert":
             for option in ("groups", "nsample"):
@@ -267,3 +301,9 @@ LOSS_OPTIONS = {
     for name, loss in (("hcl_beta", "hcl"), ("hcl_tau_plus", "hcl"), ("positive_weight", "contrastive"))
 }
 """The options that only one of the losses has, and their defaults, which say nothing."""
+
+WEIGHTS_OPTIONS = {
+    "sharpen": tuple(w for w in Weights if w.metrics and w is not Weights.category),
+    "positive_weight": tuple(w for w in Weights if w is not Weights.uniform),
+}
+"""The options that not all weights of the negatives have, and those that do."""

@@ -33,7 +33,7 @@ from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
-from captionless.trainer.classifier_job import ClassifierJob
+from captionless.trainer.classifier_job import EARLIER, FORMAT, ClassifierJob
 from captionless.trainer.run_folder import HISTORY, MODEL, model_digest
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def run(spec: ClassificationSpec) -> dict[str, Any]:
     source = open_source(spec.data)
     refs = source.refs()
     job = _task(spec, source, refs)
-    ledger, fingerprint = Ledger(spec.root), objects.digest(VERSION, job.fingerprint(), _content(source, refs, "test"))
-    record = ledger.whole(PART, fingerprint)
+    ledger, test = Ledger(spec.root), _content(source, refs, "test")
+    known = [objects.digest(VERSION, job.fingerprint(version), test) for version in (FORMAT, EARLIER)]
+    fingerprint = known[0]
+    record = next((found for each in known if (found := ledger.whole(PART, each))), None)
     if record is None:
         with writer(spec.root, settings=fingerprint) as lease:
             _make(spec, job, source, refs, lease.check)

@@ -1,10 +1,10 @@
 """The training loop: what a step does, when checkpoints are saved, and how a run resumes.
 
 A step is a pure function of the state before it and of (seed, step): the batch, the views, the augmentation and the
-dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser, the history, the best
-weights so far and the nearest neighbours, and no generator state; a run that was interrupted anywhere and resumed ends
-with the weights and the history of an uninterrupted one, bit for bit on a CPU with the same ranks, threads and
-versions; only `seconds` differs.
+dropout masks all derive from them, sample by sample, so that ranks and micro-batches move only sums. A checkpoint holds
+the weights, the optimiser, the history, the best weights so far and the nearest neighbours, and no generator state; a
+run that was interrupted anywhere and resumed ends with the weights and the history of an uninterrupted one, bit for bit
+on a CPU with the same ranks, threads and versions; only `seconds` differs.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from captionless.trainer.profiling import StepProfile
 from captionless.trainer.recompute import recompute
 from captionless.trainer.run_folder import CHECKPOINTS, HISTORY, MODEL, curve_name, unfinished_url
 from captionless.trainer.seeds import number
-from captionless.trainer.training_job import TrainingJob
+from captionless.trainer.training_job import EARLIER, FORMAT, TrainingJob
 from captionless.trainer.validation import Validation
 from captionless.trainer.weight_average import WeightAverage
 
-_MAX_SCALE = 100.0
+_MAX_LOG_SCALE = math.log(100.0)
 _MEASURED = {
     "loss": catalog.TRAIN_LOSS,
     "scale": catalog.TRAIN_LOGIT_SCALE,
@@ -93,14 +93,16 @@ class TrainingRun:
         torch.manual_seed(number("init", job.seed))
         self.options = encoders.encoder_options(self.spec.encoder, self.data.features)
         self.encoder = encoders.build(self.spec.encoder.name, **self.options)
+        start = -math.log(self.spec.temperature)
         if self.spec.init:
-            model_file.load_into(self.encoder, self.spec.init)
+            about = model_file.load_into(self.encoder, self.spec.init)
+            start = start if self.spec.reset_temperature else _learned(about, self.spec.init)
         self.encoder.to(self.device)
         if self.spec.gradient_checkpointing:
             recompute(self.encoder)
         if self.spec.compile:
             self.encoder.compile()  # in place: its parameters keep their names
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.spec.temperature), device=self.device))
+        self.log_scale = nn.Parameter(torch.tensor(min(max(start, 0.0), _MAX_LOG_SCALE), device=self.device))
         beside = {"log_scale": self.log_scale}
         self.frozen = param_groups.freeze(self.encoder, beside, self.spec.freeze, "train.freeze")
         named = dict(self.encoder.named_parameters()) | beside
@@ -129,8 +131,8 @@ class TrainingRun:
         """The step of the newest checkpoint of this run."""
         self.seconds = 0.0
 
-    def _segment(self, first: int) -> dict[str, Any]:
-        fields = self.job.fields
+    def _segment(self, first: int, version: int = FORMAT) -> dict[str, Any]:
+        fields = {"format": version, **self.job.fields}
         return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE & fields.keys())}}
 
     @property
@@ -181,7 +183,7 @@ class TrainingRun:
         self.scaler.step(self.optimizer, rate)  # type: ignore[arg-type]
         self.scaler.update()
         with torch.no_grad():
-            self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
+            self.log_scale.clamp_(0.0, _MAX_LOG_SCALE)
         if self.average is not None:
             self.average.update()
         for name, value in found.items():
@@ -194,7 +196,7 @@ class TrainingRun:
 
     def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
         """Gradients of this rank's share of the loss, scaled by the scaler; the share."""
-        image = torch.from_numpy(batch.image).to(self.device)
+        image = torch.from_numpy(batch.image).to(self.log_scale)  # its device and type
         found = image.new_zeros(())
 
         def share(shape: Tensor) -> Tensor:
@@ -209,10 +211,9 @@ class TrainingRun:
             scaled: Tensor = self.scaler.scale(value)
             return scaled
 
-        names = [(self.done, self.rank), *((self.done, self.rank, i) for i in range(1, len(batch.micro_batches)))]
-        seeds = [number("dropout", self.job.seed, *name) for name in names]
-        points = batch.points_on(self.device)
-        accumulate_gradients(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
+        points = batch.points_on(self.device).to(self.log_scale.dtype)
+        keys = torch.from_numpy(batch.seeds).to(self.device)
+        accumulate_gradients(self.encoder, points, batch.micro_batches, share, keys, PRECISIONS[self.spec.precision])
         return found
 
     def validate(self, beat: Callable[[], None]) -> None:
@@ -259,7 +260,7 @@ class TrainingRun:
         if self.rank == 0:
             self.check_lease()
             curve.forget(self.job.run, self.fingerprint, self.done)
-        self.segments = state.get("segments", self.segments)
+        self.segments = state.get("segments") or [self._segment(0, EARLIER)]
         extends: bool = state["fingerprint"] != self.fingerprint
         self.saved = -1 if extends else self.done
         if extends:
@@ -314,6 +315,14 @@ class TrainingRun:
             self.check_lease()
             model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
             curve.forget(self.job.run, self.fingerprint)
+
+
+def _learned(about: dict[str, Any], url: str) -> float:
+    """The logarithm of the scale that a model was trained to. SpecError if it does not say."""
+    found = about.get("log_scale")
+    if not isinstance(found, float) or not math.isfinite(found):
+        raise SpecError(f"train.init: {url} has no learned temperature; set train.resetTemperature: true")
+    return found
 
 
 def train(

@@ -14,8 +14,12 @@ from captionless.spec.weights import Weights
 from captionless.store import objects, tiles
 from captionless.trainer.run_folder import model_digest
 
-FORMAT = 5
+FORMAT = 6
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+EARLIER = 5
+"""The version before, which drew other random numbers and else did the same: its models are as good, and its
+checkpoints may be extended."""
 
 _NOT_DETERMINING = {"weights", "seeds", *TrainSpec.OPERATIONAL}
 
@@ -58,12 +62,12 @@ class TrainingJob(BaseModel):
     def title(self) -> str:
         return f"train {Mode(self.weights, self.train.loss, self.train.encoder.name)} seed {self.seed}"
 
-    def fingerprint(self, data_digest: str) -> str:
+    def fingerprint(self, data_digest: str, version: int = FORMAT) -> str:
         """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits, nor
         what signs URLs."""
         spec = self.train.determining(_NOT_DETERMINING)
         known = public([spec, self.weights.value, self.seed, self.clip])
-        return objects.digest(FORMAT, *known, data_digest, self._stores, self._start)
+        return objects.digest(version, *known, data_digest, self._stores, self._start)
 
     def settings(self, data_digest: str) -> dict[str, Any]:
         """What `fingerprint` is the digest of, field by field: what a later call compares with its own."""

@@ -17,6 +17,7 @@ from captionless.store.embeddings import open_embeddings
 from captionless.trainer import changed_settings, loop, model_file
 from captionless.trainer.run_folder import checkpoint_names, of_other_runs
 from captionless.trainer.torch_documents import decode
+from captionless.trainer.training_job import EARLIER
 from tests.trainer import synthetic
 from tests.trainer.test_loop import after, outcome
 
@@ -34,7 +35,7 @@ def call(root: Path, run: str, stop: int | None = None, **train: Any) -> str:
     data = open_embeddings(job.data, "train").digest
     fingerprint = job.fingerprint(data)
     if not stage._is_finished(job.run, fingerprint):
-        job = stage._begun(job, fingerprint, job.settings(data))
+        job = stage._begun(job, (fingerprint, job.fingerprint(data, EARLIER)), job.settings(data))
         if stop is None:
             loop.train(job)
         else:
@@ -167,10 +168,10 @@ def test_a_run_under_the_name_of_an_earlier_release_is_not_made_again(root: Path
     assert variant.name == "hcl-i2i-seed0"
     fingerprint = call(root, "earlier-name/train/i2i-seed0", loss="hcl")
     with pytest.raises(DataError, match=r"train/i2i-seed0: holds this very run.*rename the folder to hcl-i2i-seed0"):
-        stage._refuse_earlier_name(spec, variant, fingerprint)
-    stage._refuse_earlier_name(spec, variant, "0" * 64)
+        stage._refuse_earlier_name(spec, variant, [fingerprint])
+    stage._refuse_earlier_name(spec, variant, ["0" * 64])
     (root / "earlier-name" / "train" / "i2i-seed0").rename(root / "earlier-name" / "train" / variant.name)
-    stage._refuse_earlier_name(spec, variant, fingerprint)
+    stage._refuse_earlier_name(spec, variant, [fingerprint])
 
 
 def test_changes_are_told_without_digests() -> None:

@@ -24,6 +24,7 @@ from captionless.trainer.losses.tiled import contrastive_share
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
 IDS = ["a", *"abcdefgh"]
+KEYS = torch.arange(N) * 0x1234567  # what is dropped of each cloud follows from its own
 SCALES = (1 / 0.07, 100.0)  # one exponential for both directions, and one each
 
 
@@ -36,9 +37,9 @@ def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 ENCODERS: dict[str, dict[str, Any]] = {
-    "pointnext-s": {"width": 4, "nsample": 6, "radius": 0.6, "dropout": 0.0, "head": (16, 8)},
-    "pointbert": {"width": 8, "depth": 2, "heads": 2, "groups": 8, "nsample": 6, "drop_path": 0.0},
-    "sparseconv": {"width": 2, "depth": 11, "voxel": 0.5, "dropout": 0.0},
+    "pointnext-s": {"width": 4, "nsample": 6, "radius": 0.6, "dropout": 0.3, "head": (16, 8)},
+    "pointbert": {"width": 8, "depth": 2, "heads": 2, "groups": 8, "nsample": 6, "drop_path": 0.6},
+    "sparseconv": {"width": 2, "depth": 11, "voxel": 0.5, "dropout": 0.3},
 }
 
 
@@ -52,7 +53,7 @@ def encoded(name: str, own: slice, sizes: list[int]) -> dict[str, Any]:
     images, _, sim, points = problem()
     model = encoder(name)
     log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
-    embedded = functional.normalize(model(points[own]), dim=-1)
+    embedded = functional.normalize(model(points[own], KEYS[own]), dim=-1)
     weights = HNWeights([sim[own].clone()], IDS, sizes=sizes)
     whole = contrastive_share(images[own], embedded, log_scale.exp(), weights, sizes)
     whole.backward()
@@ -97,7 +98,7 @@ def accumulated() -> list[torch.Tensor]:
         return hcl_share(images[own], shape, scale, 0.7, 0.05, None, sizes)
 
     pieces = [len(places) for places in cuts[distributed.rank()]]
-    accumulate_gradients(model, points[own], pieces, loss, [0] * len(pieces))
+    accumulate_gradients(model, points[own], pieces, loss, KEYS[own])
     parameters = [*model.parameters(), torch.nn.Parameter(scale.detach())]
     parameters[-1].grad = scale.grad
     distributed.all_reduce_gradients(parameters)

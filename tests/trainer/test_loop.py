@@ -145,6 +145,34 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     assert job.fingerprint("data") != before
 
 
+def test_a_run_goes_on_from_the_learned_scale_of_another_unless_it_is_reset(root: Path) -> None:
+    loop.train(synthetic.job(root, "first", steps=3, temperature=0.02))
+    learned = model_file.load_model(str(root / "first"))[1]["log_scale"]
+    inherits = loop.TrainingRun(synthetic.job(root, "x", init=str(root / "first")))
+    assert float(inherits.log_scale.detach()) == learned != pytest.approx(-math.log(0.02), abs=1e-6)
+    reset = {"init": str(root / "first"), "reset_temperature": True, "temperature": 0.5}
+    assert float(loop.TrainingRun(synthetic.job(root, "x", **reset)).log_scale.detach()) == pytest.approx(math.log(2))
+
+
+def test_a_model_without_a_learned_scale_is_refused_unless_it_is_reset(root: Path) -> None:
+    loop.train(synthetic.job(root, "first", steps=1))
+    model, about = model_file.load_model(str(root / "first"))
+    url = str(root / "bare" / "model.pt")
+    model_file.save_model(url, model, about["encoder"]["name"], about["encoder"]["options"], {})
+    with pytest.raises(SpecError, match=r"bare.*no learned temperature.*train\.resetTemperature"):
+        loop.TrainingRun(synthetic.job(root, "x", init=url))
+    loop.TrainingRun(synthetic.job(root, "x", init=url, reset_temperature=True))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 1.0])
+def test_the_first_step_is_within_the_bounds_of_the_scale(root: Path, temperature: float) -> None:
+    run = loop.TrainingRun(synthetic.job(root, "x", temperature=temperature))
+    assert 0 <= float(run.log_scale.detach()) <= math.log(100) + 1e-6
+    with run.feed:
+        run.step()
+    assert run.history["scale"][0] == pytest.approx(1 / temperature)
+
+
 def test_what_signs_urls_is_neither_stored_nor_told_apart(root: Path) -> None:
     loop.train(synthetic.job(root, "first"))
     jobs = []

@@ -9,8 +9,8 @@ follow one another, so that at any time few shards are in use and each is read o
 
 A hard-negative batch (Liu et al., OpenShape, arXiv 2305.10764) is made of groups: its first objects are seeds, and each
 adds some of its nearest objects in the space of the encoder being trained, drawn from (seed, epoch, key of the seed).
-These replace the other objects of a random batch. An object that two seeds add occurs twice, and is not a negative of
-itself (see `pair_weights`).
+These replace the other objects of a random batch. An object that two seeds add occurs twice, as two samples, and is
+not a negative of itself (see `pair_weights`).
 
 Micro-batches come first and ranks second: a rank holds its share of the first micro-batch, then of the second, and so
 on, so that the statistics of batch normalisation, which span a micro-batch, do not depend on the number of ranks.
@@ -106,6 +106,15 @@ def by_shard(batch: NDArray[np.int64], shards: NDArray[np.integer], micro_batche
         part = batch[first : first + size]
         found[first : first + size] = part[np.argsort(shards[part], kind="stable")]
         first += size
+    return found
+
+
+def occurrences(batch: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every place of a batch how many places before it hold the same object, (N,) int64."""
+    order = np.argsort(batch, kind="stable")
+    ordered = batch[order]
+    found = np.empty(len(batch), np.int64)
+    found[order] = np.arange(len(batch)) - np.searchsorted(ordered, ordered)
     return found
 
 

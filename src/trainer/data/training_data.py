@@ -1,8 +1,10 @@
 """The batches of a training run, each a pure function of (seed, step): no state to save, nothing to replay.
 
 `batches` says which objects a global batch holds; its content does not depend on the number of ranks. The view and the
-augmentation of an object are drawn from (seed, epoch, key); runs with the same seed and different weights see the same
-samples in the same order. Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
+augmentation of an object, and what the encoder drops of it, are drawn from (seed, step, key, occurrence), the last for
+an object that a hard-negative batch holds more than once: another sample each time, the same whichever rank or
+micro-batch it is in. Runs with the same seed and different weights see the same samples in the same order.
+Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
 
 A batch is made in two parts, so that both can be done ahead of its step (`read_ahead`): its objects are read
 (`samples`), then they are augmented.
@@ -26,12 +28,12 @@ from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.telemetry import catalog, registry
 from captionless.trainer import distributed
 from captionless.trainer.data.augment import DrawnClouds, drawn_clouds, on_device, training_clouds, with_channels
-from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, with_neighbours
+from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, occurrences, with_neighbours
 from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.samples import SampleRows, Samples
 from captionless.trainer.data.shards_ahead import ShardsAhead, has_room
 from captionless.trainer.data.splits import held_out
-from captionless.trainer.seeds import generator
+from captionless.trainer.seeds import generator, number
 from captionless.trainer.training_job import MEMORY
 
 
@@ -40,11 +42,12 @@ class Batch:
     """A rank's part of a global batch of N objects, n rows.
 
     image: (n, F) float32, one view per object or the mean of some, L2-normalised; (n, V, F), `train.views.count` of
-    each, where each is a positive by itself. points: (n, m, in_channels) float32. keys, categories:
-    of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
-    similarity: (n, N) float32 of the rank's objects to all, one array for each similarity that the weights need.
-    damaged: which of the n objects are not what they must be, and why; with any of them, image and points are empty.
-    drawn: what the device makes the points of, which are empty then.
+    each, where each is a positive by itself. points: (n, m, in_channels) float32. keys, categories: of all N objects,
+    rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each. seeds: (n,) int64, not
+    negative, what the encoder's random numbers for each of the rank's rows follow from. similarity: (n, N) float32 of
+    the rank's objects to all, one array for each similarity that the weights need. damaged: which of the n objects are
+    not what they must be, and why; with any of them, image and points are empty. drawn: what the device makes the
+    points of, which are empty then.
     """
 
     image: NDArray[np.float32]
@@ -53,6 +56,7 @@ class Batch:
     categories: list[str]
     sizes: list[int]
     micro_batches: list[int]
+    seeds: NDArray[np.int64]
     similarity: list[NDArray[np.float32]] = field(default_factory=list)
     damaged: Mapping[int, DataError] = field(default_factory=dict)
     drawn: DrawnClouds | None = None
@@ -69,7 +73,7 @@ class RawBatch:
     """A rank's part of a global batch, as stored.
 
     keys, categories: of the N objects, rank after rank. generators: those of the rank's own n, after their views were
-    drawn. similarity: as in `Batch`.
+    drawn. seeds, similarity: as in `Batch`.
     """
 
     keys: list[str]
@@ -77,6 +81,7 @@ class RawBatch:
     sizes: list[int]
     micro_batches: list[int]
     generators: list[np.random.Generator]
+    seeds: NDArray[np.int64]
     rows: SampleRows
     similarity: list[NDArray[np.float32]]
 
@@ -186,33 +191,37 @@ class TrainingData:
         """
         if self._shards_ahead is not None:
             self._shards_ahead.ready(step)
-        epoch, everyone, cuts = self._dealt(step, world, without)
+        _, everyone, again, cuts = self._dealt(step, world, without)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         rank_rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-        own = everyone[rank_rows]
-        generators = [generator("sample", self.seed, epoch, key) for key in self.keys.some(own)]
+        own, own_again = everyone[rank_rows], again[rank_rows].tolist()
+        draws = [(self.seed, step, key, n) for key, n in zip(self.keys.some(own), own_again, strict=True)]
+        generators = [generator("sample", *draw) for draw in draws]
+        seeds = np.array([number("dropout", *draw) for draw in draws], dtype=np.int64)
         rows = self.samples.read(own, self._drawn_views(generators), self._tolerant)
         keys, categories = self.keys.some(everyone), self.categories.some(everyone)
         similarity = self._look_up(keys, categories, rank_rows)
         micro_batches = [len(place) for place in cuts[rank]]
-        return RawBatch(keys, categories, sizes, micro_batches, generators, rows, similarity)
+        return RawBatch(keys, categories, sizes, micro_batches, generators, seeds, rows, similarity)
 
     def _dealt(
         self, step: int, world: int, without: Collection[str] = ()
-    ) -> tuple[int, NDArray[np.int64], list[list[NDArray[np.int64]]]]:
-        """The epoch of a step, the objects of its global batch, rank after rank, and `cut`."""
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], list[list[NDArray[np.int64]]]]:
+        """The epoch of a step, the objects of its global batch, rank after rank, their `occurrences`, whose order does
+        not depend on the ranks, and `cut`."""
         epoch, chosen = self.indices(step)
         if without:
             chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
         if self._shards is not None:
             chosen = by_shard(chosen, self._shards, self.spec.accumulate)
         cuts = cut(len(chosen), self.spec.accumulate, world)
-        return epoch, chosen[np.concatenate([place for of_rank in cuts for place in of_rank])], cuts
+        places = np.concatenate([place for of_rank in cuts for place in of_rank])
+        return epoch, chosen[places], occurrences(chosen)[places], cuts
 
     def _uncached(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch of a step, and which of its objects this process reads from storage."""
         rank, world = distributed.rank(), distributed.world_size()
-        epoch, everyone, cuts = self._dealt(step, world)
+        epoch, everyone, _, cuts = self._dealt(step, world)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
         return epoch, own[~self.samples.holds(own)]
@@ -245,6 +254,7 @@ class TrainingData:
             raw.categories,
             raw.sizes,
             raw.micro_batches,
+            raw.seeds,
             raw.similarity,
             raw.rows.damaged,
             drawn,

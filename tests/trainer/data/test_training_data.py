@@ -65,7 +65,7 @@ def test_several_views_of_an_object_are_different_ones_on_any_number_of_ranks(
     stored = open_embeddings(job.data, "train")
     of = {key: place for place, key in enumerate(stored.keys)}
     for key, image in zip(whole.keys, whole.image, strict=True):
-        drawn = generator("sample", 0, 1, key).permutation(synthetic.VIEWS)[:3]
+        drawn = generator("sample", 0, 4, key, 0).permutation(synthetic.VIEWS)[:3]
         views = stored.views([of[key]])[0][drawn].astype(np.float64)
         views /= np.linalg.norm(views, axis=1, keepdims=True)
         mean = views.mean(0) / np.linalg.norm(views.mean(0))
@@ -142,6 +142,40 @@ def test_hard_negative_batches_are_groups_of_a_seed_and_its_neighbours(root: Pat
         open_data(root, batches={"kind": "neighbours"})
     with pytest.raises(ValidationError, match=r"group: 5\b.*candidates"):
         open_data(root, batches={"kind": "neighbours", "group": 5, "candidates": 3})
+
+
+def test_an_object_that_a_batch_holds_again_is_another_sample(root: Path) -> None:
+    """Another view and augmentation, and other masks; and another one in another step of the same epoch."""
+    data = open_data(root, batches={"kind": "neighbours", "group": 4, "candidates": 3})
+    data.nearest = np.tile(np.array([0, 1, 2], np.int32), (26, 1))
+    batches = [data.batch(step) for step in range(3)]
+    again = [i for i, key in enumerate(batches[0].keys) if batches[0].keys.index(key) < i]
+    assert len(again) >= 2
+    seeds, clouds, views = set(), [], set()
+    for batch in batches:
+        seeds |= set(batch.seeds.tolist())
+        clouds += [batch.points[i].tobytes() for i in range(8)]
+        views |= {batch.image[i].tobytes() for i, key in enumerate(batch.keys) if key == data.keys[data.training[1]]}
+    assert len(seeds) == len(set(clouds)) == 24
+    assert len(views) > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"batches": {"kind": "neighbours", "group": 4, "candidates": 3}}], ids=str)
+def test_a_samples_draw_depends_on_neither_rank_nor_micro_batch(root: Path, options: dict[str, object]) -> None:
+    def samples(accumulate: int, world: int) -> list[tuple[str, int, bytes, bytes]]:
+        data = open_data(root, accumulate=accumulate, **options)
+        if options:
+            data.nearest = np.tile(np.array([0, 1, 2], np.int32), (26, 1))
+        found = []
+        for rank in range(world):
+            batch = data.batch(4, rank, world)
+            first = sum(batch.sizes[:rank])
+            keys = batch.keys[first : first + batch.sizes[rank]]
+            found += zip(keys, batch.seeds.tolist(), map(bytes, batch.image), map(bytes, batch.points), strict=True)
+        return sorted(found)
+
+    whole = samples(1, 1)
+    assert all(samples(accumulate, world) == whole for accumulate in (1, 2) for world in (1, 2, 3, 4))
 
 
 def test_images_are_stored_views_of_their_objects(root: Path) -> None:

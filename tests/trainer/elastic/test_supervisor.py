@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def long(root: Path, run: str) -> TrainingJob:
-    encoder = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0}  # masks belong to a rank: two have others
+    encoder = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.3}
     return synthetic.job(root, run, steps=100, checkpoint_every=5, encoder=encoder)
 
 
