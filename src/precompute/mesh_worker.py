@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from captionless.errors import Retryable, SpecError
-from captionless.precompute.meshfile import read_object
+from captionless.precompute.formats import file_type
+from captionless.precompute.meshfile import compile_reader, read_object
 from captionless.precompute.object_files import FileSeen, MeshFile, broken_by
 from captionless.precompute.sources.base import Loaded
 
 Note = tuple[tuple[FileSeen, ...], int]
+
+_compiled: set[str] = set()
+
+
+def prepare(mesh: MeshFile) -> None:
+    """Compiles the reader of the object's format, which may take longer than an object may: numba compiles what is
+    called for the first time, and keeps it in its cache."""
+    kind = file_type(mesh.url)
+    if kind is not None and kind not in _compiled:
+        _compiled.add(kind)
+        compile_reader(kind)
 
 
 def read(note: Callable[[Note], None], mesh: MeshFile) -> tuple[Loaded, int]:

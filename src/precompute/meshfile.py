@@ -15,6 +15,7 @@ from captionless.precompute.file_kinds import mesh_kind
 from captionless.precompute.formats import axis_of, format_of
 from captionless.precompute.meshes import gltf, obj, off, ply, stl
 from captionless.precompute.meshes.reading import Limits, Reader, Reading
+from captionless.precompute.meshes.tetrahedra import tetrahedra
 from captionless.precompute.object_files import ObjectFiles
 from captionless.precompute.references import references
 from captionless.precompute.surface import areas, triangles
@@ -60,6 +61,11 @@ def read_object(
         raise DataError(f"cannot read the {kind.upper()} file: {type(error).__name__}: {one_line(error)}") from error
     _check(reading.mesh, limits)
     return Reading(reading.mesh.y_up(axis), reading.losses)
+
+
+def compile_reader(kind: str) -> None:
+    """Reads a tetrahedron of a format: numba compiles what is called for the first time, and keeps it in its cache."""
+    _READERS[kind](tetrahedra()[kind], ObjectFiles(f"tetrahedron.{kind}"), Limits())
 
 
 def digest(files: ObjectFiles) -> str:

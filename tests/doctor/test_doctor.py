@@ -12,12 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from captionless.cli.app import app
-from captionless.doctor import checkup, formats, machine
+from captionless.doctor import checkup, machine
 from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.errors import CaptionlessError, DataError, Retryable, SpecError
 from captionless.mesh import Mesh, Up
 from captionless.precompute import meshfile
 from captionless.precompute.file_kinds import MESHES
+from captionless.precompute.meshes.tetrahedra import tetrahedra
 from captionless.store import ranged_reads
 from tests import pace
 from tests.client.api import Server, serving
@@ -64,7 +65,7 @@ def test_a_format_that_is_not_read_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.state is Verdict.failed
     assert found.found == "a tetrahedron is not read from off (its reader is broken); stl (0 of 4 faces)"
     assert "reinstall" in found.remedy
-    assert set(formats.tetrahedra()) == set(MESHES)
+    assert set(tetrahedra()) == set(MESHES)
 
 
 def test_a_storage_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
