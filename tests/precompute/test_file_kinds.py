@@ -82,7 +82,7 @@ CONTENTS = {
     "an error": ("xml", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
     "collada": ("collada", b'<?xml version="1.0"?>\n<COLLADA xmlns="x">'),
     "zip": ("zip", zipped("3D/3dmodel.model")),
-    "gzip": ("gzip", gzip.compress(b"v 0 0 0\n")),
+    "gzip": ("gzip", gzip.compress(b"v 0 0 0\n", mtime=0)),
     "fbx": ("fbx", b"Kaydara FBX Binary  \x00"),
     "numbers": (None, b"1 2 3\n4 5 6\n"),
     "words": (None, b"404: Not Found"),
