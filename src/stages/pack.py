@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from captionless.errors import CaptionlessError, DataError, one_line
 from captionless.precompute import losses
-from captionless.precompute.meshes.reading import Loss
+from captionless.precompute.meshes.reading import KINDS, Loss
 from captionless.precompute.object_files import BrokenObject, FileSeen
 from captionless.precompute.sources import open_source
 from captionless.runtime.redaction import redacted
@@ -72,6 +72,8 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
     url = objects.join(spec.root, PACK)
     objects.check(url)
     registry.add(catalog.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
+    for kind in KINDS:
+        registry.add(catalog.STAGE_LOSSY_OBJECTS, 0, loss=kind)
     made_from = chain.made_from(spec, "pack")
     listing = open_listing(objects.join(spec.root, LIST))
     ledger = Ledger(url, SUFFIXES, packed_rows)
