@@ -13,7 +13,6 @@ code  meaning                                                    what a Job does
 2     wrong command line                                         fails the Job
 64    wrong spec, credentials or bucket: retrying is useless     fails the Job
 65    this shard's data is bad; other shards are not affected    fails the index
-69    `doctor --gpu` on a machine without a GPU                  (no Job runs it)
 75    interrupted (SIGTERM, SIGINT), nothing is wrong            ignores it
 ====  =========================================================  ================
 """
@@ -74,12 +73,6 @@ class DataError(CaptionlessError):
 
     exit_code = 65
     pod_failure_action = PodFailureAction.fail_index
-
-
-class NoGpu(CaptionlessError):
-    """GPUs were to be checked, and there are none. A command for people: no Job runs it."""
-
-    exit_code = 69
 
 
 class Interrupted(CaptionlessError):

@@ -32,7 +32,6 @@ CONTRACT = [
     pytest.param(64, errors.SpecError, "FailJob", "FailJob", id="64-spec"),
     pytest.param(64, errors.LossNotFinite, "FailJob", "FailJob", id="64-loss"),
     pytest.param(65, errors.DataError, "FailIndex", "FailJob", id="65-data"),
-    pytest.param(69, errors.NoGpu, "Count", "Count", id="69-no-gpu"),
     pytest.param(75, errors.Interrupted, "Ignore", "Ignore", id="75-interrupted"),
 ]
 
