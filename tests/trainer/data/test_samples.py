@@ -53,7 +53,7 @@ def expected(root: Path, arrays: dict[str, np.ndarray], step: int, channels: int
     order = np.random.Generator.permutation(generator("order", 0, epoch), OBJECTS)
     image, clouds = [], []
     for i in order[place * spec.batch_size : (place + 1) * spec.batch_size]:
-        g = generator("sample", 0, epoch, keys[i])
+        g = generator("sample", 0, step, keys[i], 0)
         row = arrays[f"{keys[i]}.views.npy"][g.integers(synthetic.VIEWS)].astype(np.float32)
         image.append(row / np.linalg.norm(row[None], axis=1))
         points = arrays[f"{keys[i]}.points.npy"][None, :, :3]
