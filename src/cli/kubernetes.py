@@ -13,7 +13,6 @@ import typer
 
 from captionless.cli.options import Set, SpecPath, parse_duration
 from captionless.errors import CaptionlessError
-from captionless.runtime.encoding import stdout_is_unicode
 
 if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi
@@ -76,7 +75,7 @@ def render(
     operator = Operator(rendering.IMAGE, wait_inputs=wait_inputs)
     if out is None:
         found = rendering.manifests(loaded, operator, namespace, stage or ())
-        print(rendering.documents((o for objects in found.values() for o in objects), not stdout_is_unicode()), end="")
+        print(rendering.documents(o for objects in found.values() for o in objects), end="")
         return
     files = rendering.tree(loaded, operator, namespace, stage or ())
     try:
@@ -134,7 +133,7 @@ def submit(
     if dry_run == "client":
         from captionless.kube.render import documents
 
-        print(documents([wanted], not stdout_is_unicode()), end="")
+        print(documents([wanted]), end="")
         return
     cluster = _connect(context, namespace or submitting.namespace(document))
     print(submitting.submit(cluster, wanted, dry_run == "server"))

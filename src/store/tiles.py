@@ -42,7 +42,6 @@ from numpy.typing import ArrayLike, NDArray
 from captionless.errors import DataError
 from captionless.store import objects, ranged_reads
 from captionless.store.atomic_writes import open_write
-from captionless.store.disk_cache import CopiedFile, DiskCache
 from captionless.store.file_names import file_stem
 from captionless.store.published import StoreFormat
 
@@ -224,16 +223,15 @@ def copy_without(url: str, tile: Tile, dead: Live, source: str) -> Tile:
     return _write(url, tile.block, {**header, "source": source}, [kept])
 
 
-def read_steps(url: str, tile: Tile, disk: DiskCache | None = None) -> NDArray[np.uint16]:
-    """The steps of a tile under the folder `url`: mapped from a local file, read whole and checked from elsewhere, by
-    way of a copy on `disk`.
+def read_steps(url: str, tile: Tile) -> NDArray[np.uint16]:
+    """The steps of a tile under the folder `url`: mapped from a local file, read whole and checked from elsewhere.
 
     Raises:
         DataError: the file is missing, damaged or truncated, or not the one that `tile` describes.
     """
     target, pairs = objects.join(url, tile.file), tile.block.pairs
     if not objects.is_local(target):
-        return _read(url, tile, disk)[1]
+        return _read(url, tile)[1]
     try:
         _check_header(target, objects.read_bytes(target, 0, _FIRST_READ), objects.size(target) or 0, tile)
         if not pairs:
@@ -244,9 +242,8 @@ def read_steps(url: str, tile: Tile, disk: DiskCache | None = None) -> NDArray[n
         raise FORMAT.missing(target) from None
 
 
-def read_rows(url: str, tile: Tile, spans: Iterable[Span], disk: DiskCache | None = None) -> list[NDArray[np.uint16]]:
-    """The steps of some spans of a tile by ranged reads, which cannot be compared with the file's checksum, and by way
-    of a copy on `disk`, if that has room.
+def read_rows(url: str, tile: Tile, spans: Iterable[Span]) -> list[NDArray[np.uint16]]:
+    """The steps of some spans of a tile by ranged reads, which cannot be compared with the file's checksum.
 
     Raises:
         DataError: the file is missing or truncated.
@@ -257,20 +254,12 @@ def read_rows(url: str, tile: Tile, spans: Iterable[Span], disk: DiskCache | Non
         before = row * (2 * width - row - 1) // 2 - row - 1 if tile.block.diagonal else row * width
         ranges.append((tile.offset + 2 * (before + start), tile.offset + 2 * (before + stop)))
     try:
-        found = ranged_reads.read_ranges(target, ranges) if disk is None else _copied(target, tile, ranges, disk)
+        found = ranged_reads.read_ranges(target, ranges)
     except FileNotFoundError:
         raise FORMAT.missing(target) from None
     if any(len(data) != stop - start for data, (start, stop) in zip(found, ranges, strict=True)):
         raise FORMAT.damaged(target, f"it ends before its {tile.bytes:,} bytes")
     return [np.frombuffer(data, "<u2") for data in found]
-
-
-def _copied(target: str, tile: Tile, ranges: Iterable[tuple[int, int]], disk: DiskCache) -> list[bytes]:
-    """`ranged_reads.read_ranges` of a tile's copy."""
-    rooms = [(start, bytearray(stop - start)) for start, stop in ranges]
-    file = CopiedFile(target, tile.sha256, tile.bytes)
-    counts = disk.read_into(file, [(start, [memoryview(room)]) for start, room in rooms])
-    return [bytes(room[:count]) for (_, room), count in zip(rooms, counts, strict=True)]
 
 
 def check_tile(url: str, tile: Tile) -> int:
@@ -344,16 +333,11 @@ def _write(url: str, block: TileBlock, header: Mapping[str, Any], steps: Iterabl
     return Tile(block, file_name, header["min"], header["max"], size, whole.hexdigest(), header["source"], total)
 
 
-def _read(url: str, tile: Tile, disk: DiskCache | None = None) -> tuple[dict[str, Any], NDArray[np.uint16]]:
-    """Header and steps of a stored tile, all of whose bytes are those that were written; of a copy if it is whole."""
+def _read(url: str, tile: Tile) -> tuple[dict[str, Any], NDArray[np.uint16]]:
+    """Header and steps of a stored tile, all of whose bytes are those that were written."""
     target = objects.join(url, tile.file)
-    copy = CopiedFile(target, tile.sha256, tile.bytes)
     try:
-        data = _copied(target, tile, [(0, tile.bytes)], disk)[0] if disk is not None and disk.fetch(copy) else b""
-        if hashlib.sha256(data).hexdigest() != tile.sha256:
-            if disk is not None and data:
-                disk.forget(copy)
-            data = objects.read_bytes(target)
+        data = objects.read_bytes(target)
     except FileNotFoundError:
         raise FORMAT.missing(target) from None
     header = _check_header(target, data[:_FIRST_READ], len(data), tile)

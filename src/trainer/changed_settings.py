@@ -28,14 +28,12 @@ from captionless.trainer.run_folder import (
 
 EXTENDABLE = frozenset(
     {
-        "format", "train.steps", "train.precision", "train.compile", "train.accumulate", "train.validation.every",
+        "train.steps", "train.precision", "train.compile", "train.accumulate", "train.validation.every",
         "train.optim.lr", "train.optim.minLr", "train.optim.warmup", "train.optim.weightDecay", "train.optim.beta1",
-        "train.optim.beta2", "train.optim.eps", "train.optim.clipGrad", "train.optim.groups",
-        "train.ema", "train.freeze",
+        "train.optim.beta2", "train.optim.eps", "train.optim.clipGrad",
     }
 )  # fmt: skip
-"""Fields that a run may change on the way: they say how steps are computed or how many, and not what is learned. So
-does the version of their arithmetic."""
+"""Fields that a run may change on the way: they say how steps are computed or how many, and not what is learned."""
 
 _DIGITS = 64  # of a digest, which says nothing to a reader
 

@@ -9,11 +9,8 @@ from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.trainer.run_folder import model_digest
 
-FORMAT = 2
+FORMAT = 1
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
-
-EARLIER = 1
-"""The version before, which drew other random numbers and else did the same: its classifiers are as good."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ class ClassifierJob:
     data_digest: str
     meta: dict[str, Any] = field(default_factory=dict)
 
-    def fingerprint(self, version: int = FORMAT) -> str:
+    def fingerprint(self) -> str:
         """Digest of what determines the result, except the number of threads, which changes only the last bits."""
-        spec = self.spec.determining({"init", *ClassifySpec.OPERATIONAL})
+        spec = self.spec.model_dump(mode="json", exclude={"init", *ClassifySpec.OPERATIONAL})
         init = model_digest(self.spec.init) if self.spec.init else ""
-        return objects.digest(version, spec, init, self.classes, self.data_digest)
+        return objects.digest(FORMAT, spec, init, self.classes, self.data_digest)
