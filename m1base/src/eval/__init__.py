@@ -1,1 +1,0 @@
-"""Figures that can be trusted: zero-shot, retrieval, results and the report."""

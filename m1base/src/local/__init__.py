@@ -1,1 +1,0 @@
-"""The local runner: the plan as processes on this machine."""

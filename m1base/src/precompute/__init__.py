@@ -1,1 +1,0 @@
-"""From meshes to what training reads: pack -> embed -> landmarks -> similarity."""

@@ -1,1 +1,0 @@
-"""A process and its surroundings: signals, parent, environment, threads, retries, termination message."""

@@ -1,1 +1,0 @@
-"""What is shown on the terminal: the console for results, and the live view of a run."""

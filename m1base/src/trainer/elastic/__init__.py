@@ -1,1 +1,0 @@
-"""Training on several nodes: membership, rounds of torchrun, and detection of hangs."""

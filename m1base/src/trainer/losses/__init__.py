@@ -1,1 +1,0 @@
-"""The contrastive losses, and the weights of their negatives (eq. 5 and 6)."""

@@ -1,1 +1,0 @@
-"""Operators on point sets and voxels: in torch, compiled by numba for CPUs, and as CUDA kernels."""
