@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-soak test-cluster test-cluster-soak test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-startup bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-fuzz test-soak test-cluster test-cluster-soak test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-startup bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,7 +45,7 @@ test: venv lint ## Run lint and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: venv ## Run the tests except those of whole runs
-	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not chaos and not soak and not gpu and not browser"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not chaos and not fuzz and not soak and not gpu and not browser"
 
 test-browser: venv ## Test the HTML pages in a headless Chromium (installed if run as root)
 	hack/ensure-chromium
@@ -53,6 +53,9 @@ test-browser: venv ## Test the HTML pages in a headless Chromium (installed if r
 
 test-chaos: venv ## Test random sequences of changes, kills and late workers against runs from scratch (about an hour)
 	CAPTIONLESS_TEST_CHAOS_TABLE=tests/chaos/sequences.md $(BIN)/pytest -n 2 --dist worksteal -m chaos tests/chaos tests/stages
+
+test-fuzz: venv ## Test the readers of meshes against damaged files by the thousand (about an hour)
+	CAPTIONLESS_TEST_FUZZ_TABLE=tests/fuzz/inputs.md $(BIN)/pytest -n 2 --dist worksteal -m fuzz tests/fuzz
 
 test-soak: venv ## Test whole runs that are interrupted repeatedly
 	$(BIN)/pytest -n 2 --dist worksteal -m "soak and not cluster"

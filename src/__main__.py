@@ -37,7 +37,9 @@ def _call() -> TerminationMessage:
 
     from captionless.errors import Retryable
     from captionless.runtime import redaction, termination_message
+    from captionless.runtime.encoding import replace_unknown
 
+    replace_unknown()
     handler = logging.StreamHandler()
     handler.setFormatter(redaction.Formatter("captionless: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -1,6 +1,6 @@
 """The one mesh type between the sources of objects and the renderer and sampler.
 
-A `Mesh` is a list of `MeshPart`s, each a triangle soup with at most one texture. Every
+A `Mesh` is a list of `MeshPart`s, each a triangle soup of one material. Every
 source converts to it on reading, to y-up, so that nothing downstream needs to know
 file formats or axes.
 """
@@ -24,23 +24,65 @@ _TO_Y_UP: dict[str, NDArray[np.float64]] = {
 }
 
 
-@dataclass(frozen=True)
+Wrap = Literal["repeat", "mirror", "clamp"]
+"""What a texture shows beyond its edges."""
+
+Alpha = Literal["opaque", "mask", "blend"]
+"""What opacity means: nothing; a surface that is there from `cutoff` on, and else is not; a share of what is seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A texture. Parts may share one.
+
+    texels: (H, W, 4) uint8, sRGB and straight alpha, top row first. wrap: along u and along v.
+    """
+
+    texels: NDArray[np.uint8]
+    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+
+
+@dataclass(frozen=True, eq=False)
+class Glow:
+    """What a part emits, which is added to its base colour.
+
+    color: in linear light. picture: multiplies it, decoded from sRGB, at uv (V, 2) float64; both or neither.
+    """
+
+    color: tuple[float, float, float]
+    uv: NDArray[np.float64] | None = None
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class MeshPart:
     """Triangles that share one appearance.
 
-    vertices: (V, 3) float32. faces: (F, 3) int32 into vertices.
-    color: (r, g, b) in 0..255, what the part looks like where it has no texture.
-    face_colors: (F, 3) uint8 or None, instead of `color`.
-    uv: (V, 2) float32 and texture: (H, W, 3) uint8, both or neither; v = 0 is the
-    bottom row of the picture, as in OpenGL.
+    vertices: (V, 3) float64; they stay so until they are centred and scaled, since coordinates on a map have no
+    place in float32. faces: (F, 3) int32 into vertices.
+
+    Base colour: the texel of `texture` where there is one, or else that of face_colors (F, 3) uint8, or else `color`,
+    all of them sRGB in 0..255. A point's colour is, in linear light, base * factor * vertex_colors + glow; its opacity
+    texel alpha * factor[3] * vertex alpha, and `alpha` says what that means.
+
+    uv: (V, 2) float64, where there is a texture; v = 0 is the bottom row of the picture, as in OpenGL. Transforms of
+    the texture are applied to it already.
+    factor: linear light, and opacity. vertex_colors: (V, 4) float32, likewise; a face has them interpolated.
+    unlit: seen in its own colour, without light.
     """
 
-    vertices: NDArray[np.float32]
+    vertices: NDArray[np.float64]
     faces: NDArray[np.int32]
     color: tuple[int, int, int] = (178, 178, 178)
     face_colors: NDArray[np.uint8] | None = None
-    uv: NDArray[np.float32] | None = None
-    texture: NDArray[np.uint8] | None = None
+    uv: NDArray[np.float64] | None = None
+    texture: Picture | None = None
+    factor: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    vertex_colors: NDArray[np.float32] | None = None
+    alpha: Alpha = "opaque"
+    cutoff: float = 0.5
+    glow: Glow | None = None
+    unlit: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,9 +92,9 @@ class Mesh:
     parts: tuple[MeshPart, ...] = field(default_factory=tuple)
 
     @property
-    def vertices(self) -> NDArray[np.float32]:
+    def vertices(self) -> NDArray[np.float64]:
         """All parts' vertices, (V, 3)."""
-        return np.concatenate([p.vertices for p in self.parts]) if self.parts else np.zeros((0, 3), np.float32)
+        return np.concatenate([p.vertices for p in self.parts]) if self.parts else np.zeros((0, 3))
 
     @property
     def face_count(self) -> int:
@@ -60,7 +102,7 @@ class Mesh:
 
     def rotated(self, rotation: NDArray[np.float64]) -> Mesh:
         """The mesh with every vertex v replaced by `rotation @ v`."""
-        return Mesh(tuple(replace(p, vertices=(p.vertices @ rotation.T).astype(np.float32)) for p in self.parts))
+        return Mesh(tuple(replace(p, vertices=p.vertices @ rotation.T) for p in self.parts))
 
     def y_up(self, up: Up) -> Mesh:
         """The mesh turned so that its `up` axis becomes +y."""

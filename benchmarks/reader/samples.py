@@ -7,6 +7,7 @@ what their shuffling costs is not in their time.
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +18,11 @@ import webdataset
 
 from benchmarks.measure import Timing, alternately, table
 from benchmarks.reader.s3 import BUCKET, link, s3, upload
+from captionless.store.disk_cache import DiskCache
 from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.trainer.data.batches import WindowedOrder
 from captionless.trainer.data.samples import Samples
+from captionless.trainer.data.shards_ahead import ShardsAhead
 from tests.embedded import write_embedded
 
 VIEWS, FEATURES, POINTS = 30, 512, 10_000
@@ -65,6 +69,30 @@ class Ours:
         for start in range(0, len(order), BATCH):
             own = order[start : start + BATCH]
             self.data.read(own, self._views[: len(own)], self._points[: len(own)])
+
+
+class Windowed:
+    """Reads all objects of a data set in batches, in the order of a windowed shuffle, by way of copies on the disk."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._disk = DiskCache(str(folder), 1 << 40)
+        self.data: Embeddings = open_embeddings(url, "train")
+        self.data.copy_to(self._disk)
+        self._order = WindowedOrder(self.data.shards.codes, len(self.data) // 4, 0)
+        self._steps = -(-len(self.data) // BATCH)
+        layouts = (self.data.views_layout, self.data.points_layout)
+        self._views, self._points = (np.empty((BATCH, *layout.shape), layout.dtype) for layout in layouts)
+
+    def epoch(self) -> None:
+        ahead = ShardsAhead(self.data, lambda step: (0, self._batch(step)), self._steps, BATCH, len(self.data) // 4)
+        for step in range(self._steps):
+            own = self._batch(step)
+            ahead.ready(step)
+            self.data.read(own, self._views[: len(own)], self._points[: len(own)])
+        ahead.close()
+
+    def _batch(self, step: int) -> np.ndarray:
+        return self._order.of(0)[step * BATCH : (step + 1) * BATCH].astype(np.int64)
 
 
 def raw(folder: Path) -> None:
@@ -163,8 +191,18 @@ def s3_table(folder: Path, n: int, rounds: int) -> str:
             for own in np.array_split(rng.permutation(n), -(-n // BATCH)):
                 samples.read(own, rng.integers(VIEWS, size=len(own)))
 
+        copies = tempfile.TemporaryDirectory()
+        second = Windowed(url, Path(copies.name))
+        second.epoch()
+
+        def first() -> None:
+            with tempfile.TemporaryDirectory() as empty:
+                Windowed(url, Path(empty)).epoch()
+
         candidates: dict[str, Callable[[], object]] = {
             OURS: ours.epoch,
+            "captionless, `shuffle: windowed` and `dataDisk`, the first epoch": first,
+            "captionless, the same, the next epochs": second.epoch,
             "captionless, the next epochs of what `dataMemory` has room for": again,
             "the tars one after the other, boto3, nothing else": whole,
             "webdataset by its pipe:curl, decoded": lambda: by_webdataset(
@@ -172,9 +210,11 @@ def s3_table(folder: Path, n: int, rounds: int) -> str:
             ),
         }
         times = alternately(candidates, rounds, "S3")
+        copies.cleanup()
     return (
         f"{n:,} samples in {len(names)} shards on an S3 server (versitygw, in a separate process on this machine). "
         "Ours requests one object at a time, in random order, as a global shuffle requires; the others request whole "
-        "shards, in order. What is cached, one view and the points of each object, is requested once.\n\n"
+        "shards, in order. What is cached, one view and the points of each object, is requested once. The windowed "
+        "shuffle mixes a quarter of the objects; its first epoch includes opening the data set, sha256 and norms.\n\n"
         + figures(times, n)
     )

@@ -94,7 +94,7 @@ class OpenPoints(nn.Module):
         for layer in like.head:
             inputs, outputs = layer.linear.in_features, layer.linear.out_features  # type: ignore[union-attr]
             layers += [nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU())]  # type: ignore[arg-type]
-            layers += [nn.Dropout(like.dropout.p)]
+            layers += [nn.Dropout(like.dropout.drop)]
         self.prediction = nn.Module()
         self.prediction.head = nn.Sequential(*layers)
         self.pc_projection = nn.Parameter(like.projection.weight.detach().t().clone())

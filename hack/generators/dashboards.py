@@ -115,6 +115,11 @@ def _precompute() -> dict[str, Any]:
                 text="Requests that were retried after a transient error.",
             ),
             _skipped(_STAGE),
+            graph(
+                "Objects with losses",
+                (f"sum by ({_BY}, loss) (captionless_stage_lossy_objects_total{{{_STAGE}}})", _NAME + " {{loss}}"),
+                text="Read without something that their files have; `captionless data broken` names them.",
+            ),
         ],
     ]  # fmt: skip
     text = "All stages except training: progress, throughput, and what they wait for."
@@ -165,6 +170,13 @@ def _training() -> dict[str, Any]:
             graph("Checkpoint: time to store", gauge("checkpoint_duration_seconds"), unit="s"),
             graph("Rounds", gauge("round"), text="How often the ranks were started, in a training on several nodes."),
             _skipped(trains),
+        ],
+        [
+            graph("Memory of training data",
+                  (f"max by ({_BY}, holds) (captionless_train_data_memory_bytes{{{_POD}}})", _NAME + " {{holds}}"),
+                  unit="bytes", text="Cached objects, their table, validation, similarity (resources.dataMemory)."),
+            graph("Disk of training data", gauge("data_disk_bytes"), unit="bytes",
+                  text="Copies of what memory has no room for (resources.dataDisk)."),
         ],
     ]  # fmt: skip
     return dashboard(

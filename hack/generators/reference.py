@@ -43,7 +43,7 @@ def _kind(annotation: Any) -> str:
     if origin is dict:
         return "map of text to text"
     if origin in (Union, types.UnionType):
-        return " or ".join(_kind(a) for a in get_args(annotation))
+        return " or ".join(_kind(a) for a in get_args(annotation) if a is not types.NoneType)
     return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
 
 
@@ -61,6 +61,8 @@ def _default(field: Any) -> str:
     value = field.default
     if value is PydanticUndefined:
         return "required"
+    if value is None:
+        return "absent"
     if isinstance(value, tuple):
         return "`[" + ", ".join(str(getattr(v, "value", v)) for v in value) + "]`"
     value = getattr(value, "value", value)

@@ -6,16 +6,17 @@ them, so that `--help` and shell completion start fast (benchmarks/startup); tes
 """
 
 import gc
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from captionless import __version__
-from captionless.cli import classify, compare, data, doctor, kubernetes, search, similarity, stages, upkeep
+from captionless.cli import classify, compare, data, doctor, kubernetes, look, search, similarity, stages, upkeep
 from captionless.cli import eval as evaluation
 from captionless.cli.options import Json, Quiet, Set, SpecPath
 from captionless.clip.demo import NAME as DEMO
 from captionless.errors import DataError, Interrupted, Retryable, SpecError, UsageError
+from captionless.runtime.encoding import stdout_is_unicode
 
 _EXIT_CODES = (
     f"Exit codes: 0 success, {Retryable.exit_code} failed (retrying may help), "
@@ -57,19 +58,27 @@ def init(
     out: Annotated[str, typer.Option("--out", "-o", help="The spec file to write; - for stdout.")] = "alignment.yaml",
     clip: Annotated[
         str,
-        typer.Option(help=f"`{DEMO}`, or an OpenCLIP MODEL/TAG such as ViT-B-32/laion2b_s34b_b79k."),
+        typer.Option(
+            help=f"`{DEMO}`, an OpenCLIP MODEL/TAG such as ViT-B-32/laion2b_s34b_b79k, MODEL/PATH or MODEL/URL of a "
+            "checkpoint, hf-hub:ORG/NAME, or local-dir:PATH."
+        ),
     ] = DEMO,
-    up: Annotated[str, typer.Option(help="The up axis of the meshes, for formats that do not define it.")] = "",
+    up: Annotated[
+        Literal["x", "y", "z"] | None,
+        typer.Option(help="The up axis of the meshes, for formats that do not define it."),
+    ] = None,
 ) -> None:
     """Write a starter spec for your own meshes.
 
-    Example: `captionless init shapes/ && captionless run alignment.yaml`
-    """
-    from captionless.spec.init import write_spec
+    Folders `train` and `test` become the split, ShapeNet's categories get their names, and folders that links lead to
+    are allowed to be read.
 
-    path = write_spec(meshes, out, clip, up)
-    if path != "-":
-        print(f"wrote {path}; next: captionless run {path}")
+    Examples: `captionless init shapes/ && captionless run alignment.yaml`,
+    `captionless init ModelNet40 --up z --clip hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K`
+    """
+    from captionless.cli import starter
+
+    starter.write(meshes, out, clip, up or "")
 
 
 @app.command()
@@ -102,7 +111,7 @@ def show_plan(
 
     loaded = load_spec(spec, set_ or ())
     if resolved:
-        print(dump_spec(loaded), end="")
+        print(dump_spec(loaded, escaped=not stdout_is_unicode()), end="")
         return
     from captionless.spec.plan import plan
 
@@ -157,6 +166,7 @@ app.add_typer(similarity.similarity, rich_help_panel=_STAGES)
 app.command(rich_help_panel=_STAGES)(stages.train)
 app.command("eval", rich_help_panel=_STAGES)(evaluation.evaluate)
 app.add_typer(data.data, rich_help_panel=_DATA)
+app.command(rich_help_panel=_DATA)(look.look)
 app.command(rich_help_panel=_DATA)(upkeep.migrate)
 app.command(rich_help_panel=_DATA)(upkeep.prune)
 app.command(rich_help_panel=_MODELS)(stages.neighbours)

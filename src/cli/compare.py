@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from captionless.cli.options import Json
+from captionless.runtime.encoding import json_for_stdout
 
 
 def compare(
@@ -61,6 +62,6 @@ def compare(
     as_json = json_ or (out is not None and out.endswith(".json") and not markdown)
     document = json.dumps(found, indent=1, ensure_ascii=False) + "\n" if as_json else comparison_text.markdown(found)
     if out is None:
-        print(document, end="")
+        print(json_for_stdout(document) if as_json else document, end="")
     else:
         objects.write_bytes(out, document.encode())

@@ -18,7 +18,7 @@ def broken(
     ] = 20,
     json_: Json = False,
 ) -> None:
-    """List the objects that could not be read, with the reason and what can be done.
+    """List the objects that could not be read, and those that lack something of their files, with what can be done.
 
     Works during and after a run of `captionless pack`, also one that failed. `--json` lists all of them.
 
@@ -27,15 +27,15 @@ def broken(
     from captionless.cli import broken_text
     from captionless.spec.load import load_spec
     from captionless.spec.plan import PACK
-    from captionless.stages.remedies import broken_objects
+    from captionless.stages.remedies import broken_objects, lossy_objects
     from captionless.store import objects
 
     loaded = load_spec(spec, set_ or ())
-    found = broken_objects(objects.join(loaded.root, PACK))
+    url = objects.join(loaded.root, PACK)
     if json_:
-        broken_text.show_json(found)
+        broken_text.show_json(broken_objects(url), lossy_objects(url))
     else:
-        broken_text.show(found, examples)
+        broken_text.show(broken_objects(url), examples, lossy_objects(url))
 
 
 @data.command()

@@ -37,9 +37,11 @@ def doctor(
     patience: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The time limit of each check.")] = 120,
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check that rendering, CLIP, compilers, storage and the cluster work here, and say how to fix what does not.
+    """Check that reading, rendering, CLIP, compilers, storage and the cluster work here, and say how to fix what does
+    not.
 
-    Renders a view, compiles an operator, embeds a text, writes to the storage, queries the cluster; leaves no changes.
+    Reads a mesh of every format, renders a view, compiles an operator, embeds a text, writes to the storage, queries
+    the cluster; leaves no changes.
     Exits with 64 if a check failed, or with 1 if every failure may be transient.
 
     Examples: `captionless doctor`, `captionless doctor run.yaml`,
@@ -71,8 +73,10 @@ def _subject(
     from captionless.doctor.finding import Subject
 
     if spec is None:
-        model, _, tag = (clip, "", "") if clip.startswith(("hf-hub:", "local-dir:")) else clip.partition("/")
-        return Subject(model, tag, storage, context=context, namespace=namespace)
+        from captionless.clip import names
+
+        model, pretrained = names.parse(clip)
+        return Subject(model, pretrained, storage, context=context, namespace=namespace)
     from captionless.spec.load import load_spec
 
     loaded = load_spec(spec, set_ or ())

@@ -8,6 +8,7 @@ import typer
 from captionless.cli.options import OutcomeJson, Quiet, Set, Wait
 from captionless.cli.stages import report, start_stage
 from captionless.precompute.testsets import NAMES
+from captionless.runtime.encoding import json_for_stdout
 from captionless.runtime.termination_message import CommandResult
 
 
@@ -119,7 +120,7 @@ def _evaluate_checkpoint(
     if table is not None:
         objects.write_bytes(table, figures.markdown(found).encode())
     if out == "-":
-        print(results.dumps(found).decode(), end="")
+        print(json_for_stdout(results.dumps(found).decode()), end="")
     else:
         if out is not None:
             objects.write_bytes(out, results.dumps(found))

@@ -13,6 +13,7 @@ import typer
 
 from captionless.cli.options import Set, SpecPath, parse_duration
 from captionless.errors import CaptionlessError
+from captionless.runtime.encoding import stdout_is_unicode
 
 if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi
@@ -75,7 +76,7 @@ def render(
     operator = Operator(rendering.IMAGE, wait_inputs=wait_inputs)
     if out is None:
         found = rendering.manifests(loaded, operator, namespace, stage or ())
-        print(rendering.documents(o for objects in found.values() for o in objects), end="")
+        print(rendering.documents((o for objects in found.values() for o in objects), not stdout_is_unicode()), end="")
         return
     files = rendering.tree(loaded, operator, namespace, stage or ())
     try:
@@ -133,7 +134,7 @@ def submit(
     if dry_run == "client":
         from captionless.kube.render import documents
 
-        print(documents([wanted]), end="")
+        print(documents([wanted], not stdout_is_unicode()), end="")
         return
     cluster = _connect(context, namespace or submitting.namespace(document))
     print(submitting.submit(cluster, wanted, dry_run == "server"))

@@ -149,6 +149,9 @@ def train(
         bool, typer.Option("--extend", help="Go on from a run with fewer steps, another schedule or precision.")
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Replace a run with other settings.")] = False,
+    profile: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Trace N steps by torch's profiler, and say where the trace is.")
+    ] = 0,
     wait: Wait = None,
     quiet: Quiet = False,
     json_: OutcomeJson = False,
@@ -159,7 +162,7 @@ def train(
     lost; `--extend` and `--restart` (`train.onChange`) say otherwise.
 
     Examples: `captionless train run.yaml`, `captionless train run.yaml --weights avg --seed 0`,
-    `captionless train run.yaml --set train.steps=20000 --extend`
+    `captionless train run.yaml --set train.steps=20000 --extend`, `captionless train run.yaml --profile 5`
     """
     from captionless.stages import train as stage
 
@@ -168,6 +171,6 @@ def train(
         raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]} exclude each other")
     name = "-".join(["train", *([weights] if weights else []), *([f"seed{seed}"] if seed is not None else [])])
     fields = [*(set_ or ()), *(f"train.onChange={name}" for name in chosen)]
-    found = stage.run(start_stage(name, spec, fields, wait), weights, seed)
+    found = stage.run(start_stage(name, spec, fields, wait), weights, seed, profile)
     report(found.outcome, json_)
     return CommandResult(facts=found.facts)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from captionless.clip.demo import NAME as DEMO
 from captionless.eval import checkpoint_figures, classification, comparison_text, results, tables
+from captionless.runtime.encoding import json_for_stdout
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import EVAL, Stage
 from captionless.store import objects
@@ -60,7 +61,7 @@ def show_json(spec: AlignmentSpec) -> None:
     """Prints a spec's results.json, or nothing if there is none yet."""
     url = _results(spec)
     if objects.exists(url):
-        print(objects.read_bytes(url).decode(), end="")
+        print(json_for_stdout(objects.read_bytes(url).decode()), end="")
 
 
 def _results(spec: AlignmentSpec) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from captionless.cli.options import Json, Set, SpecPath
+from captionless.runtime.encoding import json_text
 
 
 def migrate(
@@ -58,9 +59,7 @@ def prune(
 
     report = pruning.prune(load_spec(spec, set_ or ()), dry_run, trainings)
     if json_:
-        import json
-
-        print(json.dumps(report.document(), indent=1, ensure_ascii=False))
+        print(json_text(report.document()))
     else:
         print("\n".join(report.lines()))
     report.check()

@@ -64,6 +64,23 @@ def check(model: str, pretrained: str | None) -> None:
     )
 
 
+def parse(text: str) -> tuple[str, str]:
+    """The model and its `pretrained` in `MODEL/TAG`, `MODEL/PATH` or `MODEL/URL`; `pretrained` is empty for the name of
+    a model that includes its weights.
+
+    open_clip's names may have a slash for a dash (`ViT-B/32/openai`): the longest beginning that is a model's name is
+    the model. SpecError as `check`, which is made of the result.
+    """
+    if text == DEMO or text.startswith(_SCHEMAS):
+        model, pretrained = text, ""
+    else:
+        parts, known = text.split("/"), set(_model_names())
+        length = next((n for n in range(len(parts), 0, -1) if "-".join(parts[:n]) in known), 1)
+        model, pretrained = "/".join(parts[:length]), "/".join(parts[length:])
+    check(model, pretrained or None)
+    return model, pretrained
+
+
 def is_url(pretrained: str) -> bool:
     """Whether `pretrained` is the URL of a checkpoint, for fsspec."""
     return _URL.search(pretrained) is not None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.demo_world.shapes import Solid
-from captionless.mesh import MeshPart
+from captionless.mesh import MeshPart, Picture
 
 _SIZE = 64
 _Field = Callable[[np.random.Generator], NDArray[np.float64]]
@@ -83,7 +83,7 @@ class Finish:
     """A colour, or a texture repeated `scale` times a unit."""
 
     color: tuple[int, int, int]
-    texture: NDArray[np.uint8] | None
+    texture: Picture | None
     scale: float
 
     @staticmethod
@@ -96,13 +96,18 @@ class Finish:
         field = _PATTERNS[random.integers(len(_PATTERNS))](random)
         other = base + random.uniform(0.25, 1.0) * (_colour(random) - base)
         picture = base + field[..., None] * (other - base)
-        return Finish(color, np.clip(picture, 0, 255).astype(np.uint8), float(random.uniform(0.7, 2.5)))
+        texels = np.full((_SIZE, _SIZE, 4), 255, np.uint8)
+        texels[..., :3] = np.clip(picture, 0, 255).astype(np.uint8)
+        return Finish(color, Picture(texels), float(random.uniform(0.7, 2.5)))
 
     def on(self, solid: Solid) -> MeshPart:
         """`solid` in this finish."""
-        vertices, faces = solid.vertices.astype(np.float32), solid.faces
+        vertices = _rounded(solid.vertices)
         if self.texture is None:
-            return MeshPart(vertices, faces, self.color)
-        return MeshPart(
-            vertices, faces, self.color, uv=(solid.uv * self.scale).astype(np.float32), texture=self.texture
-        )
+            return MeshPart(vertices, solid.faces, self.color)
+        return MeshPart(vertices, solid.faces, self.color, uv=_rounded(solid.uv * self.scale), texture=self.texture)
+
+
+def _rounded(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The values in single precision, which meshes of VERSION 1 have."""
+    return values.astype(np.float32).astype(np.float64)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from captionless.doctor import machine, reach, work
+from captionless.doctor import formats, machine, reach, work
 from captionless.doctor.finding import Finding, Subject, Verdict
 from captionless.errors import CaptionlessError, Retryable, one_line
 from captionless.runtime.redaction import redacted
@@ -23,6 +23,7 @@ CHECKS: dict[str, Callable[[Subject], Finding]] = {
     "memory": machine.memory,
     "disk": machine.disk,
     "gpu": machine.gpu,
+    "formats": formats.formats,
     "rendering": work.rendering,
     "kernels": work.kernels,
     "clip": work.clip,

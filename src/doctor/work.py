@@ -15,7 +15,7 @@ def rendering(_: Subject) -> Finding:
     from captionless.mesh import Mesh, MeshPart
     from captionless.precompute.render import Renderer
 
-    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float64)
     faces = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
     renderer, mesh = Renderer(views=2, size=64), Mesh((MeshPart(corners, faces),))
     renderer.render(mesh)  # compiles

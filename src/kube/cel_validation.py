@@ -19,7 +19,7 @@ from captionless.spec.encoder import EncoderSpec
 from captionless.spec.landmarks import LandmarkOrigin, LandmarksSpec
 from captionless.spec.pods import Variable, Volume
 from captionless.spec.resources import ResourcesSpec
-from captionless.spec.train import LOSS_OPTIONS, BatchesSpec, TrainSpec
+from captionless.spec.train import LOSS_OPTIONS, WEIGHTS_OPTIONS, BatchesSpec, TrainSpec, ViewsSpec
 from captionless.spec.weights import Weights
 
 Rule = dict[str, Any]
@@ -51,6 +51,8 @@ def value(model: type[BaseModel], path: str) -> str:
 def _literal(default: Any) -> str:
     if isinstance(default, tuple):
         return f"[{', '.join(map(_literal, default))}]"
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"'{default}'" if isinstance(default, str) else str(default)
 
 
@@ -72,6 +74,16 @@ def _landmarks() -> Rule:
 def _group() -> Rule:
     met = f"{value(BatchesSpec, 'group')} <= {value(BatchesSpec, 'candidates')} + 1"
     return _rule(".group", "group exceeds candidates + 1", met)
+
+
+def _of_neighbours() -> list[Rule]:
+    """A rule for each option that random batches do not have."""
+    found, kind = [], value(BatchesSpec, "kind")
+    for option in BatchesSpec.OF_NEIGHBOURS:
+        field = BatchesSpec.model_fields[option]
+        met = f"{kind} == 'neighbours' || {value(BatchesSpec, str(field.alias))} == {_literal(field.get_default())}"
+        found.append(_rule(f".{field.alias}", "is only an option of kind: neighbours", met))
+    return found
 
 
 def _options() -> list[Rule]:
@@ -105,6 +117,45 @@ def _loss() -> list[Rule]:
         met = f"{loss} == '{taker}' || {value(TrainSpec, alias)} == {_literal(default)}"
         found.append(_rule(f".{alias}", f"is only an option of loss: {taker}", met))
     return found
+
+
+def _views() -> Rule:
+    met = f"({value(ViewsSpec, 'count')} == 1) == ({value(ViewsSpec, 'loss')} == 'sample')"
+    return _rule(".count", "does not go with loss: sample takes 1, others 2 or more", met)
+
+
+def _views_of_loss() -> Rule:
+    met = f"{value(TrainSpec, 'views.loss')} != 'multi-positive' || {value(TrainSpec, 'loss')} == 'contrastive'"
+    return _rule(".views.loss", "multi-positive is only an option of loss: contrastive", met)
+
+
+def _kept_or_computed_again() -> Rule:
+    met = f"!{value(TrainSpec, 'gradientCheckpointing')} || !{value(TrainSpec, 'compile')}"
+    return _rule(".gradientCheckpointing", "not with compile, which decides by itself what to keep", met)
+
+
+def _weights() -> list[Rule]:
+    """A rule for each option that not all weights have."""
+    found, trained = [], value(TrainSpec, "weights")
+    for option, takers in WEIGHTS_OPTIONS.items():
+        field = TrainSpec.model_fields[option]
+        default = f"{value(TrainSpec, str(field.alias))} == {_literal(field.get_default())}"
+        met = f"{default} || {trained}.exists(w, w in {_literal(takers)})"
+        found.append(_rule(f".{field.alias}", f"is only an option of weights: {', '.join(takers)}", met))
+    return found
+
+
+def _temperature() -> list[Rule]:
+    start, reset = f"{value(TrainSpec, 'init')} != ''", value(TrainSpec, "resetTemperature")
+    default = _literal(TrainSpec.model_fields["temperature"].get_default())
+    return [
+        _rule(".resetTemperature", "is only an option of init", f"!{reset} || {start}"),
+        _rule(
+            ".temperature",
+            "init brings its own, which has been learned; set resetTemperature: true to begin with this one",
+            f"!({start}) || {reset} || {value(TrainSpec, 'temperature')} == {default}",
+        ),
+    ]
 
 
 def _groups() -> list[Rule]:
@@ -194,9 +245,17 @@ def rules() -> dict[str, list[Rule]]:
     return {
         SourceSpec.__name__: [_source()],
         LandmarksSpec.__name__: [_landmarks()],
-        BatchesSpec.__name__: [_group()],
+        BatchesSpec.__name__: [_group(), *_of_neighbours()],
         EncoderSpec.__name__: [*_options(), _heads(), _depth()],
-        TrainSpec.__name__: [*_groups(), *_loss()],
+        TrainSpec.__name__: [
+            *_groups(),
+            *_loss(),
+            *_weights(),
+            *_temperature(),
+            _views_of_loss(),
+            _kept_or_computed_again(),
+        ],
+        ViewsSpec.__name__: [_views()],
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],
         Volume.__name__: [_volume()],

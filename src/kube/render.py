@@ -56,9 +56,11 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def documents(found: Iterable[dict[str, Any]]) -> str:
-    """Objects as one YAML stream."""
-    return "---\n".join(yaml.dump(f, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000) for f in found)
+def documents(found: Iterable[dict[str, Any]], escaped: bool = False) -> str:
+    """Objects as one YAML stream, in ASCII if `escaped`."""
+    return "---\n".join(
+        yaml.dump(f, Dumper=_Dumper, sort_keys=False, allow_unicode=not escaped, width=1000) for f in found
+    )
 
 
 def tree(spec: AlignmentSpec, operator: Operator, namespace: str = "", names: Sequence[str] = ()) -> dict[str, str]:

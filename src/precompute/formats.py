@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 
 from captionless.errors import DataError, SpecError
 from captionless.mesh import Up
+from captionless.precompute.file_kinds import by_name
 
 DEFAULT_UP: Mapping[str, Up | None] = {"obj": "y", "glb": "y", "gltf": "y", "ply": None, "stl": None, "off": None}
 """The formats by their suffix; None where the convention does not define an axis."""
@@ -16,11 +16,8 @@ _AXIS = "do not define an up axis; set data.source.up to x, y or z"
 
 def file_type(url: str) -> str | None:
     """The format by the URL's suffix, one of `DEFAULT_UP`, or None."""
-    path = url.split("::")[0]
-    if path.startswith(("http://", "https://")):
-        path = path.partition("?")[0]
-    suffix = posixpath.splitext(path)[1][1:].lower()
-    return suffix if suffix in DEFAULT_UP else None
+    kind = by_name(url)
+    return kind.name if kind is not None and kind.shape == "mesh" else None
 
 
 def format_of(url: str) -> str:

@@ -12,10 +12,12 @@ import contextlib
 from typing import Self
 
 from captionless.errors import CaptionlessError, Retryable, SpecError
+from captionless.precompute import losses
 from captionless.precompute.object_files import BrokenObject, MeshFile, broken_by
 from captionless.precompute.sources.base import Loaded, Loader, MeshLoader, ObjectRef
 from captionless.runtime import memory
 from captionless.runtime.expendable_process import Ended, ExpendableProcess, Limits
+from captionless.runtime.redaction import redacted
 from captionless.telemetry import catalog, registry
 
 SECONDS = 120.0
@@ -31,12 +33,18 @@ class IsolatedReader:
     """Loads the objects of a source, mesh files in a child process that is started when it is first needed.
 
     seconds: of processor time for one object. memory_limit: bytes for one object; None: 8 GiB, or half of what there is
-    if that is less.
+    if that is less. strict: the losses that make an object broken.
     """
 
-    def __init__(self, source: Loader, seconds: float = SECONDS, memory_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Loader,
+        seconds: float = SECONDS,
+        memory_limit: int | None = None,
+        strict: losses.Strict = "none",
+    ) -> None:
         limit = memory_limit or min(_MEMORY, memory.available() // 2)
-        self._source = source
+        self._source, self._strict = source, strict
         self._process = ExpendableProcess("captionless.precompute.mesh_worker:read", Limits(limit, seconds, _PATIENCE))
         self._begun: MeshFile | None = None
 
@@ -60,7 +68,12 @@ class IsolatedReader:
         reason; Retryable or SpecError when the storage or the spec is at fault."""
         if not isinstance(self._source, MeshLoader):
             return _load(self._source, ref)
-        mesh = self._source.mesh_file(ref)
+        loaded = self._load_mesh(self._source.mesh_file(ref))
+        if reason := losses.refused(loaded.losses, self._strict):
+            raise BrokenObject(redacted(reason), loaded.files)
+        return loaded
+
+    def _load_mesh(self, mesh: MeshFile) -> Loaded:
         if self._begun is not None and self._begun != mesh:
             with contextlib.suppress(Ended, CaptionlessError):  # nobody asks for it any more
                 self._result()

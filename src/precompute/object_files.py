@@ -11,9 +11,10 @@ import functools
 import hashlib
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from urllib.parse import unquote
 
 from captionless.errors import DataError, one_line
@@ -36,6 +37,7 @@ _WEB_URLS = ("http://", "https://")
 _LONGEST_NAME = 255  # bytes of a path's segment on usual file systems
 _LONGEST_PATH = 4096
 _REASON = 400  # characters
+_MOST_ENTRIES = 20_000  # of a folder that are compared with a name
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,13 @@ class ObjectFiles:
         self.size = 0  # bytes that were read
         self._scope = scope
         self._found: dict[str, bytes | None] = {}
+        self._opened: Callable[[], None] = lambda: None
+        self._most: int | None = None
+
+    def watch(self, opened: Callable[[], None], most: int) -> None:
+        """From now on, `opened` is called whenever a file has been read or sought, and a DataError tells of files that
+        have more than `most` bytes together."""
+        self._opened, self._most = opened, most
 
     def own(self) -> bytes:
         """The object's own file. DataError when it is missing or must not be read."""
@@ -169,6 +178,25 @@ class ObjectFiles:
             raise DataError(f"{what}: not a name of a file")
         return self._read(beside(by or self.url, name), what)
 
+    def spelled_alike(self, name: str, by: str = "") -> str | None:
+        """The name of a file that differs from `name`, as `named` takes it, only in upper and lower case.
+
+        Sought in this machine's file system only, where it costs no request, and among the first entries of each
+        folder. None when there is none; DataError when it would be outside of the scope.
+        """
+        url = by or self.url
+        if _scheme(url) != "file" or "::" in url or "://" in name:
+            return None
+        found = ""
+        for part in name.replace("\\", "/").split("/"):
+            folder = beside(url, found or ".")
+            self._scope.check(folder, f"refers to {_shown(name)}")
+            entry = part if part in ("", ".", "..") else _alike(local_path(folder), part)
+            if entry is None:
+                return None
+            found = posixpath.join(found, entry)
+        return found
+
     def _read(self, url: str, what: str) -> bytes | None:
         if url in self._found:
             return self._found[url]
@@ -181,11 +209,25 @@ class ObjectFiles:
         except FileNotFoundError:
             self._found[url] = None
             self.seen.append(FileSeen(path, "", ""))
+            self._opened()
             return None
         self._found[url] = found.data
         self.size += len(found.data)
         self.seen.append(FileSeen(path, found.version, hashlib.sha256(found.data).hexdigest()))
+        self._opened()
+        if self._most is not None and self.size > self._most:
+            raise DataError(f"its files have {self.size} bytes; at most {self._most} are read")
         return found.data
+
+
+def _alike(folder: str, name: str) -> str | None:
+    """The first entry, by name, that is `name` or differs from it only in case."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(e.name for e in islice(entries, _MOST_ENTRIES) if e.name.casefold() == name.casefold())
+    except (OSError, ValueError):
+        return None
+    return name if name in names else next(iter(names), None)
 
 
 def _check_name(name: str, what: str) -> None:

@@ -16,32 +16,70 @@ from numpy.typing import NDArray
 from captionless import farthest_points
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
+from captionless.precompute.materials import is_tinted, seen
+from captionless.precompute.meshes.colour import linear
 from captionless.precompute.surface import areas, face_colors, triangles
+from captionless.precompute.visibility import is_seen, nearest_texels, opacity, shown
+
+_ROUNDS = 200
+"""How often points are drawn again for those that fell where nothing is seen."""
+
+_NEAR = 16.0
+"""Radii from the origin within which single precision holds a mesh's points."""
 
 
 def sample_surface(mesh: Mesh, n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """`n` points spread evenly at random over the surface, in the mesh's units.
+    """`n` points spread evenly at random over what is seen of the surface, in the mesh's units.
 
-    Returns points (n, 3) float32 and their colours (n, 3) uint8: the texture's texel
-    there, or else the face's colour, without light. DataError when the mesh has no
-    faces, no area, or coordinates that are not finite.
+    Returns points (n, 3) float32, from the origin on, or from the mesh's centre on if it is far away, and their colours
+    (n, 3) uint8, without light. DataError when the mesh has no faces, no area, coordinates that are not finite, or
+    (almost) nothing that is seen.
     """
+    mesh = shown(mesh)
     corners = triangles(mesh)
     cumulative = np.cumsum(areas(corners))
+    corners = corners - _origin(corners)
     random = np.random.default_rng(seed)
-    face = np.searchsorted(cumulative, random.random(n) * cumulative[-1], side="right")
-    # A product rounded up to the whole area would fall behind the last face that has any.
-    face = np.minimum(face, np.searchsorted(cumulative, cumulative[-1]))
-    weights = _barycentric(random.random((n, 2)))
-    points = np.einsum("nk,nkd->nd", weights, corners[face]).astype(np.float32)
+    points, colors = np.empty((n, 3), np.float32), np.empty((n, 3), np.uint8)
+    missing = np.arange(n)
+    for _ in range(_ROUNDS):
+        face = np.searchsorted(cumulative, random.random(n) * cumulative[-1], side="right")
+        # A product rounded up to the whole area would fall behind the last face that has any.
+        face = np.minimum(face, np.searchsorted(cumulative, cumulative[-1]))
+        weights = _barycentric(random.random((n, 2)))
+        visible, found = _looks(mesh, face, weights)
+        use = np.flatnonzero(visible)[: len(missing)]
+        put, missing = missing[: len(use)], missing[len(use) :]
+        points[put] = np.einsum("nk,nkd->nd", weights[use], corners[face[use]])
+        colors[put] = found[use]
+        if not len(missing):
+            return points, colors
+    raise DataError("almost nothing of the mesh can be seen: nearly all of it has an opacity of 0")
 
-    colors = np.empty((n, 3), np.uint8)
+
+def _origin(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) from where points are told: single precision would tear a mesh apart that is far from its origin."""
+    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    centre: NDArray[np.float64] = low / 2 + high / 2
+    return centre if np.abs(centre).max() > _NEAR * (high / 2 - low / 2).max() else np.zeros(3)
+
+
+def _looks(
+    mesh: Mesh, face: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """Whether points at barycentric `weights` (n, 3) of faces (n,), counted through all parts, are seen, and their
+    colours (n, 3)."""
+    visible, colors = np.ones(len(face), np.bool_), np.empty((len(face), 3), np.uint8)
     start = 0
     for part in mesh.parts:
         here = (face >= start) & (face < start + len(part.faces))
-        colors[here] = _colors(part, face[here] - start, weights[here])
+        if here.any():
+            own, at = face[here] - start, weights[here]
+            if part.alpha != "opaque":
+                visible[here] = is_seen(part, opacity(part, own, at))
+            colors[here] = _colors(part, own, at)
         start += len(part.faces)
-    return points, colors
+    return visible, colors
 
 
 def normalise(points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -104,12 +142,21 @@ def _barycentric(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _colors(part: MeshPart, face: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(m, 3) uint8 colours of `part` at barycentric `weights` (m, 3) of its faces `face` (m,)."""
+
+    def between(values: NDArray[np.floating]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.einsum("nk,nkd->nd", weights, values[part.faces[face]].astype(np.float64))
+        return found
+
     if part.texture is None or part.uv is None:
-        return face_colors(part)[face]
-    uv = np.einsum("nk,nkd->nd", weights, part.uv[part.faces[face]].astype(np.float64))
-    height, width = part.texture.shape[:2]
-    turns = np.nan_to_num(uv - np.floor(uv))  # textures repeat
-    column = np.minimum((turns[:, 0] * width).astype(np.int64), width - 1)
-    row = np.minimum(((1.0 - turns[:, 1]) * height).astype(np.int64), height - 1)
-    texels: NDArray[np.uint8] = part.texture[row, column]
-    return texels
+        base = face_colors(part)[face]
+    else:
+        base = nearest_texels(part.texture, between(part.uv))[:, :3]
+    if not is_tinted(part):
+        return base
+    light = None
+    if part.glow is not None:
+        light = np.tile(np.array(part.glow.color, np.float64), (len(face), 1))
+        if part.glow.picture is not None and part.glow.uv is not None:
+            light *= linear(nearest_texels(part.glow.picture, between(part.glow.uv))[:, :3] / 255.0)
+    vertex = None if part.vertex_colors is None else between(part.vertex_colors[:, :3])
+    return seen(base, part.factor, vertex, light)

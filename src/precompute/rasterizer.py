@@ -71,9 +71,9 @@ def cover(
     nearest[:] = 0
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        xa, ya = _at(place, a)
-        xb, yb = _at(place, b)
-        xc, yc = _at(place, c)
+        xa, ya = corner(place, a)
+        xb, yb = corner(place, b)
+        xc, yc = corner(place, c)
         left = max((min(xa, xb, xc) + HALF - 1) // SNAP, 0)
         right = min((max(xa, xb, xc) - HALF) // SNAP, width - 1)
         if left > right:
@@ -122,7 +122,7 @@ def cover(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _at(place: NDArray[np.int32], vertex: int) -> tuple[int, int]:
+def corner(place: NDArray[np.int32], vertex: int) -> tuple[int, int]:
     """Where a vertex is seen, in as many bits as products of such numbers need."""
     return np.int64(place[vertex, 0]), np.int64(place[vertex, 1])  # type: ignore[return-value]
 

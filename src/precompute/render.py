@@ -3,9 +3,9 @@
 What is nearest at every sample is found first (`rasterizer`), and only that is shaded (`sample_shading`): OpenGL in
 software shades every sample of every triangle that was not yet hidden when it came, and takes two to three times as
 long. Lighting is two-sided and nothing is culled, since winding cannot be trusted in real meshes; normals may break at
-creases and colours at faces (`shading`). Edges are anti-aliased by samples: a pixel's alpha is the covered part of
-them (2 x 2, unless told otherwise) and its colour the mean of the covered ones alone, so that a view can be put on any
-background.
+creases and colours at faces (`shading`). What is cut out and what is seen through is decided at every sample
+(`translucency`). Edges are anti-aliased by samples: a pixel's alpha is the covered part of them (2 x 2, unless told
+otherwise) and its colour the mean of the covered ones alone, so that a view can be put on any background.
 
 Pictures depend on the mesh alone, to the byte: not on the machine, nor on the number of threads.
 """
@@ -20,14 +20,18 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from captionless.mesh import Mesh, MeshPart
-from captionless.precompute import rasterizer, sample_shading
+from captionless.mesh import Mesh, MeshPart, Picture
+from captionless.precompute import rasterizer, sample_shading, translucency
 from captionless.precompute.camera import STUDIO, Light, axes
+from captionless.precompute.materials import ALPHA, TEXTURE, materials
+from captionless.precompute.sample_shading import Surfaces
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import bounds, face_colors, triangles
-from captionless.precompute.textures import Atlas, atlas
+from captionless.precompute.visibility import shown
 
 _TURNS = 1e5  # how often a texture may repeat over a face
+_TURN = {"repeat": 1.0, "mirror": 2.0, "clamp": 0.0}  # after how much of a side it is the same again
+_WHOLE = np.zeros((0, 0), np.int32)  # no weights: all is seen whole
 
 
 class Renderer:
@@ -82,13 +86,21 @@ class Renderer:
         inverse = np.empty(len(scene.vertices), np.float32)
         nearest = np.empty((self._width, self._width), np.float32)
         owner = np.empty((self._width, self._width), np.int32)
+        sums = np.empty((self.size * self.size, 4), np.int32)
+        layers = translucency.Layers(self._width) if scene.opaque < len(scene.faces) else None
         for view, shot in zip(views, shots, strict=True):
             rasterizer.project(scene.vertices, shot.camera, self._width, place, inverse)
-            rasterizer.cover(scene.faces, place, inverse, nearest, owner)
-            sample_shading.shade(
-                owner, scene.faces, place, inverse, scene.normals, scene.colors, scene.texture, scene.uv,
-                scene.atlas.texels, scene.atlas.levels, shot.camera.astype(np.float32), shot.lamps, view,
-            )  # fmt: skip
+            rasterizer.cover(scene.faces[: scene.opaque], place, inverse, nearest, owner)
+            seen = [(owner, _WHOLE)]
+            if layers is not None:
+                seen = layers.fill(scene.faces, scene.opaque, place, inverse, scene.surfaces, nearest, owner)
+            sums[:] = 0
+            for faces, weight in seen:
+                sample_shading.shade(
+                    faces, weight, scene.faces, place, inverse, scene.surfaces,
+                    shot.camera.astype(np.float32), shot.lamps, self.size, sums,
+                )  # fmt: skip
+            sample_shading.resolve(sums, (self._width // self.size) ** 2, view)
 
 
 @dataclass(frozen=True)
@@ -108,64 +120,76 @@ class _Shot:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The mesh in the unit sphere, as `sample_shading.shade` takes it."""
+    """The mesh in the unit sphere, as the kernels take it: the first `opaque` of the faces are opaque."""
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
-    normals: NDArray[np.float32]
-    colors: NDArray[np.uint8]
-    texture: NDArray[np.int32]
-    uv: NDArray[np.float32]
-    atlas: Atlas
+    opaque: int
+    surfaces: Surfaces
 
 
 def _scene(mesh: Mesh) -> _Scene:
+    mesh = shown(mesh)
     corners = triangles(mesh)
     centre, radius = bounds(corners)
     corners = (corners - centre) / radius
     parts = [part for part in mesh.parts if len(part.faces)]
-    numbers, pictures = _textures(parts)
+    table = materials(parts)
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
-    of_face = np.repeat(numbers, [len(part.faces) for part in parts])
-    # Plain parts come last: where two faces are equally near, the later is seen, which for a texture would be a guess.
-    order = np.argsort(of_face < 0, kind="stable")
+    of_face = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.faces) for part in parts])
+    # Opaque faces come first, then masks, then what is blended. Among each, plain ones come last: where two faces are
+    # equally near, the later is seen, which for a texture would be a guess.
+    rank, is_plain = table.kinds[of_face, ALPHA], table.kinds[of_face, TEXTURE] < 0
+    order = np.lexsort((is_plain, rank))
+    has_colors = any(part.vertex_colors is not None for part in parts)
+    has_glow = any(part.glow is not None and part.glow.picture is not None for part in parts)
     return _Scene(
         vertices=np.concatenate([_in_sphere(part.vertices, centre, radius) for part in parts]),
         faces=faces[order].astype(np.int32),
-        normals=corner_normals(corners)[order],
-        colors=np.concatenate([face_colors(part) for part in parts])[order],
-        texture=of_face[order].astype(np.int32),
-        uv=np.concatenate([_places(part) for part in parts])[order],
-        atlas=atlas(pictures),
+        opaque=int((rank == 0).sum()),
+        surfaces=Surfaces(
+            normals=corner_normals(corners)[order],
+            colors=np.concatenate([face_colors(part) for part in parts])[order],
+            material=of_face[order],
+            uv=np.concatenate([_places(part.faces, part.uv, part.texture) for part in parts])[order],
+            vertex_colors=np.concatenate([_corner_colors(part) for part in parts])[order]
+            if has_colors
+            else np.zeros((0, 3, 4), np.float32),
+            glow_uv=np.concatenate([_glow_places(part) for part in parts])[order]
+            if has_glow
+            else np.zeros((0, 3, 2), np.float32),
+            table=table,
+        ),
     )
 
 
-def _textures(parts: Sequence[MeshPart]) -> tuple[list[int], list[NDArray[np.uint8]]]:
-    """Each part's texture as a number, -1 if it has none, and the pictures by number; parts may share one."""
-    pictures: dict[int, NDArray[np.uint8]] = {}
-    numbers: dict[int, int] = {}
-    found = []
-    for part in parts:
-        if part.texture is None or part.uv is None:
-            found.append(-1)
-        else:
-            found.append(numbers.setdefault(id(part.texture), len(numbers)))
-            pictures[id(part.texture)] = part.texture
-    return found, list(pictures.values())
-
-
-def _in_sphere(vertices: NDArray[np.float32], centre: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
+def _in_sphere(vertices: NDArray[np.float64], centre: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
     """A part's vertices in the unit sphere. One that no face uses may lie anywhere, and is seen by nobody."""
-    moved = (vertices.astype(np.float64) - centre) / radius
+    with np.errstate(invalid="ignore"):
+        moved = (vertices - centre) / radius
     return np.clip(np.nan_to_num(moved), -1.0, 1.0).astype(np.float32)
 
 
-def _places(part: MeshPart) -> NDArray[np.float32]:
-    """(F, 3, 2) where a part's corners are on its texture, which repeats: moved by whole turns for each face, to where
+def _corner_colors(part: MeshPart) -> NDArray[np.float32]:
+    """(F, 3, 4) the vertex colours of a part's corners, in linear light."""
+    if part.vertex_colors is None:
+        return np.ones((len(part.faces), 3, 4), np.float32)
+    return part.vertex_colors[part.faces].astype(np.float32)
+
+
+def _glow_places(part: MeshPart) -> NDArray[np.float32]:
+    glow = part.glow
+    return _places(part.faces, glow.uv if glow else None, glow.picture if glow else None)
+
+
+def _places(faces: NDArray[np.int32], uv: NDArray[np.float64] | None, picture: Picture | None) -> NDArray[np.float32]:
+    """(F, 3, 2) where faces' corners are on a texture: where it repeats, moved by whole turns for each face, to where
     they are exact."""
-    if part.texture is None or part.uv is None:
-        return np.zeros((len(part.faces), 3, 2), np.float32)
-    uv = np.nan_to_num(part.uv[part.faces].astype(np.float64), posinf=0.0, neginf=0.0)
-    near_zero: NDArray[np.float64] = np.minimum(uv - np.floor(uv.min(axis=1, keepdims=True)), _TURNS)
+    if uv is None or picture is None:
+        return np.zeros((len(faces), 3, 2), np.float32)
+    corners = np.nan_to_num(uv[faces].astype(np.float64), posinf=0.0, neginf=0.0)
+    turn = np.array([_TURN[wrap] for wrap in picture.wrap])
+    whole = np.where(turn > 0, turn * np.floor(corners.min(axis=1, keepdims=True) / np.maximum(turn, 1.0)), 0.0)
+    near_zero: NDArray[np.float64] = np.clip(corners - whole, -_TURNS, _TURNS)
     return near_zero.astype(np.float32)

@@ -7,13 +7,29 @@ once as the processor has lanes. It is plain float32 in a fixed order: pictures 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from captionless.precompute.camera import AMBIENT, DIFFUSE, SPECULAR
+from captionless.precompute.materials import (
+    FACTOR,
+    GLOW,
+    GLOW_TEXTURE,
+    TEXTURE,
+    TINTED,
+    UNLIT,
+    Materials,
+    tinted,
+    to_light,
+)
 from captionless.precompute.rasterizer import HALF, SNAP, TANGENT
+from captionless.precompute.textures import look_up
+
+WHOLE = 4096
+"""The weight of a sample through which nothing behind it is seen."""
 
 _BATCH = 64
 
@@ -29,41 +45,56 @@ _UNIT, _MIRRORED = 35, 38
 _ROWS = 41
 
 
+class Surfaces(NamedTuple):
+    """The faces' looks as the kernels take them.
+
+    Of the F faces: corner normals (F, 3, 3) float32, base colours (F, 3) uint8, rows of `table` (F,) int32, and the
+    places of their corners on their textures (F, 3, 2) float32. vertex_colors: (F, 3, 4) float32, and glow_uv, like uv;
+    without rows where no part has any.
+    """
+
+    normals: NDArray[np.float32]
+    colors: NDArray[np.uint8]
+    material: NDArray[np.int32]
+    uv: NDArray[np.float32]
+    vertex_colors: NDArray[np.float32]
+    glow_uv: NDArray[np.float32]
+    table: Materials
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def shade(
     owner: NDArray[np.int32],
+    weight: NDArray[np.int32],
     faces: NDArray[np.int32],
     place: NDArray[np.int32],
     inverse: NDArray[np.float32],
-    normals: NDArray[np.float32],
-    colors: NDArray[np.uint8],
-    texture: NDArray[np.int32],
-    uv: NDArray[np.float32],
-    texels: NDArray[np.uint32],
-    levels: NDArray[np.int64],
+    surfaces: Surfaces,
     axes: NDArray[np.float32],
     lights: NDArray[np.float32],
-    view: NDArray[np.uint8],
+    size: int,
+    sums: NDArray[np.int32],
 ) -> None:
-    """Fill `view` (S, S, 4), RGBA, from the (nS, nS) numbers of the faces that its samples see.
+    """Add the samples of a picture of `size` pixels a side to the `sums` of its pixels (size^2, 4).
 
-    Of the faces (F, 3) into projected vertices: corner normals (F, 3, 3), colours (F, 3), textures (F,), -1 where they
-    have none, and the place of their corners on them (F, 3, 2); `texels` and `levels` as `textures.Atlas` has them.
-    axes: (3, 3), the camera's; lights: (L, 4), directions towards them, of length 1, and intensities; both in the
-    object's axes.
+    owner: (nS, nS), the numbers of the faces (F, 3), into projected vertices, that its samples see; weight: as large,
+    how much of them, in parts of `WHOLE`, or (0, 0): all. axes: (3, 3), the camera's; lights: (L, 4), directions
+    towards them, of length 1, and intensities; both in the object's axes.
     """
-    width, size = len(owner), len(view)
+    width = len(owner)
     n = width // size
-    sums = np.zeros((size * size, 4), np.int32)
     batch = np.zeros(_ROWS * _BATCH, np.float32)
-    pixel, face = np.empty(_BATCH, np.int32), np.empty(_BATCH, np.int32)
-    is_textured = bool((texture >= 0).any())
+    pixel, face, share = np.empty(_BATCH, np.int32), np.empty(_BATCH, np.int32), np.empty(_BATCH, np.int32)
+    kinds, levels, uv = surfaces.table.kinds, surfaces.table.atlas.levels, surfaces.uv
+    material, normals = surfaces.material, surfaces.normals
+    is_textured = bool((kinds[:, TEXTURE] >= 0).any() or (kinds[:, GLOW_TEXTURE] >= 0).any())
     count = 0
     for row in range(width):
         for column in range(width):
             f = owner[row, column]
             if f < 0:
                 continue
+            share[count] = weight[row, column] if len(weight) else WHOLE
             pixel[count], face[count] = row // n * size + column // n, f
             batch[_AT * _BATCH + count] = np.float32(2 * column + 1) / np.float32(width) - np.float32(1)
             batch[(_AT + 1) * _BATCH + count] = np.float32(1) - np.float32(2 * row + 1) / np.float32(width)
@@ -80,7 +111,7 @@ def shade(
                 for axis in range(3):
                     batch[(_NORMAL + 3 * k + axis) * _BATCH + count] = normals[f, k, axis]
             if is_textured:
-                of = max(texture[f], 0)
+                of = max(kinds[material[f], TEXTURE], 0)
                 batch[_X * _BATCH + count] = xa
                 batch[(_X + 1) * _BATCH + count] = xb
                 batch[(_X + 2) * _BATCH + count] = xc
@@ -93,23 +124,25 @@ def shade(
             count += 1
             if count == _BATCH:
                 _shade_batch(batch, is_textured, axes, lights)
-                _add(batch, count, pixel, face, colors, texture, texels, levels, sums)
+                _add(batch, count, pixel, face, share, surfaces, sums)
                 count = 0
     _shade_batch(batch, is_textured, axes, lights)
-    _add(batch, count, pixel, face, colors, texture, texels, levels, sums)
-    _resolve(sums, n * n, view.reshape(size * size, 4))
+    _add(batch, count, pixel, face, share, surfaces, sums)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _resolve(sums: NDArray[np.int32], samples: int, view: NDArray[np.uint8]) -> None:
-    for i in range(len(view)):
+def resolve(sums: NDArray[np.int32], samples: int, view: NDArray[np.uint8]) -> None:
+    """Fill a view (S, S, 4), RGBA, from its pixels' sums; samples: those of a pixel, covered or not."""
+    size = len(view)
+    for i in range(len(sums)):
         covered = sums[i, 3]
+        pixel = view[i // size, i % size]
         if covered == 0:
-            view[i, 0], view[i, 1], view[i, 2], view[i, 3] = 255, 255, 255, 0
+            pixel[0], pixel[1], pixel[2], pixel[3] = 255, 255, 255, 0
         else:
             for k in range(3):
-                view[i, k] = (sums[i, k] + covered // 2) // covered
-            view[i, 3] = (255 * covered + samples // 2) // samples
+                pixel[k] = (sums[i, k] + covered // 2) // covered
+            pixel[3] = (255 * covered + WHOLE * samples // 2) // (WHOLE * samples)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -212,93 +245,101 @@ def _add(
     count: int,
     pixel: NDArray[np.int32],
     face: NDArray[np.int32],
-    colors: NDArray[np.uint8],
-    texture: NDArray[np.int32],
-    texels: NDArray[np.uint32],
-    levels: NDArray[np.int64],
+    share: NDArray[np.int32],
+    surfaces: Surfaces,
     sums: NDArray[np.int32],
 ) -> None:
     """Add the levels, 0 to 255, of the batch's samples to those of their pixels."""
+    # What the loop needs is taken out of its tuple once: each time costs about as much as a look-up.
+    kinds, colors, material = surfaces.table.kinds, surfaces.colors, surfaces.material
+    texels, levels, wrap = surfaces.table.atlas.texels, surfaces.table.atlas.levels, surfaces.table.atlas.wrap
     for k in range(count):
         f, p = face[k], pixel[k]
         body = np.float32(AMBIENT) + np.float32(DIFFUSE) * batch[_BODY * _BATCH + k]
         gloss = np.float32(255 * SPECULAR) * batch[_GLOSS * _BATCH + k]
-        of = texture[f]
+        m = material[f]
+        if kinds[m, UNLIT]:
+            body, gloss = np.float32(1), np.float32(0)
+        of = kinds[m, TEXTURE]
         if of < 0:
             red, green, blue = np.float32(colors[f, 0]), np.float32(colors[f, 1]), np.float32(colors[f, 2])
         else:
             u, v = batch[_TEXTURE * _BATCH + k], batch[(_TEXTURE + 1) * _BATCH + k]
-            red, green, blue = _look_up(texels, levels, of, u, v, batch[_EXTENT * _BATCH + k])
+            red, green, blue = look_up(texels, levels, wrap, of, u, v, batch[_EXTENT * _BATCH + k])
             body += gloss * np.float32(1 / 255)
             gloss = np.float32(0)
-        sums[p, 0] += _level(body * red + gloss)
-        sums[p, 1] += _level(body * green + gloss)
-        sums[p, 2] += _level(body * blue + gloss)
-        sums[p, 3] += 1
+        if kinds[m, TINTED]:
+            red, green, blue = _tinted(batch, k, f, m, surfaces, red, green, blue)
+        sums[p, 0] += _level(body * red + gloss) * share[k]
+        sums[p, 1] += _level(body * green + gloss) * share[k]
+        sums[p, 2] += _level(body * blue + gloss) * share[k]
+        sums[p, 3] += share[k]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _tinted(
+    batch: NDArray[np.float32],
+    k: int,
+    f: int,
+    m: int,
+    surfaces: Surfaces,
+    red: np.float32,
+    green: np.float32,
+    blue: np.float32,
+) -> tuple[np.float32, np.float32, np.float32]:
+    """The colour of a batch's sample from its base colour, 0 to 255, both."""
+    table = surfaces.table
+    numbers = table.numbers
+    a, b, c = batch[_WEIGHT * _BATCH + k], batch[(_WEIGHT + 1) * _BATCH + k], batch[(_WEIGHT + 2) * _BATCH + k]
+    r, g, h = numbers[m, FACTOR], numbers[m, FACTOR + 1], numbers[m, FACTOR + 2]
+    if len(surfaces.vertex_colors):
+        of = surfaces.vertex_colors[f]
+        r *= a * of[0, 0] + b * of[1, 0] + c * of[2, 0]
+        g *= a * of[0, 1] + b * of[1, 1] + c * of[2, 1]
+        h *= a * of[0, 2] + b * of[1, 2] + c * of[2, 2]
+    glow_red, glow_green, glow_blue = numbers[m, GLOW], numbers[m, GLOW + 1], numbers[m, GLOW + 2]
+    picture = table.kinds[m, GLOW_TEXTURE]
+    if picture >= 0:
+        width, height = np.float32(table.atlas.levels[picture, 0, 1]), np.float32(table.atlas.levels[picture, 0, 2])
+        uv = surfaces.glow_uv[f]
+        ua, ub, uc = uv[0, 0] * width, uv[1, 0] * width, uv[2, 0] * width
+        va, vb, vc = uv[0, 1] * height, uv[1, 1] * height, uv[2, 1] * height
+        u, v = a * ua + b * ub + c * uc, a * va + b * vb + c * vc
+        x, y = batch[_X * _BATCH + k :: _BATCH], batch[_Y * _BATCH + k :: _BATCH]
+        near = batch[_NEAR * _BATCH + k :: _BATCH]
+        over = np.float32(SNAP) / batch[_TOTAL * _BATCH + k]
+        extent = extent_of(x, y, near, over, ua - u, ub - u, uc - u, va - v, vb - v, vc - v)
+        p, q, s = look_up(table.atlas.texels, table.atlas.levels, table.atlas.wrap, picture, u, v, extent)
+        glow_red, glow_green, glow_blue = glow_red * to_light(p), glow_green * to_light(q), glow_blue * to_light(s)
+    return tinted(red, r, glow_red), tinted(green, g, glow_green), tinted(blue, h, glow_blue)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def extent_of(
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    near: NDArray[np.float32],
+    over: np.float32,
+    ua: np.float32,
+    ub: np.float32,
+    uc: np.float32,
+    va: np.float32,
+    vb: np.float32,
+    vc: np.float32,
+) -> np.float32:
+    """How far it is to the next sample on a texture, squared: see `_place_on_texture`, for one sample.
+
+    x, y, near: its face's corners in the picture, from the sample on, and their inverse distances. over: a sample's
+    width over the sum of the weights. The others: the corners' places on the texture from the sample's on.
+    """
+    right_a, right_b, right_c = (y[1] - y[2]) * near[0], (y[2] - y[0]) * near[1], (y[0] - y[1]) * near[2]
+    down_a, down_b, down_c = (x[2] - x[1]) * near[0], (x[0] - x[2]) * near[1], (x[1] - x[0]) * near[2]
+    right_u, right_v = right_a * ua + right_b * ub + right_c * uc, right_a * va + right_b * vb + right_c * vc
+    down_u, down_v = down_a * ua + down_b * ub + down_c * uc, down_a * va + down_b * vb + down_c * vc
+    longer: np.float32 = max(right_u * right_u + right_v * right_v, down_u * down_u + down_v * down_v) * over * over
+    return longer
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _level(value: np.float32) -> np.int32:
     return np.int32(min(value, np.float32(255)) + np.float32(0.5))
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _look_up(
-    texels: NDArray[np.uint32],
-    levels: NDArray[np.int64],
-    of: int,
-    u: np.float32,
-    v: np.float32,
-    extent: np.float32,
-) -> tuple[np.float32, np.float32, np.float32]:
-    """A texture's colour, 0 to 255, at (u, v), in texels of its largest level: between four texels of each of the two
-    levels whose texels are about as large as a sample."""
-    lower, last = 0, levels.shape[1] - 1
-    while extent >= 4 and lower < last:
-        extent *= np.float32(0.25)
-        lower += 1
-    u, v = _turn(u / np.float32(levels[of, 0, 1])), _turn(v / np.float32(levels[of, 0, 2]))
-    red, green, blue = _blend(texels, levels[of, lower, 0], levels[of, lower, 1], levels[of, lower, 2], u, v)
-    if extent > 1 and lower < last:
-        share = (extent - np.float32(1)) * np.float32(1 / 3)  # between two levels, nearly the logarithm
-        lower += 1
-        r, g, b = _blend(texels, levels[of, lower, 0], levels[of, lower, 1], levels[of, lower, 2], u, v)
-        red, green, blue = red + share * (r - red), green + share * (g - green), blue + share * (b - blue)
-    return red, green, blue
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _turn(value: np.float32) -> np.float32:
-    """The part of a number after its point: textures repeat."""
-    rest = value - np.float32(np.int32(value))
-    return rest if rest >= 0 else rest + np.float32(1)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _blend(
-    texels: NDArray[np.uint32], start: int, width: int, height: int, u: np.float32, v: np.float32
-) -> tuple[np.float32, np.float32, np.float32]:
-    """The colour between the four texels around (u, v), from 0 to 1, of a level."""
-    x, y = u * np.float32(width) + np.float32(0.5), v * np.float32(height) + np.float32(0.5)
-    right, below = np.int32(x), np.int32(y)
-    across, down = x - np.float32(right), y - np.float32(below)
-    left, above = (right if right > 0 else width) - 1, (below if below > 0 else height) - 1
-    upper, lower = start + above * width, start + (below if below < height else 0) * width
-    other = right if right < width else 0
-    a, b, c, d = texels[upper + left], texels[upper + other], texels[lower + left], texels[lower + other]
-    return (
-        _between(a, b, c, d, 0, across, down),
-        _between(a, b, c, d, 8, across, down),
-        _between(a, b, c, d, 16, across, down),
-    )
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _between(
-    a: np.uint32, b: np.uint32, c: np.uint32, d: np.uint32, shift: int, across: np.float32, down: np.float32
-) -> np.float32:
-    """A byte of four texels, blended across and down."""
-    first, second = np.float32(np.int32(a >> shift & 255)), np.float32(np.int32(c >> shift & 255))
-    first += across * (np.float32(np.int32(b >> shift & 255)) - first)
-    second += across * (np.float32(np.int32(d >> shift & 255)) - second)
-    return first + down * (second - first)

@@ -39,6 +39,12 @@ PUSHGATEWAY = "CAPTIONLESS_PUSHGATEWAY"
 NAMESPACE = "POD_NAMESPACE"
 """The pod's namespace: a label of the figures, to distinguish Alignments of the same name."""
 
+NODE_FOLDER, NODE_MEMORY = "CAPTIONLESS_NODE_FOLDER", "CAPTIONLESS_NODE_MEMORY"
+"""Folder and memory in which the ranks of a training on this node cache data together (`trainer.data.node_cache`)."""
+
+DATA_DISK = "CAPTIONLESS_DATA_DISK"
+"""Folder on the disk that a pod's `resources.dataDisk` is mounted at; unset: the folder of temporary files."""
+
 LEASE = "CAPTIONLESS_LEASE"
 """The lease that the parent holds on what this process writes into (`store.writers`): its id and its URL."""
 

@@ -69,9 +69,11 @@ class AlignmentSpec(Section):
 
     def described(self) -> dict[str, Any]:
         """What determines the results, as plain values: everything except where and on what they are computed."""
-        whole: dict[str, Any] = dict.fromkeys(self.OPERATIONAL, True)
-        parts = {"train": set(TrainSpec.OPERATIONAL), "eval": set(EvalSpec.OPERATIONAL)}
-        return self.model_dump(by_alias=True, mode="json", exclude={**whole, **parts})
+        parts = {
+            "train": self.train.determining(TrainSpec.OPERATIONAL, by_alias=True),
+            "eval": self.eval.determining(EvalSpec.OPERATIONAL, by_alias=True),
+        }
+        return {**self.determining(self.OPERATIONAL, by_alias=True), **parts}
 
     @property
     def metrics(self) -> tuple[str, ...]:

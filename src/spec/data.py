@@ -51,9 +51,10 @@ class DataSpec(Section):
     """The objects: where they come from, how they are split, rendered and sampled."""
 
     source: SourceSpec
-    split: Literal["hash", "manifest"] = "hash"
+    split: Literal["hash", "manifest", "folders"] = "hash"
     """How objects are split into training and test. `hash`: by a stable hash of the object's key. `manifest`: as the
-    source states. `parametric` sources, and `points` with a `testUrl`, define their own split and ignore this field."""
+    source states. `folders`: by folders named `train` and `test`, one of each in every category (ModelNet) or around
+    all of them. `parametric` sources, and `points` with a `testUrl`, define their own split and ignore this field."""
     test_fraction: float = Field(0.2, ge=0, lt=1)
     """Share of the objects that `split: hash` holds out for testing."""
     views: int = Field(30, ge=1, le=360)
@@ -92,10 +93,16 @@ class DataSpec(Section):
     """Names of categories in prompts and reports, each as `category=name`, where folders or manifests have others
     (`02691156=airplane`)."""
 
+    strict: Literal["none", "geometry", "appearance", "all"] = "none"
+    """Losses that make an object broken: what its file has and reading cannot give it. `geometry`: faces, skins, morphs
+    and the like; `appearance`: textures, materials, extensions that change its looks; `all`: both. `none`: such losses
+    are counted and told (`captionless data broken`), and the object is used as it is."""
+
     RENDERING: ClassVar = frozenset({"views", "image_size", "elevation", "points"})
     """Fields that say how objects are rendered and sampled: what packed shards depend on beside the listing."""
-    READING: ClassVar = frozenset({"allow"})
-    """Fields that say which files may be read: what packed shards depend on as well."""
+    READING: ClassVar = frozenset({"allow", "strict"})
+    """Fields that say which files may be read, and how much of them must be: what packed shards depend on as well."""
+    LATER: ClassVar = frozenset({"strict"})
     NAMING: ClassVar = frozenset({"class_names"})
     """Fields that only prompts and reports depend on."""
     OPERATIONAL: ClassVar = frozenset({"max_skipped", "max_skipped_share", "shard_objects"})

@@ -54,9 +54,10 @@ def spec_error(error: ValidationError, where: str, model: type[BaseModel] = Alig
     return SpecError("\n".join(f"{where}: {_describe(e, model)}" for e in kept))
 
 
-def dump_spec(spec: AlignmentSpec) -> str:
-    """The whole spec as YAML, defaults included; `load_spec` of it gives the same spec."""
-    text: str = yaml.safe_dump(spec.model_dump(by_alias=True, mode="json"), sort_keys=False, allow_unicode=True)
+def dump_spec(spec: AlignmentSpec, escaped: bool = False) -> str:
+    """The whole spec as YAML, defaults included, in ASCII if `escaped`; `load_spec` of it gives the same spec."""
+    tree = spec.model_dump(by_alias=True, mode="json")
+    text: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=not escaped)
     return text
 
 

@@ -39,6 +39,10 @@ class ResourcesSpec(Section):
     """Memory per node, over all its ranks, for caching training objects and, if similarity is not on a local file
     system, its tiles, which take a quarter at most; empty: half of `trainMemory`. Objects that do not fit are read
     again in every epoch; of tiles that do not fit only the rows that a batch needs are read, each time."""
+    data_disk: Annotated[str, Field(pattern=rf"^({_QUANTITY})?$", max_length=20)] = ""
+    """Disk space per node on which a training keeps copies of training objects and similarity from object storage that
+    memory has no room for, for all its ranks and rounds; empty: none. On Kubernetes an emptyDir of its own, which is
+    requested in addition to `ephemeralStorage`."""
     shared_memory: Quantity = "1Gi"
     """Kubernetes: size of /dev/shm in a training pod."""
     ephemeral_storage: Quantity = "4Gi"
@@ -51,6 +55,11 @@ class ResourcesSpec(Section):
         if self.min_nodes > self.nodes:
             raise ValueError(f"minNodes: {self.min_nodes} exceeds nodes: {self.nodes}")
         return self
+
+    @property
+    def node_disk(self) -> int:
+        """Bytes of disk for copies of a training's data."""
+        return whole_bytes(self.data_disk) if self.data_disk else 0
 
     @property
     def rank_memory(self) -> int:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from captionless.spec.encoder import EncoderSpec
 from captionless.spec.section import Section
 from captionless.spec.weights import Weights
+
+Pattern = Annotated[str, Field(min_length=1, max_length=200)]
+"""A glob over the names of parameters, see `trainer.param_groups`."""
+
+
+class GroupSpec(Section):
+    """Parameters with a learning rate or a weight decay of their own."""
+
+    match: Pattern
+    """Pattern of the parameters' names, as in `train.freeze`. A parameter is in the first group that matches it."""
+    lr_factor: float = Field(1.0, gt=0)
+    """Their learning rate in multiples of the schedule's."""
+    weight_decay: Annotated[float | None, Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})] = None
+    """Weight decay of the weight matrices among them; absent: `optim.weightDecay`."""
 
 
 class OptimSpec(Section):
@@ -33,6 +47,10 @@ class OptimSpec(Section):
     """Added to the denominator of Adam's update for numerical stability."""
     clip_grad: float = Field(0.0, ge=0)
     """Maximum norm of the whole gradient, which is scaled down to it; 0: no clipping."""
+    groups: tuple[GroupSpec, ...] = Field((), max_length=100)
+    """Groups of parameters with a learning rate or weight decay of their own: `{match: "stages.*", lrFactor: 0.1}`."""
+
+    LATER: ClassVar = frozenset({"groups"})
 
 
 class AugmentSpec(Section):
@@ -70,13 +88,49 @@ class BatchesSpec(Section):
     """`neighbours`: objects per group, including the seed object."""
     candidates: int = Field(31, ge=1, le=1024)
     """`neighbours`: number of nearest neighbours from which a group is drawn."""
+    shuffle: Literal["global", "windowed"] = "global"
+    """Order of the objects in an epoch, drawn anew for each. `global`: a permutation of all objects. `windowed`: for
+    data in object storage that is larger than `resources.dataMemory`: shards in random order, through a buffer of
+    `window` objects that mixes those that follow one another, so that few shards are in use at a time;
+    with `resources.dataDisk` these are read whole, ahead of their steps."""
+    window: int = Field(16_384, ge=2, le=1 << 30)
+    """`windowed`: objects that are mixed. The more, the closer to a global permutation, and the more shards in use."""
     every: int = Field(5, ge=1)
     """`neighbours`: epochs between searches for nearest neighbours; batches are random until the first search."""
 
+    LATER: ClassVar = frozenset({"shuffle", "window"})
+    OF_NEIGHBOURS: ClassVar = ("group", "candidates", "every")
+    """Options that random batches do not have."""
+
     @model_validator(mode="after")
-    def _enough_candidates(self) -> Self:
+    def _options(self) -> Self:
         if self.group > self.candidates + 1:
             raise ValueError(f"group: {self.group} exceeds candidates + 1: {self.candidates + 1}")
+        for option in self.OF_NEIGHBOURS:
+            if self.kind != "neighbours" and getattr(self, option) != type(self).model_fields[option].default:
+                name = type(self).model_fields[option].alias
+                raise ValueError(f"{name}: only an option of kind: neighbours; it does nothing with {self.kind}")
+        if self.shuffle != "windowed" and self.window != type(self).model_fields["window"].default:
+            raise ValueError("window: only an option of shuffle: windowed; it does nothing with global")
+        return self
+
+
+class ViewsSpec(Section):
+    """Which of an object's stored views a step uses, and what its shape is compared with."""
+
+    count: int = Field(1, ge=1, le=360)
+    """Views per object and step, drawn anew for each; at most `data.views`. With `sample` one, else two or more."""
+    loss: Literal["sample", "mean", "multi-positive"] = "sample"
+    """`sample`: a single view, as in the paper. `mean`: the mean of the views' embeddings, normalised, as in MixCon3D.
+    `multi-positive`: each of them is a positive by itself, which competes with the negatives and not with the others,
+    after HOLA (docs/method.md); with `loss: contrastive` only."""
+
+    @model_validator(mode="after")
+    def _as_many_as_it_takes(self) -> Self:
+        if (self.count == 1) != (self.loss == "sample"):
+            raise ValueError(
+                f"count: {self.count} does not go with loss: {self.loss}; sample takes 1, others 2 or more"
+            )
         return self
 
 
@@ -105,6 +159,7 @@ class TrainSpec(Section):
     batch_size: int = Field(64, ge=2)
     """Objects per step: the global batch, over all ranks."""
     batches: BatchesSpec = BatchesSpec()
+    views: ViewsSpec = ViewsSpec()
     accumulate: int = Field(1, ge=1)
     """Micro-batches per global batch, to save memory (GradCache). The loss is that of the whole batch; batch
     normalisation uses the statistics of each micro-batch."""
@@ -125,18 +180,30 @@ class TrainSpec(Section):
     """`i2i`, `i2l` and `avg`: exponent that spreads the weights within a category: the similarity becomes
     m * (similarity / m) ** sharpen, with m the category's mean similarity; 1: unchanged, as in the paper."""
     temperature: float = Field(0.07, ge=0.01, le=1)
-    """Initial temperature tau. It is learned, with 1/tau clamped to [1, 100]."""
+    """Initial temperature tau, which is learned, with 1/tau clamped to [1, 100]; with `init` only if
+    `resetTemperature`."""
     encoder: EncoderSpec = EncoderSpec()
     optim: OptimSpec = OptimSpec()
     augment: AugmentSpec = AugmentSpec()
     validation: ValidationSpec = ValidationSpec()
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights, which validation scores and which is stored as the model;
+    0: off. It rises to its value: (1 + t) / (10 + t) after t steps at most."""
     init: str = ""
-    """URL of a model.pt whose encoder to start from; empty: random initialisation."""
+    """URL of a model.pt whose encoder and learned temperature to start from; empty: random initialisation."""
+    reset_temperature: bool = False
+    """With `init`: learn the temperature anew, from `temperature`, instead of going on from that of the model."""
+    freeze: tuple[Pattern, ...] = Field((), max_length=100)
+    """Patterns of the names of parameters that are not trained: globs such as `stages.[01]` or `*.norm.*`, where the
+    name of a module stands for all of its parameters. Norms of which nothing is trained keep their statistics."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the encoder's matrix products (mixed precision). `bfloat16` and `float16` need a GPU. Norms, loss
     and weights stay in float32."""
     compile: bool = False
     """Compile the encoder with torch.compile. Needs a GPU, and pays off in long runs."""
+    gradient_checkpointing: bool = False
+    """Compute the activations of the encoder's large parts again for the backward pass instead of keeping them: a third
+    more time, far less memory, the same bits. Not with `compile`, which decides by itself what to keep."""
     max_skipped: int = Field(0, ge=0)
     """Number of objects with damaged stored data that may be skipped; each is reported by name. With more, the run
     fails."""
@@ -146,9 +213,12 @@ class TrainSpec(Section):
     """Number of most recent checkpoints to keep."""
     on_change: Literal["new", "extend", "restart"] = "new"
     """What to do where a run with other settings is in the same folder. `new`: begin beside it; its checkpoints and its
-    model are kept. `extend`: go on from its newest checkpoint with more `steps`, or another `optim`, `precision`,
-    `accumulate`, `compile` or `validation.every`; the model's provenance says which steps were made with what.
-    `restart`: replace it."""
+    model are kept. `extend`: go on from its newest checkpoint with more `steps`, or another `optim`, `ema`,
+    `freeze`, `precision`, `accumulate`, `compile` or `validation.every`; the model's provenance says which steps were
+    made with what. `restart`: replace it."""
+    logs: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where to tell the figures of each step besides the run's own curve. `tensorboard`: event files in the run's
+    folder, with every checkpoint. `wandb`: Weights & Biases, with `pip install 'captionless[wandb]'`."""
     engine: Literal["job", "jobset"] = "job"
     """Kubernetes: the object that runs the pods of a training run, an Indexed Job or, if JobSet is installed, a
     JobSet."""
@@ -156,14 +226,29 @@ class TrainSpec(Section):
     """Seconds without progress in a step after which the ranks restart from the newest checkpoint."""
     peer_timeout: float = Field(1800.0, ge=1)
     """Seconds that a training run on several nodes waits for missing nodes."""
+    readmission_interval: float = Field(600.0, ge=0)
+    """With `resources.minNodes` below `nodes`: the least seconds between two interruptions of a running training for
+    nodes that have come back. They are let in after the next checkpoint."""
 
+    LATER: ClassVar = frozenset({"ema", "freeze", "reset_temperature", "views"})
     OPERATIONAL: ClassVar = frozenset(
         {
             "max_skipped", "checkpoint_every", "keep_checkpoints", "on_change", "engine", "collective_timeout",
-            "peer_timeout",
+            "peer_timeout", "readmission_interval", "gradient_checkpointing", "logs",
         }
     )  # fmt: skip
     """Fields that do not affect results (the objects that are skipped do not depend on how many may be)."""
+
+    @field_validator("logs", mode="before")
+    @classmethod
+    def _one_log(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _kept_or_computed_again(self) -> Self:
+        if self.gradient_checkpointing and self.compile:
+            raise ValueError("gradientCheckpointing: not with compile, which decides by itself what to keep")
+        return self
 
     @model_validator(mode="after")
     def _options_of_the_loss(self) -> Self:
@@ -171,6 +256,33 @@ class TrainSpec(Section):
             if self.loss != loss and getattr(self, option) != default:
                 name = type(self).model_fields[option].alias
                 raise ValueError(f"{name}: only an option of loss: {loss}; it does nothing with {self.loss}")
+        if self.views.loss == "multi-positive" and self.loss != "contrastive":
+            raise ValueError(f"views.loss: multi-positive is only an option of loss: contrastive, not of {self.loss}")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_the_weights(self) -> Self:
+        for option, weights in WEIGHTS_OPTIONS.items():
+            field = type(self).model_fields[option]
+            if getattr(self, option) != field.get_default() and not set(weights) & set(self.weights):
+                raise ValueError(
+                    f"{field.alias}: only an option of weights: {', '.join(weights)}; none is trained with"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_temperature(self) -> Self:
+        if self.reset_temperature and not self.init:
+            raise ValueError("resetTemperature: only an option of init; without one the temperature is new anyway")
+        if (
+            self.init
+            and not self.reset_temperature
+            and self.temperature != type(self).model_fields["temperature"].default
+        ):
+            raise ValueError(
+                "temperature: init brings its own, which has been learned; set resetTemperature: true to begin with "
+                "this one"
+            )
         return self
 
     @model_validator(mode="after")
@@ -189,3 +301,9 @@ LOSS_OPTIONS = {
     for name, loss in (("hcl_beta", "hcl"), ("hcl_tau_plus", "hcl"), ("positive_weight", "contrastive"))
 }
 """The options that only one of the losses has, and their defaults, which say nothing."""
+
+WEIGHTS_OPTIONS = {
+    "sharpen": tuple(w for w in Weights if w.metrics and w is not Weights.category),
+    "positive_weight": tuple(w for w in Weights if w is not Weights.uniform),
+}
+"""The options that not all weights of the negatives have, and those that do."""

@@ -76,7 +76,7 @@ def _fields(
 ) -> dict[str, Any]:
     """A section's fields by their dotted names in a spec, without what signs URLs: signed anew, they are the same."""
     chosen = (only or frozenset(type(section).model_fields)) - omit
-    tree = section.model_dump(mode="json", by_alias=True, include=set(chosen))
+    tree = section.determining(frozenset(type(section).model_fields) - chosen, by_alias=True)
     return {field: public(value) for field, value in flat(name, tree)}
 
 

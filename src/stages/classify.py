@@ -26,14 +26,14 @@ from captionless.runtime.redaction import public
 from captionless.spec.classification import ClassificationSpec
 from captionless.spec.data import DataSpec, SourceKind, SourceSpec
 from captionless.stages import broken
-from captionless.stages.eval_dataset import CLOUD_FILES, Split, load_data
+from captionless.stages.eval_dataset import Split, is_cloud_file, load_data
 from captionless.stages.provenance import host, versions
 from captionless.stages.source_clouds import Cloud, SourceClouds, of_split
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress
-from captionless.trainer.classifier_job import ClassifierJob
+from captionless.trainer.classifier_job import EARLIER, FORMAT, ClassifierJob
 from captionless.trainer.run_folder import HISTORY, MODEL, model_digest
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def run(spec: ClassificationSpec) -> dict[str, Any]:
     source = open_source(spec.data)
     refs = source.refs()
     job = _task(spec, source, refs)
-    ledger, fingerprint = Ledger(spec.root), objects.digest(VERSION, job.fingerprint(), _content(source, refs, "test"))
-    record = ledger.whole(PART, fingerprint)
+    ledger, test = Ledger(spec.root), _content(source, refs, "test")
+    known = [objects.digest(VERSION, job.fingerprint(version), test) for version in (FORMAT, EARLIER)]
+    fingerprint = known[0]
+    record = next((found for each in known if (found := ledger.whole(PART, each))), None)
     if record is None:
         with writer(spec.root, settings=fingerprint) as lease:
             _make(spec, job, source, refs, lease.check)
@@ -83,7 +85,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     from captionless.trainer.classifier import load_classifier, logits
 
     classifier, meta = load_classifier(model)
-    bare = where.endswith(CLOUD_FILES)
+    bare = is_cloud_file(where)
     if up and not bare:
         raise SpecError(f"--up: not for {where}, which sets data.source.up itself")
     data = _bare(where, up or meta["up"]) if bare else load_data(where)
@@ -92,7 +94,7 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     refs = of_split(source.refs(), split)
     labels = _labels(refs, classifier.classes)
     count = int(meta["points"])
-    found = SourceClouds(source, refs, count, "the classifier", data.points, broken.limit_of(data))
+    found = SourceClouds(source, refs, count, "the classifier", data.points, broken.limit_of(data), data.strict)
     scores, truth = [], []
     for some, points in found.blocks():
         scores.append(logits(classifier, points, count))
@@ -145,7 +147,7 @@ def _make(
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
     wanted, data = spec.classify.points, spec.data
-    found = SourceClouds(source, refs, wanted, "classify.points", data.points, broken.limit_of(data))
+    found = SourceClouds(source, refs, wanted, "classify.points", data.points, broken.limit_of(data), data.strict)
     splits = _splits(found, job)
     with signals.defer_signals() as stop:
         train(job, splits["training"], splits["validation"], stop, check)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from captionless.errors import SpecError, did_you_mean
+from captionless.precompute import file_kinds
+from captionless.precompute.losses import Strict
 from captionless.precompute.sources import Loader, ObjectRef, open_source
 from captionless.precompute.testsets import NAMES, open_testset
 from captionless.spec import load
@@ -22,8 +24,6 @@ from captionless.store import objects
 
 if TYPE_CHECKING:
     from captionless.precompute.testsets.base import Photos
-
-CLOUD_FILES = (".npz", ".h5", ".hdf5")
 
 Split = Literal["test", "train", "all"]
 
@@ -59,7 +59,7 @@ class EvalDataset:
     described: plain JSON for the provenance, including `name`. files: those whose digests identify the edition. points:
     of a cloud sampled from a mesh. limit: of broken objects. classes: what the objects may be taken for, sorted, be
     there objects of it or not. names: what prompts call each of these. photos: pictures of the objects, None if there
-    are none.
+    are none. strict: `data.strict`.
     """
 
     described: Mapping[str, Any]
@@ -71,6 +71,7 @@ class EvalDataset:
     classes: Sequence[str]
     names: Sequence[str]
     photos: Photos | None = None
+    strict: Strict = "none"
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ def open_eval_dataset(where: str, options: Options = Options()) -> EvalDataset:
     if name in NAMES:
         options.only(f"the test set {name}", "max_skipped", *(["crop"] if name.startswith("pix3d") else []))
         return _test_set(name, url or None, options)
-    if where.endswith(CLOUD_FILES):
+    if is_cloud_file(where):
         options.only("a file of clouds", "up", "split", "max_skipped")
         return _of_source(_cloud_file(where, options), where, options.split or "all", options.limit)
     if where != "-" and not objects.exists(where):
@@ -92,6 +93,14 @@ def open_eval_dataset(where: str, options: Options = Options()) -> EvalDataset:
     options.only(f"{where}, which sets it in its `data:` section", "split")
     data = load_data(where)
     return _of_source(data, where, options.split or "test", limit_of(data))
+
+
+def is_cloud_file(where: str) -> bool:
+    """Whether a path or URL is that of a file of labelled clouds, by its name, or else by its content."""
+    found = file_kinds.by_name(where)
+    if found is None and where != "-" and (size := objects.size(where)):
+        found = file_kinds.by_content(objects.read_bytes(where, 0, min(size, file_kinds.HEAD)), size)
+    return found is not None and found.name in file_kinds.CLOUDS
 
 
 def load_data(where: str) -> DataSpec:
@@ -130,7 +139,7 @@ def _of_source(data: DataSpec, where: str, split: Split, limit: Limit) -> EvalDa
     refs, classes = of_split(every, split), _classes(every)
     names = [data.display_name(name) for name in classes]
     described = {"name": where, **about, "split": split}
-    return EvalDataset(described, source, refs, files, data.points, limit, classes, names)
+    return EvalDataset(described, source, refs, files, data.points, limit, classes, names, strict=data.strict)
 
 
 def _classes(refs: Sequence[ObjectRef]) -> list[str]:

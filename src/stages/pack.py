@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from captionless.errors import CaptionlessError, DataError, one_line
+from captionless.precompute import losses
+from captionless.precompute.meshes.reading import KINDS, Loss
 from captionless.precompute.object_files import BrokenObject, FileSeen
 from captionless.precompute.sources import open_source
 from captionless.runtime.redaction import redacted
@@ -26,7 +29,7 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import DataSpec
 from captionless.spec.plan import LIST, PACK
 from captionless.stages import broken, chain
-from captionless.stages.work_items import Counts, Outcome, Shard, WorkItem, WorkOutput, work
+from captionless.stages.work_items import Advance, Counts, Outcome, Shard, WorkItem, WorkOutput, work
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.listing import ListedObject, ListedShard, Listing, open_listing
@@ -43,6 +46,7 @@ from captionless.store.packed import (
 from captionless.store.shards import ShardReader, encode_array, index_url, write_shard
 from captionless.store.views import encode_view, view_name
 from captionless.telemetry import catalog, registry
+from captionless.telemetry.progress import say
 
 if TYPE_CHECKING:
     from captionless.mesh import Mesh
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_NOTES = ("made", "content", "renderer", "files", "faces", "textured")
+_NOTES = ("made", "content", "renderer", "files", "faces", "textured", "losses")
 """What a shard's index notes of an object: the digest of what it was rendered from, that of its members, what rendered
 it, and columns of `store.packed.packed_rows`."""
 
@@ -68,6 +72,8 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
     url = objects.join(spec.root, PACK)
     objects.check(url)
     registry.add(catalog.STAGE_SKIPPED_OBJECTS, 0, cause="broken")
+    for kind in KINDS:
+        registry.add(catalog.STAGE_LOSSY_OBJECTS, 0, loss=kind)
     made_from = chain.made_from(spec, "pack")
     listing = open_listing(objects.join(spec.root, LIST))
     ledger = Ledger(url, SUFFIXES, packed_rows)
@@ -79,6 +85,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
             skipped = sum(int(records[item.name].facts["skipped"]) for item in items)
             some = [each for item in items for each in records[item.name].facts["broken"]]
             broken.refuse(some, broken.limit_of(spec.data), listing.objects, skipped)
+            _tell_losses([records[item.name] for item in items])
 
         return work(
             "pack", "object", ledger, items, own, check, facts=renderers, made_from=made_from, shard=shard,
@@ -105,6 +112,8 @@ class Packer:
     def __init__(self, url: str, data: DataSpec, listing: Listing, ledger: Ledger, retry: bool):
         self.url, self.data, self.listing, self.ledger, self.retry = url, data, listing, ledger, retry
         self.settings = {n: getattr(data, n) for n in sorted(DataSpec.RENDERING)}
+        self.lossy = 0
+        """Objects with losses among those that were read so far."""
         self._renderer: Renderer | None = None
         self._reader: IsolatedReader | None = None
 
@@ -119,7 +128,7 @@ class Packer:
         fingerprint = self.fingerprint(listed)
         tar = shard_file(listed.name, fingerprint)
 
-        def make(advance: Callable[[int], None]) -> WorkOutput:
+        def make(advance: Advance) -> WorkOutput:
             wanted = self.listing.rows(listed)
             done = _Shard()
             before = self._before(listed.name, fingerprint)
@@ -128,6 +137,7 @@ class Packer:
                 "split": listed.split, "shard": tar, "objects": len(info.keys), "skipped": len(done.reasons),
                 "broken": [{"key": k, "reason": r} for k, r in list(done.reasons.items())[:_NAMED]],
                 "renderers": sorted({note["renderer"] for note in done.notes.values()}),
+                **_lost(done.notes.values()),
             }  # fmt: skip
             gone = set(before.keys if before is not None else ()) - {o.key for o in wanted}
             counts = Counts(len(info.keys) - done.copied, done.copied, len(gone), len(done.reasons))
@@ -138,7 +148,8 @@ class Packer:
 
     def fingerprint(self, listed: ListedShard) -> str:
         """Of a shard, of everything it is made from."""
-        return objects.digest(chain.FORMATS[PACK], self.settings, self.data.allow, listed.fingerprint)
+        strict = [] if self.data.strict == "none" else [self.data.strict]
+        return objects.digest(chain.FORMATS[PACK], self.settings, self.data.allow, *strict, listed.fingerprint)
 
     def made(self, wanted: ListedObject, files: str) -> str:
         """The digest of what an object is made from. Whether it may be, depends on `data.allow` if one of its files, as
@@ -158,7 +169,7 @@ class Packer:
         wanted: Sequence[ListedObject],
         before: ShardReader | None,
         done: _Shard,
-        advance: Callable[[int], None],
+        advance: Advance,
     ) -> Iterator[tuple[str, dict[str, bytes]]]:
         for start in range(0, len(wanted), _COPIED_AT_ONCE):
             some = wanted[start : start + _COPIED_AT_ONCE]
@@ -178,7 +189,7 @@ class Packer:
                 else:
                     done.notes[each.key] = notes
                     yield each.key, {**members, "json": _about(each)}
-                advance(1)
+                advance(1, **({"with losses": self.lossy} if self.lossy else {}))
 
     def _copies(self, wanted: Sequence[ListedObject], before: ShardReader | None) -> dict[str, _Sample]:
         """Those objects that the earlier shard has as they would be made now, if they are undamaged."""
@@ -188,13 +199,20 @@ class Packer:
         def is_same(one: ListedObject) -> bool:
             if one.key not in before.index:
                 return False
+            lost = before.note(one.key, "losses")
+            if self.data.strict != "none" and (
+                lost is None or losses.refused(losses.from_json(lost), self.data.strict)
+            ):
+                return False  # an earlier release did not note what was lost
             return before.note(one.key, "made") == self.made(one, before.note(one.key, "files") or "[]")
 
         same = [one.key for one in wanted if is_same(one)]
         found = {}
         for key, members in before.members(same).items():
             members.pop("json", None)
-            notes = {name: before.note(key, name) or "" for name in _NOTES}
+            notes = {name: before.note(key, name) or "" for name in _NOTES if name != "losses"}
+            if (lost := before.note(key, "losses")) is not None:
+                notes["losses"] = lost
             if content_digest(members) == notes["content"]:
                 found[key] = members, notes
         return found
@@ -215,6 +233,7 @@ class Packer:
             reason = f"cannot be rendered: {type(error).__name__}: {one_line(error)}"
             raise BrokenObject(reason, loaded.files) from error
         files = _files(loaded.files)
+        self._count(loaded.losses)
         return members, {
             "made": self.made(wanted, files),
             "content": content_digest(members),
@@ -222,7 +241,14 @@ class Packer:
             "files": files,
             "faces": str(sum(len(part.faces) for part in mesh.parts)),
             "textured": str(any(part.texture is not None for part in mesh.parts)),
+            "losses": losses.to_json(loaded.losses),
         }
+
+    def _count(self, lost: Sequence[Loss]) -> None:
+        """Counts an object with losses, for progress and metrics; a line of the log for each would hide the others."""
+        self.lossy += bool(lost)
+        for kind in sorted({loss.kind for loss in lost}):
+            registry.add(catalog.STAGE_LOSSY_OBJECTS, loss=kind)
 
     def _rendered(self, mesh: Mesh, key: str) -> dict[str, bytes]:
         from captionless.precompute.pointcloud import cloud  # heavy, and needed only where there is work
@@ -240,8 +266,24 @@ class Packer:
         if self._reader is None:
             from captionless.precompute.isolated_reader import IsolatedReader
 
-            self._reader = IsolatedReader(open_source(self.data))
+            self._reader = IsolatedReader(open_source(self.data), strict=self.data.strict)
         return self._reader
+
+
+def _lost(notes: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """Facts of a shard: how many objects have losses, and how many of each kind. None where there are none."""
+    found = [lost for note in notes if (lost := losses.from_json(note.get("losses")))]
+    return {"lossy": len(found), "lost": dict(losses.by_kind(found))} if found else {}
+
+
+def _tell_losses(records: Sequence[WorkRecord]) -> None:
+    counts = sum((Counter(record.facts.get("lost", {})) for record in records), Counter[str]())
+    if counts:
+        lossy = sum(int(record.facts.get("lossy", 0)) for record in records)
+        say(
+            f"pack: {lossy:,} objects lack something that their files have ({losses.summary(counts)}); "
+            "`captionless data broken` tells what, and what to do"
+        )
 
 
 def _files(seen: Sequence[FileSeen]) -> str:
@@ -270,4 +312,5 @@ def _rows(wanted: Sequence[ListedObject], done: _Shard) -> dict[str, list[Any]]:
         "files": [note.get("files") or done.files.get(o.key) for o, note in zip(wanted, notes, strict=True)],
         "faces": [int(note["faces"]) if note.get("faces") else None for note in notes],
         "textured": [note["textured"] == "True" if note.get("textured") else None for note in notes],
+        "losses": [note.get("losses") or None for note in notes],
     }

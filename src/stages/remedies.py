@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from captionless.precompute import losses
+from captionless.precompute.meshes.reading import Loss
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
+from captionless.store.table import TableReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,17 @@ class Remedy:
 
 
 _REMEDIES = (
+    (
+        Remedy(
+            "strict",
+            "restore what was lost (`captionless look` shows it), or lower data.strict",
+        ),
+        r"^data\.strict is",
+    ),
+    (
+        Remedy("content", "fetch the file again, or unpack it: it is not what its name says"),
+        r"^is not an? .*(, but |neither its name nor)",
+    ),
     (
         Remedy(
             "limits",
@@ -80,6 +98,38 @@ def remedy(reason: str) -> Remedy:
     return next((found for found, pattern in _REMEDIES if re.search(pattern, reason)), _OTHER)
 
 
+_FOR_LOSSES = {
+    "faces dropped": "repair the mesh in a mesh editor: some of its faces have no area, or refer to nothing",
+    "points or lines not drawn": "give the object a surface where it has points or lines only",
+    "nodes dropped": "export the scene again without what refers to nothing",
+    "skin not applied": "export the mesh in its pose (apply the armature)",
+    "morph not applied": "export the mesh with its shape keys applied",
+    "instances not drawn": "export the instances as meshes of their own",
+    "texture missing": "restore the picture at the place that the file names, beside the mesh as a rule",
+    "texture damaged": "replace the picture by one that opens in an image viewer",
+    "texture not read": "store the picture as PNG or JPEG",
+    "texture coordinates missing": "unwrap the mesh, or give its material a colour",
+    "material missing": "restore the material library that the file names",
+    "colours dropped": "give each face or vertex one colour of three or four numbers",
+    "option ignored": "apply the option to the picture or the coordinates themselves",
+    "extension ignored": "export again without the extension",
+}
+"""By the kinds of `meshes.reading`."""
+
+
+def loss_remedy(kind: str) -> str:
+    """What can be done about losses of a kind."""
+    return _FOR_LOSSES.get(kind, _OTHER.text)
+
+
+@dataclass(frozen=True)
+class Lossy:
+    """An object that was read, and what it lacks of its file."""
+
+    key: str
+    losses: tuple[Loss, ...]
+
+
 @dataclass(frozen=True)
 class Broken:
     """A broken object, and why it is."""
@@ -91,24 +141,40 @@ class Broken:
 def broken_objects(url: str) -> Iterator[Broken]:
     """Those of the stage whose output is under `url`, in the order of its parts; also of one that has not finished, or
     that failed since there are too many of them."""
+    for key, reason in _values(url, "reason"):
+        yield Broken(key, reason)
+
+
+def lossy_objects(url: str) -> Iterator[Lossy]:
+    """The objects with losses of the same stage, likewise; an earlier release has not noted any."""
+    for key, stored in _values(url, "losses"):
+        if found := losses.from_json(stored):
+            yield Lossy(key, found)
+
+
+def _values(url: str, column: str) -> Iterator[tuple[str, str]]:
+    """Key and value of the objects that have one in a column of the stage's rows."""
     ledger = Ledger(url)
     loose = _unpublished(ledger)
-    if ledger.published is not None and ledger.published.rows_url is not None:
-        rows = ledger.manifest().rows(["key", "reason", "part"])
-        for row in rows.filter(_has_reason(rows)).to_pylist():
-            if row["part"] not in loose:
-                yield Broken(row["key"], row["reason"])
+    if ledger.published is not None and (table := ledger.published.rows_url) is not None:
+        reader = TableReader(table)
+        if column in reader.schema.names:
+            for batch in reader.batches(["key", column, "part"]):
+                for row in batch.filter(_has_value(batch[column])).to_pylist():
+                    if row["part"] not in loose:
+                        yield row["key"], row[column]
     for _, record in sorted(loose.items()):
         assert record.rows is not None
-        for key, reason in zip(record.rows["key"], record.rows["reason"], strict=True):
-            if reason:
-                yield Broken(key, reason)
+        keys = record.rows["key"]
+        for key, value in zip(keys, record.rows.get(column) or [None] * len(keys), strict=True):
+            if value:
+                yield key, value
 
 
-def _has_reason(rows: object) -> object:
+def _has_value(column: pa.ChunkedArray) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
-    return pc.and_kleene(pc.is_valid(rows["reason"]), pc.not_equal(rows["reason"], ""))  # type: ignore[index]
+    return pc.and_kleene(pc.is_valid(column), pc.not_equal(column, ""))
 
 
 def _unpublished(ledger: Ledger) -> dict[str, WorkRecord]:

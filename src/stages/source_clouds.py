@@ -6,6 +6,7 @@ they read the source, normalise each cloud and put it in farthest-point order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import CaptionlessError, DataError
+from captionless.precompute import losses
 from captionless.precompute.isolated_reader import IsolatedReader
 from captionless.precompute.object_files import broken_by
 from captionless.precompute.sources import Loaded, Loader, ObjectRef
 from captionless.stages import broken
-from captionless.telemetry.progress import Progress
+from captionless.telemetry.progress import Progress, say
 
 _AT_ONCE = 256
 
@@ -29,13 +31,22 @@ class SourceClouds:
     """The clouds of a source's objects, each with at least `count` points; `wants` names what requires them.
 
     Meshes are sampled with `points` points, or `count` if that is more. Broken objects are skipped and listed in
-    `skipped` by `key` and `reason`. After the last object: DataError if more than `limit` are broken, or all are.
+    `skipped` by `key` and `reason`; `strict` says which losses make one broken. After the last object: DataError if
+    more than `limit` are broken, or all are; and a line on what the others lack.
     """
 
     def __init__(
-        self, source: Loader, refs: Sequence[ObjectRef], count: int, wants: str, points: int, limit: int | broken.Limit
+        self,
+        source: Loader,
+        refs: Sequence[ObjectRef],
+        count: int,
+        wants: str,
+        points: int,
+        limit: int | broken.Limit,
+        strict: losses.Strict = "none",
     ) -> None:
         self.skipped: list[dict[str, str]] = []
+        self._lossy, self._lost, self._strict = 0, Counter[str](), strict
         self._source, self._refs, self._count, self._wants = source, refs, count, wants
         self._points, self._limit = max(points, count), limit
 
@@ -57,7 +68,10 @@ class SourceClouds:
 
     def _clouds(self, first: int | None) -> Iterator[tuple[ObjectRef, Cloud]]:
         """Each object with the `first` points of its cloud, all of them by default."""
-        with Progress("clouds", len(self._refs)) as progress, IsolatedReader(self._source) as reader:
+        with (
+            Progress("clouds", len(self._refs)) as progress,
+            IsolatedReader(self._source, strict=self._strict) as reader,
+        ):
             for ref, after in zip_longest(self._refs, self._refs[1:]):
                 try:
                     cloud = self._cloud(reader, ref, after, first)
@@ -69,9 +83,13 @@ class SourceClouds:
         broken.refuse(self.skipped, self._limit, len(self._refs))
         if len(self.skipped) == len(self._refs):
             raise DataError(f"the data: all {len(self._refs)} objects are broken")
+        if self._lossy:
+            say(f"{self._lossy:,} objects lack something that their files have: {losses.summary(self._lost)}")
 
     def _cloud(self, reader: IsolatedReader, ref: ObjectRef, after: ObjectRef | None, first: int | None) -> Cloud:
         loaded = reader.load(ref)
+        self._lossy += bool(loaded.losses)
+        self._lost += losses.by_kind([loaded.losses])
         if after is not None:
             reader.ahead(after)
         try:

@@ -10,7 +10,7 @@ train together, node 0 publishes, and the others exit when it has.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from captionless.errors import DataError, Retryable, SpecError
@@ -31,7 +31,7 @@ from captionless.trainer import changed_settings, run_folder
 from captionless.trainer.elastic import supervisor
 from captionless.trainer.elastic.gang import Gang, this_node
 from captionless.trainer.run_folder import HISTORY, MODEL, earlier_url, model_digest
-from captionless.trainer.training_job import TrainingJob
+from captionless.trainer.training_job import EARLIER, TrainingJob
 
 _POLL = 0.5
 
@@ -54,8 +54,8 @@ class Trained(NamedTuple):
     facts: dict[str, float]
 
 
-def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None) -> Trained:
-    """Trains the spec's runs, or those of one loss or one seed."""
+def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = None, profile: int = 0) -> Trained:
+    """Trains the spec's runs, or those of one loss or one seed. profile: steps of each to trace, see `profiling`."""
     began = time.monotonic()
     chosen = [r for r in training_variants(spec) if weights in (None, r.weights) and seed in (None, r.seed)]
     if not chosen:
@@ -64,7 +64,7 @@ def run(spec: AlignmentSpec, weights: Weights | None = None, seed: int | None = 
         ]
     refuse_own_model(spec, chosen)
     data = open_embeddings(objects.join(spec.root, EMBED), "train").digest
-    made = [_train(spec, each, data, chain.made_from(spec, f"train-{each.name}")) for each in chosen]
+    made = [_train(spec, each, data, chain.made_from(spec, f"train-{each.name}"), profile) for each in chosen]
     found = [history(spec, each) for each in chosen]
     seconds = sum(each["seconds"] for each in found)
     skipped = len({key for each in found for key in each.get("skipped", ())})
@@ -107,7 +107,7 @@ def history(spec: AlignmentSpec, run: TrainingVariant) -> dict[str, Any]:
     return dict(objects.read_json(objects.join(url_of(spec, run), HISTORY)))
 
 
-def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_from: MadeFrom) -> bool:
+def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_from: MadeFrom, profile: int) -> bool:
     """Whether there was anything left to do."""
     url, data = url_of(spec, run), objects.join(spec.root, EMBED)
     if "i2l" in run.weights.metrics:
@@ -126,46 +126,54 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
         },
         threads=spec.resources.threads,
         memory=spec.resources.rank_memory,
+        disk=spec.resources.node_disk,
         device=spec.resources.device,
+        profile=profile,
     )
     fingerprint, settings = job.fingerprint(data_digest), job.settings(data_digest)
+    known = fingerprint, job.fingerprint(data_digest, EARLIER)
     ledger = Ledger(url)
     gang = this_node(spec)
-    record = _whole(ledger, fingerprint)
+    record = next((found for each in known if (found := _whole(ledger, each))), None)
     if record is None:
         with writer(url, gang.index if gang else 0, gang.nodes if gang else 1, fingerprint) as lease:
             ledger.confirm({PART: fingerprint})
-            if not _is_finished(url, fingerprint):
+            finished = next((each for each in known if _is_finished(url, each)), "")
+            if not finished:
+                finished = fingerprint
                 if gang is None or gang.index == 0:
-                    _refuse_earlier_name(spec, run, fingerprint)
-                    job = _begun(job, fingerprint, settings)
+                    _refuse_earlier_name(spec, run, known)
+                    job = _begun(job, known, settings)
                 log = logs_folder(spec) / f"train-{run.name}.ranks.log"
                 ranks = spec.resources.processes * (1 if gang else spec.resources.nodes)
                 supervisor.run(job, ranks, log, gang, lease)
             if gang is not None and gang.index > 0:
-                _await_manifest(ledger, fingerprint, gang)
+                _await_manifest(ledger, finished, gang)
                 return True
             lease.check()
-            record = _whole(ledger, fingerprint) or ledger.commit(PART, fingerprint, {MODEL: "", HISTORY: ""}, {})
+            record = _whole(ledger, finished) or ledger.commit(PART, finished, {MODEL: "", HISTORY: ""}, {})
             ledger.publish({PART: record}, made_from=made_from)
             return True
+    if profile:
+        say(f"{job.title}: finished already, so there is no step to trace")
     with Progress(job.title, spec.train.steps, "step", done=spec.train.steps):
         if gang is None or gang.index == 0:
             ledger.publish({PART: record}, made_from=made_from)
         else:
-            _await_manifest(ledger, fingerprint, gang)
+            _await_manifest(ledger, record.fingerprint, gang)
     return False
 
 
-def _refuse_earlier_name(spec: AlignmentSpec, run: TrainingVariant, fingerprint: str) -> None:
-    """DataError if a run that is about to begin is stored as an earlier release called it, without loss and encoder."""
+def _refuse_earlier_name(spec: AlignmentSpec, run: TrainingVariant, known: Sequence[str]) -> None:
+    """DataError if a run that is about to begin is stored as an earlier release called it, without loss and encoder.
+    known: its fingerprints, this release's first."""
     name = f"{run.weights.value}-seed{run.seed}"
     before = objects.join(spec.root, TRAIN, name)
     if name == run.name or not objects.exists(before):
         return
-    if _has_checkpoint(url_of(spec, run), fingerprint):
+    if any(_has_checkpoint(url_of(spec, run), each) for each in known):
         return
-    if _is_finished(before, fingerprint) or _has_checkpoint(before, fingerprint):
+    if any(_is_finished(before, each) or _has_checkpoint(before, each) for each in known):
         raise DataError(
             f"{before}: holds this very run, under the name that an earlier release gave it; rename the folder to "
             f"{run.name}, and run `captionless migrate`"
@@ -183,12 +191,24 @@ def _has_checkpoint(run: str, fingerprint: str) -> bool:
     return checkpoint.newest(run, fingerprint) is not None
 
 
-def _begun(job: TrainingJob, fingerprint: str, settings: changed_settings.Settings) -> TrainingJob:
-    """The job of a run that begins or is resumed, after what `train.onChange` says of another one in its folder."""
-    run, on_change = job.run, job.train.on_change
+def _begun(job: TrainingJob, known: Sequence[str], settings: changed_settings.Settings) -> TrainingJob:
+    """The job of a run that begins or is resumed, after what `train.onChange` says of another one in its folder.
+
+    known: the run's fingerprints, this release's first. DataError if the other one is this very run, interrupted in an
+    earlier release, and nobody has said what is to become of it.
+    """
+    run, on_change, (fingerprint, earlier) = job.run, job.train.on_change, known
     before = changed_settings.predecessor(run, fingerprint)
     if before is not None and not _has_checkpoint(run, fingerprint):
-        if on_change == "extend":
+        if on_change != "restart" and _has_checkpoint(run, earlier):
+            if on_change == "new":
+                raise DataError(
+                    f"{run}: holds this very run, interrupted in an earlier release, which drew other random numbers; "
+                    "--extend goes on from its newest checkpoint with today's, --restart begins anew"
+                )
+            before = before._replace(fingerprint=earlier, settings=None)
+            job = job.model_copy(update={"extends": earlier})
+        elif on_change == "extend":
             job = job.model_copy(update={"extends": changed_settings.extended(before, settings)})
         elif on_change == "restart":
             changed_settings.remove_others(run, fingerprint)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 from captionless.errors import DataError
 from captionless.store import objects
@@ -70,6 +70,12 @@ class WorkOutput:
     rows: Mapping[str, Sequence[Any]] | None = None
 
 
+class Advance(Protocol):
+    """Reports progress: units completed since the last call, and what is to be shown beside it."""
+
+    def __call__(self, count: int, /, **info: Any) -> None: ...
+
+
 @dataclass(frozen=True)
 class WorkItem:
     """A unit of a stage's work. `size` is its contribution to the progress, in the stage's unit.
@@ -82,7 +88,7 @@ class WorkItem:
     name: str
     fingerprint: str
     size: int
-    make: Callable[[Callable[[int], None]], WorkOutput]
+    make: Callable[[Advance], WorkOutput]
     ahead: Callable[[], None] | None = None
     again: Callable[[WorkRecord], bool] | None = None
 
@@ -221,10 +227,10 @@ class _Share:
                     if each is not None and each.ahead is not None:
                         each.ahead()
 
-                def advance(count: int) -> None:
+                def advance(count: int, /, **info: Any) -> None:
                     nonlocal advanced
                     advanced += count
-                    progress.advance(count)
+                    progress.advance(count, **info)
 
                 try:
                     output = item.make(advance)

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import float16, object_table, objects, ranged_reads
+from captionless.store.disk_cache import DiskCache
 from captionless.store.ledger import Ledger
+from captionless.store.mapped_table import mapped
 from captionless.store.members import Layout, MemberOffsets, MemberRead, Members, memory_of
 from captionless.store.object_table import ObjectTable
 
@@ -74,15 +76,15 @@ class Embeddings:
     """One split of an embedded data set, or all of it. Indices are positions in `keys`.
 
     Attributes:
-        keys, categories: of every object, in the order of the keys; lazy sequences (see `columns`).
+        keys, categories, shards: of every object, in the order of the keys; lazy sequences (see `columns`).
         objects: all that is recorded of each, made when it is asked for.
     """
 
     def __init__(self, url: str, split: str, table: ObjectTable):
         self.url, self.split, self._table = url, split, table
-        self.keys, self.categories = table.keys, table.categories
+        self.keys, self.categories, self.shards = table.keys, table.categories, table.shards
         self.objects = EmbeddedObjects(table)
-        places = MemberOffsets(url, table, ("views", "points"))
+        self._places = places = MemberOffsets(url, table, ("views", "points"))
         self._views = Members(places, "views", table.views, check_views)
         self._points = Members(places, "points", table.points, _check_points)
 
@@ -94,6 +96,20 @@ class Embeddings:
         """Of the objects: their keys, categories and members' digests."""
         return self._table.digest()
 
+    def copy_to(self, disk: DiskCache) -> None:
+        """Read by way of copies on a disk, which several processes share; not what is local already."""
+        if not objects.is_local(self.url):
+            self._places.copy_to(disk, self.digest)
+
+    @property
+    def extents(self) -> NDArray[np.int64]:
+        """(shards,): the bytes of each shard that a whole copy takes; empty where shards are not copied."""
+        return self._places.extents
+
+    def fetch(self, shard: int) -> bool:
+        """Copies a shard whole, by its number in `shards`; whether it is on the disk then. For any thread."""
+        return self._places.fetch(shard)
+
     def views_digests(self, indices: Indices) -> list[str]:
         """The sha256 of the view embeddings of some objects, in hex: faster than by `objects`."""
         return _hex(self._table.views, indices)
@@ -101,6 +117,11 @@ class Embeddings:
     def points_digests(self, indices: Indices) -> list[str]:
         """The sha256 of the points of some objects, in hex."""
         return _hex(self._table.points, indices)
+
+    @property
+    def table_bytes(self) -> int:
+        """Memory that the table of objects takes."""
+        return self._table.nbytes
 
     @property
     def classes(self) -> list[str]:
@@ -180,10 +201,10 @@ class Embeddings:
                 wanted.append(MemberRead(members, index, into, place, own, row))
 
         def read(shard: int, own: Sequence[MemberRead]) -> None:
-            counts = self._views.places.shard(shard).read_into([want.plan() for want in own])
+            counts = self._places.read_into(shard, [want.plan() for want in own])
             for want, count in zip(own, counts, strict=True):
                 try:
-                    want.finish(count)
+                    self._finish(shard, want, count)
                 except DataError as error:
                     if damaged is None:
                         raise
@@ -199,6 +220,17 @@ class Embeddings:
         requests = max(fewest, min(most, _AT_ONCE // max(len(own) for _, own in parts)))
         with thread_pool(_LOCAL if local else requests) as pool:
             list(pool.map(lambda part: read(*part), parts))
+
+    def _finish(self, shard: int, want: MemberRead, count: int) -> None:
+        """`MemberRead.finish`, again from storage where a copy is not what is stored."""
+        try:
+            want.finish(count)
+        except DataError:
+            if self._places.copy(shard) is None:
+                raise
+            (count,) = self._places.shard(shard).read_into([want.plan()])
+            want.finish(count)
+            self._places.forget(shard)
 
     def _read_known(self, indices: NDArray[np.int64], given: Sequence[RequestedMembers]) -> bool:
         """`read` if everything is local and verified, directly from the files into the arrays; returns whether this was
@@ -262,11 +294,19 @@ def check_views(array: NDArray[Any], key: str, where: str) -> None:
         raise DataError(f"{where}: object {key!r}: the embedding of view {view} {what}; rerun embed")
 
 
-def open_embeddings(url: str, split: str) -> Embeddings:
-    """The embedded data set under `url` (the embed stage's folder); `split` is train, test, or all for both.
+def open_embeddings(url: str, split: str, shared: str | None = None) -> Embeddings:
+    """The embedded data set under `url` (the embed stage's folder); `split` is train, test, or all for both. shared: a
+    local folder by which several processes have the table of objects together.
 
     DataError when embed is not finished.
     """
-    rows = Ledger(url).header().rows_reader()
-    names = [*object_table.COLUMNS, *object_table.PLACES]
-    return Embeddings(url, split, object_table.of_batches(names, rows.stream(names), rows.count, split, url))
+    header = Ledger(url).header()
+
+    def read() -> ObjectTable:
+        rows = header.rows_reader()
+        names = [*object_table.COLUMNS, *object_table.PLACES]
+        return object_table.of_batches(names, rows.stream(names), rows.count, split, url)
+
+    if shared is None:
+        return Embeddings(url, split, read())
+    return Embeddings(url, split, mapped(shared, f"{url} {split} {header.document['rows']}", read))

@@ -45,7 +45,7 @@ def write_rows(
                 table = _table(part, columns, schema)
             else:
                 assert slices is not None
-                table = slices.read(*spans[part]).cast(schema)
+                table = _with_all_columns(slices.read(*spans[part]), schema)
             found[part] = [first, len(table)]
             first += len(table)
             held.append(table)
@@ -86,12 +86,20 @@ class _Slices:
         return self._held.slice(first - self._first, count)
 
 
+def _with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows of an earlier table, without a value in the columns that came since."""
+    for column in schema:
+        if column.name not in table.schema.names:
+            table = table.append_column(column, pa.nulls(len(table), column.type))
+    return table.select(schema.names).cast(schema)
+
+
 def _table(part: str, rows: Columns, schema: pa.Schema) -> pa.Table:
     """A part's rows; digests, which JSON holds in hex, become bytes where the schema says so."""
     count = len(next(iter(rows.values()), ()))
     columns = []
     for column in schema:
-        values: Sequence[Any] = [part] * count if column.name == "part" else rows[column.name]
+        values: Sequence[Any] = [part] * count if column.name == "part" else rows.get(column.name) or [None] * count
         if pa.types.is_fixed_size_binary(column.type):
             values = [None if value is None else bytes.fromhex(value) for value in values]
         plain = pa.string() if pa.types.is_dictionary(column.type) else column.type

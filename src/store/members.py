@@ -10,6 +10,7 @@ are read and not mapped: a process that touches a mapped page of a truncated fil
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.store import objects
+from captionless.store.disk_cache import CopiedFile, DiskCache
 from captionless.store.object_table import Digests, ObjectTable
+from captionless.store.ranged_reads import Target
 from captionless.store.shards import ShardReader, decode_array, encode_array
 
 _PROBES = 16  # objects that are tried for the layout: they are all damaged only if everything is
@@ -42,6 +45,51 @@ class MemberOffsets:
             for kind in ("offset", "size")
         )
         self._known: set[int] = set()
+        self._are_placed = all(f"{m}_{kind}" in table.places for m in members for kind in ("offset", "size"))
+        self._disk: DiskCache | None = None
+        self._version = ""
+        self._extents = np.zeros(0, np.int64)
+
+    def copy_to(self, disk: DiskCache, version: str) -> None:
+        """Read the shards by way of copies on a disk. version: says what is in all of them.
+
+        Those of a table without places, which an earlier release wrote, are not copied.
+        """
+        if self._are_placed:
+            self._disk, self._version = disk, version
+            self._extents = np.zeros(len(self.shards.names), np.int64)
+            for member, offsets in self._offsets.items():
+                np.maximum.at(self._extents, self.shards.codes, offsets + self._sizes[member])
+
+    @property
+    def extents(self) -> NDArray[np.int64]:
+        """(shards,): the bytes of each shard up to its last member, of those that are copied; else empty."""
+        return self._extents
+
+    def copy(self, code: int) -> CopiedFile | None:
+        """What is copied of a shard; None if it is not."""
+        if self._disk is None or not self._extents[code]:
+            return None
+        return CopiedFile(self.shard(code).url, self._version, int(self._extents[code]))
+
+    def fetch(self, code: int) -> bool:
+        """Copies a shard whole; whether it is on the disk then."""
+        file = self.copy(code)
+        return self._disk is not None and file is not None and self._disk.fetch(file)
+
+    def read_into(self, code: int, targets: Sequence[Target]) -> list[int]:
+        """`ShardReader.read_into`, of the shard's copy if there is one."""
+        file = self.copy(code)
+        if self._disk is not None and file is not None:
+            with contextlib.suppress(FileNotFoundError):  # of the shard: the reader says so
+                return self._disk.read_into(file, targets)
+        return self.shard(code).read_into(targets)
+
+    def forget(self, code: int) -> None:
+        """Removes the copy of a shard, which is not what the shard is."""
+        file = self.copy(code)
+        if self._disk is not None and file is not None:
+            self._disk.forget(file)
 
     def shard(self, code: int) -> ShardReader:
         """A shard of the data set, by its number."""

@@ -39,7 +39,8 @@ _PLAIN = r"^[ !#-\[\]-~]*$"  # text that JSON writes as it is, between quotes
 class ObjectTable:
     """Objects, each with its key, category, shard, and the sha256 of its members' bytes.
 
-    places: by name of `PLACES` (n,) int64, empty where the members' places are not known.
+    places: by name of `PLACES` (n,) int64, empty where the members' places are not known. known_digest: what `digest`
+    returns, if it is known.
     """
 
     keys: Strings
@@ -48,12 +49,21 @@ class ObjectTable:
     views: Digests
     points: Digests
     places: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    known_digest: str = ""
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the columns take."""
+        columns = (self.keys.column, self.categories.codes, self.shards.codes, self.views, self.points)
+        return sum(int(column.nbytes) for column in (*columns, *self.places.values()))
+
     def digest(self) -> str:
         """A sha256 (hex) over every object's key, category and digests: that of `objects.digest` over lists of them."""
+        if self.known_digest:
+            return self.known_digest
         found, separator = hashlib.sha256(b"[["), b""
         for block in self._json():
             found.update(separator + block)

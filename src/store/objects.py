@@ -32,6 +32,7 @@ __all__ = [
     "write_bytes", "write_json",
 ]  # fmt: skip
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, on usual file systems
 _ROWS_AT_ONCE = 4096  # whose digest is taken together
 
 
@@ -41,8 +42,17 @@ def _info(url: str) -> dict[str, Any]:
     fs, path = filesystem(url)
     try:
         return dict(fs.info(path))
-    except NotADirectoryError as error:
-        raise FileNotFoundError(*error.args) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, NotADirectoryError) or not _can_be_name(url):
+            raise FileNotFoundError(*error.args) from error
+        raise
+
+
+def _can_be_name(url: str) -> bool:
+    """Whether a local file could be called so."""
+    parts = os.fsencode(url).split(b"/")
+    return not is_local(url) or (b"\0" not in b"".join(parts) and max(map(len, parts)) <= _LONGEST_NAME
+                                 and len(os.fsencode(url)) <= _LONGEST_PATH)  # fmt: skip
 
 
 def exists(url: str) -> bool:

@@ -23,9 +23,10 @@ _FENCE = re.compile(r"(-[0-9a-f]{8})?\.tar$")
 SUFFIXES = (".tar", ".index")
 """Of the files of a stage that writes shards."""
 
-RENDERER, EARLIER_RENDERER = "captionless", "OpenGL"
+RENDERER, EARLIER_RENDERER = "captionless 2", "OpenGL"
 """What has drawn an object's views, as the index of its shard notes; the latter in runs of an earlier release that were
-migrated. Their pictures differ in rounding, so that a run says of which kind it has some (the fact `renderers`)."""
+migrated, and "captionless" before materials were drawn as their authors meant them. A run keeps what it has, and says
+of which kinds it has some (the fact `renderers`)."""
 
 
 def shard_file(part: str, fingerprint: str) -> str:
@@ -89,7 +90,9 @@ def packed_objects(record: WorkRecord) -> int:
 def packed_rows() -> pa.Schema:
     """An object's `reason` is why it was left out, empty if it was not. version: of its
     content, as it was listed. made: the digest of what it was rendered from.
-    files: JSON, path, version and sha256 of each file that was read for it. faces, textured: of its mesh."""
+    files: JSON, path, version and sha256 of each file that was read for it. faces, textured: of its mesh.
+    losses: JSON, kind and detail of each thing that its file has and its mesh lacks; none if there is none, or if an
+    earlier release has read it."""
     import pyarrow as pa
 
     return pa.schema(
@@ -104,6 +107,7 @@ def packed_rows() -> pa.Schema:
             "files": pa.string(),
             "faces": pa.int64(),
             "textured": pa.bool_(),
+            "losses": pa.string(),
         }
     )
 

@@ -67,6 +67,11 @@ def read_into(url: str, targets: Sequence[Target]) -> list[int]:
     return [len(data) for data in found]
 
 
+def read_open(file: int, targets: Sequence[Target]) -> list[int]:
+    """`read_into` of an open file, by its descriptor; what is read counts as no reading of storage."""
+    return _read_local(file, targets)
+
+
 def fill(url: str, wanted: Sequence[tuple[int, Sequence[memoryview], int]]) -> bool:
     """`read_into` for a local object in as little time as possible: offset, memory and size in bytes of every target.
 

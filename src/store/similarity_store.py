@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from captionless.errors import DataError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store.columns import Strings
+from captionless.store.disk_cache import DiskCache
 from captionless.store.key_index import KeyIndex
 from captionless.store.published import REQUESTS
 from captionless.store.similarity_index import SimilarityIndex, read_index
@@ -51,17 +52,17 @@ MEMORY = 1 << 30
 """The default limit of the tiles that are held, in bytes; those of a local store are mapped and not held."""
 
 
-def open_similarity(url: str, memory: int = MEMORY) -> SimilarityStore:
+def open_similarity(url: str, memory: int = MEMORY, disk: DiskCache | None = None) -> SimilarityStore:
     """Open a published store: reads the manifest, the tables and the files' sizes; tiles when they are looked up in.
 
-    memory: how many bytes of tiles may be held, if they are not local.
+    memory: how many bytes of tiles may be held, if they are not local. disk: where those are copied to.
 
     Raises:
         DataError: no manifest, or a file that is missing, truncated or not what the manifest says.
     """
     index = read_index(url)
     FORMAT.check_sizes(url, zip(index.files(), index.bytes.tolist(), strict=True))
-    return SimilarityStore(index, memory)
+    return SimilarityStore(index, memory, disk)
 
 
 class SimilarityStore:
@@ -75,12 +76,12 @@ class SimilarityStore:
         tiles: those that are held.
     """
 
-    def __init__(self, index: SimilarityIndex, memory: int = MEMORY) -> None:
+    def __init__(self, index: SimilarityIndex, memory: int = MEMORY, disk: DiskCache | None = None) -> None:
         self._index = index
         self.url, self.metric, self.cross_category_sim = index.url, index.metric, index.cross_category_sim
         self.categories = index.names
         self.size = int(index.bytes.sum())
-        self.tiles = TileCache(index, memory)
+        self.tiles = TileCache(index, memory, disk)
         live = np.flatnonzero(index.live)
         self._keys = index.keys.drop_null() if index.keys.null_count else index.keys
         self._places = KeyIndex(self._keys)

@@ -4,6 +4,7 @@ A store that fits into `memory` is read once, tile by tile as they are needed. O
 held if there is room, or if so much of it is needed that reading its rows would take as long; tiles that were not used
 for longest make room. Of all others single rows are read, as often as they are needed, and not held: a batch of random
 objects needs a few of a thousand rows of a tile, and no cache smaller than the store would have them the next time.
+What is read from storage is copied to the node's disk, if it has room, for all ranks and rounds.
 
 Mapped tiles take no memory that the system could not take back; only their number is limited, as the kernel does.
 """
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
+from captionless.store.disk_cache import DiskCache
 from captionless.store.published import REQUESTS
 from captionless.store.similarity_index import SimilarityIndex
 from captionless.store.tiles import NO_STEPS, Span, read_rows, read_steps
@@ -40,8 +42,8 @@ class TileCache:
         limit: of the tiles that are held: their bytes, of mapped ones their number.
     """
 
-    def __init__(self, index: SimilarityIndex, memory: int) -> None:
-        self._index = index
+    def __init__(self, index: SimilarityIndex, memory: int, disk: DiskCache | None = None) -> None:
+        self._index, self._disk = index, disk
         count = len(index.bytes)
         # a typed list, so that one compiled call goes over all tiles
         self.steps = List([NO_STEPS] * max(1, count))
@@ -71,7 +73,7 @@ class TileCache:
             return missing
         taken = [place for place in missing if self._make_room(place, needed)]
         with thread_pool(REQUESTS) as pool:
-            found = pool.map(lambda place: read_steps(self._index.url, self._index.tile(place)), taken)
+            found = pool.map(lambda place: read_steps(self._index.url, self._index.tile(place), self._disk), taken)
             for place, steps in zip(taken, found, strict=True):
                 self.steps[place] = steps
                 self.held[place] = True
@@ -87,7 +89,9 @@ class TileCache:
         with thread_pool(REQUESTS) as pool:
             for place in [*places, -1]:
                 if place < 0 or held > _TOGETHER:
-                    read = pool.map(lambda p: read_rows(self._index.url, self._index.tile(p), wanted[p]), group)
+                    read = pool.map(
+                        lambda p: read_rows(self._index.url, self._index.tile(p), wanted[p], self._disk), group
+                    )
                     yield from zip(group, read, strict=True)
                     group, held = [], 0
                 group.append(place)

@@ -42,6 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 from captionless.errors import DataError
 from captionless.store import objects, ranged_reads
 from captionless.store.atomic_writes import open_write
+from captionless.store.disk_cache import CopiedFile, DiskCache
 from captionless.store.file_names import file_stem
 from captionless.store.published import StoreFormat
 
@@ -223,15 +224,16 @@ def copy_without(url: str, tile: Tile, dead: Live, source: str) -> Tile:
     return _write(url, tile.block, {**header, "source": source}, [kept])
 
 
-def read_steps(url: str, tile: Tile) -> NDArray[np.uint16]:
-    """The steps of a tile under the folder `url`: mapped from a local file, read whole and checked from elsewhere.
+def read_steps(url: str, tile: Tile, disk: DiskCache | None = None) -> NDArray[np.uint16]:
+    """The steps of a tile under the folder `url`: mapped from a local file, read whole and checked from elsewhere, by
+    way of a copy on `disk`.
 
     Raises:
         DataError: the file is missing, damaged or truncated, or not the one that `tile` describes.
     """
     target, pairs = objects.join(url, tile.file), tile.block.pairs
     if not objects.is_local(target):
-        return _read(url, tile)[1]
+        return _read(url, tile, disk)[1]
     try:
         _check_header(target, objects.read_bytes(target, 0, _FIRST_READ), objects.size(target) or 0, tile)
         if not pairs:
@@ -242,8 +244,9 @@ def read_steps(url: str, tile: Tile) -> NDArray[np.uint16]:
         raise FORMAT.missing(target) from None
 
 
-def read_rows(url: str, tile: Tile, spans: Iterable[Span]) -> list[NDArray[np.uint16]]:
-    """The steps of some spans of a tile by ranged reads, which cannot be compared with the file's checksum.
+def read_rows(url: str, tile: Tile, spans: Iterable[Span], disk: DiskCache | None = None) -> list[NDArray[np.uint16]]:
+    """The steps of some spans of a tile by ranged reads, which cannot be compared with the file's checksum, and by way
+    of a copy on `disk`, if that has room.
 
     Raises:
         DataError: the file is missing or truncated.
@@ -254,12 +257,20 @@ def read_rows(url: str, tile: Tile, spans: Iterable[Span]) -> list[NDArray[np.ui
         before = row * (2 * width - row - 1) // 2 - row - 1 if tile.block.diagonal else row * width
         ranges.append((tile.offset + 2 * (before + start), tile.offset + 2 * (before + stop)))
     try:
-        found = ranged_reads.read_ranges(target, ranges)
+        found = ranged_reads.read_ranges(target, ranges) if disk is None else _copied(target, tile, ranges, disk)
     except FileNotFoundError:
         raise FORMAT.missing(target) from None
     if any(len(data) != stop - start for data, (start, stop) in zip(found, ranges, strict=True)):
         raise FORMAT.damaged(target, f"it ends before its {tile.bytes:,} bytes")
     return [np.frombuffer(data, "<u2") for data in found]
+
+
+def _copied(target: str, tile: Tile, ranges: Iterable[tuple[int, int]], disk: DiskCache) -> list[bytes]:
+    """`ranged_reads.read_ranges` of a tile's copy."""
+    rooms = [(start, bytearray(stop - start)) for start, stop in ranges]
+    file = CopiedFile(target, tile.sha256, tile.bytes)
+    counts = disk.read_into(file, [(start, [memoryview(room)]) for start, room in rooms])
+    return [bytes(room[:count]) for (_, room), count in zip(rooms, counts, strict=True)]
 
 
 def check_tile(url: str, tile: Tile) -> int:
@@ -333,11 +344,16 @@ def _write(url: str, block: TileBlock, header: Mapping[str, Any], steps: Iterabl
     return Tile(block, file_name, header["min"], header["max"], size, whole.hexdigest(), header["source"], total)
 
 
-def _read(url: str, tile: Tile) -> tuple[dict[str, Any], NDArray[np.uint16]]:
-    """Header and steps of a stored tile, all of whose bytes are those that were written."""
+def _read(url: str, tile: Tile, disk: DiskCache | None = None) -> tuple[dict[str, Any], NDArray[np.uint16]]:
+    """Header and steps of a stored tile, all of whose bytes are those that were written; of a copy if it is whole."""
     target = objects.join(url, tile.file)
+    copy = CopiedFile(target, tile.sha256, tile.bytes)
     try:
-        data = objects.read_bytes(target)
+        data = _copied(target, tile, [(0, tile.bytes)], disk)[0] if disk is not None and disk.fetch(copy) else b""
+        if hashlib.sha256(data).hexdigest() != tile.sha256:
+            if disk is not None and data:
+                disk.forget(copy)
+            data = objects.read_bytes(target)
     except FileNotFoundError:
         raise FORMAT.missing(target) from None
     header = _check_header(target, data[:_FIRST_READ], len(data), tile)

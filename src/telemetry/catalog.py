@@ -51,6 +51,8 @@ LABELS = {
     "stage": "stages of the plan, including a training per loss and seed",
     "unit": "one per kind of stage",
     "cause": "`broken` (pack: an object of the source), `damaged` (training: stored bytes)",
+    "loss": "kinds of losses, such as `texture missing` ([broken-objects.md](broken-objects.md))",
+    "holds": "`objects`, `table` (their keys and offsets), `validation`, `similarity`",
     "condition": "`Succeeded`, `Suspended`, `Stalled`",
     "status": "`True`, `False`, `Unknown`",
     "state": "`Waiting`, `Running`, `Suspended`, `Succeeded`, `Failed`",
@@ -94,6 +96,11 @@ STAGE_SKIPPED_OBJECTS = Metric(
     "Objects that were skipped; the log of the stage names them.",
 )  # fmt: skip
 
+STAGE_LOSSY_OBJECTS = Metric(
+    "captionless_stage_lossy_objects_total", _counter, _STAGE, ("stage", "loss"),
+    "Objects that were read without something that their files have; `captionless data broken` names them.",
+)  # fmt: skip
+
 TRAIN_LOSS = Metric("captionless_train_loss", _gauge, _TRAINING, ("stage",), "Training loss of the last step.")
 TRAIN_LOGIT_SCALE = Metric(
     "captionless_train_logit_scale", _gauge, _TRAINING, ("stage",),
@@ -128,6 +135,15 @@ TRAIN_BATCH_WAIT = Metric(
 TRAIN_BATCHES_READY = Metric(
     "captionless_train_batches_ready", _gauge, _TRAINING, ("stage",),
     "Batches that were ready when the last step took its own; 0 if it had to wait.",
+)  # fmt: skip
+TRAIN_DATA_MEMORY = Metric(
+    "captionless_train_data_memory_bytes", _gauge, _TRAINING, ("stage", "holds"),
+    "Memory that cached training data takes, within resources.dataMemory: objects of all ranks of the node, the rest "
+    "of rank 0.",
+)  # fmt: skip
+TRAIN_DATA_DISK = Metric(
+    "captionless_train_data_disk_bytes", _gauge, _TRAINING, ("stage",),
+    "Disk space that copies of training data take on the node, within resources.dataDisk.",
 )  # fmt: skip
 TRAIN_CHECKPOINT_LAST_SUCCESS = Metric(
     "captionless_train_checkpoint_last_success_timestamp_seconds", _gauge, _TRAINING, ("stage",),

@@ -28,12 +28,14 @@ from captionless.trainer.run_folder import (
 
 EXTENDABLE = frozenset(
     {
-        "train.steps", "train.precision", "train.compile", "train.accumulate", "train.validation.every",
+        "format", "train.steps", "train.precision", "train.compile", "train.accumulate", "train.validation.every",
         "train.optim.lr", "train.optim.minLr", "train.optim.warmup", "train.optim.weightDecay", "train.optim.beta1",
-        "train.optim.beta2", "train.optim.eps", "train.optim.clipGrad",
+        "train.optim.beta2", "train.optim.eps", "train.optim.clipGrad", "train.optim.groups",
+        "train.ema", "train.freeze",
     }
 )  # fmt: skip
-"""Fields that a run may change on the way: they say how steps are computed or how many, and not what is learned."""
+"""Fields that a run may change on the way: they say how steps are computed or how many, and not what is learned. So
+does the version of their arithmetic."""
 
 _DIGITS = 64  # of a digest, which says nothing to a reader
 

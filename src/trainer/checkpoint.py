@@ -35,7 +35,7 @@ class CheckpointWriter:
     def save(self, step: int, state: dict[str, Any], beside: Mapping[str, bytes] | None = None) -> None:
         """Begin to store the state after `step` steps, once the one before it is stored; then only `keep` are left.
 
-        beside: other files of the folder, by name, which are stored before it.
+        beside: other files, by their paths in the run's folder, which are stored before it.
         """
         self.wait()
         began = time.monotonic()
@@ -60,7 +60,7 @@ class CheckpointWriter:
         folder = objects.join(self._run, CHECKPOINTS)
         self._check()
         for file, content in beside.items():
-            objects.write_bytes(objects.join(folder, file), content)
+            objects.write_bytes(objects.join(self._run, file), content)
         name = CheckpointName(step, self._name, hashlib.sha256(data).hexdigest()[:16])
         objects.write_bytes(objects.join(folder, str(name)), data)
         registry.set_value(catalog.TRAIN_CHECKPOINT_LAST_SUCCESS, time.time())

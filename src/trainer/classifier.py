@@ -28,8 +28,9 @@ class Classifier(nn.Module):
         self.encoder, self.classes = encoder, tuple(classes)
         self.head = nn.Linear(encoder.embed_dim, len(classes))
 
-    def forward(self, points: Tensor) -> Tensor:
-        return torch.as_tensor(self.head(self.encoder(points)))
+    def forward(self, points: Tensor, keys: Tensor | None = None) -> Tensor:
+        """keys: see `Encoder.keys_of`."""
+        return torch.as_tensor(self.head(self.encoder(points, keys)))
 
 
 def logits(classifier: Classifier, points: NDArray[Any], n_points: int) -> NDArray[np.float32]:

@@ -9,8 +9,11 @@ from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.trainer.run_folder import model_digest
 
-FORMAT = 1
+FORMAT = 2
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+EARLIER = 1
+"""The version before, which drew other random numbers and else did the same: its classifiers are as good."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class ClassifierJob:
     data_digest: str
     meta: dict[str, Any] = field(default_factory=dict)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, version: int = FORMAT) -> str:
         """Digest of what determines the result, except the number of threads, which changes only the last bits."""
-        spec = self.spec.model_dump(mode="json", exclude={"init", *ClassifySpec.OPERATIONAL})
+        spec = self.spec.determining({"init", *ClassifySpec.OPERATIONAL})
         init = model_digest(self.spec.init) if self.spec.init else ""
-        return objects.digest(FORMAT, spec, init, self.classes, self.data_digest)
+        return objects.digest(version, spec, init, self.classes, self.data_digest)

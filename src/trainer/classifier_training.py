@@ -26,15 +26,15 @@ from torch import nn
 from torch.nn import functional
 
 from captionless import __version__
-from captionless.errors import Interrupted, LossNotFinite
+from captionless.errors import DataError, Interrupted, LossNotFinite
 from captionless.spec.classification import ClassifySpec
 from captionless.store import objects
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, earlier_models, encoders, model_file
+from captionless.trainer import checkpoint, earlier_models, encoders, model_file, param_groups
 from captionless.trainer.classifier import Classifier, head_logits, logits, save_classifier
-from captionless.trainer.classifier_job import ClassifierJob
+from captionless.trainer.classifier_job import EARLIER, FORMAT, ClassifierJob
 from captionless.trainer.data.augment import with_channels
-from captionless.trainer.data.batches import batch_of
+from captionless.trainer.data.batches import EpochOrder
 from captionless.trainer.data.labelled_clouds import Labelled
 from captionless.trainer.device import select_device
 from captionless.trainer.infer import embed_points
@@ -62,6 +62,9 @@ class _Trainee(Protocol):
     def inputs(self, rows: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
         """What the module takes for these training objects."""
 
+    def random(self, rows: NDArray[np.int64], epoch: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """What the module takes beside them: their keys, see `Encoder.keys_of`, if it has anything random."""
+
     def validated(self) -> NDArray[np.float32]:
         """Logits of the validation objects, (n, C)."""
 
@@ -81,6 +84,10 @@ class _FullModel:
         spec = self._spec
         clouds = self._training.augmented(rows, spec.points, spec.augment, spec.seed, epoch)
         return with_channels(clouds, self._classifier.encoder.in_channels)
+
+    def random(self, rows: NDArray[np.int64], epoch: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+        drawn = [number("dropout", self._spec.seed, epoch, self._training.keys[i]) for i in rows]
+        return (torch.tensor(drawn, device=device),)
 
     def validated(self) -> NDArray[np.float32]:
         return logits(self._classifier, self._validation.clouds, self._spec.points)
@@ -114,6 +121,9 @@ class _LinearProbe:
         chosen: NDArray[np.float32] = self._training[rows]
         return chosen
 
+    def random(self, rows: NDArray[np.int64], epoch: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+        return ()
+
     def validated(self) -> NDArray[np.float32]:
         return head_logits(self._head, self._validation)
 
@@ -138,6 +148,7 @@ class ClassifierTraining:
         self.labels, self.truth = training.labels, validation.labels
         self.sizes = {"training": len(training), "validation": len(validation)}
         self.batch_size = min(self.spec.batch_size, len(training))
+        self.order = EpochOrder(len(training), self.spec.seed)
         torch.manual_seed(number("init", self.spec.seed))
         if self.spec.init:
             encoder, about = model_file.load_model(self.spec.init)
@@ -149,7 +160,9 @@ class ClassifierTraining:
         kind: type[_Trainee] = _LinearProbe if self.spec.frozen else _FullModel
         self.learner = kind(self.classifier, self.spec, training, validation)
         self.module = self.learner.module
-        self.optimizer = Adam(self.module.parameters(), self.spec.optim)
+        named = dict(self.module.named_parameters())
+        shares = param_groups.shares([*named.values()], [*named], self.spec.optim, "classify.optim")
+        self.optimizer = Adam(named.values(), self.spec.optim, shares)
         self.writer = checkpoint.CheckpointWriter(job.run, self.fingerprint, _KEEP, check)
         self.history: dict[str, list[float]] = {name: [] for name in _METRICS}
         self.validations: list[dict[str, float]] = []
@@ -160,14 +173,13 @@ class ClassifierTraining:
     def step(self) -> None:
         """One optimisation step on the next batch, its metrics appended to the history."""
         step, optim = self.done, self.spec.optim
-        epoch, rows = batch_of(step, len(self.labels), self.batch_size, self.spec.seed)
+        epoch, rows = self.order.batch(step, self.batch_size)
         inputs = torch.from_numpy(self.learner.inputs(rows, epoch)).to(self.device)
         labels = torch.from_numpy(self.labels[rows]).to(self.device)
-        torch.manual_seed(number("dropout", self.spec.seed, step))
         rate = learning_rate(step, self.spec.steps, optim)
         self.module.train()
         self.optimizer.zero_grad()
-        scores = self.module(inputs)
+        scores = self.module(inputs, *self.learner.random(rows, epoch, self.device))
         loss = functional.cross_entropy(scores, labels, label_smoothing=self.spec.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.optimizer.parameters, optim.clip_grad or math.inf)
@@ -205,10 +217,19 @@ class ClassifierTraining:
         self.writer.save(self.done, state)
 
     def resume(self) -> None:
-        """Resume from the newest intact checkpoint of this training; those of other settings or data stay."""
+        """Resume from the newest intact checkpoint of this training; those of other settings or data stay. DataError if
+        it was interrupted in an earlier release, which drew other random numbers."""
         state = checkpoint.newest(self.job.run, self.fingerprint)
         if state is None:
-            return
+            earlier = checkpoint.newest(self.job.run, self.job.fingerprint(EARLIER))
+            if earlier is None:
+                return
+            if not self.spec.frozen:
+                raise DataError(
+                    f"{self.job.run}: holds this very training, interrupted after step {earlier['step']} in an earlier "
+                    "release, which drew other random numbers; delete its checkpoints/ to begin anew"
+                )
+            state = earlier  # a probe has nothing random
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, self.validations, self.best = state["history"], state["validations"], state["best"]
@@ -265,7 +286,7 @@ def train(
     stored and Interrupted raised. `check` is called before anything is stored, and may raise. SpecError, DataError or
     Retryable for errors of settings, initial model or storage.
     """
-    if earlier_models.is_finished(job.run, job.fingerprint()):
+    if any(earlier_models.is_finished(job.run, job.fingerprint(version)) for version in (FORMAT, EARLIER)):
         return
     run = ClassifierTraining(job, training, validation, check)
     run.resume()

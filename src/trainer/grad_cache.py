@@ -3,7 +3,8 @@
 The loss compares every object with every other of the batch, so the gradients of separate micro-batches do not add up
 to that of the batch. Gradient caching (Gao et al., arXiv 2101.06983) solves this: a first pass without gradient embeds
 everything, the loss gives the gradient of every embedding, and a second pass propagates each micro-batch's gradients
-back through the encoder. Both passes draw the same dropout; running statistics are updated in the second only.
+back through the encoder. Both passes drop the same, which follows from the samples' keys; running statistics are
+updated in the second only.
 """
 
 from __future__ import annotations
@@ -25,21 +26,20 @@ def accumulate_gradients(
     points: Tensor,
     sizes: Sequence[int],
     loss: Callable[[Tensor], Tensor],
-    seeds: Sequence[int],
+    keys: Tensor,
     precision: torch.dtype = torch.float32,
 ) -> None:
     """Add the gradient of `loss(embeddings)` to that of all it depends on.
 
     points: (n, m, in_channels), this rank's. sizes: how many of them each micro-batch has. loss: of (n, embed_dim),
-    L2-normalised, at least float32, to 0-d. seeds: of torch's global generator, one for each micro-batch.
-    precision: of the encoder's products under autocast; float32 is without.
+    L2-normalised, at least float32, to 0-d. keys: (n,) int64, see `Encoder.keys_of`. precision: of the encoder's
+    products under autocast; float32 is without.
     """
-    parts = torch.split(points, list(sizes))
+    parts = list(zip(torch.split(points, list(sizes)), torch.split(keys, list(sizes)), strict=True))
 
     def embed(part: int) -> Tensor:
-        torch.manual_seed(seeds[part])
         with torch.autocast(points.device.type, dtype=precision, enabled=precision != torch.float32):
-            found = encoder(parts[part])
+            found = encoder(*parts[part])
         return functional.normalize(found.to(torch.promote_types(found.dtype, torch.float32)), dim=-1)
 
     if len(parts) == 1:

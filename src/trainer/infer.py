@@ -41,10 +41,10 @@ def embed_points(
 
 def _embedded(model: Encoder, points: NDArray[Any], n_points: int, batch_size: int) -> Iterator[Tensor]:
     model.eval()
-    device = next(model.parameters()).device
+    like = next(model.parameters())
     for start in range(0, len(points), batch_size):
         clouds = evaluation_clouds(points[start : start + batch_size], n_points)
-        batch = torch.from_numpy(with_channels(clouds, model.in_channels)).to(device)
+        batch = torch.from_numpy(with_channels(clouds, model.in_channels)).to(like)
         with torch.no_grad():
             embedded = model(batch).float()
         yield embedded

@@ -1,10 +1,10 @@
 """The training loop: what a step does, when checkpoints are saved, and how a run resumes.
 
 A step is a pure function of the state before it and of (seed, step): the batch, the views, the augmentation and the
-dropout masks all derive from them. A checkpoint therefore holds the weights, the optimiser, the history, the best
-weights so far and the nearest neighbours, and no generator state; a run that was interrupted anywhere and resumed ends
-with the weights and the history of an uninterrupted one, bit for bit on a CPU with the same ranks, threads and
-versions; only `seconds` differs.
+dropout masks all derive from them, sample by sample, so that ranks and micro-batches move only sums. A checkpoint holds
+the weights, the optimiser, the history, the best weights so far and the nearest neighbours, and no generator state; a
+run that was interrupted anywhere and resumed ends with the weights and the history of an uninterrupted one, bit for bit
+on a CPU with the same ranks, threads and versions; only `seconds` differs.
 """
 
 from __future__ import annotations
@@ -19,32 +19,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionless import __version__
 from captionless.errors import DataError, Interrupted, LossNotFinite, SpecError
 from captionless.store import objects
 from captionless.store.writers import Claim
 from captionless.telemetry import catalog, registry
 from captionless.telemetry.progress import Progress, say
-from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file
+from captionless.trainer import checkpoint, curve, distributed, earlier_models, encoders, model_file, param_groups
+from captionless.trainer.about_model import about_model
 from captionless.trainer.changed_settings import EXTENDABLE
 from captionless.trainer.data.feed import BatchFeed
+from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.device import select_device
 from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
 from captionless.trainer.hard_negatives import HardNegatives
+from captionless.trainer.logs import Logs
 from captionless.trainer.losses.hcl import hcl_share
+from captionless.trainer.losses.multi_positive import multi_positive_share
 from captionless.trainer.losses.pair_weights import PairWeights
 from captionless.trainer.losses.tiled import contrastive_share
 from captionless.trainer.losses.weight_source import WeightSource
 from captionless.trainer.ops import cuda_ops
 from captionless.trainer.optim import Adam, learning_rate
-from captionless.trainer.run_folder import HISTORY, MODEL, curve_name, unfinished_url
+from captionless.trainer.profiling import StepProfile
+from captionless.trainer.recompute import recompute
+from captionless.trainer.run_folder import CHECKPOINTS, HISTORY, MODEL, curve_name, unfinished_url
 from captionless.trainer.seeds import number
-from captionless.trainer.training_job import TrainingJob
+from captionless.trainer.training_job import EARLIER, FORMAT, TrainingJob
 from captionless.trainer.validation import Validation
+from captionless.trainer.weight_average import WeightAverage
 
-_MAX_SCALE = 100.0
+_MAX_LOG_SCALE = math.log(100.0)
 _MEASURED = {
     "loss": catalog.TRAIN_LOSS,
     "scale": catalog.TRAIN_LOGIT_SCALE,
@@ -72,9 +78,11 @@ class TrainingRun:
                     "train.compile: true requires a GPU; use false on a CPU, whose kernels are compiled already"
                 )
         cuda_ops.choose(self.spec.encoder.operators, self.device)
-        self.weights = WeightSource(job, self.device)
+        node = NodeCache.inherited(job.disk)
+        self.weights = WeightSource(job, self.device, node.disk)
         memory = job.memory - self.weights.memory
-        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up)
+        on_gpu = self.device.type == "cuda"
+        self.data = TrainingData(job.data, self.spec, job.seed, memory, self.weights.look_up, node, on_gpu)
         least = self.world * self.spec.accumulate
         if self.data.batch_size < least:
             what = f" in {self.spec.accumulate} micro-batches (train.accumulate)" if self.spec.accumulate > 1 else ""
@@ -85,14 +93,23 @@ class TrainingRun:
         torch.manual_seed(number("init", job.seed))
         self.options = encoders.encoder_options(self.spec.encoder, self.data.features)
         self.encoder = encoders.build(self.spec.encoder.name, **self.options)
+        start = -math.log(self.spec.temperature)
         if self.spec.init:
-            model_file.load_into(self.encoder, self.spec.init)
+            about = model_file.load_into(self.encoder, self.spec.init)
+            start = start if self.spec.reset_temperature else _learned(about, self.spec.init)
         self.encoder.to(self.device)
+        if self.spec.gradient_checkpointing:
+            recompute(self.encoder)
         if self.spec.compile:
             self.encoder.compile()  # in place: its parameters keep their names
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(self.spec.temperature), device=self.device))
-        self.parameters = [*self.encoder.parameters(), self.log_scale]
-        self.optimizer = Adam(self.parameters, self.spec.optim)
+        self.log_scale = nn.Parameter(torch.tensor(min(max(start, 0.0), _MAX_LOG_SCALE), device=self.device))
+        beside = {"log_scale": self.log_scale}
+        self.frozen = param_groups.freeze(self.encoder, beside, self.spec.freeze, "train.freeze")
+        named = dict(self.encoder.named_parameters()) | beside
+        self.parameters = list(named.values())
+        shares = param_groups.shares(self.parameters, list(named), self.spec.optim, "train.optim")
+        self.optimizer = Adam(self.parameters, self.spec.optim, shares)
+        self.average = WeightAverage(self.encoder, beside, self.spec.ema) if self.spec.ema > 0 else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.spec.precision == "float16")
         lease = Claim.inherited()
         self.check_lease: Callable[[], None] = lease.check if lease is not None else lambda: None
@@ -105,6 +122,7 @@ class TrainingRun:
             Validation(self.data),
         )
         self.history: History = {name: [] for name in _MEASURED}
+        self.logs = Logs()
         self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
         self.segments: list[dict[str, Any]] = [self._segment(0)]
         """What the steps were made with, from the first of each part on: one, unless the run has been extended."""
@@ -113,13 +131,14 @@ class TrainingRun:
         """The step of the newest checkpoint of this run."""
         self.seconds = 0.0
 
-    def _segment(self, first: int) -> dict[str, Any]:
-        fields = self.job.fields
-        return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE)}}
+    def _segment(self, first: int, version: int = FORMAT) -> dict[str, Any]:
+        fields = {"format": version, **self.job.fields}
+        return {"first": first, "settings": {name: fields[name] for name in sorted(EXTENDABLE & fields.keys())}}
 
     @property
     def _parts(self) -> dict[str, Any]:
         """The objects that have state, by their name in a checkpoint."""
+        average = {} if self.average is None else {"average": self.average}
         return {
             "encoder": self.encoder,
             "optimizer": self.optimizer,
@@ -127,6 +146,7 @@ class TrainingRun:
             "hard_negatives": self.hard_negatives,
             "validation": self.validation,
             "skipped": self.feed.skipped,
+            **average,
         }
 
     def step(self) -> None:
@@ -140,6 +160,8 @@ class TrainingRun:
         weights = self.weights(batch.similarity, batch.keys, batch.sizes)
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
+        for module in self.frozen:
+            module.eval()
         self.optimizer.zero_grad()
         share = self._backward(batch, weights)
         distributed.all_reduce_gradients(self.parameters)
@@ -161,9 +183,12 @@ class TrainingRun:
         self.scaler.step(self.optimizer, rate)  # type: ignore[arg-type]
         self.scaler.update()
         with torch.no_grad():
-            self.log_scale.clamp_(0.0, math.log(_MAX_SCALE))
+            self.log_scale.clamp_(0.0, _MAX_LOG_SCALE)
+        if self.average is not None:
+            self.average.update()
         for name, value in found.items():
             self.history[name].append(value if math.isfinite(value) else None)
+        self.logs.tell(step, {name: values[-1] for name, values in self.history.items()})
         self.done += 1
         registry.add(catalog.TRAIN_STEPS)
         registry.add(catalog.TRAIN_STEP_SECONDS, time.monotonic() - taken)
@@ -171,30 +196,39 @@ class TrainingRun:
 
     def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
         """Gradients of this rank's share of the loss, scaled by the scaler; the share."""
-        image = torch.from_numpy(batch.image).to(self.device)
+        image = torch.from_numpy(batch.image).to(self.log_scale)  # its device and type
         found = image.new_zeros(())
 
         def share(shape: Tensor) -> Tensor:
             scale, spec = self.log_scale.exp(), self.spec
             if spec.loss == "hcl":
                 value = hcl_share(image, shape, scale, spec.hcl_beta, spec.hcl_tau_plus, weights, batch.sizes)
+            elif spec.views.loss == "multi-positive":
+                value = multi_positive_share(image, shape, scale, weights, batch.sizes)
             else:
                 value = contrastive_share(image, shape, scale, weights, batch.sizes)
             found.copy_(value.detach())
             scaled: Tensor = self.scaler.scale(value)
             return scaled
 
-        names = [(self.done, self.rank), *((self.done, self.rank, i) for i in range(1, len(batch.micro_batches)))]
-        seeds = [number("dropout", self.job.seed, *name) for name in names]
-        points = torch.from_numpy(batch.points).to(self.device)
-        accumulate_gradients(self.encoder, points, batch.micro_batches, share, seeds, PRECISIONS[self.spec.precision])
+        points = batch.points_on(self.device).to(self.log_scale.dtype)
+        keys = torch.from_numpy(batch.seeds).to(self.device)
+        accumulate_gradients(self.encoder, points, batch.micro_batches, share, keys, PRECISIONS[self.spec.precision])
         return found
+
+    def validate(self, beat: Callable[[], None]) -> None:
+        """Score the weights that would be the result; `beat` is called as it goes."""
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            self.validation.score(self.encoder, self.log_scale, self.done, beat)
+        self.logs.tell(self.done - 1, {"mean_reciprocal_rank": self.validation.curve["mean_reciprocal_rank"][-1]})
 
     def save(self) -> None:
         """Begin to store a checkpoint, and the curve since the one before (rank 0)."""
         first, self.saved = max(self.saved, 0), self.done
         if self.rank == 0:
-            told = {curve_name(self.fingerprint, first): curve.lines(self.history, first, self.done)}
+            name = objects.join(CHECKPOINTS, curve_name(self.fingerprint, first))
+            told = {name: curve.lines(self.history, first, self.done)} if self.done > first else {}
+            told |= self.logs.files()
             state = {
                 "fingerprint": self.fingerprint,
                 "step": self.done,
@@ -204,7 +238,7 @@ class TrainingRun:
                 "segments": self.segments,
                 **{name: part.state_dict() for name, part in self._parts.items()},
             }
-            self.writer.save(self.done, state, told if self.done > first else None)
+            self.writer.save(self.done, state, told)
 
     def resume(self) -> bool:
         """Resume from the newest intact checkpoint of this run, or of the one that it extends; whether of the latter.
@@ -216,15 +250,17 @@ class TrainingRun:
         if state is None:
             return False
         for name, part in self._parts.items():
-            if state[name] or part is not self.scaler:  # it has no state unless the precision is float16
+            if state.get(name):  # the scaler has none unless the precision is float16
                 part.load_state_dict(state[name])
         with torch.no_grad():
             self.log_scale.copy_(state["log_scale"])
+        if self.average is not None and "average" not in state:
+            self.average.begin()
         self.history, self.done, self.seconds = state["history"], state["step"], state["seconds"]
         if self.rank == 0:
             self.check_lease()
             curve.forget(self.job.run, self.fingerprint, self.done)
-        self.segments = state.get("segments", self.segments)
+        self.segments = state.get("segments") or [self._segment(0, EARLIER)]
         extends: bool = state["fingerprint"] != self.fingerprint
         self.saved = -1 if extends else self.done
         if extends:
@@ -241,7 +277,7 @@ class TrainingRun:
     def finish(self) -> None:
         """Store history.json, then the model file, which marks the run as complete (rank 0).
 
-        The model is the best one if there is a validation set, else the last one.
+        The model is the best one if there is a validation set, else the last one; with `train.ema` of the averages.
         """
         if self.rank == 0:
             self.writer.wait()
@@ -258,37 +294,35 @@ class TrainingRun:
             if not self.job.replaces:
                 earlier_models.set_aside(self.job.run, self.fingerprint)
             objects.write_bytes(url, (json.dumps(document) + "\n").encode())
+            if self.average is not None:
+                self.average.swap()
             step, log_scale, best = self.done, self.log_scale.detach(), self.validation.best
             if best:
                 step, log_scale = best["step"], best["log_scale"]
                 self.encoder.load_state_dict(best["encoder"])
-            meta = {
-                "fingerprint": self.fingerprint,
-                "step": step,
-                "log_scale": float(log_scale),
-                "clip": {**self.job.clip, "embed_dim": self.data.features},
-                "points": self.spec.points,
-                "weights": self.job.weights.value,
-                "seed": self.job.seed,
-                "train": self.spec.model_dump(mode="json"),
-                "provenance": {
-                    **self.job.provenance,
-                    "data": self.data.digest,
-                    "training_objects": len(self.data.training),
-                    "validation_objects": len(self.data.validation),
-                    "skipped": self.feed.skipped.keys,
-                    "segments": json.loads(json.dumps(self.segments)),  # the same bytes whether resumed or not
-                    "captionless": __version__,
-                    "torch": str(torch.__version__),
-                    "processes": self.world,
-                    "threads": self.job.threads,
-                    "device": self.device.type,
-                },
-            }
+            meta = about_model(
+                self.job,
+                self.data,
+                fingerprint=self.fingerprint,
+                step=step,
+                log_scale=float(log_scale),
+                skipped=self.feed.skipped.keys,
+                segments=self.segments,
+                processes=self.world,
+                device=self.device.type,
+            )
             model_url = objects.join(self.job.run, MODEL)
             self.check_lease()
             model_file.save_model(model_url, self.encoder, self.spec.encoder.name, self.options, meta)
             curve.forget(self.job.run, self.fingerprint)
+
+
+def _learned(about: dict[str, Any], url: str) -> float:
+    """The logarithm of the scale that a model was trained to. SpecError if it does not say."""
+    found = about.get("log_scale")
+    if not isinstance(found, float) or not math.isfinite(found):
+        raise SpecError(f"train.init: {url} has no learned temperature; set train.resetTemperature: true")
+    return found
 
 
 def train(
@@ -309,8 +343,11 @@ def train(
     steps = run.spec.steps
     if run.rank == 0 and run.done:
         say(f"{job.title}: {'extending' if extends else 'resuming'} after step {run.done} of {steps}")
+    if run.rank == 0:
+        run.logs.open(job, run.fingerprint, run.done)
+    profile = StepProfile(job, run.fingerprint, run.done, run.rank == 0)
     shown = Progress(job.title, total=steps, unit="step", done=run.done)
-    with run.feed, shown if run.rank == 0 else contextlib.nullcontext() as progress:
+    with run.feed, run.logs, shown if run.rank == 0 else contextlib.nullcontext() as progress:
         run.feed.wait(run.done)
         if extends:  # from now on it is a run of its own, whatever a later call asks for
             _store(run, run.save, heartbeat)
@@ -324,11 +361,14 @@ def train(
                     run.hard_negatives.search(run.encoder, run.done, heartbeat.beat)
                 run.feed.drop()
                 run.feed.wait(run.done)
-            run.step()
+            with profile.step(run.done):
+                run.step()
             heartbeat.step(run.done)
+            if profile.is_whole(run.done):
+                _store(run, profile.store, heartbeat)
             if run.validation.due(run.done):
                 with heartbeat.storage():
-                    run.validation.score(run.encoder, run.log_scale, run.done, heartbeat.beat)
+                    run.validate(heartbeat.beat)
             if progress is not None:
                 progress.advance(1, loss=run.history["loss"][-1], scale=run.history["scale"][-1], **info)
             flags = stop(), run.writer.ended(), run.feed.is_late(run.done)

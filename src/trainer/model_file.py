@@ -14,7 +14,7 @@ from captionless.runtime.redaction import public
 from captionless.store import objects
 from captionless.trainer import encoders
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.run_folder import MODEL, model_url
+from captionless.trainer.run_folder import MODEL, check_place, model_url
 from captionless.trainer.torch_documents import decode, encode
 
 _FORMAT = "captionless model"
@@ -49,17 +49,20 @@ def load_model(url: str, sha256: str = "") -> tuple[Encoder, dict[str, Any]]:
     return model.eval(), document
 
 
-def load_into(encoder: Encoder, url: str) -> None:
-    """Load the weights of a model file into `encoder`. Errors as `load_model`; SpecError when the encoders differ."""
-    model, _ = load_model(url)
+def load_into(encoder: Encoder, url: str) -> dict[str, Any]:
+    """Load the weights of a model file into `encoder`; returns the rest of it, as `load_model`, whose errors these are
+    too. SpecError when the encoders differ."""
+    model, about = load_model(url)
     try:
         encoder.load_state_dict(model.state_dict())
     except RuntimeError as error:
         raise SpecError(f"train.init: the encoder of {url} does not match train.encoder ({one_line(error)})") from error
+    return about
 
 
 def read_model(url: str, sha256: str = "") -> dict[str, Any]:
     """A model file as a document; the same errors as `load_model`, the encoder's tensors unchecked."""
+    check_place(url)
     url = model_url(url)
     try:
         data = objects.read_bytes(url)

@@ -7,7 +7,7 @@ The arithmetic is torch's functional `adamw` and `adam`. The class around them i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,17 +16,26 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
 from captionless.spec.train import OptimSpec
+from captionless.trainer.param_groups import Share
 
 
 class Adam:
     """AdamW, with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101), or Adam with L2 regularisation.
 
-    Parameters with two or more dimensions, the weights of linear layers, decay; norms, biases and scalars do not. All
-    of them need a gradient when `step` is called.
+    Parameters with two or more dimensions, the weights of linear layers, decay; norms, biases and scalars do not, and
+    what is not trained is left alone. All others need a gradient when `step` is called.
+
+    shares: how each of them is updated, see `param_groups`; all alike without.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], spec: OptimSpec) -> None:
-        self.parameters, self.spec = [p for p in parameters if p.requires_grad], spec
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], spec: OptimSpec, shares: Sequence[Share] | None = None
+    ) -> None:
+        every = list(parameters)
+        self._trained = [p.requires_grad for p in every]
+        self.parameters, self.spec = [p for p in every if p.requires_grad], spec
+        of_all = shares or [Share(1.0, spec.weight_decay if p.ndim >= 2 else 0.0) for p in every]
+        self._shares = [share for share, p in zip(of_all, every, strict=True) if p.requires_grad]
         self.param_groups = [{"params": self.parameters}]  # what torch's GradScaler asks an optimiser for
         self._steps = [torch.tensor(0.0) for _ in self.parameters]  # torch counts the steps of each parameter
         self._first = [torch.zeros_like(p) for p in self.parameters]
@@ -39,10 +48,10 @@ class Adam:
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """One update of every parameter with the learning rate `rate`."""
+        """One update of every parameter with the learning rate `rate`, in multiples of its share."""
         update = adamw if self.spec.name == "adamw" else adam
-        for decays in (True, False):
-            chosen = [i for i, p in enumerate(self.parameters) if (p.ndim >= 2) is decays]
+        for share in dict.fromkeys(self._shares):
+            chosen = [i for i, own in enumerate(self._shares) if own == share]
             update(
                 [self.parameters[i] for i in chosen],
                 [_gradient(self.parameters[i]) for i in chosen],
@@ -54,25 +63,42 @@ class Adam:
                 amsgrad=False,
                 beta1=self.spec.beta1,
                 beta2=self.spec.beta2,
-                lr=rate,
-                weight_decay=self.spec.weight_decay if decays else 0.0,
+                lr=rate * share.rate,
+                weight_decay=share.decay,
                 eps=self.spec.eps,
                 maximize=False,
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps and both moments, in the order of the parameters."""
-        steps = int(self._steps[0]) if self._steps else 0
-        return {"steps": steps, "first": self._first, "second": self._second}
+        """The number of steps and both moments, in the order of the parameters, with None for those that are not
+        trained; the number of each where they differ."""
+        steps = [int(count) for count in self._steps]
+        same = len(set(steps)) <= 1
+        return {
+            "steps": (steps[0] if steps else 0) if same else self._with_gaps(steps),
+            "first": self._with_gaps(self._first),
+            "second": self._with_gaps(self._second),
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned for the same parameters."""
-        for count in self._steps:
-            count.fill_(state["steps"])
-        for own, stored in ((self._first, state["first"]), (self._second, state["second"])):
-            for target, source in zip(own, stored, strict=True):
-                target.copy_(source)
+        """Restore what `state_dict` returned for the same parameters, of which others may have been trained: those that
+        were not begin now."""
+        steps = state["steps"] if isinstance(state["steps"], list) else [state["steps"]] * len(self._trained)
+        stored = zip(steps, state["first"], state["second"], self._trained, strict=True)
+        chosen = [row for *row, trained in stored if trained]
+        for own, (count, first, second) in zip(self._own(), chosen, strict=True):
+            for target, source in zip(own, (count, first, second), strict=True):
+                target.fill_(0) if first is None else target.copy_(torch.as_tensor(source))
+
+    def _own(self) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        """The number of steps and both moments of every parameter that is trained."""
+        return zip(self._steps, self._first, self._second, strict=True)
+
+    def _with_gaps(self, values: Sequence[Any]) -> list[Any]:
+        """One for each parameter: of those that are trained what is given, in their order."""
+        left = iter(values)
+        return [next(left) if trained else None for trained in self._trained]
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -4,6 +4,8 @@
     settings-<run>.json                             what determines a run's result, field by field; written first
     checkpoints/step-<step>-<run>-<digest>.pt       of a run that is not finished, or that may be extended
     checkpoints/curve-<run>-<first step>.jsonl      its curve so far, see `curve`
+    tensorboard/<run>/events.out.tfevents.<first step>.captionless    its figures, see `logs`
+    profile/<run>-<first step>.json.gz              a trace of some steps, see `profiling`
     unfinished/<run>/                               what a search between two steps has found so far
     earlier/<run>/model.pt, history.json            of runs with other settings, which were finished before
 
@@ -32,16 +34,18 @@ CHECKPOINTS = "checkpoints"
 EARLIER = "earlier"
 """The folder of the models that were trained with other settings."""
 
-_UNFINISHED = "unfinished"
+_UNFINISHED, _EVENTS, _PROFILE = "unfinished", "tensorboard", "profile"
 
 _RUN = r"(?P<run>[0-9a-f]{8})"
 _CHECKPOINT = re.compile(rf"step-(?P<step>\d{{8}})(?:-{_RUN})?-(?P<digest>[0-9a-f]{{16}})\.pt")
 _CURVE = re.compile(rf"curve-{_RUN}-(?P<first>\d{{8}})\.jsonl")
+_EVENT_FILE = re.compile(rf"{_EVENTS}/{_RUN}/events\.out\.tfevents\.(?P<first>\d{{10}})\.captionless")
 _OF_A_RUN = tuple(
     re.compile(pattern)
     for pattern in (
         rf"settings-{_RUN}\.json", f"{CHECKPOINTS}/{_CHECKPOINT.pattern}", f"{CHECKPOINTS}/{_CURVE.pattern}",
-        f"{_UNFINISHED}/{_RUN}/.*", f"{EARLIER}/{_RUN}/.*",
+        _EVENT_FILE.pattern, rf"{_PROFILE}/{_RUN}-\d{{8}}\.json\.gz", f"{_UNFINISHED}/{_RUN}/.*",
+        f"{EARLIER}/{_RUN}/.*",
     )
 )  # fmt: skip
 
@@ -82,6 +86,24 @@ def curve_names(run: str, fingerprint: str) -> dict[str, int]:
     return found
 
 
+def event_file_name(fingerprint: str, first: int) -> str:
+    """The path, in the folder of a run, of the event file with the steps from `first` on of the run with this
+    fingerprint: TensorBoard reads the files of a folder in the order of their names."""
+    return f"{_EVENTS}/{run_name(fingerprint)}/events.out.tfevents.{first:010d}.captionless"
+
+
+def event_file_names(run: str, fingerprint: str) -> dict[str, int]:
+    """The event files of the run with this fingerprint, by their paths in the folder `run`; the first step of each."""
+    folder = f"{_EVENTS}/{run_name(fingerprint)}"
+    names = (f"{folder}/{name}" for name in objects.list_names(objects.join(run, folder)))
+    return {name: int(matched["first"]) for name in names if (matched := _EVENT_FILE.fullmatch(name))}
+
+
+def profile_name(fingerprint: str, first: int) -> str:
+    """The path, in the folder of a run, of the trace of its steps from `first` on."""
+    return f"{_PROFILE}/{run_name(fingerprint)}-{first:08d}.json.gz"
+
+
 def run_of(name: str) -> str | None:
     """The `run_name` of the run that a file in a run's folder is of, by its path there; empty for a checkpoint of an
     earlier release, which did not say; None for a file of no one run."""
@@ -119,6 +141,12 @@ def model_url(url: str) -> str:
     return url if is_model(url) else objects.join(url, MODEL)
 
 
+def check_place(url: str) -> None:
+    """DataError for a file of another kind, such as the weights of another program, in the place of `model_url`'s."""
+    if not is_model(url) and objects.size(url) is not None:
+        raise DataError(f"{url}: is no {MODEL}; expected the {MODEL} of a training run, or that run's folder")
+
+
 def is_model(url: str) -> bool:
     """Whether a URL, which may be signed, is that of a model file."""
     return url.partition("?")[0].endswith(".pt")
@@ -126,6 +154,7 @@ def is_model(url: str) -> bool:
 
 def model_digest(url: str) -> str:
     """The sha256 (hex) of the model file at `url`. DataError when it does not exist."""
+    check_place(url)
     try:
         return objects.sha256(model_url(url))
     except FileNotFoundError:

@@ -14,8 +14,12 @@ from captionless.spec.weights import Weights
 from captionless.store import objects, tiles
 from captionless.trainer.run_folder import model_digest
 
-FORMAT = 5
+FORMAT = 6
 """Version of the training's arithmetic and of its files; a checkpoint of another version is not resumed."""
+
+EARLIER = 5
+"""The version before, which drew other random numbers and else did the same: its models are as good, and its
+checkpoints may be extended."""
 
 _NOT_DETERMINING = {"weights", "seeds", *TrainSpec.OPERATIONAL}
 
@@ -42,11 +46,15 @@ class TrainingJob(BaseModel):
     threads: int = 1
     memory: int = MEMORY
     """The limit of what a rank caches of the training objects and of similarity, in bytes."""
+    disk: int = 0
+    """The limit of the copies of stored data on a node's disk, in bytes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     provenance: dict[str, Any] = {}
     """Copied into the model file."""
     extends: str = ""
     """The fingerprint of a run with other settings, from whose newest checkpoint to go on if this one has none."""
+    profile: int = 0
+    """Steps to trace, once; see `profiling`."""
     replaces: bool = False
     """Whether the model of a run with other settings is lost when this one's takes its place."""
 
@@ -54,12 +62,12 @@ class TrainingJob(BaseModel):
     def title(self) -> str:
         return f"train {Mode(self.weights, self.train.loss, self.train.encoder.name)} seed {self.seed}"
 
-    def fingerprint(self, data_digest: str) -> str:
+    def fingerprint(self, data_digest: str, version: int = FORMAT) -> str:
         """Digest of what determines the result: not the numbers of ranks and threads, which change only last bits, nor
         what signs URLs."""
-        spec = self.train.model_dump(mode="json", exclude=_NOT_DETERMINING)
+        spec = self.train.determining(_NOT_DETERMINING)
         known = public([spec, self.weights.value, self.seed, self.clip])
-        return objects.digest(FORMAT, *known, data_digest, self._stores, self._start)
+        return objects.digest(version, *known, data_digest, self._stores, self._start)
 
     def settings(self, data_digest: str) -> dict[str, Any]:
         """What `fingerprint` is the digest of, field by field: what a later call compares with its own."""
@@ -78,7 +86,7 @@ class TrainingJob(BaseModel):
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of the spec's section that determine the result, by their dotted names."""
-        return dict(flat("train", self.train.model_dump(mode="json", by_alias=True, exclude=_NOT_DETERMINING)))
+        return dict(flat("train", self.train.determining(_NOT_DETERMINING, by_alias=True)))
 
     @property
     def _stores(self) -> dict[str, str]:

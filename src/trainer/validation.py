@@ -46,6 +46,7 @@ class Validation:
         data, objects = self._data, self._data.validation
         if self._image is None:
             self._image = by_blocks(lambda at: data.images(objects[at]), len(objects), _BLOCK, beat)
+            registry.set_value(catalog.TRAIN_DATA_MEMORY, self._image.nbytes, holds="validation")
         score = mean_reciprocal_rank(self._image, encode_all(encoder, data, objects, beat), beat)
         registry.set_value(catalog.TRAIN_VALIDATION, score)
         self.curve["step"].append(done)

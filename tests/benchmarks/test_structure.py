@@ -74,7 +74,7 @@ def test_triplet_accuracy_counts_ties_half() -> None:
 
 
 def looks(item: WorldObject) -> set[tuple[object, ...]]:
-    return {(p.color, None if p.texture is None else p.texture.tobytes()) for p in item.mesh.parts}
+    return {(p.color, None if p.texture is None else p.texture.texels.tobytes()) for p in item.mesh.parts}
 
 
 @pytest.mark.parametrize("category", ["table", "mug"])

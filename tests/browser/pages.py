@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,10 +68,21 @@ def _wide(run: Finished, out: Path) -> Path:
     return out
 
 
+def _look(run: Finished, out: Path) -> Path:
+    """A textured box in a file with a long name."""
+    name = "a-file-with-a-name-longer-than-any-phone-is-wide-and-no-blank-to-break-it-at"
+    folder = Path(__file__).parent.parent / "data" / "field"
+    shutil.copy(folder / "reference" / "00_ref_texture.glb", out.with_name(f"{name}.glb"))
+    done = call("look", f"{name}.glb", "--out", str(out), cwd=out.parent)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
 PAGES: dict[str, Callable[[Finished, Path], Path]] = {
     "report": _report,
     "inspect": _inspect,
     "search": _search,
+    "look": _look,
     "wide": _wide,
 }
 

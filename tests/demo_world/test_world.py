@@ -128,7 +128,7 @@ def test_every_combination_builds_a_sound_mesh(category: str) -> None:
         mesh = demo_world.build(f"k{i}", category, attributes, seed=3).mesh
         assert mesh.face_count < 8000
         for part in mesh.parts:
-            assert part.vertices.dtype == np.float32
+            assert part.vertices.dtype == np.float64
             assert part.faces.dtype == np.int32
             assert part.faces.min() >= 0
             assert part.faces.max() < len(part.vertices)
@@ -155,7 +155,7 @@ def test_no_solid_is_inside_out(category: str) -> None:
 def fingerprint(category: str) -> bytes:
     attributes = demo_world.draw(category, 7, 1, held_out=False)
     parts = demo_world.build("k", category, attributes, 1).mesh.parts
-    textures = b"".join(b"" if p.texture is None else p.texture.tobytes() for p in parts)
+    textures = b"".join(b"" if p.texture is None else p.texture.texels.tobytes() for p in parts)
     return b"".join(p.vertices.tobytes() + p.faces.tobytes() + bytes(p.color) for p in parts) + textures
 
 

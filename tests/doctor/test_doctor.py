@@ -14,7 +14,11 @@ from typer.testing import CliRunner
 from captionless.cli.app import app
 from captionless.doctor import checkup, machine
 from captionless.doctor.finding import Finding, Subject, Verdict
-from captionless.errors import CaptionlessError, Retryable, SpecError
+from captionless.errors import CaptionlessError, DataError, Retryable, SpecError
+from captionless.mesh import Mesh, Up
+from captionless.precompute import meshfile
+from captionless.precompute.file_kinds import MESHES
+from captionless.precompute.meshes.tetrahedra import tetrahedra
 from captionless.store import ranged_reads
 from tests import pace
 from tests.client.api import Server, serving
@@ -40,12 +44,28 @@ def doctor(*arguments: str) -> tuple[str, CaptionlessError | None]:
     return result.output, error
 
 
-@pytest.mark.parametrize("name", ["packages", "processor", "rendering", "kernels", "clip"])
+@pytest.mark.parametrize("name", ["packages", "processor", "formats", "rendering", "kernels", "clip"])
 def test_what_the_stages_need_works_here(name: str) -> None:
     found = run_isolated(name)
     assert found.state is Verdict.ok, found
     assert found.found
     assert not found.remedy
+
+
+def test_a_format_that_is_not_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = meshfile.load_mesh
+
+    def load(url: str, up: Up | None = None) -> Mesh:
+        if url.endswith(".off"):
+            raise DataError("its reader is broken")
+        return Mesh() if url.endswith(".stl") else whole(url, up)
+
+    monkeypatch.setattr(meshfile, "load_mesh", load)
+    found = run_here("formats")
+    assert found.state is Verdict.failed
+    assert found.found == "a tetrahedron is not read from off (its reader is broken); stl (0 of 4 faces)"
+    assert "reinstall" in found.remedy
+    assert set(tetrahedra()) == set(MESHES)
 
 
 def test_a_storage_is_tried_and_left_as_it_was(tmp_path: Path) -> None:

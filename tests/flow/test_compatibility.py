@@ -23,7 +23,9 @@ from captionless.store.ledger import Ledger
 from captionless.store.neighbour_store import open_neighbours
 from captionless.store.shards import ShardReader
 from captionless.store.similarity_store import open_similarity
+from captionless.trainer.model_file import load_model
 from captionless.trainer.torch_documents import decode
+from captionless.trainer.training_job import EARLIER, FORMAT
 from tests.earlier_run import CHECKPOINT_STEP, INTERRUPTED, contents, records, spec_of, unpack
 from tests.flow.conftest import call
 
@@ -123,7 +125,8 @@ def test_stores_are_read_as_they_are(folder: Path) -> None:
     open_neighbours(str(run / "neighbours"))
 
 
-def test_an_interrupted_training_goes_on_where_it_was(folder: Path) -> None:
+def test_an_interrupted_training_is_refused_by_name_and_goes_on_where_it_was_if_asked_to(folder: Path) -> None:
+    """Its masks were drawn otherwise: what follows is not what would have followed, and the model says so."""
     spec = spec_of(folder, *INTERRUPTED)
     run = folder / "interrupted" / "train" / "avg-seed0"
     (checkpoint,) = (run / "checkpoints").iterdir()
@@ -132,10 +135,17 @@ def test_an_interrupted_training_goes_on_where_it_was(folder: Path) -> None:
     _migrated(spec)
     for stage, *_ in DATA.values():
         assert stage(spec).made == 0
-    train.run(spec)
+    stored = contents(folder) | records(folder)
+    with pytest.raises(DataError, match=r"avg-seed0: .*earlier release.*--extend.*--restart"):
+        train.run(spec)
+    assert contents(folder) | records(folder) == stored
+    train.run(spec_of(folder, *INTERRUPTED, "train.onChange=extend"))
     history = json.loads((run / "history.json").read_text())
     assert history["step"] == list(range(40))
     assert history["loss"][:CHECKPOINT_STEP] == before["history"]["loss"]
+    _, meta = load_model(str(run))
+    segments = [(each["first"], each["settings"]["format"]) for each in meta["provenance"]["segments"]]
+    assert segments == [(0, EARLIER), (CHECKPOINT_STEP, FORMAT)]
 
 
 def test_a_spec_that_did_not_make_it_is_refused(folder: Path) -> None:

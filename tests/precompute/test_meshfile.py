@@ -16,7 +16,10 @@ from PIL import Image
 from captionless.errors import DataError
 from captionless.mesh import Mesh
 from captionless.precompute import meshfile
-from captionless.precompute.meshfile import digest, load_mesh
+from captionless.precompute.meshes.colour import linear
+from captionless.precompute.meshes.pictures import MAX_TEXTURE
+from captionless.precompute.meshes.reading import Limits
+from captionless.precompute.meshfile import digest, load_mesh, read_object
 from captionless.precompute.object_files import ObjectFiles
 
 OBJ = """mtllib box.mtl
@@ -92,7 +95,7 @@ def test_obj_keeps_texture_and_material_colour(tmp_path: Path) -> None:
     painted, plain = sorted(mesh.parts, key=lambda p: p.texture is None)
     assert painted.texture is not None
     assert painted.uv is not None
-    assert painted.texture.tolist() == [[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [9, 9, 9]]]
+    assert painted.texture.texels[..., :3].tolist() == [[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [9, 9, 9]]]
     by_corner = {tuple(v): tuple(t) for v, t in zip(painted.vertices.tolist(), painted.uv.tolist(), strict=True)}
     assert by_corner[(0, 0, 0)] == (0, 0)
     assert by_corner[(2, 1, 0)] == (1, 1)
@@ -116,14 +119,14 @@ def test_glb_keeps_texture_tint_and_transforms(tmp_path: Path) -> None:
     texture, uv = mesh.parts[0].texture, mesh.parts[0].uv
     assert texture is not None
     assert uv is not None
-    assert texture.shape == (2, 4, 3)
-    # 55 / 255 of linear light is level 128 of sRGB
-    np.testing.assert_allclose(texture[0, 0], (200, 100 * 128 / 255, 50), atol=1)
+    assert texture.texels.shape == (2, 4, 4)
+    assert texture.texels[0, 0].tolist() == [200, 100, 50, 255]
+    np.testing.assert_allclose(mesh.parts[0].factor, (1, 55 / 255, 1, 1), atol=1e-6)
     assert uv[:, 1].min() == pytest.approx(0)
     assert uv[:, 1].max() == pytest.approx(1)
 
 
-def test_ply_vertex_colours_become_face_colours(tmp_path: Path) -> None:
+def test_ply_vertex_colours_are_light(tmp_path: Path) -> None:
     triangle = trimesh.Trimesh(
         [[0, 0, 0], [1, 0, 0], [0, 1, 0]],
         [[0, 1, 2]],
@@ -131,17 +134,19 @@ def test_ply_vertex_colours_become_face_colours(tmp_path: Path) -> None:
         process=False,
     )
     triangle.export(tmp_path / "t.ply")
-    colors = load_mesh(str(tmp_path / "t.ply"), "y").parts[0].face_colors
-    assert colors is not None
-    assert colors.tolist() == [[30, 30, 3]]
+    (part,) = load_mesh(str(tmp_path / "t.ply"), "y").parts
+    assert part.color == (255, 255, 255)
+    assert part.vertex_colors is not None
+    expected = linear(np.array([[30, 0, 0], [60, 90, 0], [0, 0, 9]]) / 255)
+    np.testing.assert_allclose(part.vertex_colors[:, :3], expected, atol=1e-6)
 
 
 def test_large_textures_are_made_smaller(tmp_path: Path) -> None:
     path = textured_obj(tmp_path)
     Image.new("RGB", (3000, 16), (10, 20, 30)).save(tmp_path / "maps" / "paint.png")
-    texture = next(p.texture for p in load_mesh(str(path)).parts if p.texture is not None)
-    assert max(texture.shape) <= meshfile.MAX_TEXTURE
-    assert (texture == (10, 20, 30)).all()
+    texels = next(p.texture for p in load_mesh(str(path)).parts if p.texture is not None).texels
+    assert max(texels.shape) <= MAX_TEXTURE
+    assert (texels == (10, 20, 30, 255)).all()
 
 
 def test_any_storage_and_archives(tmp_path: Path) -> None:
@@ -217,15 +222,15 @@ FACE = "element face 1\nproperty list uchar int vertex_indices\n"
         ("a.obj", b"v 0 0 0\nv 1 0 0\nv nan 1 0\nf 1 2 3\n", "NaN"),
         ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "vertex|cannot read|no faces"),
         ("a.obj", bytes(range(256)) * 8, "no faces|cannot read"),
-        ("a.glb", glb()[:300], "not a glTF file|cannot read"),
-        ("a.glb", glb()[:-40], "cannot read"),
-        ("a.glb", b"glTF" + bytes(40), "not a glTF file|cannot read"),
-        ("a.gltf", b"{}", "cannot read|no faces"),
+        ("a.glb", glb()[:300], "truncated"),
+        ("a.glb", glb()[:-40], "truncated"),
+        ("a.glb", b"glTF" + bytes(40), "GLB of version 0"),
+        ("a.gltf", b"{}", "no asset"),
         ("a.gltf", b"[1, 2", "not a glTF file"),
-        ("a.stl", stl()[:200], "cannot read|no faces"),
+        ("a.stl", stl()[:200], "12 faces by its header and 2"),
         ("a.stl", b"solid nothing\nendsolid nothing\n", "cannot read|no faces"),
-        ("a.off", b"OFF\n8 12 0\n0 0 0\n", "cannot read"),
-        ("a.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 99\n", "cannot read|no faces"),
+        ("a.off", b"OFF\n8 12 0\n0 0 0\n", "truncated"),
+        ("a.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 99\n", "end_header"),
         ("a.ply", header(VERTEX) + b"0 0 0\n1 0 0\n0 1 0\n", "no faces"),
         ("a.ply", header(VERTEX + FACE) + b"0 0 0\n1 0 0\ninf 1 0\n3 0 1 2\n", "infinite"),
         ("a.ply", header(VERTEX + FACE) + b"0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "no area"),
@@ -262,17 +267,22 @@ def test_broken_files_are_reported_in_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_missing_unknown_and_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_unknown_and_huge(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.obj: "):
         load_mesh(str(tmp_path / "gone.obj"))
     with pytest.raises(DataError, match=r"gone\.obj: "):
         digest(ObjectFiles(str(tmp_path / "gone.obj")))
-    with pytest.raises(DataError, match=r"drawing\.dwg: .*obj"):
+    (tmp_path / "drawing.dwg").write_bytes(b"AC1032")
+    with pytest.raises(DataError, match=r"is not a mesh \(.*obj.*\)"):
         load_mesh(str(tmp_path / "drawing.dwg"))
     trimesh.creation.box().export(tmp_path / "box.glb")
-    monkeypatch.setattr(meshfile, "MAX_FACES", 11)
-    with pytest.raises(DataError, match=r"\b12\b.*\b11\b"):
-        load_mesh(str(tmp_path / "box.glb"))
+    for limits, told in (
+        (Limits(faces=11), "face"),
+        (Limits(vertices=7), "vertices"),
+        (Limits(bytes=99), "bytes; at most 99"),
+    ):
+        with pytest.raises(DataError, match=told):
+            read_object(ObjectFiles(str(tmp_path / "box.glb")), limits=limits)
 
 
 def test_non_manifold_soup_is_read(tmp_path: Path) -> None:
@@ -281,3 +291,34 @@ def test_non_manifold_soup_is_read(tmp_path: Path) -> None:
     soup.export(sink, file_type="stl")
     (tmp_path / "soup.stl").write_bytes(sink.getvalue())
     assert load_mesh(str(tmp_path / "soup.stl"), "y").face_count == 30
+
+
+def test_what_a_reader_stumbles_over_costs_its_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimesh.creation.box().export(tmp_path / "box.glb")
+
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError("of a\nreader")
+
+    monkeypatch.setattr(meshfile, "_READERS", {"glb": stumble})
+    with pytest.raises(DataError, match=r"^cannot read the GLB file: ZeroDivisionError: of a reader$"):
+        load_mesh(str(tmp_path / "box.glb"))
+
+
+def test_a_file_is_what_its_content_says(tmp_path: Path) -> None:
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "box.glb")
+    (tmp_path / "box.glb").rename(tmp_path / "box.obj")
+    assert extent(load_mesh(str(tmp_path / "box.obj"))) == [1, 2, 3]
+
+
+def test_files_are_told_when_they_are_opened(tmp_path: Path) -> None:
+    files = ObjectFiles(str(textured_obj(tmp_path)))
+    told: list[str] = []
+    read_object(files, opened=lambda: told.append(files.seen[-1].path))
+    assert told == [file.path for file in files.seen] == ["box.obj", "box.mtl", "maps/paint.png"]
+
+
+def test_a_mesh_that_nobody_can_see_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "x.mtl").write_text("newmtl ghost\nKd 1 1 1\nd 0\n")
+    (tmp_path / "x.obj").write_text("mtllib x.mtl\nusemtl ghost\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    with pytest.raises(DataError, match="nothing of the mesh can be seen"):
+        load_mesh(str(tmp_path / "x.obj"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,11 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
 from captionless.precompute.pointcloud import cloud, farthest_point_order, normalise, ordered, sample_surface
+from tests.parts import painted, part, quad
 
 
-def part(shape: trimesh.Trimesh, **look: object) -> MeshPart:
-    return MeshPart(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32), **look)  # type: ignore[arg-type]
-
-
-def quad(size: float, z: float, **look: object) -> MeshPart:
-    corners = np.array([[0, 0, z], [size, 0, z], [size, size, z], [0, size, z]], np.float32)
-    return MeshPart(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), **look)  # type: ignore[arg-type]
+def square(size: float, z: float, **look: Any) -> MeshPart:
+    return quad([[0, 0, z], [size, 0, z], [size, size, z], [0, size, z]], **look)
 
 
 def reference_order(points: NDArray[np.float64]) -> list[int]:
@@ -35,7 +32,9 @@ def reference_order(points: NDArray[np.float64]) -> list[int]:
 
 def test_samples_are_spread_by_area() -> None:
     n = 20_000
-    points, colors = sample_surface(Mesh((quad(1.0, 0.0, color=(1, 2, 3)), quad(3.0, 5.0, color=(4, 5, 6)))), n, seed=1)
+    points, colors = sample_surface(
+        Mesh((square(1.0, 0.0, color=(1, 2, 3)), square(3.0, 5.0, color=(4, 5, 6)))), n, seed=1
+    )
     assert (points.dtype, points.shape, colors.dtype, colors.shape) == (np.float32, (n, 3), np.uint8, (n, 3))
     small = points[:, 2] == 0
     sigma = np.sqrt(0.1 * 0.9 * n)
@@ -54,23 +53,23 @@ def test_samples_lie_on_the_surface() -> None:
 
 
 def test_faces_of_no_area_get_no_sample() -> None:
-    flat = MeshPart(np.ones((3, 3), np.float32), np.array([[0, 1, 2]], np.int32), color=(9, 9, 9))
-    for parts in ((flat, quad(1.0, 0.0)), (quad(1.0, 0.0), flat)):
+    flat = MeshPart(np.ones((3, 3)), np.array([[0, 1, 2]], np.int32), color=(9, 9, 9))
+    for parts in ((flat, square(1.0, 0.0)), (square(1.0, 0.0), flat)):
         assert (sample_surface(Mesh(parts), 1000, seed=0)[1] != 9).all()
 
 
 def test_colours_come_from_texture_and_faces() -> None:
     texture = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8)
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-    points, colors = sample_surface(Mesh((quad(1.0, 0.0, uv=uv, texture=texture),)), 400, seed=0)
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
+    points, colors = sample_surface(Mesh((square(1.0, 0.0, uv=uv, texture=painted(texture)),)), 400, seed=0)
     row, column = (points[:, 1] < 0.5).astype(int), (points[:, 0] >= 0.5).astype(int)  # v = 0 is the bottom row
     np.testing.assert_array_equal(colors, texture[row, column])
 
-    repeated = sample_surface(Mesh((quad(1.0, 0.0, uv=uv - 3, texture=texture),)), 400, seed=0)[1]
-    assert (repeated == colors).all(axis=1).mean() > 0.99  # texels at float32 borders may differ
+    repeated = sample_surface(Mesh((square(1.0, 0.0, uv=uv - 3, texture=painted(texture)),)), 400, seed=0)[1]
+    assert (repeated == colors).all(axis=1).mean() > 0.99  # texels at borders may differ
 
     faces = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)
-    points, colors = sample_surface(Mesh((quad(1.0, 0.0, face_colors=faces),)), 400, seed=0)
+    points, colors = sample_surface(Mesh((square(1.0, 0.0, face_colors=faces),)), 400, seed=0)
     np.testing.assert_array_equal(colors, faces[(points[:, 1] > points[:, 0]).astype(int)])
 
 
@@ -137,6 +136,6 @@ def test_units_do_not_matter(scale: float) -> None:
 )
 def test_degenerate_meshes_are_reported(corners: list[list[float]], named: str) -> None:
     faces = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
-    mesh = Mesh((MeshPart(np.array(corners, np.float32).reshape(-1, 3), faces),))
+    mesh = Mesh((MeshPart(np.array(corners, np.float64).reshape(-1, 3), faces),))
     with pytest.raises(DataError, match=named):
         cloud(mesh, 16, "k")

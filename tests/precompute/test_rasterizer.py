@@ -26,6 +26,7 @@ from captionless.precompute.render import Renderer
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import bounds, triangles
 from captionless.precompute.textures import atlas
+from tests import parts
 
 WIDTH = 24
 
@@ -175,7 +176,7 @@ def test_what_is_seen_is_lit_after_phong(seed: int) -> None:
     corners = vertices[faces].astype(np.float64)
     centre, radius = bounds(corners)
     colors = np.random.default_rng(seed).integers(0, 256, (len(faces), 3), np.uint8)
-    mesh = Mesh((MeshPart(vertices, faces, face_colors=colors),))
+    mesh = Mesh((MeshPart(vertices.astype(np.float64), faces, face_colors=colors),))
     azimuth = 31.0
     view = Renderer(1, WIDTH, supersampling=1).render_at(mesh, [azimuth], [20.0])[0]
     picture = Picture(((vertices - centre) / radius).astype(np.float32), faces, azimuth)
@@ -186,11 +187,9 @@ def test_what_is_seen_is_lit_after_phong(seed: int) -> None:
 
 
 def quad(uv_scale: float, texture: NDArray[np.uint8], shift: float = 0.0) -> Mesh:
-    corners = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * uv_scale + shift
-    return Mesh(
-        (MeshPart(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), uv=uv.astype(np.float32), texture=texture),)
-    )
+    uv = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]) * uv_scale + shift
+    corners = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]
+    return Mesh((parts.quad(corners, uv=uv, texture=parts.painted(texture)),))
 
 
 def front(mesh: Mesh, size: int = 64) -> NDArray[np.uint8]:
@@ -224,7 +223,7 @@ def test_textures_repeat(turns: float) -> None:
 
 def test_smaller_copies_are_means() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (4, 8, 3), np.uint8)
-    found = atlas([picture])
+    found = atlas([parts.painted(picture)])
     start, width, height = found.levels[0, 1]
     assert (width, height) == (4, 2)
     texels = found.texels[start : start + 8].reshape(2, 4)

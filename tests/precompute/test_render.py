@@ -6,6 +6,7 @@ import hashlib
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,10 @@ from captionless.precompute.render import Renderer
 from captionless.precompute.shading import corner_normals
 from captionless.precompute.surface import triangles
 from captionless.store.views import on_white
+from tests.parts import painted, part, quad
 
 ROOT = Path(__file__).parents[2]
 RED, GREEN, BLUE, YELLOW, GREY = (220, 30, 30), (30, 200, 30), (30, 30, 220), (220, 220, 30), (128, 128, 128)
-
-
-def part(shape: trimesh.Trimesh, **look: object) -> MeshPart:
-    return MeshPart(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32), **look)  # type: ignore[arg-type]
 
 
 def cube() -> Mesh:
@@ -41,9 +39,9 @@ def lamp() -> Mesh:
     stand = trimesh.creation.cylinder(0.05, segment=[(0, 0, 0), (0, 1, 0)], sections=16)
     ball = trimesh.creation.icosphere(2, 0.25)
     ball.apply_translation((0.1, 1.1, 0.2))
-    uv = np.stack([ball.vertices[:, 0], ball.vertices[:, 1]], axis=1).astype(np.float32)
+    uv = np.stack([ball.vertices[:, 0], ball.vertices[:, 1]], axis=1)
     texture = np.indices((16, 16)).sum(axis=0)[..., None] % 2 * np.array(YELLOW) + 20
-    return Mesh((part(stand, color=BLUE), part(ball, uv=uv, texture=texture.astype(np.uint8))))
+    return Mesh((part(stand, color=BLUE), part(ball, uv=uv, texture=painted(texture.astype(np.uint8)))))
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +126,7 @@ def test_on_white_is_the_composite() -> None:
 
 def test_units_and_place_do_not_matter(renderer: Renderer) -> None:
     def moved(scale: float, shift: float) -> Mesh:
-        vertices = [(p.vertices.astype(np.float64) * scale + shift).astype(np.float32) for p in lamp().parts]
-        return Mesh(tuple(MeshPart(v, p.faces, p.color, p.face_colors, p.uv, p.texture)
-                          for v, p in zip(vertices, lamp().parts, strict=True)))  # fmt: skip
+        return Mesh(tuple(replace(p, vertices=p.vertices * scale + shift) for p in lamp().parts))
 
     reference = renderer.render(lamp())
     np.testing.assert_array_equal(renderer.render(moved(2.0**20, 0.0)), reference)
@@ -139,18 +135,13 @@ def test_units_and_place_do_not_matter(renderer: Renderer) -> None:
 
 
 def test_winding_does_not_matter(renderer: Renderer) -> None:
-    flipped = Mesh(tuple(
-        MeshPart(p.vertices, p.faces[:, ::-1].copy(), p.color, p.face_colors, p.uv, p.texture) for p in cube().parts
-    ))  # fmt: skip
+    flipped = Mesh(tuple(replace(p, faces=p.faces[:, ::-1].copy()) for p in cube().parts))
     assert np.abs(renderer.render(flipped).astype(int) - renderer.render(cube())).max() <= 1
 
 
 def test_a_vertex_that_no_face_uses_does_not_matter(renderer: Renderer) -> None:
     stray = [[np.nan, 0, 0], [np.inf, 0, 0], [1e30, -1e30, 0]]
-    with_stray = Mesh(tuple(
-        MeshPart(np.concatenate([p.vertices, np.array(stray, np.float32)]), p.faces, p.color, p.face_colors)
-        for p in cube().parts
-    ))  # fmt: skip
+    with_stray = Mesh(tuple(replace(p, vertices=np.concatenate([p.vertices, stray])) for p in cube().parts))
     np.testing.assert_array_equal(renderer.render(with_stray), renderer.render(cube()))
 
 
@@ -165,13 +156,12 @@ def test_places_on_a_texture_that_are_no_numbers_cost_nothing_but_their_faces_lo
 
 
 def test_texture_is_upright(renderer: Renderer) -> None:
-    quad = MeshPart(
-        np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32),
-        np.array([[0, 1, 2], [0, 2, 3]], np.int32),
-        uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32),
-        texture=np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8).repeat(8, 0).repeat(8, 1),
+    square = quad(
+        [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]],
+        uv=np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]),
+        texture=painted(np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8).repeat(8, 0).repeat(8, 1)),
     )
-    view = renderer.render_at(Mesh((quad,)), [0.0], [0.0])[0]
+    view = renderer.render_at(Mesh((square,)), [0.0], [0.0])[0]
     assert [nearest(view[i, j]) for i in (20, 44) for j in (20, 44)] == [RED, GREEN, BLUE, YELLOW]
 
 
@@ -207,7 +197,7 @@ def test_same_bytes_in_every_process_with_any_threads_and_after_other_objects(re
 
 def test_a_million_faces(renderer: Renderer) -> None:
     y, x = np.mgrid[0:708, 0:708]
-    vertices = np.stack([x, 40 * np.sin(x / 50) * np.cos(y / 50), y], axis=-1).reshape(-1, 3).astype(np.float32)
+    vertices = np.stack([x, 40 * np.sin(x / 50) * np.cos(y / 50), y], axis=-1).reshape(-1, 3)
     corner = (y[:-1, :-1] * 708 + x[:-1, :-1]).ravel()
     faces = np.concatenate([
         np.stack([corner, corner + 708, corner + 1], 1),
@@ -231,7 +221,7 @@ def test_a_million_faces(renderer: Renderer) -> None:
 def test_what_cannot_be_rendered_is_reported(renderer: Renderer, vertices: NDArray[np.float64], named: str) -> None:
     faces = np.array([[0, 1, 2]] if len(vertices) else np.zeros((0, 3)), np.int32)
     with pytest.raises(DataError, match=named):
-        renderer.render(Mesh((MeshPart(vertices.astype(np.float32), faces),)))
+        renderer.render(Mesh((MeshPart(vertices, faces),)))
 
 
 def test_normals_are_sharp_at_creases_and_smooth_on_round_surfaces() -> None:

@@ -19,6 +19,7 @@ from captionless.errors import DataError, SpecError
 from captionless.precompute.sources import open_source, split_of
 from captionless.precompute.sources.base import Source, clean_key
 from captionless.spec.data import DataSpec
+from captionless.stages.source_clouds import stored_cloud
 
 
 def source(kind: str, url: Path | str = "", data: dict[str, Any] | None = None, **spec: Any) -> Source:
@@ -153,6 +154,40 @@ def test_an_axis_that_all_objects_lack_is_a_forgotten_field(shapes: Path, kind: 
     assert source(kind, url("balls/b.off", "balls/c.stl"), up="z").refs()
 
 
+@pytest.mark.parametrize("layout", ["category first", "split first"])
+def test_folders_of_splits_say_the_split(tmp_path: Path, caplog: pytest.LogCaptureFixture, layout: str) -> None:
+    """A category may be called train."""
+    expected = {}
+    for category in ("night_stand", "train"):
+        for split in ("train", "test"):
+            below = (category, split) if layout == "category first" else (split, category)
+            folder = tmp_path.joinpath(*below)
+            folder.mkdir(parents=True)
+            trimesh.creation.box().export(folder / "one.obj")
+            expected["/".join((*below, "one"))] = (category, split)
+    refs = source("folder", tmp_path, {"split": "folders"}).refs()
+    assert {r.key: (r.category, r.split) for r in refs} == expected
+    assert not caplog.records
+    assert source("folder", tmp_path, {"split": "folders"}, categories=["train"]).refs() == [
+        r for r in refs if r.category == "train"
+    ]
+    by_hash = source("folder", tmp_path, {"testFraction": 0}).refs()  # the folders are not used, and that is said
+    assert {r.split for r in by_hash} == {"train"}
+    assert "data.split is hash; it can be folders" in caplog.text
+    (tmp_path / "night_stand" / "val").mkdir(parents=True)
+    trimesh.creation.box().export(tmp_path / "night_stand" / "val" / "two.obj")
+    with pytest.raises(SpecError, match=r"data\.split: folders, but .*night_stand/val/two\.obj is in neither"):
+        source("folder", tmp_path, {"split": "folders"}).refs()
+
+
+def test_only_folders_have_folders_of_splits(tmp_path: Path) -> None:
+    write(tmp_path, line())
+    with pytest.raises(SpecError, match=r"data\.split: "):
+        source("manifest", tmp_path / "m.jsonl", {"split": "folders"})
+    with pytest.raises(SpecError, match=r"data\.split: "):
+        source("points", tmp_path / "c.npz", {"split": "folders"}, up="y")
+
+
 # manifest
 
 
@@ -255,7 +290,6 @@ def test_points_from_npz(tmp_path: Path) -> None:
     loaded = npz.load(refs[2])
     assert loaded.mesh is None
     assert loaded.points is not None
-    assert loaded.points.dtype == np.float32
     x, y, z = points[2, :, :3].T
     np.testing.assert_array_equal(loaded.points[:, :3], np.stack([x, z, -y], axis=1))  # z up -> y up
     np.testing.assert_array_equal(loaded.points[:, 3:], points[2, :, 3:])
@@ -297,6 +331,51 @@ def test_wrong_clouds_are_reported(tmp_path: Path, change: dict[str, Any], named
         source("points", tmp_path / "c.npz", up="y").refs()
 
 
+@pytest.mark.parametrize("kind", ["<f4", "<f8", ">f8", "<f2", "u1", "<i8"])
+def test_labels_are_numbers_as_any_program_writes_them(tmp_path: Path, kind: str) -> None:
+    labels = np.array([[0], [1], [1], [0], [1], [1]], kind)
+    np.savez(tmp_path / "c.npz", points=clouds(), labels=labels, classes=["bed", "sofa"])
+    refs = source("points", tmp_path / "c.npz", up="y").refs()
+    assert [r.key for r in refs if r.category == "bed"] == ["bed-00000", "bed-00003"]
+    assert {r.category for r in refs} == {"bed", "sofa"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [([0, 1, 0.5, 0, 1, 1], "not whole"), ([0, 1, np.nan, 0, 1, 1], "not whole"),
+     ([0, 1, np.inf, 0, 1, 1], "not whole"), ([True] * 6, "bool"), ([1j] * 6, "complex")],
+)  # fmt: skip
+def test_labels_that_are_neither_numbers_nor_names(tmp_path: Path, labels: list[Any], found: str) -> None:
+    np.savez(tmp_path / "c.npz", points=clouds(), labels=labels, classes=["bed", "sofa"])
+    with pytest.raises(DataError, match=rf"c\.npz: labels: .*{found}"):
+        source("points", tmp_path / "c.npz", up="y").refs()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".H5", ".hdf5", ".dat", ""])
+def test_a_file_of_clouds_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
+    np.savez(tmp_path / "c", points=clouds(), labels=["bed"] * 6)
+    whole = (tmp_path / "c.npz").read_bytes()
+    with h5py.File(tmp_path / "c.bin", "w") as file:
+        file["data"], file["label"] = clouds(), np.zeros(6, np.uint8)
+    (tmp_path / "classes.txt").write_text("bed\n")
+    for content in (whole, (tmp_path / "c.bin").read_bytes()):
+        (tmp_path / f"x{suffix}").write_bytes(content)
+        assert {r.category for r in source("points", tmp_path / f"x{suffix}", up="y").refs()} == {"bed"}
+
+
+def test_clouds_keep_their_shape_at_map_coordinates(tmp_path: Path) -> None:
+    """They are stored as their copies at the origin are, to the last bit of a half."""
+    offset = np.array([500_000.0, 5_400_000.0, 250.0])
+    at_origin = np.round(clouds().astype(np.float64) * 4096) / 4096  # exact in float64 with the offset as well
+    for name, points in (("origin", at_origin), ("map", at_origin + offset)):
+        np.savez(tmp_path / f"{name}.npz", points=points, labels=["bed"] * 6)
+    stored = []
+    for name in ("origin", "map"):
+        npz = source("points", tmp_path / f"{name}.npz", up="z")
+        stored.append([stored_cloud(npz.load(ref), ref.key, 32, 32, "the test") for ref in npz.refs()])
+    np.testing.assert_array_equal(stored[0], stored[1])
+
+
 def test_damaged_and_undeclared_clouds(tmp_path: Path) -> None:
     points = clouds()
     points[3, 5, 1] = np.nan
@@ -312,7 +391,7 @@ def test_damaged_and_undeclared_clouds(tmp_path: Path) -> None:
             source("points", tmp_path / name, up="y").refs()
     with pytest.raises(SpecError, match=r"gone\.npz: "):
         source("points", tmp_path / "gone.npz", up="y").refs()
-    (tmp_path / "c.bak").write_bytes(whole)
+    (tmp_path / "c.bak").write_bytes(b"1 2 3\n")
     with pytest.raises(SpecError, match=r"c\.bak: .*\.npz"):
         source("points", tmp_path / "c.bak", up="y").refs()
     with pytest.raises(SpecError, match=r"data\.source\.up"):

@@ -24,6 +24,16 @@ def perform(note: Callable[[object], None], deed: str, *arguments: Any) -> Any:
     return {name: deed for name, deed in globals().items() if name.startswith("do_")}[f"do_{deed}"](*arguments)
 
 
+def prepare(deed: str, *arguments: Any) -> None:
+    """Takes its time for one of them."""
+    if deed == "after_preparation":
+        do_compute(*arguments)
+
+
+def do_after_preparation(seconds: float) -> float:
+    return seconds
+
+
 def do_add_one(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return values + 1
 

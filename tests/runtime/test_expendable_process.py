@@ -85,6 +85,12 @@ def test_each_call_has_its_own_time(process: ExpendableProcess) -> None:
     assert process.call("count") == (pid, 5)
 
 
+def test_the_time_of_preparing_does_not_count(process: ExpendableProcess) -> None:
+    assert process.call("after_preparation", 1.5 * LIMITS.seconds) == 1.5 * LIMITS.seconds
+    with pytest.raises(Ended, match="took longer than 1 s of processor time"):
+        process.call("loop")
+
+
 def test_a_result_may_be_asked_for_later(process: ExpendableProcess) -> None:
     assert process.is_fresh
     process.begin("count")

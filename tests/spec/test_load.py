@@ -65,6 +65,8 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("train.points=20000", "train.points", ["20000", "data.points", "10000"]),
         ("train.temperature=0.001", "train.temperature", ["0.01", "0.001"]),
         ("train.hclBeta=0.5", "train", ["hclBeta", "hcl", "contrastive"]),
+        ("train.resetTemperature=true", "train", ["resetTemperature", "init"]),
+        ("train.batches.every=3", "train.batches", ["every", "neighbours", "random"]),
         ("name=My_Run", "name", ["'My_Run'"]),
         ("landmarks.origin=file", "landmarks", ["file", "origin"]),
         ("data.source.kind.x=1", "--set data.source.kind.x=1", ["data.source.kind"]),
@@ -78,6 +80,25 @@ def test_a_mistake_is_one_line_that_names_the_field(override: str, field: str, n
     (line,) = str(caught.value).splitlines()
     assert f"{field}: " in line
     assert all(name in line.partition(f"{field}: ")[2] for name in named)
+
+
+@pytest.mark.parametrize(
+    ("train", "named"),
+    [
+        ({"init": "model.pt", "temperature": 0.1}, ["temperature", "init", "resetTemperature: true"]),
+        ({"weights": ["uniform", "category"], "sharpen": 2}, ["sharpen", "i2i, i2l, avg"]),
+        ({"weights": ["uniform"], "positiveWeight": "formula"}, ["positiveWeight", "category, i2i, i2l, avg"]),
+    ],
+    ids=["temperature", "sharpen", "positiveWeight"],
+)
+def test_an_option_that_does_nothing_is_refused_unless_something_takes_it(
+    train: dict[str, object], named: list[str]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        load.build_spec({**BASE, "train": train})
+    assert all(name in str(caught.value) for name in named)
+    taken = {"resetTemperature": True} if "init" in train else {"weights": ["uniform", "avg"]}
+    load.build_spec({**BASE, "train": {**train, **taken}})
 
 
 def test_grammar_landmarks_are_the_parametric_source_s_only() -> None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trimesh
 
 from captionless.errors import DataError
+from captionless.precompute.isolated_reader import IsolatedReader
+from captionless.precompute.meshes.reading import KINDS, Loss
+from captionless.precompute.object_files import MeshFile
+from captionless.precompute.sources import Loaded
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
-from captionless.stages import embed, listing, pack
+from captionless.stages import chain, embed, listing, pack
+from captionless.stages.listing.card import describe
+from captionless.stages.remedies import Lossy, broken_objects, lossy_objects
 from captionless.stages.work_items import Outcome, Shard
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
 from captionless.store.shards import ShardReader
+from captionless.store.table import read_table, write_table
 from captionless.telemetry import catalog, registry
 
 
@@ -179,3 +187,94 @@ def test_an_object_whose_missing_file_is_added_is_tried_again(tmp_path: Path) ->
     rows = Ledger(objects.join(spec.root, "pack")).manifest().rows(["key", "reason"]).to_pylist()
     assert [row["key"] for row in rows if row["reason"]] == ["box/named"]
     assert Ledger(objects.join(spec.root, "pack")).manifest().digest != before
+
+
+@pytest.fixture
+def lossy(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Loss, ...]]:
+    """The losses that reading a file tells, by its name without suffix: to be changed by the test."""
+    told: dict[str, tuple[Loss, ...]] = {
+        "q01": (Loss("texture missing", "wood.png"), Loss("texture missing", "oak.png")),
+        "q02": (Loss("texture missing", "wood.png"), Loss("skin not applied", "Armature")),
+    }
+    whole = IsolatedReader._load_mesh
+
+    def load(reader: IsolatedReader, mesh: MeshFile) -> Loaded:
+        return replace(whole(reader, mesh), losses=told.get(Path(mesh.url).stem, ()))
+
+    monkeypatch.setattr(IsolatedReader, "_load_mesh", load)
+    return told
+
+
+def test_what_was_lost_is_counted_noted_and_told_once(
+    tmp_path: Path, lossy: dict[str, tuple[Loss, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _folder(tmp_path / "shapes", 5)
+    spec = _spec(tmp_path)
+    listing.run(spec)
+    registry.reset()
+    assert _counts(pack.run(spec)) == (5, 0, 0)
+    counted = {tuple(m[1]): m[2] for m in registry.snapshot() if m[0] == catalog.STAGE_LOSSY_OBJECTS.name}
+    lost = {"texture missing": 2, "skin not applied": 1}
+    assert counted == {(kind,): lost.get(kind, 0) for kind in KINDS}
+    told = [line for line in capsys.readouterr().err.splitlines() if "lack" in line or "q0" in line]
+    assert len(told) == 1
+    assert "2 objects lack something that their files have (texture missing 2, skin not applied 1)" in told[0]
+    url = objects.join(spec.root, "pack")
+    expected = [Lossy("box/q01", lossy["q01"]), Lossy("box/q02", lossy["q02"])]
+    assert list(lossy_objects(url)) == expected
+    card = describe(spec)
+    assert "| texture missing | appearance | 2 | 40.0 % |\n| skin not applied | geometry | 1 | 20.0 % |" in card
+    _folder(tmp_path / "shapes", 6)  # another object comes: what is known of the others is kept with them
+    listing.run(spec)
+    assert _counts(pack.run(spec)) == (1, 5, 0)
+    assert list(lossy_objects(url)) == expected
+
+
+@pytest.mark.parametrize(
+    ("strict", "broken"), [("geometry", ["q02"]), ("appearance", ["q01", "q02"]), ("all", ["q01", "q02"])]
+)
+def test_strict_makes_losses_errors_of_their_object(
+    tmp_path: Path, lossy: dict[str, tuple[Loss, ...]], strict: str, broken: list[str]
+) -> None:
+    """Whether it is set at first or later, and it may be lifted again. The other objects are not made again."""
+    _folder(tmp_path / "shapes", 4)
+    spec, strictly = _spec(tmp_path), _spec(tmp_path, strict=strict, maxSkipped=2)
+    listing.run(spec)
+    url = objects.join(spec.root, "pack")
+    for first in (True, False):
+        outcome = pack.run(strictly)
+        assert (outcome.made, outcome.skipped) == ((4 - len(broken)) if first else 0, len(broken))
+        reasons = {each.key: each.reason for each in broken_objects(url)}
+        assert sorted(reasons) == [f"box/{name}" for name in broken]
+        assert all(reason.startswith(f"data.strict is {strict}, and it has lost: ") for reason in reasons.values())
+        outcome = pack.run(spec)
+        assert (outcome.made, outcome.kept, outcome.skipped) == (len(broken), 4 - len(broken), 0)
+    with pytest.raises(DataError, match=r"data\.maxSkipped allows 0.*data\.strict is"):
+        pack.run(_spec(tmp_path, strict=strict))
+
+
+def test_what_is_not_said_of_losses_changes_no_fingerprint(tmp_path: Path) -> None:
+    """A run of an earlier release, which has no such field, stays what it is."""
+    _folder(tmp_path / "shapes", 2)
+    spec = _spec(tmp_path)
+    assert "data.strict" not in chain.settings(spec, "pack")
+    assert chain.settings(_spec(tmp_path, strict="all"), "pack")["data.strict"] == "all"
+
+
+def test_rows_of_an_earlier_release_have_no_losses(tmp_path: Path) -> None:
+    _folder(tmp_path / "shapes", 4)
+    spec = _spec(tmp_path)
+    listing.run(spec)
+    pack.run(spec)
+    url = objects.join(spec.root, "pack")
+    header = Ledger(url).published
+    assert header is not None
+    assert header.rows_url is not None
+    earlier = read_table(header.rows_url).drop_columns(["losses"])
+    write_table(header.rows_url, [earlier], earlier.schema)
+    assert list(lossy_objects(url)) == []
+    assert "## Meshes" in describe(spec)
+    _folder(tmp_path / "shapes", 5)
+    listing.run(spec)
+    assert _counts(pack.run(spec)) == (1, 4, 0)
+    assert Ledger(url).manifest().rows(["losses"])["losses"].to_pylist() == [None] * 5

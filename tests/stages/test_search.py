@@ -26,7 +26,8 @@ from captionless.clip.demo import NAME as DEMO
 from captionless.errors import DataError, SpecError
 from captionless.precompute.meshfile import load_mesh
 from captionless.precompute.pointcloud import cloud
-from captionless.stages.search import Search, drawing, terminal
+from captionless.stages import cloud_drawing
+from captionless.stages.search import Search, terminal
 from captionless.stages.search import build as stage
 from captionless.stages.search.query import Query, parse
 from captionless.store import gallery, objects
@@ -196,8 +197,23 @@ def test_a_cloud_is_normalised_and_thinned(root: Path, made: Any, rows: dict[str
     search = Search(str(root / "gallery"), str(root / "model.pt"), up="y")
     hits = search(str(tmp_path / "scan.npy")).hits
     assert [hit.key for hit in hits[:2]] == ["rod-03", "rod-05"]
+    np.save(tmp_path / "map.npy", 3 * points.astype(np.float64) + [500_000, 5_400_000, 250])
+    assert [hit.cosine for hit in search(str(tmp_path / "map.npy")).hits] == pytest.approx([h.cosine for h in hits])
     assert hits[0].cosine == hits[1].cosine > 0.9999
     assert search(str(tmp_path / "large.npy"), k=3).hits == search(str(tmp_path / "large.npy"), k=3).hits
+    scan, array = np.load(tmp_path / "scan.npy")[:, :3], search(str(tmp_path / "scan.npy")).hits
+    colored = trimesh.PointCloud(scan.astype(np.float64), colors=np.full((len(scan), 4), 9, np.uint8))
+    colored.export(tmp_path / "scan.ply")
+    (tmp_path / "scan.ply").rename(tmp_path / "renamed.obj")  # what it is, its content says
+    assert [h.key for h in search(str(tmp_path / "renamed.obj")).hits[:2]] == [h.key for h in array[:2]]
+    rows = "".join(f"{x!r} {y!r} {z!r}\n" for x, y, z in scan.tolist())
+    properties = "".join(f"property double {axis}\n" for axis in "xyz")
+    head = f"ply\nformat ascii 1.0\nelement vertex {len(scan)}\n{properties}element face 0\n"
+    (tmp_path / "scan.ply").write_text(f"{head}property list uchar int vertex_indices\nend_header\n{rows}")
+    assert [h.cosine for h in search(str(tmp_path / "scan.ply")).hits] == pytest.approx([h.cosine for h in array])
+    (tmp_path / "cut.ply").write_text(f"{head}end_header\n{rows[:200]}")
+    with pytest.raises(DataError, match=r"cut\.ply: "):
+        search(str(tmp_path / "cut.ply"))
     with pytest.raises(DataError, match=r"few\.npy: .*\b47\b.*\b48\b"):
         search(str(tmp_path / "few.npy"))
     with pytest.raises(DataError, match=r"flat\.npy: .*float32 \(64, 2\).*\(P, 3\)"):
@@ -220,6 +236,10 @@ def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name in ("chair.PNG", "chair.obj", "a.chair/x", "notes.txt"):
         objects.write_bytes(name, b"x")
+    objects.write_bytes("mesh.png", b"glTF and so on")  # what it is, not what it is called
+    objects.write_bytes("picture", b"\x89PNG\r\n\x1a\n and so on")
+    objects.write_bytes("page.npy", b"<!DOCTYPE html><html>")
+    long = "a chair with four legs " * 300
     expected = {
         "chair.PNG": Query("picture", "chair.PNG"),
         "./chair.obj": Query("shape", "./chair.obj"),
@@ -227,12 +247,18 @@ def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch
         "text:chair.png": Query("text", "chair.png"),
         "a chair. Red": Query("text", "a chair. Red"),
         "a.chair": Query("text", "a.chair"),
+        "mesh.png": Query("shape", "mesh.png"),
+        "picture": Query("picture", "picture"),
+        long: Query("text", long),
+        f"{long}/{long}.": Query("text", f"{long}/{long}."),
     }
     assert {text: parse(text) for text in expected} == expected
     with pytest.raises(DataError, match=r"^lamp\.png: .*text:lamp\.png"):
         parse("lamp.png")
     with pytest.raises(SpecError, match=r"^notes\.txt: .*\.png.*\.npy.*text:"):
         parse("notes.txt")
+    with pytest.raises(SpecError, match=r"^page\.npy: an HTML page.*\.png"):
+        parse("page.npy")
     with pytest.raises(SpecError, match="key:NAME"):
         parse(" ")
 
@@ -487,8 +513,8 @@ def test_without_pictures_the_page_says_why(root: Path, copied: Path, tmp_path: 
 def test_the_drawing_of_a_cloud_is_seen_as_views_are() -> None:
     corners = np.zeros((4, 6), np.float16)
     corners[1:, :3] = np.eye(3)  # x to the right and a little up, y up, z to the left and down
-    drawn = drawing.draw(corners, 200)
-    points = [np.argwhere(drawing.draw(corners[i : i + 1], 200)[..., 3] > 0).mean(axis=0) for i in range(4)]
+    drawn = cloud_drawing.draw(corners, 200)
+    points = [np.argwhere(cloud_drawing.draw(corners[i : i + 1], 200)[..., 3] > 0).mean(axis=0) for i in range(4)]
     centre, x, y, z = (point - (100, 100) for point in points)  # down, right
     assert np.abs(centre).max() < 1
     assert x @ (0.5, 1) > 70 > 0 < x[0]

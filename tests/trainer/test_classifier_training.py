@@ -18,7 +18,7 @@ from captionless.spec.classification import ClassifySpec
 from captionless.trainer import classifier_training, encoders, model_file
 from captionless.trainer.classifier import Classifier, load_classifier, logits, save_classifier
 from captionless.trainer.classifier_job import ClassifierJob
-from captionless.trainer.data.batches import batch_of
+from captionless.trainer.data.batches import EpochOrder
 from captionless.trainer.data.labelled_clouds import Labelled
 from captionless.trainer.data.splits import held_out
 from captionless.trainer.infer import embed_points
@@ -187,10 +187,11 @@ def test_validation_is_stratified_seeded_and_apart() -> None:
 
 
 def test_batches_are_permutations_without_the_incomplete_last() -> None:
-    epochs = [np.concatenate([batch_of(3 * e + i, 26, 8, 0)[1] for i in range(3)]) for e in range(2)]
+    order = EpochOrder(26, 0)
+    epochs = [np.concatenate([order.batch(3 * e + i, 8)[1] for i in range(3)]) for e in range(2)]
     assert all(len(set(epoch.tolist())) == 24 for epoch in epochs)
     assert not np.array_equal(*epochs)
-    assert [batch_of(step, 26, 8, 0)[0] for step in range(6)] == [0, 0, 0, 1, 1, 1]
+    assert [order.batch(step, 8)[0] for step in range(6)] == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_file_without_a_classifier_is_reported(tmp_path: Path) -> None:

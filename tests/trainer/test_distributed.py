@@ -19,10 +19,12 @@ from captionless.trainer.data import batches
 from captionless.trainer.grad_cache import accumulate_gradients
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.hn_weights import HNWeights
+from captionless.trainer.losses.multi_positive import multi_positive_share
 from captionless.trainer.losses.tiled import contrastive_share
 
 N, D = 9, 6  # cut unevenly over 2 and over 4 ranks
 IDS = ["a", *"abcdefgh"]
+KEYS = torch.arange(N) * 0x1234567  # what is dropped of each cloud follows from its own
 SCALES = (1 / 0.07, 100.0)  # one exponential for both directions, and one each
 
 
@@ -35,9 +37,9 @@ def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 ENCODERS: dict[str, dict[str, Any]] = {
-    "pointnext-s": {"width": 4, "nsample": 6, "radius": 0.6, "dropout": 0.0, "head": (16, 8)},
-    "pointbert": {"width": 8, "depth": 2, "heads": 2, "groups": 8, "nsample": 6, "drop_path": 0.0},
-    "sparseconv": {"width": 2, "depth": 11, "voxel": 0.5, "dropout": 0.0},
+    "pointnext-s": {"width": 4, "nsample": 6, "radius": 0.6, "dropout": 0.3, "head": (16, 8)},
+    "pointbert": {"width": 8, "depth": 2, "heads": 2, "groups": 8, "nsample": 6, "drop_path": 0.6},
+    "sparseconv": {"width": 2, "depth": 11, "voxel": 0.5, "dropout": 0.3},
 }
 
 
@@ -51,7 +53,7 @@ def encoded(name: str, own: slice, sizes: list[int]) -> dict[str, Any]:
     images, _, sim, points = problem()
     model = encoder(name)
     log_scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
-    embedded = functional.normalize(model(points[own]), dim=-1)
+    embedded = functional.normalize(model(points[own], KEYS[own]), dim=-1)
     weights = HNWeights([sim[own].clone()], IDS, sizes=sizes)
     whole = contrastive_share(images[own], embedded, log_scale.exp(), weights, sizes)
     whole.backward()
@@ -73,6 +75,17 @@ def share_at(scale: float, own: slice, sizes: list[int]) -> dict[str, torch.Tens
     return {"loss": total, "image": image.grad, "shape": shape.grad, "scale": distributed.all_reduce_sum(inverse.grad)}
 
 
+def of_several_views(own: slice, sizes: list[int]) -> dict[str, torch.Tensor]:
+    """A rank's loss of three views each as positives, an object twice, and gradients."""
+    images, shapes, sim, _ = problem()
+    views = torch.stack([images, images.roll(1, 1), images.flip(1)], 1)
+    shape, scale = shapes[own].clone().requires_grad_(), torch.tensor(9.0, dtype=torch.float64, requires_grad=True)
+    value = multi_positive_share(views[own], shape, scale, HNWeights([sim[own].clone()], IDS, sizes=sizes), sizes)
+    value.backward()
+    total = distributed.all_reduce_sum(value.detach())
+    return {"loss": total, "shape": shape.grad, "scale": distributed.all_reduce_sum(scale.grad)}
+
+
 def accumulated() -> list[torch.Tensor]:
     """The gradients and running statistics of a step of HCL in two micro-batches, whatever the number of ranks."""
     images, _, _, points = problem()
@@ -85,7 +98,7 @@ def accumulated() -> list[torch.Tensor]:
         return hcl_share(images[own], shape, scale, 0.7, 0.05, None, sizes)
 
     pieces = [len(places) for places in cuts[distributed.rank()]]
-    accumulate_gradients(model, points[own], pieces, loss, [0] * len(pieces))
+    accumulate_gradients(model, points[own], pieces, loss, KEYS[own])
     parameters = [*model.parameters(), torch.nn.Parameter(scale.detach())]
     parameters[-1].grad = scale.grad
     distributed.all_reduce_gradients(parameters)
@@ -99,6 +112,7 @@ def compute() -> dict[str, Any]:
     own = slice(first, first + sizes[distributed.rank()])
     return {
         "shares": [share_at(scale, own, sizes) for scale in SCALES],
+        "views": of_several_views(own, sizes),
         "encoders": {name: encoded(name, own, sizes) for name in ENCODERS},
         "accumulated": accumulated(),
         "blocks": distributed.by_blocks(lambda at: at[:, None] ** 2, 7, 2)[:, 0].tolist(),
@@ -143,7 +157,10 @@ def test_ranks_together_compute_what_one_process_computes(world: int, ranks: dic
         for r in ranks[world]:
             for name in ("loss", "scale"):
                 close(r["shares"][at][name], whole[name])
+    close(torch.cat([r["views"]["shape"] for r in ranks[world]]), expected["views"]["shape"])
     for r in ranks[world]:
+        close(r["views"]["loss"], expected["views"]["loss"])
+        close(r["views"]["scale"], expected["views"]["scale"])
         for name, one in expected["encoders"].items():
             own = r["encoders"][name]
             close(own["loss"], one["loss"])

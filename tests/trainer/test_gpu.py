@@ -148,7 +148,7 @@ def test_a_training_that_is_stopped_goes_on(settings: dict[str, Any], tmp_path: 
     on_cpu = synthetic.job(tmp_path, "cpu", "avg").model_copy(update={"device": "cpu"})
     loop.train(on_cpu)
     of_cpu = json.loads(Path(on_cpu.run, "history.json").read_text())
-    assert found[0]["loss"][0] == pytest.approx(of_cpu["loss"][0], rel=0.3)  # another dropout
+    assert found[0]["loss"][0] == pytest.approx(of_cpu["loss"][0], rel=1e-3 if exact == 6 else 0.05)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
@@ -171,4 +171,4 @@ def test_two_gpus_train_as_one_does(tmp_path: Path) -> None:
         job = synthetic.job(tmp_path, f"ranks-{ranks}", "avg").model_copy(update={"device": "cuda"})
         supervisor.run(job, ranks, tmp_path / f"ranks-{ranks}.log")
         found.append(json.loads(Path(job.run, "history.json").read_text())["loss"])
-    assert found[1][0] == pytest.approx(found[0][0], rel=0.3)  # another dropout
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)

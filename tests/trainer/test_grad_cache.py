@@ -11,16 +11,15 @@ from captionless.trainer import encoders, loop
 from captionless.trainer.grad_cache import accumulate_gradients
 from captionless.trainer.losses import hn_weights
 from captionless.trainer.losses.tiled import contrastive_share
-from captionless.trainer.ops import set_abstraction
 from tests.trainer import synthetic
 
 SIZES = [4, 3, 2]
-SEEDS = [5, 6, 7]
+KEYS = torch.arange(9) + (5 << 40)
 
 
 def problem(dtype: torch.dtype) -> tuple[encoders.Encoder, torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    options = {"width": 4, "nsample": 6, "radius": 0.6, "embed_dim": 6, "dropout": 0.3, "head": (16, 8)}
+    options = {"width": 4, "nsample": 6, "radius": 0.6, "embed_dim": 6, "dropout": 0.3, "head": (16, 16)}
     encoder = encoders.build("pointnext-s", **options).to(dtype).train()
     image = functional.normalize(torch.randn(9, 6), dim=-1).to(dtype)
     return encoder, torch.rand(9, 48, 3).to(dtype), image, torch.rand(9, 9).add(0.5).to(dtype)
@@ -44,13 +43,10 @@ def whole_step(accumulated: bool) -> list[torch.Tensor]:
         return losses[-1]
 
     if accumulated:
-        accumulate_gradients(encoder, points, SIZES, loss, SEEDS)
+        accumulate_gradients(encoder, points, SIZES, loss, KEYS)
     else:
-        parts = []
-        for seed, part in zip(SEEDS, points.split(SIZES), strict=True):
-            torch.manual_seed(seed)
-            parts.append(functional.normalize(encoder(part), dim=-1))
-        loss(torch.cat(parts)).backward()
+        parts = zip(points.split(SIZES), KEYS.split(SIZES), strict=True)
+        loss(torch.cat([functional.normalize(encoder(*part), dim=-1) for part in parts])).backward()
     assert len(losses) == 1
     assert log_scale.grad is not None
     assert dict(encoder.named_buffers())["head.0.norm.num_batches_tracked"] == 3
@@ -66,10 +62,9 @@ def test_micro_batches_have_the_loss_and_gradient_of_the_whole_batch() -> None:
 def test_one_micro_batch_is_the_plain_gradient() -> None:
     plain, points, image, _ = problem(torch.float32)
     scale = torch.tensor(10.0)
-    torch.manual_seed(3)
-    contrastive_share(image, functional.normalize(plain(points), dim=-1), scale, None, [9]).backward()
+    contrastive_share(image, functional.normalize(plain(points, KEYS), dim=-1), scale, None, [9]).backward()
     encoder = problem(torch.float32)[0]
-    accumulate_gradients(encoder, points, [9], lambda shape: contrastive_share(image, shape, scale, None, [9]), [3])
+    accumulate_gradients(encoder, points, [9], lambda shape: contrastive_share(image, shape, scale, None, [9]), KEYS)
     assert all(torch.equal(got, expected) for got, expected in zip(state(encoder), state(plain), strict=True))
 
 
@@ -82,21 +77,16 @@ def embedded(precision: torch.dtype) -> torch.Tensor:
         found.append(shape.detach())
         return contrastive_share(image, shape, torch.tensor(10.0), None, [9])
 
-    accumulate_gradients(encoder, points, SIZES, loss, SEEDS, precision)
+    accumulate_gradients(encoder, points, SIZES, loss, KEYS, precision)
     assert all(x.dtype in (torch.float32, torch.int64) for x in [*found, *state(encoder)])
     assert all(x.isfinite().all() for x in state(encoder))
     return found[0]
 
 
-@pytest.mark.parametrize(
-    ("precision", "error"), [(torch.bfloat16, 0.4), (torch.float16, 0.1)], ids=["bfloat16", "float16"]
-)
-def test_low_precision_is_near_float32(precision: torch.dtype, error: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Autocast of the plain torch operators, which GPUs take, on this CPU."""
-    monkeypatch.setattr("captionless.trainer.encoders.pointnext.set_abstraction", set_abstraction.set_abstraction_torch)
-    exact, low = embedded(torch.float32), embedded(precision)
-    assert not torch.equal(exact, low)
-    assert (low - exact).norm() < error * exact.norm()
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
+def test_low_precision_is_that_of_products_only(precision: torch.dtype) -> None:
+    """How near it is: `encoders.test_low_precision`."""
+    assert not torch.equal(embedded(torch.float32), embedded(precision))
 
 
 def test_what_needs_a_gpu_is_reported_on_a_cpu(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from captionless.telemetry import catalog, progress, registry
 from captionless.trainer import loop, model_file
 from captionless.trainer.device import select_device
 from captionless.trainer.infer import encode_points
+from captionless.trainer.torch_documents import decode
 from captionless.trainer.training_job import TrainingJob
 from tests.store.web import serving
 from tests.trainer import synthetic
@@ -59,7 +60,10 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(root: Path, weigh
 
 EVERYTHING = {
     "loss": "hcl",
-    "optim": {"name": "adam", "lr": 5e-3, "clip_grad": 1.0},
+    "optim": {"name": "adam", "lr": 5e-3, "clip_grad": 1.0, "groups": [{"match": "head", "lr_factor": 0.5}]},
+    "ema": 0.9,
+    "views": {"count": 2, "loss": "mean"},
+    "freeze": ["stages.1"],
     "batches": {"kind": "neighbours", "group": 4, "candidates": 6, "every": 1},
     "accumulate": 2,
     "validation": {"share": 0.25, "every": 2},
@@ -67,7 +71,7 @@ EVERYTHING = {
 
 
 def test_what_is_found_on_the_way_is_kept_over_a_stop(root: Path) -> None:
-    """Neighbours, micro-batches, the best weights so far: stopped between two searches and two validations."""
+    """Neighbours, micro-batches, averages, the best weights: stopped between two searches and two validations."""
     loop.train(synthetic.job(root, "everything", "avg", **EVERYTHING))
     state, history = outcome(root, "everything")
     assert history["validation"]["step"] == [2, 4, 6]
@@ -82,6 +86,54 @@ def test_what_is_found_on_the_way_is_kept_over_a_stop(root: Path) -> None:
         assert its_history == history
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25], ids=["last", "best"])
+def test_the_average_of_the_weights_is_scored_and_stored(root: Path, share: float) -> None:
+    """Beside its definition in float64, on the weights after each step of the same run without it."""
+    kept = {"validation": {"share": share, "every": 2}, "checkpoint_every": 1, "keep_checkpoints": 9}
+    loop.train(synthetic.job(root, f"raw-{share}", **kept))
+    loop.train(synthetic.job(root, f"average-{share}", ema=0.6, **kept))
+    model, meta = model_file.load_model(str(root / f"average-{share}"))
+    start = loop.TrainingRun(synthetic.job(root, "x"))
+    average = {name: value.double() for name, value in start.encoder.state_dict().items()}
+    files = sorted((root / f"raw-{share}" / "checkpoints").glob("step-*"))
+    assert len(files) == 6
+    for step, file in enumerate(files[: meta["step"]], 1):
+        d = min(0.6, (1 + step) / (10 + step))
+        for name, value in decode(file.read_bytes())["encoder"].items():
+            average[name] = d * average[name] + (1 - d) * value.double()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), average[name], rtol=1e-5, atol=1e-6)
+    (_, history), (_, without) = (outcome(root, f"{name}-{share}") for name in ("average", "raw"))
+    assert history["loss"] == without["loss"]
+    if share:
+        assert history["validation"] != without["validation"]
+
+
+def test_a_run_whose_views_are_positives_by_themselves_can_be_stopped(root: Path) -> None:
+    several = {"steps": 3, "accumulate": 2, "views": {"count": 3, "loss": "multi-positive"}}
+    loop.train(synthetic.job(root, "positives", "avg", **several))
+    job = synthetic.job(root, "positives-stopped", "avg", **several)
+    with pytest.raises(Interrupted):
+        loop.train(job, after(2))
+    loop.train(job)
+    (state, history), (again, its_history) = outcome(root, "positives"), outcome(root, "positives-stopped")
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    assert its_history == history
+    loop.train(synthetic.job(root, "one", "avg", steps=3, accumulate=2))
+    assert outcome(root, "one")[1]["loss"] != history["loss"]
+
+
+def test_what_is_frozen_stays_with_its_statistics(root: Path) -> None:
+    job = synthetic.job(root, "frozen", freeze=["stem", "stages.[01]", "log_scale"])
+    start = {name: value.clone() for name, value in loop.TrainingRun(job).encoder.state_dict().items()}
+    loop.train(job)
+    state, history = outcome(root, "frozen")
+    assert len(set(history["scale"])) == 1
+    kept = {name for name in start if torch.equal(start[name], state[name])}
+    assert kept == {name for name in start if name.startswith(("stem.", "stages.0.", "stages.1."))}
+
+
 def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     loop.train(synthetic.job(root, "first", steps=2))
     model, _ = model_file.load_model(str(root / "first"))
@@ -91,6 +143,34 @@ def test_a_run_begins_with_the_weights_of_another(root: Path) -> None:
     before = job.fingerprint("data")
     loop.train(synthetic.job(root, "first", steps=3))  # another model under the same URL
     assert job.fingerprint("data") != before
+
+
+def test_a_run_goes_on_from_the_learned_scale_of_another_unless_it_is_reset(root: Path) -> None:
+    loop.train(synthetic.job(root, "first", steps=3, temperature=0.02))
+    learned = model_file.load_model(str(root / "first"))[1]["log_scale"]
+    inherits = loop.TrainingRun(synthetic.job(root, "x", init=str(root / "first")))
+    assert float(inherits.log_scale.detach()) == learned != pytest.approx(-math.log(0.02), abs=1e-6)
+    reset = {"init": str(root / "first"), "reset_temperature": True, "temperature": 0.5}
+    assert float(loop.TrainingRun(synthetic.job(root, "x", **reset)).log_scale.detach()) == pytest.approx(math.log(2))
+
+
+def test_a_model_without_a_learned_scale_is_refused_unless_it_is_reset(root: Path) -> None:
+    loop.train(synthetic.job(root, "first", steps=1))
+    model, about = model_file.load_model(str(root / "first"))
+    url = str(root / "bare" / "model.pt")
+    model_file.save_model(url, model, about["encoder"]["name"], about["encoder"]["options"], {})
+    with pytest.raises(SpecError, match=r"bare.*no learned temperature.*train\.resetTemperature"):
+        loop.TrainingRun(synthetic.job(root, "x", init=url))
+    loop.TrainingRun(synthetic.job(root, "x", init=url, reset_temperature=True))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 1.0])
+def test_the_first_step_is_within_the_bounds_of_the_scale(root: Path, temperature: float) -> None:
+    run = loop.TrainingRun(synthetic.job(root, "x", temperature=temperature))
+    assert 0 <= float(run.log_scale.detach()) <= math.log(100) + 1e-6
+    with run.feed:
+        run.step()
+    assert run.history["scale"][0] == pytest.approx(1 / temperature)
 
 
 def test_what_signs_urls_is_neither_stored_nor_told_apart(root: Path) -> None:
@@ -254,7 +334,12 @@ def test_what_is_measured_is_reported(root: Path, tmp_path: Path, monkeypatch: p
     assert 0 < found["captionless_train_checkpoint_duration_seconds"] < time.time() - began
     assert found["captionless_stage_read_bytes_total"] > 24 * synthetic.VIEWS * synthetic.FEATURES * 2
     of_a_training = {metric.name for metric in catalog.exported_by(catalog.Exporter.training)}
-    assert of_a_training - set(found) == {"captionless_train_round"}  # of several nodes only
+    state = progress.read(str(path))
+    assert state is not None
+    held = {tuple(labels) for name, labels, _ in state.measures if name == catalog.TRAIN_DATA_MEMORY.name}
+    assert held == {("objects",), ("table",), ("validation",), ("similarity",)}
+    rest = of_a_training - set(found) - {catalog.TRAIN_DATA_MEMORY.name}
+    assert rest == {"captionless_train_round"}  # of several nodes only
 
 
 def test_no_gpu_is_reported(root: Path) -> None:

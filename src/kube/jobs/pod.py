@@ -19,8 +19,10 @@ from captionless.runtime import env
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage
 from captionless.spec.pods import Variable, Volume
+from captionless.spec.quantities import whole_bytes
 
 SPEC_FOLDER, SPEC_KEY = "/etc/captionless", "spec.yaml"
+DATA_FOLDER = "/var/cache/captionless"
 METRICS_PORT, RENDEZVOUS_PORT = 9095, 29400
 _OWN = {
     env.NAMESPACE: "metadata.namespace",
@@ -83,7 +85,7 @@ def _container(
         "image": pods.image or operator.image,
         "imagePullPolicy": pods.image_pull_policy or operator.image_pull_policy,
         "args": [*stage.command, f"{SPEC_FOLDER}/{SPEC_KEY}", *options],
-        "env": [*_environment(spec, operator, environ), *map(_variable, pods.env)],
+        "env": [*_environment(spec, stage, operator, environ), *map(_variable, pods.env)],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "resources": _resources(spec, stage),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -96,6 +98,7 @@ def _container(
             {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
             {"name": "scratch", "mountPath": "/tmp"},
             *([{"name": "shared-memory", "mountPath": "/dev/shm"}] if stage.gang else []),
+            *([{"name": "data", "mountPath": DATA_FOLDER}] if _data_disk(spec, stage) else []),
             *(
                 {"name": f"volume-{i}", "mountPath": v.mount_path, "readOnly": v.read_only}
                 for i, v in enumerate(pods.volumes)
@@ -109,12 +112,15 @@ def _container(
     return found
 
 
-def _environment(spec: AlignmentSpec, operator: Operator, environ: dict[str, str]) -> list[dict[str, Any]]:
+def _environment(
+    spec: AlignmentSpec, stage: Stage, operator: Operator, environ: dict[str, str]
+) -> list[dict[str, Any]]:
     values = {
         env.TERMINATION_MESSAGE: "/dev/termination-log",
         env.METRICS_PORT: str(METRICS_PORT),
         **({env.PUSHGATEWAY: operator.pushgateway} if operator.pushgateway else {}),
         **env.threads(spec.resources.threads),
+        **({env.DATA_DISK: DATA_FOLDER} if _data_disk(spec, stage) else {}),
         **environ,
     }
     return [*({"name": n, "value": v} for n, v in values.items()), *(_own(n, path) for n, path in _OWN.items())]
@@ -136,10 +142,22 @@ def _resources(spec: AlignmentSpec, stage: Stage) -> dict[str, Any]:
     has = spec.resources
     fixed = {
         "memory": has.train_memory if stage.gang else has.memory,
-        "ephemeral-storage": has.ephemeral_storage,
+        "ephemeral-storage": _disk(spec, stage),
         **({has.gpu: str(stage.gpus)} if stage.gpus else {}),
     }
     return {"requests": {"cpu": has.cpu or str(stage.cpus), **fixed}, "limits": fixed}
+
+
+def _data_disk(spec: AlignmentSpec, stage: Stage) -> int:
+    """Bytes of the volume for copies of a training's data, with what the copies need beside; 0: there is none."""
+    size = spec.resources.node_disk if stage.gang else 0
+    return size + size // 64 + (64 << 20) if size else 0
+
+
+def _disk(spec: AlignmentSpec, stage: Stage) -> str:
+    """All that the pod may write to its node's disk, in every volume."""
+    data, scratch = _data_disk(spec, stage), spec.resources.ephemeral_storage
+    return str(whole_bytes(scratch) + data) if data else scratch
 
 
 def _volumes(spec: AlignmentSpec, stage: Stage, config_map: str) -> list[dict[str, Any]]:
@@ -150,6 +168,8 @@ def _volumes(spec: AlignmentSpec, stage: Stage, config_map: str) -> list[dict[st
     ]
     if stage.gang:
         found.append({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": has.shared_memory}})
+    if data := _data_disk(spec, stage):
+        found.append({"name": "data", "emptyDir": {"sizeLimit": str(data)}})
     return found + [{"name": f"volume-{i}", **_source(v)} for i, v in enumerate(spec.pods.volumes)]
 
 

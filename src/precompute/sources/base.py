@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import SpecError, did_you_mean
 from captionless.mesh import Mesh
+from captionless.precompute.meshes.reading import Loss
 from captionless.precompute.object_files import FileSeen, MeshFile
 from captionless.store.file_index import FileIndex
 from captionless.store.listing import ObjectRef as ObjectRef
@@ -27,14 +28,19 @@ from captionless.store.listing import Split as Split
 
 @dataclass(frozen=True)
 class Loaded:
-    """An object's content, y-up: a mesh, or (P, 3) xyz or (P, 6) xyz and three more per point, float32.
+    """An object's content, y-up: a mesh, or (P, 3) xyz or (P, 6) xyz and three more per point.
 
-    files: those that it was read from, its own first; empty if it has none of its own.
+    Points are as precise as the file gives them until they are centred: float32 has steps of half a metre at map
+    coordinates (`precompute.pointcloud.normalise`).
+
+    files: those that it was read from, its own first; empty if it has none of its own. losses: what its file has and
+    the mesh lacks.
     """
 
     mesh: Mesh | None = None
-    points: NDArray[np.float32] | None = None
+    points: NDArray[np.floating] | None = None
     files: tuple[FileSeen, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
 
 class Loader(Protocol):

@@ -49,6 +49,8 @@ class ManifestSource:
 
     def __init__(self, data: DataSpec) -> None:
         self._data = data
+        if data.split == "folders":
+            raise SpecError('data.split: a manifest\'s objects need no folders; use "manifest" or "hash"')
         url = data.source.url
         self._folder = _url(url, "x")[:-1] if "?" not in url and "::" not in url else ""
 
@@ -72,15 +74,16 @@ class ManifestSource:
         axes.check()
 
     def digest(self, ref: ObjectRef) -> str:
-        from captionless.precompute.meshfile import digest  # brings trimesh, which reading apart does without
+        from captionless.precompute.meshfile import digest  # brings decoders, which reading apart does without
 
         return objects.digest(digest(self.mesh_file(ref).open()), ref.up)
 
     def load(self, ref: ObjectRef) -> Loaded:
-        from captionless.precompute.meshfile import read_mesh
+        from captionless.precompute.meshfile import read_object
 
         files = self.mesh_file(ref).open()
-        return Loaded(mesh=read_mesh(files, ref.up), files=tuple(files.seen))
+        reading = read_object(files, ref.up)
+        return Loaded(mesh=reading.mesh, files=tuple(files.seen), losses=reading.losses)
 
     def mesh_file(self, ref: ObjectRef) -> MeshFile:
         """The mesh and its files are to be in the manifest's folder; those of a mesh that is given by its URL, or by an

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError, SpecError
 from captionless.mesh import Up, points_y_up
+from captionless.precompute.file_kinds import CLOUDS, by_content, by_name, kind_of
 from captionless.precompute.object_files import beside
 from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, Split, by_key, clean_key, split_of
 from captionless.runtime.redaction import public_url
@@ -28,6 +29,8 @@ from captionless.spec.data import DataSpec
 from captionless.store import objects
 from captionless.store.file_index import FileIndex
 
+_WHOLE, _NAMES = "iu", "USO"  # kinds of arrays: integers; strings, and objects that are strings
+_LARGEST = 2**31  # number of a class
 _CLASS_FILES = ("shape_names.txt", "classes.txt")
 
 
@@ -55,7 +58,7 @@ class PointsSource:
             raise SpecError(
                 "data.source.up: required, since point clouds do not define an up axis; set it to x, y or z"
             )
-        if data.split == "manifest" and not data.source.test_url:
+        if data.split != "hash" and not data.source.test_url:
             raise SpecError('data.split: clouds do not define a split; use "hash", or set data.source.testUrl')
 
     def refs(self) -> list[ObjectRef]:
@@ -84,7 +87,7 @@ class PointsSource:
         return objects.digest(content, cloud.shape, str(cloud.dtype), self._data.source.up)
 
     def load(self, ref: ObjectRef) -> Loaded:
-        cloud = self._cloud(ref).astype(np.float32)
+        cloud = self._cloud(ref).astype(np.float64)
         broken = int((~np.isfinite(cloud)).any(axis=1).sum())
         if broken:
             raise DataError(f"{broken} of {len(cloud)} points have NaN or infinite coordinates")
@@ -124,23 +127,22 @@ def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
         data = objects.read_bytes(url)
     except (FileNotFoundError, IsADirectoryError, KeyError) as error:
         raise SpecError(f"{url}: no such file; expected an .npz or .h5 of labelled point clouds") from error
+    kind = _kind(url, data)
     try:
-        if url.endswith(".npz"):
+        if kind == "npz":
             with np.load(io.BytesIO(data), allow_pickle=False) as npz:
                 arrays = {name: npz[name] for name in ("points", "labels", "classes", "names") if name in npz}
             fields = ("points", "labels")
-        elif url.endswith((".h5", ".hdf5")):
+        else:
             with h5py.File(io.BytesIO(data)) as h5:
                 arrays = {name: h5[name][()] for name in ("data", "label", "classes", "names") if name in h5}
             fields = ("data", "label")
-        else:
-            raise SpecError(f"{url}: expected a file ending in .npz, .h5 or .hdf5")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{url}: cannot read the file: damaged, or another format ({error})") from error
     for field in fields:
         if field not in arrays:
             raise DataError(f"{url}: missing field {field!r}; expected {' and '.join(fields)}")
-    points, labels = arrays[fields[0]], arrays[fields[1]].reshape(-1)
+    points, labels = arrays[fields[0]], _labels(url, fields[1], arrays[fields[1]].reshape(-1))
     if points.ndim != 3 or points.shape[2] not in (3, 6) or points.dtype.kind != "f" or 0 in points.shape:
         raise DataError(
             f"{url}: {fields[0]}: expected float (N, P, 3) or (N, P, 6), found {points.dtype} {points.shape}"
@@ -150,10 +152,34 @@ def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
     names = _strings(arrays["names"]) if "names" in arrays else None
     if names is not None and len(names) != len(points):
         raise DataError(f"{url}: names: {len(names)} names for {len(points)} clouds")
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in _WHOLE:
         return Clouds(points, _strings(labels), names, [])
     known = _strings(arrays["classes"]) if "classes" in arrays else _classes_beside(url) or list(numbering)
     return Clouds(points, _numbered(url, fields[1], labels, known), names, known)
+
+
+def _kind(url: str, data: bytes) -> str:
+    """`npz` or `h5`, by a file's content. SpecError where neither content nor name is of a kind that is read, DataError
+    where it is of another."""
+    if by_name(url) is None and by_content(data) is None:
+        raise SpecError(f"{url}: expected a file ending in .npz, .h5 or .hdf5")
+    try:
+        return kind_of(url, data, CLOUDS, "an npz or HDF5 file of labelled clouds")
+    except DataError as error:
+        raise DataError(f"{url}: {error}") from error
+
+
+def _labels(url: str, field: str, labels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Labels as whole numbers or names. Arrays of other programs have numbers as floats."""
+    kind = labels.dtype.kind
+    if kind == "f":
+        numbers = labels.astype(np.float64)
+        if (np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < _LARGEST)).all():
+            return numbers.astype(np.int64)
+    if kind not in _WHOLE + _NAMES:
+        what = "numbers that are not whole" if kind == "f" else str(labels.dtype)
+        raise DataError(f"{url}: {field}: expected whole numbers or names, found {what}")
+    return labels
 
 
 def _numbered(url: str, field: str, labels: NDArray[np.generic], known: Sequence[str]) -> list[str]:

@@ -115,11 +115,11 @@ class CloudSet:
         cloud = np.asarray(self.read(ref))
         if cloud.ndim != 2 or cloud.shape[1] < 3 or cloud.dtype.kind not in "fiu" or not len(cloud):
             raise DataError(f"expected points of shape (P, 3), found {cloud.dtype} {cloud.shape}")
-        xyz = cloud[:, :3].astype(np.float32)
+        xyz = cloud[:, :3].astype(np.float64)
         broken = int((~np.isfinite(xyz)).any(axis=1).sum())
         if broken:
             raise DataError(f"{broken} of {len(xyz)} points have NaN or infinite coordinates")
-        return Loaded(points=points_y_up(xyz, self.up).astype(np.float32))
+        return Loaded(points=points_y_up(xyz, self.up))
 
 
 def object_ref(about: About, key: str, category: str, url: str) -> ObjectRef:

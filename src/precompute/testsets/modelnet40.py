@@ -90,7 +90,7 @@ def _resampled(index: str) -> CloudSet:
 def _pickled(dat: str, models: list[str], classes: list[str]) -> Clouds:
     try:
         points, labels = pickles.loads(objects.read_bytes(dat))
-        clouds = np.stack([np.asarray(cloud, np.float32) for cloud in points])
+        clouds = np.stack([np.asarray(cloud, np.float64) for cloud in points])
         numbers = np.array([int(np.asarray(label).item()) for label in labels])
     except DataError as error:
         raise DataError(f"{dat}: {error}") from error
@@ -107,7 +107,7 @@ def _pickled(dat: str, models: list[str], classes: list[str]) -> Clouds:
 def _text(ref: ObjectRef) -> NDArray[Any]:
     try:
         text = objects.read_bytes(str(ref.url)).decode()
-        return np.loadtxt(io.StringIO(text), delimiter=",", dtype=np.float32, ndmin=2)
+        return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
     except FileNotFoundError:
         raise DataError(f"{ref.url}: no such file") from None
     except ValueError as error:

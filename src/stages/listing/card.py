@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from captionless.precompute import losses
+from captionless.precompute.meshes.reading import KINDS
 from captionless.runtime.redaction import redacted
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import LIST, PACK
@@ -179,12 +181,19 @@ def _packed(spec: AlignmentSpec) -> Iterator[str]:
     if header is None or header.rows_url is None:
         return
     faces, textured, broken = [], 0, 0
-    for batch in TableReader(header.rows_url).batches(["reason", "faces", "textured"]):
+    lossy, lost = 0, Counter[str]()
+    reader = TableReader(header.rows_url)
+    columns = [name for name in ("reason", "faces", "textured", "losses") if name in reader.schema.names]
+    for batch in reader.batches(columns):
         whole = pc.equal(batch["reason"], "")
         broken += len(batch) - pc.sum(whole).as_py()
         batch = batch.filter(whole)
         faces.append(batch["faces"].drop_null().to_numpy())
         textured += pc.sum(batch["textured"].cast(pa.int64())).as_py() or 0
+        if "losses" in columns:
+            read = [losses.from_json(stored) for stored in batch["losses"].drop_null().to_pylist()]
+            lossy += len(read)
+            lost += losses.by_kind(read)
     found = np.concatenate(faces) if faces else np.zeros(0, np.int64)
     yield "## Meshes"
     rows = [("packed", f"{len(found):,}"), ("broken", f"{broken:,}"), ("textured", _share(textured, len(found)))]
@@ -192,6 +201,12 @@ def _packed(spec: AlignmentSpec) -> Iterator[str]:
         rows += [(f"faces, {name}", f"{int(np.quantile(found, q)):,}") for name, q in _QUANTILES]
     rows.append(("rendered by", ", ".join(header.facts.get("renderers", ()))))
     yield _table(("", ""), rows)
+    if lossy:
+        yield f"{lossy:,} of them lack something that their files have; `captionless data broken` tells what."
+        yield _table(
+            ("lost", "changes", "objects", "share"),
+            [(kind, KINDS[kind], f"{count:,}", _share(count, len(found))) for kind, count in losses.by_frequency(lost)],
+        )
 
 
 def _share(count: int, total: int) -> str:

@@ -24,9 +24,9 @@ def decide(
 
     Raises:
         DataError: there are copies, and `data.duplicates` is error.
-        SpecError: the manifest states another split of an object than is sealed.
+        SpecError: the source states another split of an object than is sealed.
     """
-    if data.split == "manifest":
+    if data.split != "hash":
         _check_stated(data, gathered, before)
     sealed = before.splits != NONE
     splits = np.where(sealed, before.splits, gathered.split).astype(np.int8)

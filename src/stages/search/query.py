@@ -1,7 +1,8 @@
 """Search queries: the file of a picture or shape, an object of the gallery, or else words.
 
-    chair.png, s3://b/photo.jpg    a picture        by its suffix, one of PICTURES
-    chair.glb, scan.ply, scan.npy  a shape          a supported mesh format, or CLOUDS: (P, 3) numbers or more
+    chair.png, s3://b/photo.jpg    a picture        by its content, or else its suffix, one of PICTURES
+    chair.glb, scan.ply, scan.npy  a shape          a mesh in a supported format; a cloud, (P, 3) numbers or more, or a
+                                                    PLY file without faces
     key:chair-test-0012            an object of the gallery
     a chair with arms              words; prefix `text:` if they would read as one of the above
 
@@ -24,13 +25,14 @@ from PIL import Image, ImageOps
 from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
-from captionless.mesh import Up
-from captionless.precompute.formats import DEFAULT_UP, file_type
-from captionless.stages.search import drawing
+from captionless.mesh import Up, points_y_up
+from captionless.precompute import file_kinds, point_files
+from captionless.precompute.file_kinds import FileKind
+from captionless.precompute.formats import DEFAULT_UP
+from captionless.stages import cloud_drawing
 from captionless.stages.source_clouds import Cloud, stored_cloud
 from captionless.store import objects
 from captionless.store.gallery import Gallery
-from captionless.store.shards import decode_array
 from captionless.store.views import encode_view, on_white
 from captionless.trainer.run_folder import model_digest, model_url
 
@@ -38,6 +40,7 @@ Kind = Literal["text", "picture", "shape", "object"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CLOUDS = (".npy",)
+_CLOUD_KINDS = ("npy",)
 AS_IT_IS = "{}"
 """The template that leaves the words unchanged."""
 
@@ -68,23 +71,32 @@ def parse(text: str) -> Query:
         return Query("object" if kind == "key" else "text", rest)
     if not text.strip():
         raise SpecError('query: expected words, a file or key:NAME, found ""')
-    found = _kind_of_file(text)
-    if found is None and ("://" in text or objects.size(text) is not None):
-        raise SpecError(
-            f"{text}: unsupported file type; expected a picture ({', '.join(PICTURES)}), a shape (a mesh file or "
-            f"{', '.join(CLOUDS)}), or text:WORDS"
-        )
-    if found is not None and objects.size(text) is None:
-        raise DataError(f"{text}: no such file; to search for these words, use text:{text}")
-    return Query(found or "text", text)
+    size, named = objects.size(text), file_kinds.by_name(text)
+    if size is None:
+        if named is not None and _kind_of(named) is not None:
+            raise DataError(f"{text}: no such file; to search for these words, use text:{text}")
+        if "://" in text:
+            raise _unsupported(text, "a file")
+        return Query("text", text)
+    head = objects.read_bytes(text, 0, min(size, file_kinds.HEAD)) if size else b""
+    found = file_kinds.by_content(head, size) or named
+    if found is None or (of_query := _kind_of(found)) is None:
+        raise _unsupported(text, found.title if found is not None else "a file")
+    return Query(of_query, text)
 
 
-def _kind_of_file(text: str) -> Literal["picture", "shape"] | None:
-    """The kind of file, by its suffix."""
-    suffix = posixpath.splitext(text)[1].lower()
-    if not suffix or suffix in PICTURES:
-        return "picture" if suffix else None
-    return "shape" if suffix in CLOUDS or file_type(text) else None
+def _kind_of(found: FileKind) -> Literal["picture", "shape"] | None:
+    """What a kind of file is as a query, None for one that is not supported."""
+    if found.shape == "picture":
+        return "picture"
+    return "shape" if found.shape == "mesh" or found.name in _CLOUD_KINDS else None
+
+
+def _unsupported(text: str, what: str) -> SpecError:
+    return SpecError(
+        f"{text}: {what} of an unsupported type; expected a picture ({', '.join(PICTURES)}), a shape (a mesh file or "
+        f"{', '.join(CLOUDS)}), or text:WORDS"
+    )
 
 
 class Embedder:
@@ -135,7 +147,7 @@ class Embedder:
         except DataError as error:
             raise DataError(f"{url}: {str(error).removeprefix(f'{url}: ')}") from error
         vector = encode_points(encoder, cloud[None], count)[0]
-        return vector, encode_view(drawing.draw(cloud))
+        return vector, encode_view(cloud_drawing.draw(cloud))
 
     @cached_property
     def _clip(self) -> openclip.Clip:
@@ -182,32 +194,28 @@ def _own_model(gallery: Gallery) -> str:
 
 def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
     """The first points of a file's shape in the form of stored clouds, sampled with a seed from the file's name."""
-    from captionless.precompute.meshfile import load_mesh  # brings trimesh
+    from captionless.precompute.meshfile import load_mesh  # brings decoders and compiled kernels
     from captionless.precompute.sources import Loaded
 
     name = posixpath.splitext(posixpath.basename(url))[0]
-    kind = file_type(url)
-    if up is None and (kind is None or DEFAULT_UP[kind] is None):
+    data = objects.read_bytes(url)
+    kind = file_kinds.kind_of(url, data, (*file_kinds.MESHES, *_CLOUD_KINDS), "a mesh or a NumPy array")
+    if up is None and DEFAULT_UP.get(kind) is None:
         raise SpecError(f"--up: required, since {url} does not define an up axis; expected x, y or z")
-    if kind is None:
-        loaded = Loaded(points=_points(url, up or "y", sampled, name))
-    else:
+    cloud = point_files.points(kind, data)
+    if cloud is None:
         loaded = Loaded(mesh=load_mesh(url, up))
+    else:
+        loaded = Loaded(points=points_y_up(_some(cloud, sampled, name), up or "y"))
     return stored_cloud(loaded, name, count, sampled, _WANTS, count)
 
 
 _WANTS = "the encoder"
 
 
-def _points(url: str, up: Up, most: int, name: str) -> NDArray[np.float32]:
-    """(P, 3): the points of a .npy, y up; of more than `most`, the size of stored clouds, a sample."""
-    from captionless.mesh import points_y_up
-
-    points = decode_array(objects.read_bytes(url), url)
-    if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
-        raise DataError(f"is {points.dtype} {points.shape}, expected numbers (P, 3): xyz; further columns are ignored")
-    xyz = points[:, :3].astype(np.float32)
-    if len(xyz) > most:
-        random = np.random.default_rng(list(name.encode()))
-        xyz = xyz[np.sort(random.choice(len(xyz), most, replace=False))]
-    return points_y_up(xyz, up).astype(np.float32)
+def _some(points: NDArray[np.float64], most: int, name: str) -> NDArray[np.float64]:
+    """The points; of more than `most`, the size of stored clouds, a sample."""
+    if len(points) <= most:
+        return points
+    random = np.random.default_rng(list(name.encode()))
+    return points[np.sort(random.choice(len(points), most, replace=False))]

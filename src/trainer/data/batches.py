@@ -4,10 +4,13 @@ An epoch is a permutation of the objects drawn from (seed, epoch), cut into batc
 If there are fewer objects than the batch size, all of them form the batch. The content of a batch is a function of
 (seed, step), and does not depend on the number of ranks.
 
+The permutation is global, or windowed: whole shards in random order, through a buffer that mixes objects of those that
+follow one another, so that at any time few shards are in use and each is read once, whole.
+
 A hard-negative batch (Liu et al., OpenShape, arXiv 2305.10764) is made of groups: its first objects are seeds, and each
 adds some of its nearest objects in the space of the encoder being trained, drawn from (seed, epoch, key of the seed).
-These replace the other objects of a random batch. An object that two seeds add occurs twice, and is not a negative of
-itself (see `pair_weights`).
+These replace the other objects of a random batch. An object that two seeds add occurs twice, as two samples, and is
+not a negative of itself (see `pair_weights`).
 
 Micro-batches come first and ranks second: a rank holds its share of the first micro-batch, then of the second, and so
 on, so that the statistics of batch normalisation, which span a micro-batch, do not depend on the number of ranks.
@@ -16,7 +19,7 @@ on, so that the statistics of batch normalisation, which span a micro-batch, do 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +28,56 @@ from captionless.trainer.distributed import shares
 from captionless.trainer.seeds import generator
 
 
-def batch_of(step: int, objects: int, size: int, seed: int) -> tuple[int, NDArray[np.int64]]:
-    """The epoch of a step (from 0), and the places among so many objects of its random batch, (size,) int64."""
-    epoch, place = divmod(step, objects // size)
-    return epoch, _order(seed, epoch, objects)[place * size : (place + 1) * size]
+class EpochOrder:
+    """The order in which every epoch takes so many objects, for any number of threads."""
+
+    def __init__(self, objects: int, seed: int) -> None:
+        self.objects, self._seed = objects, seed
+        self._drawn: dict[int, NDArray[np.int32]] = {}
+        self._lock = Lock()
+
+    def batch(self, step: int, size: int) -> tuple[int, NDArray[np.int64]]:
+        """The epoch of a step (from 0), and the places among the objects of its random batch, (size,) int64."""
+        epoch, place = divmod(step, self.objects // size)
+        return epoch, self.of(epoch)[place * size : (place + 1) * size].astype(np.int64)
+
+    def of(self, epoch: int) -> NDArray[np.int32]:
+        """(objects,): each object's place, once. A million take 90 ms to draw, so that of an epoch and that of the
+        next, which is read ahead, are held."""
+        with self._lock:
+            if epoch not in self._drawn:
+                self._drawn = {e: order for e, order in self._drawn.items() if abs(e - epoch) == 1}
+                self._drawn[epoch] = self._draw(epoch)
+            return self._drawn[epoch]
+
+    def _draw(self, epoch: int) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = generator("order", self._seed, epoch).permutation(
+            np.arange(self.objects, dtype=np.int32)
+        )
+        return found
 
 
-@lru_cache(maxsize=2)  # that of an epoch, and of the next, which is read ahead; a million take 90 ms to draw
-def _order(seed: int, epoch: int, objects: int) -> NDArray[np.int64]:
-    order = generator("order", seed, epoch).permutation(objects)
-    order.setflags(write=False)
-    return order
+class WindowedOrder(EpochOrder):
+    """Shards in random order, the objects of each in random order, and each object then held back past as many others
+    as is drawn for it, `window` at most.
+
+    So an object's place is at most `window` away from its place in the sequence of shards, and only shards of `window`
+    objects, and those begun and ended, are in use at a time. With a window of all objects the order is nearly global.
+
+    shards: (objects,), the number of each object's.
+    """
+
+    def __init__(self, shards: NDArray[np.integer], window: int, seed: int) -> None:
+        super().__init__(len(shards), seed)
+        names, self._shards = np.unique(shards, return_inverse=True)
+        self._count, self._window = len(names), window
+
+    def _draw(self, epoch: int) -> NDArray[np.int32]:
+        g = generator("windowed order", self._seed, epoch)
+        turn = g.permutation(self._count)[self._shards]
+        sequence = np.lexsort((g.random(self.objects), turn))
+        held_back = np.arange(self.objects) + g.uniform(0, self._window, self.objects)
+        return sequence[np.argsort(held_back)].astype(np.int32)
 
 
 def with_neighbours(
@@ -51,6 +93,29 @@ def with_neighbours(
         drawn = generator("neighbours", seed, epoch, keys[of]).permutation(nearest.shape[1])[: group - 1]
         groups.append(np.concatenate([[of], nearest[of, drawn]]))
     return np.concatenate(groups)[: len(batch)].astype(np.int64)
+
+
+def by_shard(batch: NDArray[np.int64], shards: NDArray[np.integer], micro_batches: int) -> NDArray[np.int64]:
+    """The objects of a batch, each in the micro-batch that it was in, and there in order of their shards: the ranks
+    that `cut` deals them to have few shards each, and the same ones for many batches.
+
+    shards: of every object of the data set, the number of its shard.
+    """
+    found, first = batch.copy(), 0
+    for size in shares(len(batch), micro_batches):
+        part = batch[first : first + size]
+        found[first : first + size] = part[np.argsort(shards[part], kind="stable")]
+        first += size
+    return found
+
+
+def occurrences(batch: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every place of a batch how many places before it hold the same object, (N,) int64."""
+    order = np.argsort(batch, kind="stable")
+    ordered = batch[order]
+    found = np.empty(len(batch), np.int64)
+    found[order] = np.arange(len(batch)) - np.searchsorted(ordered, ordered)
+    return found
 
 
 def cut(size: int, micro_batches: int, world: int) -> list[list[NDArray[np.int64]]]:

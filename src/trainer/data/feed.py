@@ -32,11 +32,13 @@ class BatchFeed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._data.close()
         self._ahead.__exit__(kind, error, tb)
 
     def take(self, step: int) -> Batch:
         """This rank's part of the step's global batch; DataError as `Skipped.of`."""
         registry.set_value(catalog.TRAIN_BATCHES_READY, self._ahead.ready)
+        self._data.tell()
         with _waiting():
             batch = self._ahead.take(step)
         damaged = self.skipped.of(batch)

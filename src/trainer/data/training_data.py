@@ -1,8 +1,10 @@
 """The batches of a training run, each a pure function of (seed, step): no state to save, nothing to replay.
 
 `batches` says which objects a global batch holds; its content does not depend on the number of ranks. The view and the
-augmentation of an object are drawn from (seed, epoch, key); runs with the same seed and different weights see the same
-samples in the same order. Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
+augmentation of an object, and what the encoder drops of it, are drawn from (seed, step, key, occurrence), the last for
+an object that a hard-negative batch holds more than once: another sample each time, the same whichever rank or
+micro-batch it is in. Runs with the same seed and different weights see the same samples in the same order.
+Hard-negative batches depend on a table of neighbours as well, which a checkpoint holds.
 
 A batch is made in two parts, so that both can be done ahead of its step (`read_ahead`): its objects are read
 (`samples`), then they are augmented.
@@ -15,17 +17,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from captionless.errors import DataError, SpecError
 from captionless.spec.train import TrainSpec
 from captionless.store.columns import Strings
-from captionless.store.embeddings import open_embeddings
-from captionless.trainer.data.augment import training_clouds, with_channels
-from captionless.trainer.data.batches import batch_of, cut, with_neighbours
+from captionless.store.embeddings import Embeddings, open_embeddings
+from captionless.telemetry import catalog, registry
+from captionless.trainer import distributed
+from captionless.trainer.data.augment import DrawnClouds, drawn_clouds, on_device, training_clouds, with_channels
+from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, occurrences, with_neighbours
+from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.samples import SampleRows, Samples
+from captionless.trainer.data.shards_ahead import ShardsAhead, has_room
 from captionless.trainer.data.splits import held_out
-from captionless.trainer.seeds import generator
+from captionless.trainer.seeds import generator, number
 from captionless.trainer.training_job import MEMORY
 
 
@@ -33,10 +41,13 @@ from captionless.trainer.training_job import MEMORY
 class Batch:
     """A rank's part of a global batch of N objects, n rows.
 
-    image: (n, F) float32, one view per object, L2-normalised. points: (n, m, in_channels) float32. keys, categories:
-    of all N objects, rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each.
-    similarity: (n, N) float32 of the rank's objects to all, one array for each similarity that the weights need.
-    damaged: which of the n objects are not what they must be, and why; with any of them, image and points are empty.
+    image: (n, F) float32, one view per object or the mean of some, L2-normalised; (n, V, F), `train.views.count` of
+    each, where each is a positive by itself. points: (n, m, in_channels) float32. keys, categories: of all N objects,
+    rank after rank. sizes: rows held by each rank. micro_batches: this rank's rows of each. seeds: (n,) int64, not
+    negative, what the encoder's random numbers for each of the rank's rows follow from. similarity: (n, N) float32 of
+    the rank's objects to all, one array for each similarity that the weights need. damaged: which of the n objects are
+    not what they must be, and why; with any of them, image and points are empty. drawn: what the device makes the
+    points of, which are empty then.
     """
 
     image: NDArray[np.float32]
@@ -45,8 +56,16 @@ class Batch:
     categories: list[str]
     sizes: list[int]
     micro_batches: list[int]
+    seeds: NDArray[np.int64]
     similarity: list[NDArray[np.float32]] = field(default_factory=list)
     damaged: Mapping[int, DataError] = field(default_factory=dict)
+    drawn: DrawnClouds | None = None
+
+    def points_on(self, device: torch.device) -> Tensor:
+        """The clouds on a device, made there if they are not yet."""
+        if self.drawn is None:
+            return torch.from_numpy(self.points).to(device)
+        return on_device(self.drawn, device, self.points.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class RawBatch:
     """A rank's part of a global batch, as stored.
 
     keys, categories: of the N objects, rank after rank. generators: those of the rank's own n, after their views were
-    drawn. similarity: as in `Batch`.
+    drawn. seeds, similarity: as in `Batch`.
     """
 
     keys: list[str]
@@ -62,6 +81,7 @@ class RawBatch:
     sizes: list[int]
     micro_batches: list[int]
     generators: list[np.random.Generator]
+    seeds: NDArray[np.int64]
     rows: SampleRows
     similarity: list[NDArray[np.float32]]
 
@@ -72,25 +92,41 @@ LookUp = Callable[[Sequence[str], Sequence[str], slice], list[NDArray[np.float32
 
 class TrainingData:
     """The training split, of which at most `memory` bytes are kept; with `look_up` batches come with similarity, which
-    is read with them, ahead of the steps."""
+    is read with them, ahead of the steps. The ranks of a node keep objects together, and copy those in storage that
+    memory has no room for to its disk. `for_device`: clouds are drawn only, and made on the step's device."""
 
     def __init__(
-        self, url: str, spec: TrainSpec, seed: int, memory: int = MEMORY, look_up: LookUp = lambda *batch: []
+        self,
+        url: str,
+        spec: TrainSpec,
+        seed: int,
+        memory: int = MEMORY,
+        look_up: LookUp = lambda *batch: [],
+        node: NodeCache = NodeCache(),
+        for_device: bool = False,
     ) -> None:
-        self._look_up = look_up
-        data = open_embeddings(url, "train")
+        self._look_up, self._for_device = look_up, for_device
+        self._data = data = open_embeddings(url, "train", node.folder)
         if len(data) < 2:
             raise DataError(f"{url}: {len(data)} training objects; contrastive training requires at least 2")
         self.keys, self.categories, self.digest = data.keys, data.categories, data.digest
         out = held_out(self.keys, self.categories, spec.validation.share)
         self.training, self.validation = np.flatnonzero(~out), np.flatnonzero(out)
         of_validation = len(self.validation) * data.views_layout.shape[1] * np.dtype(np.float32).itemsize
-        self.samples = Samples(data, max(0, memory - of_validation))
+        self.samples = Samples(data, max(0, memory - of_validation - metadata_bytes(data, node)), node)
         if self.samples.stored_points < spec.points:
             raise SpecError(
                 f"train.points: {spec.points}, but {url} stores {self.samples.stored_points} points per object; "
                 "lower it, or raise data.points and rerun pack"
             )
+        if spec.views.count > self.samples.views:
+            raise SpecError(
+                f"train.views.count: {spec.views.count}, but {url} stores {self.samples.views} views per object; lower "
+                "it, or raise data.views and rerun pack"
+            )
+        disk = node.disk
+        if disk is not None and self.samples.room < len(data):
+            data.copy_to(disk)
         self.spec, self.seed = spec, seed
         self.batch_size = min(spec.batch_size, len(self.training))
         if spec.batches.kind == "neighbours" and spec.batches.candidates >= len(self.training):
@@ -98,6 +134,18 @@ class TrainingData:
                 f"train.batches.candidates: {spec.batches.candidates}, but there are {len(self.training)} training "
                 "objects; lower it"
             )
+        self._shards = data.shards.codes if spec.batches.shuffle == "windowed" else None
+        self._order = (
+            EpochOrder(len(self.training), seed)
+            if self._shards is None
+            else WindowedOrder(self._shards[self.training], spec.batches.window, seed)
+        )
+        self._disk = disk
+        self._shards_ahead: ShardsAhead | None = None
+        if disk is not None and self._shards is not None and len(data.extents):
+            ahead = ShardsAhead(data, self._uncached, spec.steps, self.batch_size, spec.batches.window)
+            if has_room(ahead.needed, disk.limit):
+                self._shards_ahead = ahead
         self.nearest: NDArray[np.int32] | None = None
         """(training objects, k): each one's neighbours among `training`, by place, for hard-negative batches."""
 
@@ -117,7 +165,7 @@ class TrainingData:
 
     def indices(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch of a step (from 0) and the objects of its global batch, (N,) int64."""
-        epoch, batch = batch_of(step, len(self.training), self.batch_size, self.seed)
+        epoch, batch = self._order.batch(step, self.batch_size)
         if self.nearest is not None:
             batch = with_neighbours(batch, self.spec.batches.group, self.nearest, self._training_keys, self.seed, epoch)
         return epoch, self.training[batch]
@@ -141,50 +189,102 @@ class TrainingData:
 
         DataError when an object is damaged, unless `train.maxSkipped` allows some: then it is reported with the rows.
         """
-        epoch, chosen = self.indices(step)
-        if without:
-            chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
-        cuts = cut(len(chosen), self.spec.accumulate, world)
+        if self._shards_ahead is not None:
+            self._shards_ahead.ready(step)
+        _, everyone, again, cuts = self._dealt(step, world, without)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
-        everyone = chosen[np.concatenate([place for of_rank in cuts for place in of_rank])]
         rank_rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-        own = everyone[rank_rows]
-        generators = [generator("sample", self.seed, epoch, key) for key in self.keys.some(own)]
-        view = np.array([g.integers(self.samples.views) for g in generators], dtype=np.int64)
-        rows = self.samples.read(own, view, self._tolerant)
+        own, own_again = everyone[rank_rows], again[rank_rows].tolist()
+        draws = [(self.seed, step, key, n) for key, n in zip(self.keys.some(own), own_again, strict=True)]
+        generators = [generator("sample", *draw) for draw in draws]
+        seeds = np.array([number("dropout", *draw) for draw in draws], dtype=np.int64)
+        rows = self.samples.read(own, self._drawn_views(generators), self._tolerant)
         keys, categories = self.keys.some(everyone), self.categories.some(everyone)
         similarity = self._look_up(keys, categories, rank_rows)
         micro_batches = [len(place) for place in cuts[rank]]
-        return RawBatch(keys, categories, sizes, micro_batches, generators, rows, similarity)
+        return RawBatch(keys, categories, sizes, micro_batches, generators, seeds, rows, similarity)
+
+    def _dealt(
+        self, step: int, world: int, without: Collection[str] = ()
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], list[list[NDArray[np.int64]]]]:
+        """The epoch of a step, the objects of its global batch, rank after rank, their `occurrences`, whose order does
+        not depend on the ranks, and `cut`."""
+        epoch, chosen = self.indices(step)
+        if without:
+            chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
+        if self._shards is not None:
+            chosen = by_shard(chosen, self._shards, self.spec.accumulate)
+        cuts = cut(len(chosen), self.spec.accumulate, world)
+        places = np.concatenate([place for of_rank in cuts for place in of_rank])
+        return epoch, chosen[places], occurrences(chosen)[places], cuts
+
+    def _uncached(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """The epoch of a step, and which of its objects this process reads from storage."""
+        rank, world = distributed.rank(), distributed.world_size()
+        epoch, everyone, _, cuts = self._dealt(step, world)
+        sizes = [sum(map(len, of_rank)) for of_rank in cuts]
+        own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
+        return epoch, own[~self.samples.holds(own)]
+
+    def tell(self) -> None:
+        """Sets the metrics of what is cached."""
+        registry.set_value(catalog.TRAIN_DATA_MEMORY, self.samples.held, holds="objects")
+        registry.set_value(catalog.TRAIN_DATA_MEMORY, self._data.table_bytes, holds="table")
+        registry.set_value(catalog.TRAIN_DATA_DISK, 0 if self._disk is None else self._disk.used)
+
+    def close(self) -> None:
+        """Begin to read nothing more."""
+        if self._shards_ahead is not None:
+            self._shards_ahead.close()
 
     def make(self, raw: RawBatch) -> Batch:
         """What the encoder gets."""
-        image = raw.rows.image
+        image, drawn = raw.rows.image, None
+        clouds = np.empty((0, self.spec.points, 3), np.float32)
         if raw.rows.damaged:  # it is to be made again without them
-            image, clouds = image[:0], np.empty((0, self.spec.points, 3), np.float32)
+            image = image[:0]
+        elif self._for_device:
+            drawn = drawn_clouds(raw.rows.points, self.spec.points, self.spec.augment, raw.generators)
         else:
             clouds = training_clouds(raw.rows.points, self.spec.points, self.spec.augment, raw.generators)
         return Batch(
-            _normalised(image),
+            _normalised(_normalised(image).mean(1) if self.spec.views.loss == "mean" else image),
             with_channels(clouds, self.spec.encoder.in_channels),
             raw.keys,
             raw.categories,
             raw.sizes,
             raw.micro_batches,
+            raw.seeds,
             raw.similarity,
             raw.rows.damaged,
+            drawn,
         )
 
     def batch(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> Batch:
         """`make(read(...))`."""
         return self.make(self.read(step, rank, world, without))
 
+    def _drawn_views(self, generators: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+        """The view of each object, (n,), or `train.views.count` different ones, (n, V)."""
+        stored, count = self.samples.views, self.spec.views.count
+        if count == 1:
+            return np.array([g.integers(stored) for g in generators], dtype=np.int64)
+        drawn = [g.permutation(stored)[:count] for g in generators]
+        return np.array(drawn, dtype=np.int64).reshape(len(drawn), count)
+
     @property
     def _tolerant(self) -> bool:
         return self.spec.max_skipped > 0
 
 
-def _normalised(image: NDArray[np.float16]) -> NDArray[np.float32]:
+def metadata_bytes(data: Embeddings, node: NodeCache) -> int:
+    """What a rank's part of the memory has to hold beside objects: its share of the table, the split, two orders of an
+    epoch, and for each object whether it was verified and where it is."""
+    shares = node.ranks if node.folder else 1
+    return data.table_bytes // shares + 30 * len(data)
+
+
+def _normalised(image: NDArray[np.floating]) -> NDArray[np.float32]:
     rows = image.astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows

@@ -19,7 +19,7 @@ class Gang:
 
     index: this node, zero-based. nodes: the number of nodes; least: the minimum to train with. host, port: node 0's
     address for the others. patience: seconds to wait for missing nodes. grace: seconds for the ranks to exit after a
-    SIGTERM.
+    SIGTERM. readmission: the least seconds between two interruptions for nodes that have come back.
     """
 
     index: int
@@ -29,6 +29,7 @@ class Gang:
     port: int
     patience: float
     grace: float
+    readmission: float = 0.0
 
 
 def this_node(spec: AlignmentSpec) -> Gang | None:
@@ -50,4 +51,5 @@ def this_node(spec: AlignmentSpec) -> Gang | None:
         int(port),
         spec.train.peer_timeout,
         spec.pods.grace_seconds - _SPARE_SECONDS,
+        spec.train.readmission_interval,
     )

@@ -12,7 +12,7 @@ would replace this module.
                    begin  round, rank, nodes, port
                    over   line               the round is lost, end your part of it
                    fail   error, line        an error that no restart fixes: exit
-                   regroup                   (to node 0) a missing node is back: stop at a checkpoint
+                   regroup                   (to node 0) a missing node is back: stop after the next checkpoint
 
 A round begins when all nodes are ready; in an elastic training, some time after the minimum number is. torchrun is then
 given what it would otherwise negotiate: the number of nodes, this one's rank (nodes are in order of their index, so a
@@ -59,7 +59,8 @@ class NodeAssignment:
 
 @dataclass
 class News:
-    """What the other nodes report in a round. over: why it is lost; regroup: stop at a checkpoint, a node is back."""
+    """What the other nodes report in a round. over: why it is lost; regroup: a node is back, stop after the next
+    checkpoint."""
 
     over: str = ""
     regroup: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 from typing import Any
@@ -16,6 +17,22 @@ LAST_CALL_SECONDS = 30.0
 """How long an elastic training waits for nodes beyond its minimum: a Job replaces a lost pod in 10 to 20 s."""
 
 _CLOSE_SECONDS = 2.0
+
+
+class Readmission:
+    """When a running round may be interrupted for nodes that have come back: at most once in `interval` seconds,
+    however many come and go."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval, self._last = interval, -math.inf
+
+    def wait(self, now: float) -> float:
+        """Seconds until an interruption is allowed; 0 if it is now, which is then taken to be one."""
+        left = self._last + self._interval - now
+        if left > 0:
+            return left
+        self._last = now
+        return 0.0
 
 
 class Host:
@@ -31,6 +48,9 @@ class Host:
         self._active: set[int] = set()
         self._round, self._ending = 0, False
         self._last_call: asyncio.TimerHandle | None = None
+        self._readmission = Readmission(gang.readmission)
+        self._regrouping: asyncio.TimerHandle | None = None
+        self._is_asked = False  # to end this round at its next checkpoint
         self._loop, self._closing = asyncio.new_event_loop(), asyncio.Event()
         self._socket = _listen(gang.port)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -82,8 +102,7 @@ class Host:
     def _heard(self, index: int, message: Message) -> None:
         if message.get("say") == "ready" and index not in self._active:
             self._ready.add(index)
-            if self._active and not self._ending:
-                self._send(0, say="regroup")
+            self._regroup_if_due()
         elif message.get("say") == "ended":
             error, line = message.get("error"), f"node {index}: {message.get('line')}"
             self._active.discard(index)
@@ -108,6 +127,20 @@ class Host:
         for index in self._active:
             self._send(index, say="over", line=line)
 
+    def _regroup_if_due(self) -> None:
+        """Ask node 0 to stop after a checkpoint for the nodes that are ready, now or when that is allowed again."""
+        if self._regrouping is not None:
+            self._regrouping.cancel()
+            self._regrouping = None
+        if not self._active or self._ending or not self._ready or self._is_asked:
+            return
+        seconds = self._readmission.wait(self._loop.time())
+        if seconds > 0:
+            self._regrouping = self._loop.call_later(seconds, self._regroup_if_due)
+        else:
+            self._is_asked = True
+            self._send(0, say="regroup")
+
     def _begin_if_complete(self) -> None:
         enough = not self._active and 0 in self._ready and len(self._ready) >= self._gang.least
         if self._last_call is not None and (not enough or len(self._ready) == self._gang.nodes):
@@ -120,7 +153,7 @@ class Host:
 
     def _begin(self) -> None:
         members, port = sorted(self._ready), _free_port()
-        self._round, self._ending, self._last_call = self._round + 1, False, None
+        self._round, self._ending, self._last_call, self._is_asked = self._round + 1, False, None, False
         self._active, self._ready = set(members), set()
         for rank, index in enumerate(members):
             self._send(index, say="begin", round=self._round, rank=rank, nodes=len(members), port=port)

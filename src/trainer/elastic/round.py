@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -41,7 +42,8 @@ class Round:
     ranks: the number of ranks on this node. number: counts the rounds of this supervisor and is shown with the
     progress; 0 where there is only one. log: receives the output of torchrun and the ranks; None: it goes to the
     supervisor's own stderr, each line prefixed with its rank. grace: seconds that the ranks have to exit
-    after `stop`. shown: a file for rank 0's progress. lease: the one that the ranks write under.
+    after `stop`. shown: a file for rank 0's progress. lease: the one that the ranks write under. environ: further
+    variables of the ranks.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Round:
         grace: float,
         shown: str | None = None,
         lease: Lease | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._job, self._assignment, self._ranks, self._number = job, assignment, ranks, number
         self._log, self._grace, self._shown, self._lease = log, grace, shown, lease
+        self._environ = environ or {}
         self._watched: dict[str, tuple[object, float]] = {}
         self._over_since: float | None = None
         self.hung = ""
@@ -103,6 +107,7 @@ class Round:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **self._environ,
             env.PARENT: str(os.getpid()),
             "OMP_NUM_THREADS": str(self._job.threads),
             "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(self._grace)),
@@ -173,7 +178,12 @@ class Round:
     @property
     def saved(self) -> bool:
         """Whether a checkpoint was stored in this round."""
-        return any(status.saved >= 0 for status in self._statuses().values())
+        return self.saved_step >= 0
+
+    @property
+    def saved_step(self) -> int:
+        """The step of the last checkpoint that was stored in this round; -1 before the first."""
+        return max((status.saved for status in self._statuses().values()), default=-1)
 
     @property
     def stopped_together(self) -> bool:

@@ -30,6 +30,7 @@ from captionless.store import objects
 from captionless.store.writers import Lease
 from captionless.telemetry import progress
 from captionless.trainer.elastic.gang import Gang
+from captionless.trainer.elastic.node_storage import NodeStorage
 from captionless.trainer.elastic.rendezvous import NodeAssignment, Rendezvous
 from captionless.trainer.elastic.round import Round
 from captionless.trainer.training_job import TrainingJob
@@ -47,19 +48,21 @@ def run(job: TrainingJob, ranks: int, log: Path, gang: Gang | None = None, lease
     signal (after a checkpoint); Retryable if ranks failed otherwise (in a gang: too often), or nodes were missing too
     long. The ranks write under `lease`; once another has taken it over, the training ends with its error.
     """
-    with signals.note_signals() as stop:
+    with signals.note_signals() as stop, NodeStorage() as storage:
         if gang is not None:
-            _rounds(job, ranks, gang, stop, lease)
+            _rounds(job, ranks, gang, stop, lease, storage)
             return
-        first = NodeAssignment()
-        with _View() as view, Round(job, ranks, first, 0, log, _GRACE_SECONDS, view.file, lease) as alone:
+        first, environ = NodeAssignment(), storage.environment
+        with _View() as view, Round(job, ranks, first, 0, log, _GRACE_SECONDS, view.file, lease, environ) as alone:
             _await(alone, stop, lease, view.show)
             error = alone.error(stop(), "")
         if error is not None:
             raise error
 
 
-def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool], lease: Lease | None) -> None:
+def _rounds(
+    job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool], lease: Lease | None, storage: NodeStorage
+) -> None:
     training = objects.digest(job.model_dump(mode="json"), ranks, gang.nodes)
     number = without_progress = 0
     with Rendezvous(gang, training, lambda line: _say(job, line)) as rendezvous:
@@ -67,7 +70,8 @@ def _rounds(job: TrainingJob, ranks: int, gang: Gang, stop: Callable[[], bool], 
             assignment = rendezvous.join_round(stop)
             number += 1
             _say(job, f"round {number} as node {assignment.rank} of {assignment.nodes}")
-            with Round(job, ranks, assignment, number, None, gang.grace, lease=lease) as current:
+            environ = storage.environment
+            with Round(job, ranks, assignment, number, None, gang.grace, None, lease, environ) as current:
                 lost = _await(current, stop, lease, rendezvous=rendezvous)
                 error, saved, shared = current.error(stop(), lost), current.saved, current.stopped_together
             if error is None:
@@ -93,16 +97,18 @@ def _await(
 ) -> str:
     """Wait until the round is over, or end it; returns why another node ended it, if one did. The error of a lost
     lease, which kills the round."""
-    stopping, regroup, lost = False, False, ""
+    stopping, regroup, lost, before = False, False, "", -1
     while current.running:
         if lease is not None and lease.lost:
             lease.check()
         if rendezvous is not None:
             news = rendezvous.news()
-            regroup, lost = regroup or news.regroup, lost or news.over
+            if news.regroup and not regroup:
+                regroup, before = True, current.saved_step
+            lost = lost or news.over
             if lost:
                 current.over()
-        if not stopping and (stop() or (regroup and current.stepping)):
+        if not stopping and (stop() or (regroup and current.saved_step > before)):  # a checkpoint was due anyway
             stopping = True
             current.stop()
         current.check()

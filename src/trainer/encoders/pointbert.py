@@ -25,7 +25,8 @@ from torch.nn import functional
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.ops import point_sets
 from captionless.trainer.ops.batch_norm import BatchNorm
-from captionless.trainer.ops.set_abstraction import gather_norm_relu
+from captionless.trainer.ops.keyed_dropout import KeyedDropout
+from captionless.trainer.ops.set_abstraction import gather_norm_relu, of_places
 
 _POINT, _GROUP, _TOKEN, _POSITION = 128, 256, 256, 128
 _MLP_RATIO = 4
@@ -47,7 +48,7 @@ class GroupTokens(nn.Module):
     def forward(self, points: Tensor, centers: Tensor, index: Tensor) -> Tensor:
         """centers: (B, M, 3), index: (B, M, K) int64, the points of each group."""
         weight = self.point.weight
-        a, b = functional.linear(points, weight), functional.linear(centers, weight[:, :3])
+        a, b = of_places(points, weight), of_places(centers, weight[:, :3])
         rows = gather_norm_relu(a, b, index, self.point_norm)
         x = self.lift(rows).view(-1, index.shape[-1], _GROUP)
         of_group, of_point = torch.split(self.joint.weight, _GROUP, dim=1)
@@ -59,11 +60,12 @@ class GroupTokens(nn.Module):
 
 class Block(nn.Module):
     """A pre-norm transformer block, (B, T, channels) -> the same; while training, each half is left out of a cloud
-    with probability `drop` (stochastic depth, Huang et al., arXiv 1603.09382)."""
+    with probability `drop` (stochastic depth, Huang et al., arXiv 1603.09382). number: of the block, by which its
+    random numbers differ from another's."""
 
-    def __init__(self, channels: int, heads: int, drop: float) -> None:
+    def __init__(self, channels: int, heads: int, drop: float, number: int) -> None:
         super().__init__()
-        self.heads, self.drop = heads, drop
+        self.heads, self.number, self.drop_path = heads, number, KeyedDropout(drop, whole=True)
         self.attention_norm = nn.LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
@@ -71,20 +73,14 @@ class Block(nn.Module):
         hidden = _MLP_RATIO * channels
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self._some(self._attention(self.attention_norm(x)))
-        return x + self._some(self.mlp(self.mlp_norm(x)))
+    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+        x = x + self.drop_path(self._attention(self.attention_norm(x)), keys, 2 * self.number)
+        return torch.as_tensor(x + self.drop_path(self.mlp(self.mlp_norm(x)), keys, 2 * self.number + 1))
 
     def _attention(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         found = functional.scaled_dot_product_attention(q, k, v)
         return torch.as_tensor(self.out(found.transpose(1, 2).flatten(2)))
-
-    def _some(self, x: Tensor) -> Tensor:
-        if not self.training or self.drop == 0:
-            return x
-        kept = x.new_empty(len(x), 1, 1).bernoulli_(1 - self.drop)
-        return x * (kept / (1 - self.drop))
 
 
 class PointBert(Encoder):
@@ -114,13 +110,14 @@ class PointBert(Encoder):
         self.class_position = nn.Parameter(torch.randn(width))
         self.position = nn.Sequential(nn.Linear(3, _POSITION), nn.GELU(), nn.Linear(_POSITION, width))
         rates = torch.linspace(0, drop_path, depth).tolist()
-        self.blocks = nn.ModuleList(Block(width, heads, rate) for rate in rates)
+        self.blocks = nn.ModuleList(Block(width, heads, rate, i) for i, rate in enumerate(rates))
         self.norm = nn.LayerNorm(width)
         self.projection = nn.Linear(2 * width, embed_dim, bias=False)
         nn.init.normal_(self.projection.weight, std=embed_dim**-0.5)
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor, keys: Tensor | None = None) -> Tensor:
         self.check(points)
+        keys = self.keys_of(points, keys)
         least = max(self.groups, self.nsample)
         if points.shape[1] < least:
             raise ValueError(
@@ -133,7 +130,7 @@ class PointBert(Encoder):
         x = _after(self.class_token, tokens)
         position = _after(self.class_position, self.position(centers))
         for block in self.blocks:
-            x = block(x + position)
+            x = block(x + position, keys)
         x = self.norm(x)
         return torch.as_tensor(self.projection(torch.cat([x[:, 0], x[:, 1:].amax(1)], dim=-1)))
 

@@ -27,7 +27,14 @@ from torch.nn import functional
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.ops import point_sets
 from captionless.trainer.ops.batch_norm import BatchNorm
-from captionless.trainer.ops.set_abstraction import before_grouping, gather_norm_relu, linear_norm_max, set_abstraction
+from captionless.trainer.ops.keyed_dropout import KeyedDropout
+from captionless.trainer.ops.set_abstraction import (
+    before_grouping,
+    gather_norm_relu,
+    linear_norm_max,
+    of_places,
+    set_abstraction,
+)
 
 _RADIUS_SCALING = 1.5
 
@@ -73,7 +80,8 @@ class SetAbstraction(nn.Module):
             centers = xyz.gather(1, sample.expand(-1, -1, 3))
             own = features.gather(1, sample.expand(-1, -1, features.shape[-1]))
         index = point_sets.ball_query(xyz, centers, self.radius, self.nsample)
-        return centers, self.skip(own).add_(self._grouped(xyz, centers, features, index, self.radius)).relu_()
+        grouped = self._grouped(xyz, centers, features, index, self.radius)
+        return centers, self.skip(own).to(grouped.dtype).add_(grouped).relu_()  # under autocast not of its precision
 
     def _grouped(self, xyz: Tensor, centers: Tensor, features: Tensor, index: Tensor, radius: float) -> Tensor:
         first, *between, last = (cast(LinearNorm, layer) for layer in self.layers)
@@ -119,18 +127,19 @@ class PointNext(Encoder):
         self.stages = nn.ModuleList(stages)
         sizes = [channels, *head]
         self.head = nn.ModuleList(LinearNorm(i, o) for i, o in pairwise(sizes))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.projection = nn.Linear(sizes[-1], embed_dim, bias=False)
         nn.init.normal_(self.projection.weight, std=embed_dim**-0.5)
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor, keys: Tensor | None = None) -> Tensor:
         self.check(points)
-        xyz, features = points[..., :3], self.stem(points)
+        keys = self.keys_of(points, keys)
+        xyz, features = points[..., :3], of_places(points, self.stem.weight, self.stem.bias)
         for i, stage in enumerate(self.stages):
             xyz, features = stage(xyz, features, ordered=i > 0)
         x = features.squeeze(1)
-        for layer in self.head:
-            x = self.dropout(functional.relu(layer(x)))
+        for i, layer in enumerate(self.head):
+            x = self.dropout(functional.relu(layer(x)), keys, i)
         return torch.as_tensor(self.projection(x))
 
 

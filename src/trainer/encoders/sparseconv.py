@@ -26,6 +26,7 @@ from torch.nn import functional
 from captionless.trainer.encoders.encoder import Encoder
 from captionless.trainer.encoders.pointnext import LinearNorm
 from captionless.trainer.ops.batch_norm import BatchNorm
+from captionless.trainer.ops.keyed_dropout import KeyedDropout
 from captionless.trainer.ops.voxels import Rules, convolve, rules, voxelise
 
 _LAYERS = {11: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -110,13 +111,14 @@ class SparseConv(Encoder):
         wide = 32 * width
         self.joint = nn.ModuleList([ConvNorm(sum(channels[1:]), wide // 2, 3), ConvNorm(wide // 2, wide, 3)])
         self.head = nn.ModuleList([LinearNorm(2 * wide, wide), LinearNorm(wide, wide)])
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.projection = nn.Linear(wide, embed_dim)
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor, keys: Tensor | None = None) -> Tensor:
         self.check(points)
         grid, x = voxelise(points[..., :3], points, self.voxel)
-        x = functional.relu(self.stem(x, rules(grid, grid, _STEM)))
+        with torch.autocast(points.device.type, enabled=False):  # places, whose differences low precision rounds away
+            x = functional.relu(self.stem(x, rules(grid, grid, _STEM)))
         grids, within, scales = [grid], torch.arange(len(x), device=x.device), []
         for stage in self.stages:
             coarse, parent = grids[-1].coarser()
@@ -130,5 +132,5 @@ class SparseConv(Encoder):
         clouds = torch.split(x, grids[len(self.joint)].sizes(len(points)))
         x = torch.stack([torch.cat([rows.amax(0), rows.mean(0)]) for rows in clouds])
         first, second = (cast(LinearNorm, layer) for layer in self.head)
-        x = self.dropout(functional.leaky_relu(first(x)))
+        x = self.dropout(functional.leaky_relu(first(x)), self.keys_of(points, keys))
         return torch.as_tensor(self.projection(functional.leaky_relu(second(x))))

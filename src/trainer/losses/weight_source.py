@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from captionless.errors import SpecError
 from captionless.spec.weights import Weights
+from captionless.store.disk_cache import DiskCache
 from captionless.store.similarity_store import open_similarity
+from captionless.telemetry import catalog, registry
 from captionless.trainer import distributed
 from captionless.trainer.losses.hn_similarity import category_similarity, sharpened_similarity
 from captionless.trainer.losses.hn_weights import HNWeights, PositiveWeight
@@ -32,10 +34,11 @@ its objects, but of the tiles few rows."""
 class WeightSource:
     """Weights of any batch of a job's objects; reads the similarity stores that the job's weights need.
 
-    memory: bytes of the job's memory that these may take, a `_SHARE` at most; none if they are local.
+    memory: bytes of the job's memory that these may take, a `_SHARE` at most; none if they are local. disk: copies
+    of tiles in storage.
     """
 
-    def __init__(self, job: TrainingJob, device: torch.device) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device, disk: DiskCache | None = None) -> None:
         missing = [metric for metric in job.weights.metrics if metric not in job.similarity]
         if missing:
             raise SpecError(
@@ -45,7 +48,7 @@ class WeightSource:
         self.positive: PositiveWeight = job.train.positive_weight
         metrics = job.weights.metrics
         share = job.memory // _SHARE // max(1, len(metrics))
-        self.stores = [open_similarity(job.similarity[metric], share) for metric in metrics]
+        self.stores = [open_similarity(job.similarity[metric], share, disk) for metric in metrics]
         self._reading = threading.Lock()  # batches are read by several threads, and stores are made for one
         self.memory = sum(store.most_memory for store in self.stores)
         self.sharpen = 1.0 if self.weights is Weights.category else job.train.sharpen
@@ -63,6 +66,8 @@ class WeightSource:
             return []
         with self._reading:
             sims = [store.lookup(keys) for store in self.stores]
+            held = sum(store.tiles.memory for store in self.stores)
+            registry.set_value(catalog.TRAIN_DATA_MEMORY, held, holds="similarity")
         if self.weights is Weights.category:
             sims = [category_similarity(sims[0], categories, self.means[0])]
         elif self.sharpen != 1:

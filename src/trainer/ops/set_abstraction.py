@@ -18,8 +18,11 @@ neighbours. Four identities make that cheap on a CPU, and all are exact:
   gradient keeps sums over each point's pairs and each centre's; what the first norm's statistics add to it is affine
   in the difference, and follows in a second pass over the pairs.
 
-So nothing of the size of the pairs is ever held. Clouds are divided among the cores. Tensors that are not on the CPU go
-through plain torch, which is also the reference in the tests.
+So nothing of the size of the pairs is ever held. Clouds are divided among the cores. Tensors that are not on the CPU,
+and low precision, go through plain torch, which is also the reference in the tests.
+
+Under autocast the features' part of the first layer is a product of low precision, but the places' is not: a[neighbour]
+and b[centre] are large and nearly the same, and their difference would be made of their rounding errors.
 """
 
 from __future__ import annotations
@@ -58,7 +61,9 @@ def set_abstraction(
     (D, C); all of one dtype. index: (B, M, K) int64, neighbours into N as a ball query lists them: distinct ones, then
     copies of the first. Returns (B, M, D), differentiable in all but `index`.
     """
-    if positions.device.type != "cpu" or (torch.is_grad_enabled() and not inner.training):  # statistics are constants
+    low = torch.is_autocast_enabled("cpu")
+    constant = not inner.training, not outer.training  # statistics, of which the gradient takes none here
+    if positions.device.type != "cpu" or low or constant[0] != constant[1] or (constant[0] and torch.is_grad_enabled()):
         return set_abstraction_torch(positions, features, centres, index, first, inner, weight, outer)
     given = positions.contiguous(), features.contiguous(), centres.contiguous(), first
     parameters = inner.weight, inner.bias, weight, outer.weight, outer.bias
@@ -83,10 +88,20 @@ def set_abstraction_torch(
 
 def before_grouping(positions: Tensor, features: Tensor, centres: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """(B, N, C) and (B, M, C) whose differences are (p[neighbour] - q[centre], f[neighbour]) @ weight.T; arguments as
-    of `set_abstraction`, with weight for `first`."""
+    of `set_abstraction`, with weight for `first`. Of the places' type, also under autocast."""
     of_place, of_features = weight[:, :3], weight[:, 3:]
-    a = torch.addmm(positions.flatten(0, 1) @ of_place.t(), features.flatten(0, 1), of_features.t())
-    return a.view(*features.shape[:2], -1), functional.linear(centres, of_place)
+    placed, b = of_places(positions, of_place), of_places(centres, of_place)
+    if torch.is_autocast_enabled(positions.device.type):
+        return placed + functional.linear(features, of_features), b
+    a = torch.addmm(placed.flatten(0, 1), features.flatten(0, 1), of_features.t())
+    return a.view_as(placed), b
+
+
+def of_places(places: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The linear layer of places, (..., I) -> (..., C), in their own precision whatever autocast says: what follows
+    takes differences of them. I is 3 or 4, so that it costs next to nothing."""
+    with torch.autocast(places.device.type, enabled=False):
+        return functional.linear(places, weight, bias)
 
 
 def gather_norm_relu(a: Tensor, b: Tensor, index: Tensor, norm: BatchNorm) -> Tensor:

@@ -109,3 +109,18 @@ def test_extra_volumes_labels_and_annotations() -> None:
 
 def test_the_grace_period_is_the_specs() -> None:
     assert pod("train-avg-seed0", "pods.graceSeconds=300")["terminationGracePeriodSeconds"] == 300
+
+
+def test_copies_of_training_data_have_a_disk_of_their_own() -> None:
+    sizes = ("resources.dataDisk=64Gi", "resources.ephemeralStorage=2Gi")
+    training = container("train-avg-seed0", *sizes)
+    assert {"name": "data", "mountPath": "/var/cache/captionless"} in training["volumeMounts"]
+    assert _env(training)["CAPTIONLESS_DATA_DISK"] == "/var/cache/captionless"
+    limit = 65 * (1 << 30) + (64 << 20)  # with a byte for each block of a copy, and what else there is
+    volumes = {v["name"]: v for v in pod("train-avg-seed0", *sizes)["volumes"]}
+    assert volumes["data"] == {"name": "data", "emptyDir": {"sizeLimit": str(limit)}}
+    assert training["resources"]["limits"]["ephemeral-storage"] == str(limit + (2 << 30))
+    assert container("embed", *sizes)["resources"]["limits"]["ephemeral-storage"] == "2Gi"
+    for other in (pod("embed", *sizes), pod("train-avg-seed0")):
+        assert "data" not in {v["name"] for v in other["volumes"]}
+    assert "CAPTIONLESS_DATA_DISK" not in _env(container("train-avg-seed0"))

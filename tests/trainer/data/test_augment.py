@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from captionless.spec.train import AugmentSpec
 from captionless.trainer.data import augment
@@ -104,3 +105,24 @@ def test_evaluation_takes_the_prefix_and_height_is_above_the_lowest() -> None:
 def test_generators_are_the_same_everywhere() -> None:
     assert number("init", 0) == number("init", 0) != number("init", 1)
     assert generator("sample", 0, 1, "a").integers(1 << 30) == 99116949  # recorded once
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [AugmentSpec(), only(), AugmentSpec(jitter_sigma=0), AugmentSpec(rotate_up=False, dropout=0.0)],
+    ids=["all", "nothing", "no jitter", "no turn"],
+)
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("m", [32, 150])  # of a subset, and of all points
+def test_a_device_makes_the_clouds_that_the_processor_makes(spec: AugmentSpec, channels: int, m: int) -> None:
+    stored = np.random.default_rng(1).uniform(-1, 1, (5, 200, 6)).astype(np.float16)
+    expected = augment.training_clouds(stored, m, spec, [generator("s", i) for i in range(5)])
+    drawn = augment.drawn_clouds(stored, m, spec, [generator("s", i) for i in range(5)])
+    found = augment.on_device(drawn, torch.device("cpu"), channels)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), augment.with_channels(expected, channels), rtol=0, atol=1e-6)
+
+
+def test_draws_for_a_device_refuse_too_few_points() -> None:
+    with pytest.raises(ValueError, match="cannot sample 201 of 200"):
+        augment.drawn_clouds(np.zeros((1, 200, 3)), 201, AugmentSpec(), [generator("s", 0)])

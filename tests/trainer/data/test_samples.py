@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from captionless.store import objects
-from captionless.store.embeddings import Embeddings
+from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.trainer.data.augment import training_clouds, with_channels
+from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.read_ahead import ReadAhead
-from captionless.trainer.data.training_data import Batch, TrainingData
+from captionless.trainer.data.training_data import Batch, TrainingData, metadata_bytes
 from captionless.trainer.seeds import generator
 from captionless.trainer.training_job import MEMORY
 from tests.embedded import members
@@ -38,8 +39,10 @@ def arrays(root: Path) -> dict[str, np.ndarray]:
 
 
 def open_data(root: Path, memory: int, url: str = "", **train: Any) -> TrainingData:
+    """`memory`: for objects alone."""
     job = synthetic.job(root, **train)
-    return TrainingData(url or job.data, job.train, 0, memory)
+    rest = metadata_bytes(open_embeddings(job.data, "train"), NodeCache())
+    return TrainingData(url or job.data, job.train, 0, memory + rest)
 
 
 def expected(root: Path, arrays: dict[str, np.ndarray], step: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +53,7 @@ def expected(root: Path, arrays: dict[str, np.ndarray], step: int, channels: int
     order = np.random.Generator.permutation(generator("order", 0, epoch), OBJECTS)
     image, clouds = [], []
     for i in order[place * spec.batch_size : (place + 1) * spec.batch_size]:
-        g = generator("sample", 0, epoch, keys[i])
+        g = generator("sample", 0, step, keys[i], 0)
         row = arrays[f"{keys[i]}.views.npy"][g.integers(synthetic.VIEWS)].astype(np.float32)
         image.append(row / np.linalg.norm(row[None], axis=1))
         points = arrays[f"{keys[i]}.points.npy"][None, :, :3]

@@ -20,7 +20,7 @@ from captionless.trainer.training_job import TrainingJob
 from tests.trainer import synthetic
 
 OBJECTS = 24
-ENCODER = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0}  # masks belong to a rank: two have others
+ENCODER = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.3}
 
 
 def prepare(root: Path, damaged: Sequence[int]) -> list[str]:

@@ -8,13 +8,15 @@ from pydantic import ValidationError
 from captionless.errors import DataError, SpecError
 from captionless.spec.weights import Weights
 from captionless.store import objects
+from captionless.store.columns import Named, Strings
 from captionless.store.embeddings import open_embeddings
 from captionless.store.similarity_store import SimilarityStore, open_similarity
 from captionless.trainer.data.splits import held_out
 from captionless.trainer.data.training_data import Batch, TrainingData
 from captionless.trainer.losses.hn_weights import HNWeights
 from captionless.trainer.losses.weight_source import WeightSource
-from captionless.trainer.training_job import TrainingJob
+from captionless.trainer.seeds import generator, number
+from captionless.trainer.training_job import MEMORY, TrainingJob
 from tests.trainer import reference, synthetic
 
 
@@ -50,6 +52,37 @@ def test_a_batch_is_a_pure_function_and_does_not_depend_on_the_ranks(root: Path)
         np.testing.assert_array_equal(np.concatenate([p.points for p in parts]), whole.points)
         assert all(p.keys == whole.keys and p.categories == whole.categories for p in parts)
         assert [len(p.image) for p in parts] == parts[0].sizes
+
+
+@pytest.mark.parametrize("loss", ["mean", "multi-positive"])
+@pytest.mark.parametrize("memory", [MEMORY, 0])
+def test_several_views_of_an_object_are_different_ones_on_any_number_of_ranks(
+    root: Path, loss: str, memory: int
+) -> None:
+    job = synthetic.job(root, views={"count": 3, "loss": loss}, accumulate=2)
+    data = TrainingData(job.data, job.train, 0, memory)
+    whole = data.batch(4)
+    stored = open_embeddings(job.data, "train")
+    of = {key: place for place, key in enumerate(stored.keys)}
+    for key, image in zip(whole.keys, whole.image, strict=True):
+        drawn = generator("sample", 0, 4, key, 0).permutation(synthetic.VIEWS)[:3]
+        views = stored.views([of[key]])[0][drawn].astype(np.float64)
+        views /= np.linalg.norm(views, axis=1, keepdims=True)
+        mean = views.mean(0) / np.linalg.norm(views.mean(0))
+        np.testing.assert_allclose(image, mean if loss == "mean" else views, atol=1e-6)
+    parts = [TrainingData(job.data, job.train, 0, memory).batch(4, rank, 3) for rank in range(3)]
+    images = dict(zip(whole.keys, whole.image, strict=True))
+    for rank, part in enumerate(parts):
+        own = part.keys[sum(part.sizes[:rank]) :][: part.sizes[rank]]
+        np.testing.assert_array_equal(part.image, np.stack([images[key] for key in own]))
+    several = dict(zip(whole.keys, whole.points, strict=True))
+    again = TrainingData(job.data, job.train, 0, memory).batch(4)
+    assert all(np.array_equal(several[key], points) for key, points in zip(again.keys, again.points, strict=True))
+
+
+def test_more_views_than_are_stored_are_refused(root: Path) -> None:
+    with pytest.raises(SpecError, match=r"train\.views\.count: 5, but .* stores 4 views per object"):
+        open_data(root, views={"count": 5, "loss": "mean"})
 
 
 def test_micro_batches_come_before_ranks(root: Path) -> None:
@@ -109,6 +142,40 @@ def test_hard_negative_batches_are_groups_of_a_seed_and_its_neighbours(root: Pat
         open_data(root, batches={"kind": "neighbours"})
     with pytest.raises(ValidationError, match=r"group: 5\b.*candidates"):
         open_data(root, batches={"kind": "neighbours", "group": 5, "candidates": 3})
+
+
+def test_an_object_that_a_batch_holds_again_is_another_sample(root: Path) -> None:
+    """Another view and augmentation, and other masks; and another one in another step of the same epoch."""
+    data = open_data(root, batches={"kind": "neighbours", "group": 4, "candidates": 3})
+    data.nearest = np.tile(np.array([0, 1, 2], np.int32), (26, 1))
+    batches = [data.batch(step) for step in range(3)]
+    again = [i for i, key in enumerate(batches[0].keys) if batches[0].keys.index(key) < i]
+    assert len(again) >= 2
+    seeds, clouds, views = set(), [], set()
+    for batch in batches:
+        seeds |= set(batch.seeds.tolist())
+        clouds += [batch.points[i].tobytes() for i in range(8)]
+        views |= {batch.image[i].tobytes() for i, key in enumerate(batch.keys) if key == data.keys[data.training[1]]}
+    assert len(seeds) == len(set(clouds)) == 24
+    assert len(views) > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"batches": {"kind": "neighbours", "group": 4, "candidates": 3}}], ids=str)
+def test_a_samples_draw_depends_on_neither_rank_nor_micro_batch(root: Path, options: dict[str, object]) -> None:
+    def samples(accumulate: int, world: int) -> list[tuple[str, int, bytes, bytes]]:
+        data = open_data(root, accumulate=accumulate, **options)
+        if options:
+            data.nearest = np.tile(np.array([0, 1, 2], np.int32), (26, 1))
+        found = []
+        for rank in range(world):
+            batch = data.batch(4, rank, world)
+            first = sum(batch.sizes[:rank])
+            keys = batch.keys[first : first + batch.sizes[rank]]
+            found += zip(keys, batch.seeds.tolist(), map(bytes, batch.image), map(bytes, batch.points), strict=True)
+        return sorted(found)
+
+    whole = samples(1, 1)
+    assert all(samples(accumulate, world) == whole for accumulate in (1, 2) for world in (1, 2, 3, 4))
 
 
 def test_images_are_stored_views_of_their_objects(root: Path) -> None:
@@ -252,3 +319,16 @@ def test_entropy() -> None:
     expected = (-(share * np.log(share)).sum() / np.log(3) + 3) / 4
     assert entropy(sim, torch.ones(4, 4)) == pytest.approx(expected)
     assert entropy(torch.ones(2, 2)) == 1.0
+
+
+def test_held_out_objects_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    keys = [f"é{i}" for i in rng.permutation(300)]
+    classes = [f"c{i}" for i in rng.integers(40, size=300)]
+    expected = np.zeros(300, bool)
+    for name in set(classes):
+        own = sorted((i for i in range(300) if classes[i] == name), key=lambda i: number("validation", 5, keys[i]))
+        expected[own[: min(max(round(0.2 * len(own)), 1), len(own) - 1)]] = True
+    np.testing.assert_array_equal(held_out(keys, classes, 0.2, 5), expected)
+    np.testing.assert_array_equal(held_out(Strings.of(keys), Named.of(classes), 0.2, 5), expected)
+    assert not held_out([], [], 0.2).size

@@ -32,7 +32,7 @@ TRAIN: dict[str, Any] = {
     "batchSize": 8,
     "points": 32,
     "checkpointEvery": 5,
-    "encoder": {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0},
+    "encoder": {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.3},
     "optim": {"lr": 5e-3, "warmup": 0.1},
     "collectiveTimeout": pace.scaled(8),
 }

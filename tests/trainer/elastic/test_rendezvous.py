@@ -187,3 +187,30 @@ def test_a_port_that_is_taken_is_reported() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Retryable, match=f"port {port}"), Rendezvous(Gang(0, 2, 2, "h", port, 1, 1), "t", print):
             pass
+
+
+def test_nodes_that_come_and_go_interrupt_a_round_at_most_once_in_an_interval() -> None:
+    readmission = rendezvous_host.Readmission(600)
+    assert [readmission.wait(now) for now in (50.0, 51.0, 649.0)] == [0, 599, 1]  # the first at once
+    assert [readmission.wait(now) for now in (650.0, 700.0, 5000.0)] == [0, 550, 0]
+    always = rendezvous_host.Readmission(0)
+    assert [always.wait(now) for now in (0.0, 0.0, 1.0)] == [0, 0, 0]
+
+
+def test_a_node_that_returns_soon_after_another_has_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous_host, "LAST_CALL_SECONDS", 0.1)
+    asked: list[float] = []
+
+    def wait(self: rendezvous_host.Readmission, now: float) -> float:
+        asked.append(now)
+        return 0.05 if len(asked) < 3 else 0.0
+
+    monkeypatch.setattr(rendezvous_host.Readmission, "wait", wait)
+    nodes = Nodes(3, 2)
+    try:
+        placed(nodes.come(2), nodes.come(0))
+        nodes.come(1)
+        assert nodes.hears(0) == News(regroup=True)
+        assert len(asked) == 3  # it was asked for again when the time had come, by itself
+    finally:
+        nodes.close()

@@ -17,6 +17,7 @@ from captionless.runtime.processes import is_alive
 from captionless.store import writers
 from captionless.trainer import checkpoint, loop, model_file
 from captionless.trainer.elastic import supervisor
+from captionless.trainer.elastic.rendezvous import News
 from captionless.trainer.training_job import TrainingJob
 from tests import pace
 from tests.trainer import synthetic
@@ -32,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def long(root: Path, run: str) -> TrainingJob:
-    encoder = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.0}  # masks belong to a rank: two have others
+    encoder = {"width": 4, "nsample": 4, "radius": 0.4, "dropout": 0.3}
     return synthetic.job(root, run, steps=100, checkpoint_every=5, encoder=encoder)
 
 
@@ -132,3 +133,54 @@ def test_causes_become_errors_of_one_line(root: Path, tmp_path: Path) -> None:
         supervisor.run(synthetic.job(tmp_path), 1, log)
     assert "\n" not in str(caught.value)
     assert "SpecError" not in log.read_text()  # expected errors leave no traceback in the log either
+
+
+class _Rehearsed:
+    """A round whose checkpoints are stored as `saved` says, one look after the other."""
+
+    def __init__(self, saved: list[int]) -> None:
+        self._saved, self.looks, self.stopped_at = saved, 0, -1
+
+    @property
+    def running(self) -> bool:
+        self.looks += 1
+        return self.stopped_at < 0 and self.looks <= len(self._saved)
+
+    @property
+    def saved_step(self) -> int:
+        return self._saved[self.looks - 1]
+
+    def stop(self) -> None:
+        self.stopped_at = self.looks
+
+    def check(self) -> None:
+        pass
+
+
+class _Told:
+    """A rendezvous that has news at one look."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def news(self) -> News:
+        self._left -= 1
+        return News(regroup=self._left == 0)
+
+
+@pytest.mark.parametrize(
+    ("saved", "told", "stopped"),
+    [
+        ([-1, -1, -1, 5, 5], 2, 4),  # before the first checkpoint there is nothing to go on from
+        ([5, 5, 5, 5, 10, 10], 2, 5),  # a checkpoint from before does not count
+        ([5, 5, 5, 5], 2, -1),  # the training ends before the next one
+        ([5, 10, 15], 9, -1),
+    ],
+)
+def test_a_returning_node_is_let_in_after_the_next_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, saved: list[int], told: int, stopped: int
+) -> None:
+    monkeypatch.setattr(supervisor, "_POLL", 0)
+    current = _Rehearsed(saved)
+    lost = supervisor._await(current, lambda: False, None, rendezvous=_Told(told))  # type: ignore[arg-type]
+    assert (current.stopped_at, lost) == (stopped, "")

@@ -30,7 +30,7 @@ def test_a_single_machine_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pod_is_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(env.RENDEZVOUS, "run-train-1-0.run-train-1:29400")
     monkeypatch.setenv(env.INDEX, "2")
-    assert this_node(spec(nodes=3)) == Gang(2, 3, 3, "run-train-1-0.run-train-1", 29400, 60, 75)
+    assert this_node(spec(nodes=3)) == Gang(2, 3, 3, "run-train-1-0.run-train-1", 29400, 60, 75, 600)
     elastic = this_node(spec(nodes=3, minNodes=2))
     assert elastic is not None
     assert elastic.least == 2

@@ -87,13 +87,13 @@ def test_forward_and_gradients_equal_the_straightforward_encoder(in_channels: in
 def test_the_last_block_is_left_out_most_often() -> None:
     torch.manual_seed(0)
     model = encoders.build("pointbert", drop_path=0.5, **TINY)
-    assert [block.drop for block in model.blocks] == pytest.approx([0, 0.25, 0.5])
-    block, x = model.blocks[2], torch.randn(4000, 2, 16)
+    assert [block.drop_path.drop for block in model.blocks] == pytest.approx([0, 0.25, 0.5])
+    block, x, keys = model.blocks[2], torch.randn(4000, 2, 16), torch.arange(4000)
     with torch.no_grad():
-        added = block.train()(x) - x
+        added = block.train()(x, keys) - x
         left_out = (added == 0).flatten(1).all(1).float().mean()  # both halves are
-        ratio = block._some(torch.ones(4000, 1, 1)).mean()
-        torch.testing.assert_close(block.eval()(x), block.eval()(x))
+        ratio = block.drop_path(torch.ones(4000, 1, 1), keys).mean()
+        torch.testing.assert_close(block.eval()(x, keys), block.eval()(x, keys + 1))
     assert 0.22 < left_out < 0.28
     assert 0.95 < ratio < 1.05  # what stays makes up for it
 

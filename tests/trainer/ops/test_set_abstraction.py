@@ -31,6 +31,25 @@ def close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-9) ->
 BATCH, N, M, K, F, C, D = 11, 40, 20, 6, 4, 5, 8
 
 
+@pytest.mark.parametrize("frozen", ["inner", "outer"])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_norm_of_two_that_is_frozen_keeps_its_statistics(frozen: str, gradients: bool) -> None:
+    """While the other takes those of the batch: as each norm by itself in plain torch."""
+    found = []
+    for function in (set_abstraction.set_abstraction, set_abstraction.set_abstraction_torch):
+        g = torch.Generator().manual_seed(4)
+        shapes = (BATCH, N, 3), (BATCH, N, F), (BATCH, M, 3), (C, 3 + F), (D, C)
+        positions, features, centres, first, weight = (
+            torch.randn(*s, generator=g, dtype=torch.float64) for s in shapes
+        )
+        inner, outer = norm(C, 2).train(frozen != "inner"), norm(D, 3).train(frozen != "outer")
+        with torch.set_grad_enabled(gradients):
+            out = function(positions, features, centres, padded_index(), first, inner, weight, outer)
+        found.append([out, *(value.clone() for layer in (inner, outer) for value in layer.buffers())])
+    for got, expected in zip(*found, strict=True):
+        close(got.double(), expected.double())
+
+
 def padded_index(k: int = K) -> torch.Tensor:
     """Groups as a ball query makes them: distinct neighbours in rising order, then copies of the first."""
     g = torch.Generator().manual_seed(1)

@@ -1,4 +1,4 @@
-"""Draws a cloud from the viewpoint of the gallery's pictures: what the encoder was given of a shape."""
+"""Draws a cloud from the viewpoint of the gallery's pictures: what the encoder is given of a shape."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _ELEVATION = 20.0  # degrees: that of the pictures beside it, see `precompute.re
 _RADIUS = 0.016  # of a point, the cloud's being 1
 
 
-def draw(cloud: NDArray[np.float16], size: int = 224) -> NDArray[np.uint8]:
-    """(size, size, 4) RGBA of a stored cloud (P, 6): dots, darker with distance, on a transparent ground."""
+def draw(cloud: NDArray[np.float16], size: int = 224, colored: bool = False) -> NDArray[np.uint8]:
+    """(size, size, 4) RGBA of a stored cloud (P, 6): dots, darker with distance, on a transparent ground; in the
+    points' own colours if `colored`."""
     xyz = cloud[:, :3].astype(np.float64)
     a, e = math.radians(AZIMUTH), math.radians(_ELEVATION)
     towards = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
@@ -27,7 +28,8 @@ def draw(cloud: NDArray[np.float16], size: int = 224) -> NDArray[np.uint8]:
     picture = np.zeros((size, size, 4), np.uint8)
     for at in np.argsort(depth, kind="stable"):  # the nearest last, over the others
         column, row = np.clip(np.rint(centre[at]).astype(np.int64) + offsets, 0, size - 1).T
-        picture[row, column] = (*_shade(depth[at]), 255)
+        color = tuple(np.rint(cloud[at, 3:].astype(np.float64) * 255)) if colored else _shade(depth[at])
+        picture[row, column] = (*color, 255)
     return picture
 
 

@@ -1,0 +1,268 @@
+"""OFF, the Object File Format of Geomview (the Geometry Center, 1996), as text: polygons, with colours.
+
+Each vertex and each face stands on a line of its own. Before OFF stand letters for what vertices have: C colours, N
+normals, ST texture coordinates, for which the format has no picture. ModelNet writes the counts on the first line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from captionless.errors import DataError
+from captionless.mesh import Mesh, MeshPart
+from captionless.precompute.meshes.decimals import decimal
+from captionless.precompute.meshes.lexing import (
+    after_blanks,
+    after_white,
+    is_end,
+    line_end,
+    line_of,
+    noted,
+    plain,
+    shown,
+    undecided,
+    word_end,
+    wrong,
+)
+from captionless.precompute.meshes.polygons import triangulated
+from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.splitting import split
+from captionless.precompute.meshes.told import Told
+from captionless.precompute.meshes.written_colors import levels, light, see_through
+from captionless.precompute.object_files import ObjectFiles
+
+_BLANK = rb"(?:\s|#[^\r\n]*)*"
+_HEAD = re.compile(_BLANK + rb"(?:((?:st|[cn4])*)(off)(?![a-z]))?" + _BLANK, re.IGNORECASE)
+_BINARY = re.compile(rb"binary\b", re.IGNORECASE)
+_COUNTS = re.compile(rb"(\d{1,15})[^\S\r\n]+(\d{1,15})(?:[^\S\r\n]+-?\d+)?[^\S\r\n]*(?:#[^\r\n]*)?(?=[\r\n]|\Z)")
+
+_DONE, _ENDED, _NUMBER, _VALUES, _INDEX, _COLOR = range(6)
+_MOST_COLUMNS = 12  # x y z, a normal, four of a colour, two of a texture
+_COLOR_VALUES = 4
+
+
+def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
+    """The mesh of an OFF file; see `reading.Reader`."""
+    data = plain(data)
+    normals, (count_v, count_f), at = _header(data)
+    if count_v > limits.vertices or count_f > limits.faces:
+        raise DataError(
+            f"has {count_f} faces of {count_v} vertices; at most {limits.faces} of {limits.vertices} are supported: "
+            "simplify the mesh"
+        )
+    if 2 * (count_v + count_f) > len(data) - at + 1:  # a line has a character and an end
+        raise DataError(f"has {count_v} vertices and {count_f} faces by its header, and ends before: it is truncated")
+    told = Told()
+    table, sizes, corners, colors = _body(data, at, count_v, count_f, 3 + 3 * normals)
+    kept = sizes >= 3
+    if not kept.all():
+        told("faces dropped", f"{int((~kept).sum())} of fewer than three corners")
+        corners = corners[np.repeat(kept, sizes)]
+        sizes, colors = sizes[kept], colors[kept]
+    if len(corners) - 2 * len(sizes) > limits.faces:
+        raise DataError(f"has more than {limits.faces} faces: simplify the mesh")
+    positions = np.ascontiguousarray(table[:, :3])
+    triangles, owners = triangulated(positions, sizes, corners)
+    for piece in split(np.zeros(len(triangles), np.int32), corners[triangles], None, len(positions)):
+        look = _look(table[:, 3 + 3 * normals :], piece.positions, colors, owners, told)
+        return Reading(Mesh((MeshPart(positions[piece.positions], piece.faces, **look),)), told.losses())
+    return Reading(Mesh(), told.losses())
+
+
+def _header(data: bytes) -> tuple[bool, tuple[int, int], int]:
+    """Whether vertices have normals, the counts of vertices and faces, and where the first vertex is sought."""
+    head = _HEAD.match(data)
+    letters, off = (head[1] or b"", head[2]) if head else (b"", None)
+    at = head.end() if head else 0
+    if b"4" in letters:
+        raise DataError("4OFF is not read: its vertices have four coordinates")
+    if off == b"OFF" and b"n" in letters:
+        raise DataError("nOFF is not read: its vertices have any number of coordinates")
+    if off and _BINARY.match(data, at):
+        raise DataError("OFF BINARY is not read; expected text")
+    counts = _COUNTS.match(data, at)
+    if counts is None:
+        if not off:
+            raise DataError("is not an OFF file: it does not begin with OFF")
+        raise wrong(data, at, "the numbers of vertices and faces")
+    return b"n" in letters.lower(), (int(counts[1]), int(counts[2])), counts.end()
+
+
+def _look(
+    extra: NDArray[np.float64],
+    positions: NDArray[np.int32],
+    colors: NDArray[np.float64],
+    owners: NDArray[np.int32],
+    told: Told,
+) -> dict[str, Any]:
+    """The vertices' colours, or else the faces'. extra: what vertices have besides coordinates and normals."""
+    if extra.shape[1] >= 3:
+        own = light(extra[:, : _COLOR_VALUES if extra.shape[1] in (4, 6) else 3])[positions]
+        return {"color": (255, 255, 255), "vertex_colors": own, "alpha": see_through(own)}
+    has: NDArray[np.bool_] = np.isfinite(colors[:, :3].sum(axis=1))
+    if (np.isfinite(colors[:, 0]) & ~has).any():
+        told("colours dropped", "numbers of a colour map, which the file does not have")
+    if not has.any():
+        return {}
+    own = light(np.where(has[:, None], colors, 0.0)[:, :3])
+    opacity = colors[has, 3]
+    if (np.isfinite(opacity) & (opacity < (255 if np.nanmax(colors) > 1 else 1))).any():
+        told("colours dropped", "the opacity of single faces")
+    by_face = np.where(has[:, None], levels(own), MeshPart.color).astype(np.uint8)
+    return {"face_colors": by_face[owners]}
+
+
+def _body(
+    data: bytes, at: int, count_v: int, count_f: int, least: int
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """What stands on the lines of vertices (V, K); the sizes of faces (F,), their corners, all in range, and their
+    colours (F, 4), NaN where there is none."""
+    text = np.frombuffer(data, np.uint8)
+    columns = _columns(text, at) if count_v else least
+    if count_v and not least <= columns <= _MOST_COLUMNS:
+        raise wrong(data, _first_word(text, at), f"a line of {least} to {_MOST_COLUMNS} numbers of a vertex")
+    if 2 * columns * count_v > len(data) - at + 1:
+        raise DataError(f"has {count_v} vertices by its header, and ends before: it is truncated")
+    table, sizes = np.empty((count_v, columns)), np.empty(count_f, np.int32)
+    colors = np.full((count_f, _COLOR_VALUES), np.nan)
+    code, row, begin, notes, odd, total = _vertices(text, at, table)
+    _raise(data, code, row, count_v, begin, "vertex", f"{columns} numbers, as the first vertex has")
+    for which, column, start, end in notes[:odd].tolist():
+        table[which, column] = undecided(data, start, end)
+    code, row, stop, total = _measured(text, begin, sizes)
+    _raise(data, code, row, count_f, stop, "face", "a number of corners")
+    corners = np.empty(total, np.int32)
+    code, row, stop = _faces(text, begin, count_v, sizes, corners, colors)
+    _raise(data, code, row, count_f, stop, "face", f"a whole number from 0 to {count_v - 1}" if code == _INDEX else "")
+    return table, sizes, corners, colors
+
+
+def _raise(data: bytes, code: int, row: int, count: int, at: int, what: str, expected: str) -> None:
+    if code == _DONE:
+        return
+    if code == _ENDED or at >= len(data):
+        raise DataError(f"ends within {what} {row} of {count}: it is truncated")
+    if code == _COLOR:
+        expected = "the end of the line, or a colour of 1, 3 or 4 numbers"
+    if code == _NUMBER:
+        expected = "a number"
+    word = data[at : int(word_end(np.frombuffer(data, np.uint8), at))]
+    found = f"not {shown(word)}" if word else "where the line ends"
+    raise DataError(f"line {line_of(data, at)}: expected {expected}, {found}")
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_word(data: NDArray[np.uint8], at: int) -> int:
+    """Where the next line that is not blank or a comment begins."""
+    at = after_white(data, at)
+    while at < len(data) and data[at] == 35:
+        at = after_white(data, line_end(data, at))
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _ends(data: NDArray[np.uint8], at: int) -> bool:
+    return at >= len(data) or is_end(data[at]) or data[at] == 35
+
+
+@numba.njit(cache=True, nogil=True)
+def _columns(data: NDArray[np.uint8], at: int) -> int:
+    """The words on the next line."""
+    count = 0
+    at = _first_word(data, at)
+    while not _ends(data, at):
+        count += 1
+        at = after_blanks(data, word_end(data, at))
+    return count
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _vertices(
+    data: NDArray[np.uint8], at: int, table: NDArray[np.float64]
+) -> tuple[int, int, int, NDArray[np.int64], int, int]:
+    notes = np.empty((16, 4), np.int64)
+    odd = 0
+    for row in range(len(table)):
+        at = _first_word(data, at)
+        if at >= len(data):
+            return _ENDED, row, at, notes, odd, 0
+        for column in range(table.shape[1]):
+            at = after_blanks(data, at)
+            if _ends(data, at):
+                return _VALUES, row, at, notes, odd, 0
+            value, after, decided = decimal(data, at, len(data))
+            end = word_end(data, after)
+            if not decided or end > after:
+                notes = noted(notes, odd, row, column, at, end)
+                odd += 1
+                value = 0.0
+            table[row, column] = value
+            at = end
+        at = after_blanks(data, at)
+        if not _ends(data, at):
+            return _VALUES, row, at, notes, odd, 0
+        at = line_end(data, at)
+    return _DONE, 0, at, notes, odd, 0
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _measured(data: NDArray[np.uint8], at: int, sizes: NDArray[np.int32]) -> tuple[int, int, int, int]:
+    """Fills the sizes of faces, none larger than its line is long; returns a code, the face, where, and their sum."""
+    total = 0
+    for row in range(len(sizes)):
+        at = _first_word(data, at)
+        if at >= len(data):
+            return _ENDED, row, at, total
+        value, after, decided = decimal(data, at, len(data))
+        end = line_end(data, after)
+        if not decided or word_end(data, after) > after or value < 0 or value != np.floor(value):
+            return _VALUES, row, at, total
+        if 2 * value > end - after:
+            return (_ENDED if end >= len(data) else _INDEX), row, end, total
+        sizes[row] = np.int32(value)
+        total += sizes[row]
+        at = end
+    return _DONE, 0, at, total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _faces(
+    data: NDArray[np.uint8],
+    at: int,
+    vertices: int,
+    sizes: NDArray[np.int32],
+    corners: NDArray[np.int32],
+    colors: NDArray[np.float64],
+) -> tuple[int, int, int]:
+    """Fills the corners of faces, and their colours; returns a code, the face, and where it arose."""
+    c = 0
+    for row in range(len(sizes)):
+        at = word_end(data, _first_word(data, at))
+        for _ in range(sizes[row]):
+            at = after_blanks(data, at)
+            if _ends(data, at):
+                return _INDEX, row, at
+            value, after, decided = decimal(data, at, len(data))
+            if not decided or word_end(data, after) > after or not 0 <= value < vertices or value != np.floor(value):
+                return _INDEX, row, at
+            corners[c] = np.int32(value)
+            c += 1
+            at = after
+        count = 0
+        at = after_blanks(data, at)
+        while not _ends(data, at):
+            value, after, decided = decimal(data, at, len(data))
+            if not decided or word_end(data, after) > after or count == colors.shape[1]:
+                return _COLOR, row, at
+            colors[row, count] = value
+            count += 1
+            at = after_blanks(data, after)
+        if count == 2:
+            return _COLOR, row, at
+        at = line_end(data, at)
+    return _DONE, 0, at
