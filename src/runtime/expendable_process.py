@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -61,7 +61,7 @@ class ExpendableProcess:
 
     The function's first argument is one that it may call to send a note ahead of its result. Arguments, notes, results
     and exceptions must be picklable. MemoryError ends the process. If the module has a function `prepare`, it is called
-    with the other arguments before; its processor time does not count.
+    with the other arguments before; the processor time and memory that it takes do not count.
     """
 
     def __init__(self, function: str, limits: Limits) -> None:
@@ -201,16 +201,13 @@ def _serve(descriptor: str, function: str, memory: str, seconds: str) -> NoRetur
     call, prepare = getattr(found, name), getattr(found, "prepare", lambda *arguments: None)
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":  # elsewhere it is not enforced
-        with open("/proc/self/statm") as file:
-            has = int(file.read().split()[0]) * resource.getpagesize()
-        _limit(resource.RLIMIT_AS, has + int(memory))
+        _limit(resource.RLIMIT_AS, _address_space() + int(memory))
     try:
         _send(connection, ("ready", None))
         while True:
             arguments = _receive(connection)
-            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-            resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
-            prepare(*arguments)
+            with _not_counted():
+                prepare(*arguments)
             used = resource.getrusage(resource.RUSAGE_SELF)
             _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + float(seconds)))
             _send(connection, _outcome(call, arguments, connection))
@@ -218,6 +215,26 @@ def _serve(descriptor: str, function: str, memory: str, seconds: str) -> NoRetur
         os._exit(_OUT_OF_MEMORY)
     except (EOFError, ConnectionError):
         os._exit(0)
+
+
+@contextlib.contextmanager
+def _not_counted() -> Iterator[None]:
+    """No limits, and that of memory is afterwards higher by what stays: a library that compiles code and runs out of
+    memory may wait for ever."""
+    kept, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    _, longest = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
+    before = _address_space() if kept != hard else 0
+    yield
+    if kept != hard:
+        _limit(resource.RLIMIT_AS, kept + max(0, _address_space() - before))
+
+
+def _address_space() -> int:
+    """Bytes that this process has, on Linux."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def _limit(kind: int, value: int) -> None:

@@ -32,6 +32,7 @@ PLACES = ("views_offset", "views_size", "points_offset", "points_size")
 """What they may hold as well: where in its shard each member is. Without these a shard's index is read for it."""
 
 _AT_ONCE = 1 << 16  # rows hashed together
+_LARGE = 1 << 17  # objects from which memory is given back, which takes a good part of a second
 _PLAIN = r"^[ !#-\[\]-~]*$"  # text that JSON writes as it is, between quotes
 
 
@@ -150,15 +151,15 @@ class _Filled:
 
     def table(self) -> ObjectTable:
         """The objects in the order of their keys."""
-        _release()
+        self._release()
         keys = pa.concat_arrays(self._keys) if self._keys else pa.array([], pa.large_string())
         self._keys = []
-        _release()
+        self._release()
         order = _order(keys)
-        _release()
+        self._release()
         if order is not None:
             keys = keys.take(order)
-        _release()
+        self._release()
         twice = pc.index(pc.equal(keys[1:], keys[: max(0, len(keys) - 1)]), True).as_py()
         if twice >= 0:
             raise DataError(f'{self._what}: object "{keys[twice]}" occurs twice; rerun embed')
@@ -177,18 +178,18 @@ class _Filled:
             {name: column[: self._count] for name, column in self._places.items()},
         )
 
+    def _release(self) -> None:
+        """Gives back what was freed, which cannot serve what is needed next in one piece."""
+        if self._count >= _LARGE:
+            give_back()
+            pa.default_memory_pool().release_unused()
+
     def _named(self, name: str) -> Named:
         codes, known = self._codes[name][: self._count], self._names[name]
         names = sorted(known)
         place = np.empty(len(names), np.int32)
         place[[known[each] for each in names]] = np.arange(len(names))
         return Named(names, place[codes] if len(codes) else np.zeros(0, np.int32))
-
-
-def _release() -> None:
-    """Gives back what was freed, which cannot serve what is needed next in one piece."""
-    give_back()
-    pa.default_memory_pool().release_unused()
 
 
 def _joined(column: pa.Array | pa.ChunkedArray) -> pa.Array:

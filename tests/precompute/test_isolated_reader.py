@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import signal
 import struct
@@ -24,6 +25,7 @@ from captionless.store import objects
 from captionless.telemetry import catalog, registry
 from tests import pace
 from tests.store.faulty_s3 import Fault, reached_by_environment
+from tests.store.web import serving
 
 
 def source(url: Path | str, kind: str = "folder", **data: object) -> Source:
@@ -94,9 +96,9 @@ def test_too_much_memory_is_the_objects_failure(shapes: Path) -> None:
 
 def test_too_much_time_is_the_objects_failure(shapes: Path) -> None:
     of = source(shapes)
-    (shapes / "box" / "long.obj").write_text(
-        "mtllib m.mtl\n" + "".join(f"v {i} 0 0\nf 1 2 {i + 1}\n" for i in range(2_000_000))
-    )
+    teeth = 60_000  # of a comb: soon read, long to cut into triangles
+    corners = [f"v {i} {1 + i % 2} 0\n" for i in range(teeth)] + [f"v {teeth} 0 0\nv 0 0 0\n"]
+    (shapes / "box" / "long.obj").write_text("".join(corners) + f"f {' '.join(map(str, range(1, teeth + 3)))}\n")
     with IsolatedReader(of, seconds=1) as reader:
         reader.load(refs(of)["a"])
         with pytest.raises(BrokenObject, match=r"^took longer than 1 s of processor time while reading$") as caught:
@@ -193,15 +195,15 @@ def test_objects_without_files_of_their_own_are_read_here() -> None:
 
 
 def test_a_reason_has_no_secrets_and_one_line(tmp_path: Path) -> None:
-    url = "https://u:pa55word@h.invalid/a.txt?X-Amz-Signature=5ecre7"
-    line = {"key": "a", "category": "c", "mesh": url, "source": url, "licence": "CC0"}
-    objects.write_json(f"{tmp_path}/l.json", line)
-    (tmp_path / "l.jsonl").write_text((tmp_path / "l.json").read_text().replace("\n", ""))
-    of = source(tmp_path / "l.jsonl", "manifest")
-    (ref,) = of.refs()
-    assert not any(secret in ref.source for secret in ("pa55word", "5ecre7"))
-    with IsolatedReader(of) as reader, pytest.raises(DataError) as caught:
-        reader.load(ref)
+    with serving(tmp_path) as web:
+        origin = web.replace("http://", "http://u:pa55word@")
+        line = {"key": "a", "category": "c", "mesh": f"{origin}/a.glb?X-Amz-Signature=5ecre7", "licence": "CC0"}
+        (tmp_path / "l.jsonl").write_text(json.dumps({**line, "source": line["mesh"]}) + "\n")
+        of = source(f"{origin}/l.jsonl", "manifest")
+        (ref,) = of.refs()
+        assert not any(secret in ref.source for secret in ("pa55word", "5ecre7"))
+        with IsolatedReader(of) as reader, pytest.raises(DataError, match="no such file") as caught:
+            reader.load(ref)
     assert not any(secret in str(caught.value) for secret in ("pa55word", "5ecre7", "\n"))
 
 

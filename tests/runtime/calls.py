@@ -14,6 +14,7 @@ import numpy as np
 from captionless.errors import Retryable
 
 _served = 0
+_kept: list[np.ndarray[Any, Any]] = []
 
 
 def perform(note: Callable[[object], None], deed: str, *arguments: Any) -> Any:
@@ -25,13 +26,19 @@ def perform(note: Callable[[object], None], deed: str, *arguments: Any) -> Any:
 
 
 def prepare(deed: str, *arguments: Any) -> None:
-    """Takes its time for one of them."""
+    """Takes its time for one of them, and memory that it keeps for another."""
     if deed == "after_preparation":
         do_compute(*arguments)
+    if deed == "beside_what_is_kept":
+        _kept.append(np.empty(2 * arguments[0], np.uint8))  # in the address space only
 
 
 def do_after_preparation(seconds: float) -> float:
     return seconds
+
+
+def do_beside_what_is_kept(size: int) -> int:
+    return sum(map(len, _kept)) + do_allocate(size // 2)
 
 
 def do_add_one(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -91,6 +91,13 @@ def test_the_time_of_preparing_does_not_count(process: ExpendableProcess) -> Non
         process.call("loop")
 
 
+def test_the_memory_of_preparing_does_not_count(process: ExpendableProcess) -> None:
+    for calls in (1, 2):
+        assert process.call("beside_what_is_kept", LIMITS.memory) == (2 * calls + 0.5) * LIMITS.memory
+    with pytest.raises(Ended, match=r"needs more than 1\.1 GB of memory"):
+        process.call("allocate", 2 << 30)
+
+
 def test_a_result_may_be_asked_for_later(process: ExpendableProcess) -> None:
     assert process.is_fresh
     process.begin("count")

@@ -176,7 +176,9 @@ def test_broken_objects_are_named_counted_and_left_out_up_to_the_limit(tmp_path:
 def test_an_object_whose_missing_file_is_added_is_tried_again(tmp_path: Path) -> None:
     _folder(tmp_path / "shapes", 2)
     (tmp_path / "shapes" / "box" / "named.gltf").write_text(
-        '{"asset": {"version": "2.0"}, "buffers": [{"uri": "x.bin", "byteLength": 4}]}'
+        '{"asset": {"version": "2.0"}, "buffers": [{"uri": "x.bin", "byteLength": 36}], "bufferViews":'
+        '[{"buffer": 0, "byteLength": 36}], "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3,'
+        '"type": "VEC3"}], "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}], "nodes": [{"mesh": 0}]}'
     )
     spec = _spec(tmp_path, maxSkipped=1)
     assert _run(spec)[0].skipped == 1
