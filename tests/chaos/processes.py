@@ -97,6 +97,10 @@ class Command:
         os.kill(self._pid, signal.SIGCONT)
         return self.end()
 
+    def stop(self) -> None:
+        """Stops it where it is, until it is to go on."""
+        os.kill(self._pid, signal.SIGSTOP)
+
     def kill(self) -> None:
         """Ends it at once."""
         self._process.kill()

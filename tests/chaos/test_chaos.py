@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.conftest import ROW
 from tests.chaos.sequence import Sequence
 
-SHORT = range(3)
+SHORT = range(1)
 LONG = range(1000, 1200)
 
 
