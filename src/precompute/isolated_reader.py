@@ -18,34 +18,31 @@ from captionless.precompute.sources.base import Loaded, Loader, MeshLoader, Obje
 from captionless.runtime import memory
 from captionless.runtime.expendable_process import Ended, ExpendableProcess, Limits
 from captionless.runtime.redaction import redacted
+from captionless.spec.data import ReadingLimits
+from captionless.spec.quantities import whole_bytes
 from captionless.telemetry import catalog, registry
 
-SECONDS = 120.0
-"""Processor time in which an object must be read."""
-
 _PATIENCE = 1800.0
-"""Seconds in all; a storage that does not answer gives up long before."""
-_MEMORY = 8 << 30
-"""Bytes in which an object must be read, unless half of the container's or machine's memory is less."""
+"""Seconds beside; a storage that does not answer gives up long before."""
 
 
 class IsolatedReader:
     """Loads the objects of a source, mesh files in a child process that is started when it is first needed.
 
-    seconds: of processor time for one object. memory_limit: bytes for one object; None: 8 GiB, or half of what there is
-    if that is less. strict: the losses that make an object broken.
+    limits: of one object. strict: the losses that make an object broken.
     """
 
     def __init__(
         self,
         source: Loader,
-        seconds: float = SECONDS,
-        memory_limit: int | None = None,
+        limits: ReadingLimits = ReadingLimits(),
         strict: losses.Strict = "none",
     ) -> None:
-        limit = memory_limit or min(_MEMORY, memory.available() // 2)
-        self._source, self._strict = source, strict
-        self._process = ExpendableProcess("captionless.precompute.mesh_worker:read", Limits(limit, seconds, _PATIENCE))
+        self._source, self._limits, self._strict = source, limits, strict
+        most = min(whole_bytes(limits.memory), memory.available() // 2)
+        self._process = ExpendableProcess(
+            "captionless.precompute.mesh_worker:read", Limits(most, limits.seconds, _PATIENCE + limits.seconds)
+        )
         self._begun: MeshFile | None = None
 
     def __enter__(self) -> Self:
@@ -90,7 +87,7 @@ class IsolatedReader:
 
     def _begin(self, mesh: MeshFile) -> None:
         self._begun = mesh
-        self._process.begin(mesh)
+        self._process.begin(mesh, self._limits)
 
     def _result(self) -> Loaded:
         self._begun = None

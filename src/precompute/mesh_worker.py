@@ -9,13 +9,14 @@ from captionless.precompute.formats import file_type
 from captionless.precompute.meshfile import compile_reader, read_object
 from captionless.precompute.object_files import FileSeen, MeshFile, broken_by
 from captionless.precompute.sources.base import Loaded
+from captionless.spec.data import ReadingLimits
 
 Note = tuple[tuple[FileSeen, ...], int]
 
 _compiled: set[str] = set()
 
 
-def prepare(mesh: MeshFile) -> None:
+def prepare(mesh: MeshFile, limits: ReadingLimits) -> None:
     """Compiles the reader of the object's format, which may take longer than an object may: numba compiles what is
     called for the first time, and keeps it in its cache."""
     kind = file_type(mesh.url)
@@ -24,7 +25,7 @@ def prepare(mesh: MeshFile) -> None:
         compile_reader(kind)
 
 
-def read(note: Callable[[Note], None], mesh: MeshFile) -> tuple[Loaded, int]:
+def read(note: Callable[[Note], None], mesh: MeshFile, limits: ReadingLimits) -> tuple[Loaded, int]:
     """The object, and the bytes that were read for it.
 
     `note` gets each of the files once it is read, and the bytes of all so far. BrokenObject for whatever is wrong with
@@ -32,7 +33,7 @@ def read(note: Callable[[Note], None], mesh: MeshFile) -> tuple[Loaded, int]:
     """
     files = mesh.open()
     try:
-        found = read_object(files, mesh.up, lambda: note((tuple(files.seen[-1:]), files.size)))
+        found = read_object(files, mesh.up, lambda: note((tuple(files.seen[-1:]), files.size)), limits)
     except (Retryable, SpecError, MemoryError):
         raise
     except Exception as error:

@@ -14,12 +14,13 @@ from captionless.mesh import Mesh, Up
 from captionless.precompute.file_kinds import mesh_kind
 from captionless.precompute.formats import axis_of, format_of
 from captionless.precompute.meshes import gltf, obj, off, ply, stl
-from captionless.precompute.meshes.reading import Limits, Reader, Reading
+from captionless.precompute.meshes.reading import Reader, Reading
 from captionless.precompute.meshes.tetrahedra import tetrahedra
 from captionless.precompute.object_files import ObjectFiles
 from captionless.precompute.references import references
 from captionless.precompute.surface import areas, triangles
 from captionless.precompute.visibility import shown
+from captionless.spec.data import ReadingLimits
 from captionless.store import objects
 
 _READERS: Mapping[str, Reader] = {
@@ -41,7 +42,7 @@ def read_object(
     files: ObjectFiles,
     up: Up | None = None,
     opened: Callable[[], None] = lambda: None,
-    limits: Limits = Limits(),
+    limits: ReadingLimits = ReadingLimits(),
 ) -> Reading:
     """The mesh in an object's files, turned to y-up, and what it lacks.
 
@@ -65,7 +66,7 @@ def read_object(
 
 def compile_reader(kind: str) -> None:
     """Reads a tetrahedron of a format: numba compiles what is called for the first time, and keeps it in its cache."""
-    _READERS[kind](tetrahedra()[kind], ObjectFiles(f"tetrahedron.{kind}"), Limits())
+    _READERS[kind](tetrahedra()[kind], ObjectFiles(f"tetrahedron.{kind}"), ReadingLimits())
 
 
 def digest(files: ObjectFiles) -> str:
@@ -81,7 +82,7 @@ def digest(files: ObjectFiles) -> str:
     return objects.digest(hashlib.sha256(data).hexdigest(), contents)
 
 
-def _check(mesh: Mesh, limits: Limits) -> None:
+def _check(mesh: Mesh, limits: ReadingLimits) -> None:
     """DataError for a mesh that nobody can see, or that is too large."""
     if mesh.face_count > limits.faces:
         raise DataError(f"has {mesh.face_count} faces; at most {limits.faces} are read: simplify the mesh")

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from captionless.spec.quantities import Quantity, whole_bytes
 from captionless.spec.section import Section
 
 
@@ -45,6 +46,32 @@ class SourceSpec(Section):
         if self.kind is not SourceKind.parametric and not self.url:
             raise ValueError(f"url is required for kind: {self.kind}")
         return self
+
+
+class ReadingLimits(Section):
+    """What reading one object may take; an object that takes more is broken, and the rest goes on."""
+
+    bytes: int = Field(2 << 30, ge=1)
+    """Bytes of all its files together."""
+    faces: int = Field(5_000_000, ge=1)
+    """Triangles of its mesh."""
+    vertices: int = Field(15_000_000, ge=1)
+    """Vertices of its mesh."""
+    pixels: int = Field(1 << 28, ge=1)
+    """Pixels of one texture, as its file has it."""
+    depth: int = Field(100, ge=1)
+    """Levels of nodes within nodes."""
+    seconds: float = Field(120.0, gt=0)
+    """Seconds of processor time."""
+    memory: Quantity = "8Gi"
+    """Memory, and never more than half of what the container or the machine has."""
+
+    def allows(self, other: ReadingLimits) -> bool:
+        """Whether what was read within `other` is within these limits too."""
+        numbers = type(self).model_fields.keys() - {"memory"}
+        return whole_bytes(self.memory) >= whole_bytes(other.memory) and all(
+            getattr(self, name) >= getattr(other, name) for name in numbers
+        )
 
 
 class DataSpec(Section):
@@ -97,12 +124,15 @@ class DataSpec(Section):
     """Losses that make an object broken: what its file has and reading cannot give it. `geometry`: faces, skins, morphs
     and the like; `appearance`: textures, materials, extensions that change its looks; `all`: both. `none`: such losses
     are counted and told (`captionless data broken`), and the object is used as it is."""
+    limits: ReadingLimits = ReadingLimits()
+    """What reading one object may take; one that takes more is broken. After an increase, broken objects are tried
+    again; after a decrease, those that were read within wider limits are as well."""
 
     RENDERING: ClassVar = frozenset({"views", "image_size", "elevation", "points"})
     """Fields that say how objects are rendered and sampled: what packed shards depend on beside the listing."""
-    READING: ClassVar = frozenset({"allow", "strict"})
+    READING: ClassVar = frozenset({"allow", "strict", "limits"})
     """Fields that say which files may be read, and how much of them must be: what packed shards depend on as well."""
-    LATER: ClassVar = frozenset({"strict"})
+    LATER: ClassVar = frozenset({"strict", "limits"})
     NAMING: ClassVar = frozenset({"class_names"})
     """Fields that only prompts and reports depend on."""
     OPERATIONAL: ClassVar = frozenset({"max_skipped", "max_skipped_share", "shard_objects"})

@@ -94,7 +94,9 @@ def evaluate(model: str, where: str, split: Split | None = None, up: str | None 
     refs = of_split(source.refs(), split)
     labels = _labels(refs, classifier.classes)
     count = int(meta["points"])
-    found = SourceClouds(source, refs, count, "the classifier", data.points, broken.limit_of(data), data.strict)
+    found = SourceClouds(
+        source, refs, count, "the classifier", data.points, broken.limit_of(data), data.strict, data.limits
+    )
     scores, truth = [], []
     for some, points in found.blocks():
         scores.append(logits(classifier, points, count))
@@ -147,7 +149,9 @@ def _make(
 
     compute_reproducibly(spec.classify.threads, spec.classify.device)
     wanted, data = spec.classify.points, spec.data
-    found = SourceClouds(source, refs, wanted, "classify.points", data.points, broken.limit_of(data), data.strict)
+    found = SourceClouds(
+        source, refs, wanted, "classify.points", data.points, broken.limit_of(data), data.strict, data.limits
+    )
     splits = _splits(found, job)
     with signals.defer_signals() as stop:
         train(job, splits["training"], splits["validation"], stop, check)

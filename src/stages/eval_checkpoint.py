@@ -163,7 +163,14 @@ def _shapes(model: Encoder, dataset: EvalDataset, count: int) -> EmbeddedItems:
 
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     clouds = SourceClouds(
-        dataset.source, dataset.refs, count, "the checkpoint or --points", dataset.points, dataset.limit, dataset.strict
+        dataset.source,
+        dataset.refs,
+        count,
+        "the checkpoint or --points",
+        dataset.points,
+        dataset.limit,
+        dataset.strict,
+        dataset.limits,
     )
     keys, of, rows, content = [], [], [], hashlib.sha256()
     for refs, points in clouds.blocks():

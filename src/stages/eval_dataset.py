@@ -8,7 +8,7 @@ my.yaml                       the objects of any source, a split of them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from captionless.errors import SpecError, did_you_mean
@@ -17,7 +17,7 @@ from captionless.precompute.losses import Strict
 from captionless.precompute.sources import Loader, ObjectRef, open_source
 from captionless.precompute.testsets import NAMES, open_testset
 from captionless.spec import load
-from captionless.spec.data import DataSpec, SourceKind, SourceSpec
+from captionless.spec.data import DataSpec, ReadingLimits, SourceKind, SourceSpec
 from captionless.stages.broken import Limit, limit_of
 from captionless.stages.source_clouds import of_split
 from captionless.store import objects
@@ -59,7 +59,7 @@ class EvalDataset:
     described: plain JSON for the provenance, including `name`. files: those whose digests identify the edition. points:
     of a cloud sampled from a mesh. limit: of broken objects. classes: what the objects may be taken for, sorted, be
     there objects of it or not. names: what prompts call each of these. photos: pictures of the objects, None if there
-    are none. strict: `data.strict`.
+    are none. strict: `data.strict`. limits: `data.limits`.
     """
 
     described: Mapping[str, Any]
@@ -72,6 +72,7 @@ class EvalDataset:
     names: Sequence[str]
     photos: Photos | None = None
     strict: Strict = "none"
+    limits: ReadingLimits = field(default_factory=ReadingLimits)
 
     @property
     def name(self) -> str:
@@ -139,7 +140,9 @@ def _of_source(data: DataSpec, where: str, split: Split, limit: Limit) -> EvalDa
     refs, classes = of_split(every, split), _classes(every)
     names = [data.display_name(name) for name in classes]
     described = {"name": where, **about, "split": split}
-    return EvalDataset(described, source, refs, files, data.points, limit, classes, names, strict=data.strict)
+    return EvalDataset(
+        described, source, refs, files, data.points, limit, classes, names, strict=data.strict, limits=data.limits
+    )
 
 
 def _classes(refs: Sequence[ObjectRef]) -> list[str]:

@@ -26,7 +26,7 @@ from captionless.precompute.object_files import BrokenObject, FileSeen
 from captionless.precompute.sources import open_source
 from captionless.runtime.redaction import redacted
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.data import DataSpec
+from captionless.spec.data import DataSpec, ReadingLimits
 from captionless.spec.plan import LIST, PACK
 from captionless.stages import broken, chain
 from captionless.stages.work_items import Advance, Counts, Outcome, Shard, WorkItem, WorkOutput, work
@@ -55,9 +55,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_NOTES = ("made", "content", "renderer", "files", "faces", "textured", "losses")
+_NOTES = ("made", "content", "renderer", "files", "faces", "textured")
 """What a shard's index notes of an object: the digest of what it was rendered from, that of its members, what rendered
 it, and columns of `store.packed.packed_rows`."""
+_NOTES_IF_ANY = ("losses", "limits")
+"""Notes that not all objects have: what was lost, since earlier releases did not note it; `data.limits` that are not
+the default."""
 
 _COPIED_AT_ONCE = 16
 _LARGE = 1_000_000  # faces: rendering takes half a kilobyte each, which another such mesh should not need meanwhile
@@ -95,7 +98,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
 
 @dataclass
 class _Shard:
-    """What becomes of a shard's objects while it is written: notes on those that are in it (`_NOTES`), reasons and
+    """What becomes of a shard's objects while it is written: notes on those that are in it, reasons and
     files of those that are not, and how many were copied."""
 
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class Packer:
     def __init__(self, url: str, data: DataSpec, listing: Listing, ledger: Ledger, retry: bool):
         self.url, self.data, self.listing, self.ledger, self.retry = url, data, listing, ledger, retry
         self.settings = {n: getattr(data, n) for n in sorted(DataSpec.RENDERING)}
+        self.limits = data.limits.model_dump_json()
         self.lossy = 0
         """Objects with losses among those that were read so far."""
         self._renderer: Renderer | None = None
@@ -148,8 +152,10 @@ class Packer:
 
     def fingerprint(self, listed: ListedShard) -> str:
         """Of a shard, of everything it is made from."""
-        strict = [] if self.data.strict == "none" else [self.data.strict]
-        return objects.digest(chain.FORMATS[PACK], self.settings, self.data.allow, *strict, listed.fingerprint)
+        reading: list[str] = [self.data.strict] if self.data.strict != "none" else []
+        if self.data.limits != ReadingLimits():
+            reading.append(self.limits)
+        return objects.digest(chain.FORMATS[PACK], self.settings, self.data.allow, *reading, listed.fingerprint)
 
     def made(self, wanted: ListedObject, files: str) -> str:
         """The digest of what an object is made from. Whether it may be, depends on `data.allow` if one of its files, as
@@ -204,15 +210,17 @@ class Packer:
                 lost is None or losses.refused(losses.from_json(lost), self.data.strict)
             ):
                 return False  # an earlier release did not note what was lost
+            within = before.note(one.key, "limits")
+            if not self.data.limits.allows(ReadingLimits.model_validate_json(within) if within else ReadingLimits()):
+                return False
             return before.note(one.key, "made") == self.made(one, before.note(one.key, "files") or "[]")
 
         same = [one.key for one in wanted if is_same(one)]
         found = {}
         for key, members in before.members(same).items():
             members.pop("json", None)
-            notes = {name: before.note(key, name) or "" for name in _NOTES if name != "losses"}
-            if (lost := before.note(key, "losses")) is not None:
-                notes["losses"] = lost
+            notes = {name: before.note(key, name) or "" for name in _NOTES}
+            notes |= {name: note for name in _NOTES_IF_ANY if (note := before.note(key, name)) is not None}
             if content_digest(members) == notes["content"]:
                 found[key] = members, notes
         return found
@@ -242,6 +250,7 @@ class Packer:
             "faces": str(sum(len(part.faces) for part in mesh.parts)),
             "textured": str(any(part.texture is not None for part in mesh.parts)),
             "losses": losses.to_json(loaded.losses),
+            **({"limits": self.limits} if self.data.limits != ReadingLimits() else {}),
         }
 
     def _count(self, lost: Sequence[Loss]) -> None:
@@ -266,7 +275,7 @@ class Packer:
         if self._reader is None:
             from captionless.precompute.isolated_reader import IsolatedReader
 
-            self._reader = IsolatedReader(open_source(self.data), strict=self.data.strict)
+            self._reader = IsolatedReader(open_source(self.data), self.data.limits, self.data.strict)
         return self._reader
 
 

@@ -41,8 +41,8 @@ _REMEDIES = (
     (
         Remedy(
             "limits",
-            "simplify the mesh; or, if the machine was too small, run `captionless pack --retry` on a larger one: an "
-            "object may take half of its memory",
+            "simplify the mesh; or raise data.limits; or, if the machine was too small, run `captionless pack --retry` "
+            "on a larger one: an object may take half of its memory",
         ),
         r"while reading$|^MemoryError",
     ),
@@ -74,8 +74,8 @@ _REMEDIES = (
         r"texture",
     ),
     (
-        Remedy("size", "simplify the mesh, or make its files smaller"),
-        r"faces; at most|bytes; at most|more than \d+ files",
+        Remedy("size", "simplify the mesh or make its files smaller, or raise data.limits"),
+        r"(faces|vertices|bytes|elements|instances); at most|more than \d+ (files|faces|vertices)",
     ),
     (
         Remedy("axis", "set data.source.up, or `up` in the manifest"),

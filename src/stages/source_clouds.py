@@ -18,6 +18,7 @@ from captionless.precompute import losses
 from captionless.precompute.isolated_reader import IsolatedReader
 from captionless.precompute.object_files import broken_by
 from captionless.precompute.sources import Loaded, Loader, ObjectRef
+from captionless.spec.data import ReadingLimits
 from captionless.stages import broken
 from captionless.telemetry.progress import Progress, say
 
@@ -31,7 +32,8 @@ class SourceClouds:
     """The clouds of a source's objects, each with at least `count` points; `wants` names what requires them.
 
     Meshes are sampled with `points` points, or `count` if that is more. Broken objects are skipped and listed in
-    `skipped` by `key` and `reason`; `strict` says which losses make one broken. After the last object: DataError if
+    `skipped` by `key` and `reason`; `strict` says which losses make one broken,
+    `reading` how much reading one may take. After the last object: DataError if
     more than `limit` are broken, or all are; and a line on what the others lack.
     """
 
@@ -44,9 +46,11 @@ class SourceClouds:
         points: int,
         limit: int | broken.Limit,
         strict: losses.Strict = "none",
+        reading: ReadingLimits = ReadingLimits(),
     ) -> None:
         self.skipped: list[dict[str, str]] = []
         self._lossy, self._lost, self._strict = 0, Counter[str](), strict
+        self._reading = reading
         self._source, self._refs, self._count, self._wants = source, refs, count, wants
         self._points, self._limit = max(points, count), limit
 
@@ -70,7 +74,7 @@ class SourceClouds:
         """Each object with the `first` points of its cloud, all of them by default."""
         with (
             Progress("clouds", len(self._refs)) as progress,
-            IsolatedReader(self._source, strict=self._strict) as reader,
+            IsolatedReader(self._source, self._reading, self._strict) as reader,
         ):
             for ref, after in zip_longest(self._refs, self._refs[1:]):
                 try:

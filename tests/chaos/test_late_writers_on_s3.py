@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import pace
-from tests.chaos.processes import Command, Ended, Interruption
+from tests.chaos.processes import Command, Interruption
 from tests.chaos.reference import commands, differences, reference, run
 from tests.chaos.sequence import REFUSALS
 from tests.chaos.world import World
@@ -68,7 +68,7 @@ def s3() -> Iterator[FaultyS3]:
 def test_a_late_write_changes_nothing(stage: str, at: int, tmp_path: Path, s3: FaultyS3) -> None:
     world = World.begin(tmp_path / "world")
     older = _on_s3(world, tmp_path / "older")
-    before = [command for command in commands(older)]
+    before = list(commands(older))
     number = next(i for i, command in enumerate(before) if command[0] == stage)
     for command in before[:number]:
         assert Command(older.folder, command).end().code == 0

@@ -17,12 +17,12 @@ import numpy as np
 
 from captionless.errors import DataError
 from captionless.mesh import Mesh
-from captionless.precompute.meshes.reading import Limits
 from captionless.precompute.object_files import ObjectFiles, Scope
+from captionless.spec.data import ReadingLimits
 from tests.fuzz import lines
 from tests.fuzz.formats import FORMATS
 
-LIMITS = Limits(bytes=1 << 26, faces=200_000, vertices=600_000, pixels=1 << 22, depth=50)
+LIMITS = ReadingLimits(bytes=1 << 26, faces=200_000, vertices=600_000, pixels=1 << 22, depth=50)
 
 
 @dataclass

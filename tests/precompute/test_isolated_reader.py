@@ -20,7 +20,7 @@ from captionless.errors import DataError, Retryable, SpecError
 from captionless.precompute.isolated_reader import IsolatedReader
 from captionless.precompute.sources import BrokenObject, Loaded, ObjectRef, Source, open_source
 from captionless.runtime import processes
-from captionless.spec.data import DataSpec
+from captionless.spec.data import DataSpec, ReadingLimits
 from captionless.store import objects
 from captionless.telemetry import catalog, registry
 from tests import pace
@@ -86,7 +86,7 @@ def test_what_comes_back_is_what_the_source_loads(shapes: Path) -> None:
 
 def test_too_much_memory_is_the_objects_failure(shapes: Path) -> None:
     of = source(shapes)
-    with IsolatedReader(of, memory_limit=200 << 20) as reader:
+    with IsolatedReader(of, ReadingLimits(memory="200Mi")) as reader:
         for _ in range(2):
             with pytest.raises(BrokenObject, match=r"^needs more than 0\.2 GB of memory while reading$") as caught:
                 reader.load(refs(of)["m"])
@@ -99,7 +99,7 @@ def test_too_much_time_is_the_objects_failure(shapes: Path) -> None:
     teeth = 60_000  # of a comb: soon read, long to cut into triangles
     corners = [f"v {i} {1 + i % 2} 0\n" for i in range(teeth)] + [f"v {teeth} 0 0\nv 0 0 0\n"]
     (shapes / "box" / "long.obj").write_text("".join(corners) + f"f {' '.join(map(str, range(1, teeth + 3)))}\n")
-    with IsolatedReader(of, seconds=1) as reader:
+    with IsolatedReader(of, ReadingLimits(seconds=1)) as reader:
         reader.load(refs(of)["a"])
         with pytest.raises(BrokenObject, match=r"^took longer than 1 s of processor time while reading$") as caught:
             reader.load(refs(of)["long"])
@@ -141,7 +141,7 @@ def test_a_process_that_dies_twice_breaks_the_object(shapes: Path, monkeypatch: 
 def test_reading_ahead(shapes: Path) -> None:
     of = source(shapes)
     expected = of.load(refs(of)["z"])
-    with IsolatedReader(of, memory_limit=200 << 20) as reader:
+    with IsolatedReader(of, ReadingLimits(memory="200Mi")) as reader:
         reader.ahead(refs(of)["a"])
         reader.ahead(refs(of)["m"])  # there is one already
         assert reader.load(refs(of)["a"]).files[0].path == "a.glb"

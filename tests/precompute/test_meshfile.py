@@ -18,9 +18,9 @@ from captionless.mesh import Mesh
 from captionless.precompute import meshfile
 from captionless.precompute.meshes.colour import linear
 from captionless.precompute.meshes.pictures import MAX_TEXTURE
-from captionless.precompute.meshes.reading import Limits
 from captionless.precompute.meshfile import digest, load_mesh, read_object
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 OBJ = """mtllib box.mtl
 v 0 0 0
@@ -277,9 +277,9 @@ def test_missing_unknown_and_huge(tmp_path: Path) -> None:
         load_mesh(str(tmp_path / "drawing.dwg"))
     trimesh.creation.box().export(tmp_path / "box.glb")
     for limits, told in (
-        (Limits(faces=11), "face"),
-        (Limits(vertices=7), "vertices"),
-        (Limits(bytes=99), "bytes; at most 99"),
+        (ReadingLimits(faces=11), "face"),
+        (ReadingLimits(vertices=7), "vertices"),
+        (ReadingLimits(bytes=99), "bytes; at most 99"),
     ):
         with pytest.raises(DataError, match=told):
             read_object(ObjectFiles(str(tmp_path / "box.glb")), limits=limits)

@@ -172,7 +172,7 @@ def test_what_broke_of_a_small_machine_is_tried_again_on_a_larger_one(
 ) -> None:
     _shapes(tmp_path, {"large": {**VALID["obj"](), "x.png": picture(6000)}})
     with monkeypatch.context() as small:
-        small.setattr(isolated_reader, "_MEMORY", 100 << 20)
+        small.setattr(isolated_reader.memory, "available", lambda: 200 << 20)
         assert _counts(_spec(tmp_path)) == (GOOD, 0, 1)
     (only,) = broken_objects(f"{tmp_path}/out/pack")
     assert remedy(only.reason).kind == "limits"

@@ -20,7 +20,7 @@ from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import chain, embed, listing, pack
 from captionless.stages.listing.card import describe
-from captionless.stages.remedies import Lossy, broken_objects, lossy_objects
+from captionless.stages.remedies import Lossy, broken_objects, lossy_objects, remedy
 from captionless.stages.work_items import Outcome, Shard
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
@@ -255,11 +255,39 @@ def test_strict_makes_losses_errors_of_their_object(
         pack.run(_spec(tmp_path, strict=strict))
 
 
-def test_what_is_not_said_of_losses_changes_no_fingerprint(tmp_path: Path) -> None:
+def test_after_other_limits_objects_are_those_of_a_run_from_scratch(tmp_path: Path) -> None:
+    """What was read within narrower limits is kept; after lower ones all is read again."""
+    _folder(tmp_path / "shapes", 3)
+    trimesh.creation.icosphere(1).export(tmp_path / "shapes" / "box" / "ball.glb")  # 80 faces
+    wide, narrow = _spec(tmp_path), _spec(tmp_path, limits={"faces": 79}, maxSkipped=1)
+    enough = _spec(tmp_path, limits={"faces": 80})
+    listing.run(wide)
+
+    def counts(spec: AlignmentSpec) -> tuple[int, int, int]:
+        outcome = pack.run(spec)
+        return outcome.made, outcome.kept, outcome.skipped
+
+    assert counts(narrow) == (3, 0, 1)
+    (only,) = broken_objects(objects.join(wide.root, "pack"))
+    assert only.key == "box/ball"
+    assert only.reason.startswith("has more than 79 faces")
+    assert remedy(only.reason).kind == "size"
+    assert counts(narrow) == (0, 3, 1)
+    assert counts(enough) == (1, 3, 0)
+    assert counts(wide) == (0, 4, 0)
+    assert counts(narrow) == (0, 3, 1)
+    (tmp_path / "shapes" / "box" / "q00.glb").unlink()
+    trimesh.creation.box((2, 3, 4)).export(tmp_path / "shapes" / "box" / "q00.glb")
+    listing.run(wide)
+    assert counts(wide) == (2, 2, 0)
+    assert counts(narrow) == (1, 2, 1)
+
+
+def test_what_is_not_said_of_losses_and_limits_changes_no_fingerprint(tmp_path: Path) -> None:
     """A run of an earlier release, which has no such field, stays what it is."""
     _folder(tmp_path / "shapes", 2)
     spec = _spec(tmp_path)
-    assert "data.strict" not in chain.settings(spec, "pack")
+    assert not {"data.strict", "data.limits"} & chain.settings(spec, "pack").keys()
     assert chain.settings(_spec(tmp_path, strict="all"), "pack")["data.strict"] == "all"
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from captionless.errors import DataError
 from captionless.mesh import Picture, Wrap
 from captionless.precompute.meshes.pictures import picture
-from captionless.precompute.meshes.reading import Limits
 from captionless.precompute.meshes.told import Told
 from captionless.precompute.object_files import ObjectFiles, beside
+from captionless.spec.data import ReadingLimits
 
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 """How names begin that are none on any machine but the exporter's."""
@@ -28,7 +28,7 @@ _SEARCHES = 8
 class Finder:
     """Opens what the object with these files names. Each name is sought once."""
 
-    def __init__(self, files: ObjectFiles, limits: Limits, told: Told) -> None:
+    def __init__(self, files: ObjectFiles, limits: ReadingLimits, told: Told) -> None:
         self._files, self._limits, self._told = files, limits, told
         self._found: dict[tuple[str, str], tuple[bytes, str] | None] = {}
         self._pictures: dict[tuple[str, str, Wrap], Picture | None] = {}

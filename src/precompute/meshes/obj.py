@@ -19,11 +19,12 @@ from captionless.precompute.meshes.obj_lines import LIBRARY, NONE, OTHER, USE
 from captionless.precompute.meshes.obj_looks import WHITE, Look
 from captionless.precompute.meshes.obj_text import ObjText, Statement, scanned
 from captionless.precompute.meshes.polygons import triangulated
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import Piece, split
 from captionless.precompute.meshes.told import Told
 from captionless.precompute.meshes.written_colors import light, see_through
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 _SURFACES = frozenset(("surf", "bzp", "bsp", "cdc", "res"))
 _CURVES = frozenset(("curv", "curv2", "cdp"))
@@ -34,7 +35,7 @@ _UNSEEN = frozenset((
 """Statements that change nothing, or only what has been told."""
 
 
-def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
+def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of an OBJ file; see `reading.Reader`."""
     told = Told()
     text = scanned(plain(data), limits)
@@ -101,7 +102,7 @@ def _painted(colors: NDArray[np.float32] | None, corners: NDArray[np.int32]) -> 
 class _Looks:
     """The materials of an OBJ file's libraries, and which face has which."""
 
-    def __init__(self, text: ObjText, files: ObjectFiles, limits: Limits, told: Told) -> None:
+    def __init__(self, text: ObjText, files: ObjectFiles, limits: ReadingLimits, told: Told) -> None:
         self._told = told
         self._finder = Finder(files, limits, told)
         self._files = files

@@ -22,7 +22,7 @@ from captionless.precompute.meshes.obj_lines import (
     counted,
     filled,
 )
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ObjText:
     lines: int
 
 
-def scanned(data: bytes, limits: Limits) -> ObjText:
+def scanned(data: bytes, limits: ReadingLimits) -> ObjText:
     """DataError, with the line's number, when a vertex, coordinate or face is not as the format says, or names what is
     not there; or when there are more of them than the limits allow."""
     text = np.frombuffer(data, np.uint8)

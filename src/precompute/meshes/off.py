@@ -30,11 +30,12 @@ from captionless.precompute.meshes.lexing import (
     wrong,
 )
 from captionless.precompute.meshes.polygons import triangulated
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import split
 from captionless.precompute.meshes.told import Told
 from captionless.precompute.meshes.written_colors import levels, light, see_through
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 _BLANK = rb"(?:\s|#[^\r\n]*)*"
 _HEAD = re.compile(_BLANK + rb"(?:((?:st|[cn4])*)(off)(?![a-z]))?" + _BLANK, re.IGNORECASE)
@@ -46,7 +47,7 @@ _MOST_COLUMNS = 12  # x y z, a normal, four of a colour, two of a texture
 _COLOR_VALUES = 4
 
 
-def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
+def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of an OFF file; see `reading.Reader`."""
     data = plain(data)
     normals, (count_v, count_f), at = _header(data)

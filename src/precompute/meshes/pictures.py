@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from captionless.errors import DataError, one_line
 from captionless.mesh import Picture, Wrap
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 
 MAX_TEXTURE = 1024
 """Texels a side: a view shows no more of a texture, and a larger one costs its look-ups."""
@@ -23,7 +23,7 @@ MAX_TEXTURE = 1024
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TGA", "TIFF", "GIF", "WEBP", "PPM", "PCX", "SGI", "DDS", "JPEG2000", "PSD")
 
 
-def picture(data: bytes, what: str, limits: Limits, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Picture:
+def picture(data: bytes, what: str, limits: ReadingLimits, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Picture:
     """The texture in a file's bytes; one of more than `MAX_TEXTURE` texels a side is made smaller by a whole factor.
 
     what: names the texture in errors. 16-bit levels are scaled to 8 bits, not clipped; colour is made smaller apart
@@ -40,7 +40,7 @@ def picture(data: bytes, what: str, limits: Limits, wrap: tuple[Wrap, Wrap] = ("
         raise DataError(f"{what} is truncated or damaged: {one_line(error)}") from error
 
 
-def _decoded(data: bytes, what: str, limits: Limits) -> NDArray[np.uint8]:
+def _decoded(data: bytes, what: str, limits: ReadingLimits) -> NDArray[np.uint8]:
     try:
         with _without_limit():
             image = Image.open(io.BytesIO(data), formats=_FORMATS)

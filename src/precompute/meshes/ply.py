@@ -19,11 +19,12 @@ from captionless.precompute.meshes.finding import Finder
 from captionless.precompute.meshes.ply_body import Lists, Rows, body
 from captionless.precompute.meshes.ply_header import Element, Header, header
 from captionless.precompute.meshes.polygons import triangulated
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import Piece, split
 from captionless.precompute.meshes.told import Told
 from captionless.precompute.meshes.written_colors import levels, light, see_through
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 _POSITION = ("x", "y", "z")
 _COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
@@ -37,7 +38,7 @@ _FULL = {"u2": 65535.0, "f4": 1.0, "f8": 1.0}
 """What full light is written as, by type; 255 for all others. Fractions above 1 are of 255 all the same."""
 
 
-def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
+def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of a PLY file; see `reading.Reader`. Of points without faces, one without parts."""
     told = Told()
     head = header(data)
@@ -72,7 +73,7 @@ def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
     return Reading(Mesh(tuple(parts)), told.losses())
 
 
-def _check(head: Header, elements: dict[str, Element], limits: Limits) -> None:
+def _check(head: Header, elements: dict[str, Element], limits: ReadingLimits) -> None:
     vertex = elements.get("vertex")
     if vertex is None:
         raise DataError("its header has no element vertex")
@@ -87,7 +88,7 @@ def _check(head: Header, elements: dict[str, Element], limits: Limits) -> None:
 
 
 def _polygons(
-    positions: NDArray[np.float64], face: Rows, limits: Limits, told: Told
+    positions: NDArray[np.float64], face: Rows, limits: ReadingLimits, told: Told
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.int32] | None]:
     """Triangles (T, 3) of vertices, (T,) the face that each is of, and if faces have texture coordinates: these,
     (C, 2), and which each corner has (T, 3), -1 for none."""
@@ -122,7 +123,7 @@ def _polygons(
     return corners[triangles], of_face, uv.values[: len(uv.values) // 2 * 2].reshape(-1, 2), coordinates
 
 
-def _strips(rows: dict[str, Rows], count: int, limits: Limits, others: int) -> NDArray[np.int32]:
+def _strips(rows: dict[str, Rows], count: int, limits: ReadingLimits, others: int) -> NDArray[np.int32]:
     """(T, 3) triangles of strips: each index makes one with the two before; -1 begins anew."""
     found = [np.empty((0, 3), np.int32)]
     for name in _STRIPS:
@@ -165,7 +166,7 @@ def _in_range(indices: Lists, count: int, least: int) -> NDArray[np.int32]:
     return values.astype(np.int32)
 
 
-def _pictures(head: Header, files: ObjectFiles, limits: Limits, told: Told) -> list[Picture | None]:
+def _pictures(head: Header, files: ObjectFiles, limits: ReadingLimits, told: Told) -> list[Picture | None]:
     finder = Finder(files, limits, told)
     return [finder.picture(name) for name in head.textures]
 

@@ -1,4 +1,4 @@
-"""What a reader of mesh files is given and what it hands back: limits, the mesh, and what of the file was lost."""
+"""What a reader of mesh files hands back: the mesh, and what of the file was lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from captionless.mesh import Mesh
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 KINDS: Mapping[str, Literal["geometry", "appearance"]] = {
     "faces dropped": "geometry",
@@ -51,26 +52,10 @@ class Reading:
     losses: tuple[Loss, ...] = ()
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one object may ask for. A reader refuses, by a DataError, to go beyond.
-
-    bytes: of all its files. pixels: of one texture, as its file has it. depth: of nodes within nodes. seconds: of
-    processor time.
-    """
-
-    bytes: int = 2 << 30
-    faces: int = 5_000_000
-    vertices: int = 15_000_000
-    pixels: int = 1 << 28
-    depth: int = 100
-    seconds: float = 120.0
-
-
 class Reader(Protocol):
     """A format's `read`: the mesh in `data`, the bytes of an object's own file, which may name others of its `files`.
 
     DataError, in one line, for whatever is wrong with the file or beyond the limits; nothing else is raised.
     """
 
-    def __call__(self, data: bytes, files: ObjectFiles, limits: Limits) -> Reading: ...
+    def __call__(self, data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading: ...

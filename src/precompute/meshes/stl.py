@@ -16,11 +16,12 @@ from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
 from captionless.precompute.meshes.lexing import plain
 from captionless.precompute.meshes.polygons import triangulated
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import split
 from captionless.precompute.meshes.stl_text import facets
 from captionless.precompute.meshes.told import Told
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 _HEADER = 84
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -30,7 +31,7 @@ _STATEMENT = re.compile(rb"\bfacet\s+normal\b|\bend\s*solid\b", re.IGNORECASE)
 _MAGICS = b"COLOR="
 
 
-def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
+def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of an STL file; see `reading.Reader`."""
     told = Told()
     part = _text(plain(data), limits) if _is_text(data) else _binary(data, limits, told)
@@ -45,7 +46,7 @@ def _is_text(data: bytes) -> bool:
     return bool(_TEXT.match(start) and _STATEMENT.search(start))
 
 
-def _text(data: bytes, limits: Limits) -> MeshPart:
+def _text(data: bytes, limits: ReadingLimits) -> MeshPart:
     vertices, sizes = facets(data, limits)
     corners = np.arange(len(vertices), dtype=np.int32)
     triangles, _ = triangulated(vertices, sizes, corners)
@@ -53,7 +54,7 @@ def _text(data: bytes, limits: Limits) -> MeshPart:
     return MeshPart(vertices, triangles) if piece is None else MeshPart(vertices[piece.positions], piece.faces)
 
 
-def _binary(data: bytes, limits: Limits, told: Told) -> MeshPart:
+def _binary(data: bytes, limits: ReadingLimits, told: Told) -> MeshPart:
     if len(data) < _HEADER:
         raise DataError(f"is not an STL file: {len(data)} bytes, neither text that begins with solid nor a header")
     count = int.from_bytes(data[80:_HEADER], "little")

@@ -23,7 +23,7 @@ from captionless.precompute.meshes.lexing import (
     word_end,
     wrong,
 )
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 
 _SEPARATING = re.compile(rb",(?=\s)|(?<=\s),")
 _JOINED = re.compile(rb"\bvertex\s+[^\s,]+,[^\s,]+,[^\s,]+\s", re.IGNORECASE)
@@ -31,7 +31,7 @@ _JOINED = re.compile(rb"\bvertex\s+[^\s,]+,[^\s,]+,[^\s,]+\s", re.IGNORECASE)
 _DONE, _KEYWORD, _NUMBER, _SHORT, _CUT = range(5)
 
 
-def facets(data: bytes, limits: Limits) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def facets(data: bytes, limits: ReadingLimits) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Vertices (V, 3) of all facets, one after the other, and (F,) how many each has, at least 3. DataError, with the
     line's number, at what is no statement, no number, or a facet that is not whole."""
     if b"," in data:

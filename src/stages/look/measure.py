@@ -88,7 +88,7 @@ def of_spec(where: str, key: str, overrides: Sequence[str], views: int) -> Seen:
     if ref is None:
         known = [each.key for each in islice(source.stream(FileIndex()), _KEYS)]
         raise SpecError(f"{where}: its source has no object {key!r}{did_you_mean(key, known)}")
-    with IsolatedReader(source) as reader:
+    with IsolatedReader(source, data.limits) as reader:
         loaded = reader.load(ref)
     about = [("category", ref.category), ("split", ref.split), ("source", ref.source), ("licence", ref.licence)]
     seen = _seen(key, loaded, about, min(views, data.views), data.image_size, data.elevation)

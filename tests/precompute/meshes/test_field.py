@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.object_files import ObjectFiles, Scope
+from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes.sampling import look_at
 from tests.precompute.meshes.text_files import GREY, PAINT, Look, everywhere, painted, textured
 
@@ -29,7 +30,7 @@ def reading(case: str) -> Reading:
     (path,) = (p for p in sorted((FIELD / case / "in").rglob("*")) if p.suffix in (".obj", ".ply", ".stl", ".off"))
     files = ObjectFiles(str(path), Scope((str(FIELD / case / "in"),)))
     reader = importlib.import_module(f"captionless.precompute.meshes.{path.suffix[1:]}")
-    found: Reading = reader.read(files.own(), files, Limits())
+    found: Reading = reader.read(files.own(), files, ReadingLimits())
     return found
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from captionless.errors import DataError
 from captionless.precompute.meshes.pictures import MAX_TEXTURE, picture
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 
-LIMITS = Limits()
+LIMITS = ReadingLimits()
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -105,9 +105,9 @@ def test_large_ones_are_made_smaller_with_colour_apart_from_alpha() -> None:
 def test_as_many_pixels_as_the_limit_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow's own limit says nothing
     data = saved(Image.new("RGB", (20, 10), (200, 40, 40)))
-    assert (picture(data, "t", Limits(pixels=200)).texels == (200, 40, 40, 255)).all()
+    assert (picture(data, "t", ReadingLimits(pixels=200)).texels == (200, 40, 40, 255)).all()
     with pytest.raises(DataError, match=r"^the texture t has 20 x 10 pixels; at most 199 are read$"):
-        picture(data, "the texture t", Limits(pixels=199))
+        picture(data, "the texture t", ReadingLimits(pixels=199))
     assert Image.MAX_IMAGE_PIXELS == 50
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from captionless.errors import DataError
-from captionless.precompute.meshes.reading import Limits
 from captionless.precompute.object_files import ObjectFiles, Scope
+from captionless.spec.data import ReadingLimits
 from tests import meshes
 from tests.precompute.meshes import text_files
 from tests.precompute.meshes.test_text_files import read
@@ -132,9 +132,9 @@ def test_what_is_wrong_with_a_library_is_named(tmp_path: Path, library: bytes, l
 )
 def test_limits(tmp_path: Path, name: str) -> None:
     case = text_files.CASES[name]
-    assert read(tmp_path, case.files, Limits(faces=12, vertices=24)).mesh.face_count == 12
+    assert read(tmp_path, case.files, ReadingLimits(faces=12, vertices=24)).mesh.face_count == 12
     with pytest.raises(DataError, match="faces"):
-        read(tmp_path, case.files, Limits(faces=11))
+        read(tmp_path, case.files, ReadingLimits(faces=11))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ KINDS = ("obj", "ply", "ply-ascii", "ply-texture", "stl", "stl-ascii", "off")
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_are_data_errors(tmp_path: Path, kind: str) -> None:
     reader = importlib.import_module(f"captionless.precompute.meshes.{kind.partition('-')[0]}")
-    limits = Limits(faces=10_000, vertices=10_000, pixels=1 << 20)
+    limits = ReadingLimits(faces=10_000, vertices=10_000, pixels=1 << 20)
     whole = 0
     for number in range(150):
         files = meshes.mutated(kind, number)

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.object_files import ObjectFiles, Scope
+from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes.sampling import look_at
 from tests.precompute.meshes.text_files import CASES, Files
 
 
-def read(folder: Path, files: Files, limits: Limits = Limits()) -> Reading:
+def read(folder: Path, files: Files, limits: ReadingLimits = ReadingLimits()) -> Reading:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

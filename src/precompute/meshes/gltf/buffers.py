@@ -15,8 +15,8 @@ from captionless.errors import DataError
 from captionless.precompute.meshes.gltf import meshopt
 from captionless.precompute.meshes.gltf.document import Document, Entry
 from captionless.precompute.meshes.gltf.meshopt_filters import Damaged
-from captionless.precompute.meshes.reading import Limits
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 _MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
@@ -32,7 +32,7 @@ class View:
 class Buffers:
     """Reads each buffer once, when it is first asked for."""
 
-    def __init__(self, document: Document, files: ObjectFiles, limits: Limits) -> None:
+    def __init__(self, document: Document, files: ObjectFiles, limits: ReadingLimits) -> None:
         self._document = document
         self._files = files
         self._limits = limits

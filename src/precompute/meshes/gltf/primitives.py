@@ -17,7 +17,7 @@ from captionless.precompute.meshes.gltf import draco
 from captionless.precompute.meshes.gltf.accessors import Accessors, Values
 from captionless.precompute.meshes.gltf.buffers import Buffers
 from captionless.precompute.meshes.gltf.document import Entry
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 _POINTS_OR_LINES = {0: "points", 1: "lines", 2: "a loop of lines", 3: "a strip of lines"}
@@ -26,7 +26,7 @@ _POINTS_OR_LINES = {0: "points", 1: "lines", 2: "a loop of lines", 3: "a strip o
 class Budget:
     """Faces and vertices that are left to an object; DataError when they are spent."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ReadingLimits) -> None:
         self._limits = limits
         self._faces = 0
         self._vertices = 0

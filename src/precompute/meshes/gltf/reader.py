@@ -26,14 +26,15 @@ from captionless.precompute.meshes.gltf.primitives import Attributes, Budget, Pr
 from captionless.precompute.meshes.gltf.scene import Matrix, Placed, Scene
 from captionless.precompute.meshes.gltf.skins import Skins, skinned
 from captionless.precompute.meshes.gltf.textures import Texture, Textures
-from captionless.precompute.meshes.reading import Limits, Loss, Reading
+from captionless.precompute.meshes.reading import Loss, Reading
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 
 _MOST_TOLD = 100  # losses of a kind
 _WHITE, _GREY = (255, 255, 255), (178, 178, 178)
 
 
-def read(data: bytes, files: ObjectFiles, limits: Limits) -> Reading:
+def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of a glTF file. `files` opens the buffers and pictures beside it. DataError, in one line, for whatever
     is wrong with it."""
     return _Reader(data, files, limits).reading()
@@ -49,7 +50,7 @@ class _Looks:
 
 
 class _Reader:
-    def __init__(self, data: bytes, files: ObjectFiles, limits: Limits) -> None:
+    def __init__(self, data: bytes, files: ObjectFiles, limits: ReadingLimits) -> None:
         self._document = open_document(data)
         self._losses: dict[Loss, None] = dict.fromkeys(extensions.check(self._document.root))
         self._buffers = Buffers(self._document, files, limits)

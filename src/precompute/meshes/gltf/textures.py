@@ -13,7 +13,7 @@ from captionless.precompute.meshes import pictures
 from captionless.precompute.meshes.gltf import extensions
 from captionless.precompute.meshes.gltf.buffers import Buffers
 from captionless.precompute.meshes.gltf.document import Document, Entry
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 
 _WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 
@@ -41,7 +41,7 @@ class Texture:
 class Textures:
     """Decodes each picture once."""
 
-    def __init__(self, document: Document, buffers: Buffers, limits: Limits) -> None:
+    def __init__(self, document: Document, buffers: Buffers, limits: ReadingLimits) -> None:
         self._document = document
         self._buffers = buffers
         self._limits = limits

@@ -9,8 +9,9 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.precompute.meshes.gltf import read
-from captionless.precompute.meshes.reading import Limits, Loss, Reading
+from captionless.precompute.meshes.reading import Loss, Reading
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes.faces import middles, triangles
 
 FIELD = Path(__file__).parents[3] / "data" / "field"
@@ -18,7 +19,7 @@ FIELD = Path(__file__).parents[3] / "data" / "field"
 
 def reading(path: Path) -> Reading:
     files = ObjectFiles(str(path))
-    return read(files.own(), files, Limits())
+    return read(files.own(), files, ReadingLimits())
 
 
 def case(name: str) -> Reading:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from captionless.errors import DataError
-from captionless.precompute.meshes.reading import Limits
+from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes.gltf.test_reading import reading
 from tests.precompute.meshes.gltf_document import Document
 from tests.precompute.meshes.gltf_shapes import BOX, FACES, picture_box, plain_box, shown
@@ -30,17 +29,17 @@ def test_object_may_be_as_large_as_its_limit(
     limit: dict[str, int], enough: dict[str, int], line: str, tmp_path: Path
 ) -> None:
     files = picture_box().glb()
-    assert reading(files, tmp_path, replace(Limits(), **enough)).mesh.face_count == 12
+    assert reading(files, tmp_path, ReadingLimits(**enough)).mesh.face_count == 12
     with pytest.raises(DataError, match=line):
-        reading(files, tmp_path, replace(Limits(), **limit))
+        reading(files, tmp_path, ReadingLimits(**limit))
 
 
 def test_bytes_of_all_files_count(tmp_path: Path) -> None:
     files = picture_box(how="tex.png").gltf()
     beside = sum(map(len, list(files.values())[1:]))
-    reading(files, tmp_path, Limits(bytes=beside))
+    reading(files, tmp_path, ReadingLimits(bytes=beside))
     with pytest.raises(DataError, match=f"more than {beside - 1} bytes"):
-        reading(files, tmp_path, Limits(bytes=beside - 1))
+        reading(files, tmp_path, ReadingLimits(bytes=beside - 1))
 
 
 def test_nodes_may_be_as_deep_as_the_limit(tmp_path: Path) -> None:
@@ -49,9 +48,9 @@ def test_nodes_may_be_as_deep_as_the_limit(tmp_path: Path) -> None:
         child = len(document.json["nodes"]) - 1
         top = document.node({"children": [child]}, shown=False)
     document.json["scenes"][0]["nodes"] = [top]
-    assert reading(document.glb(), tmp_path, Limits(depth=5)).mesh.face_count == 12
+    assert reading(document.glb(), tmp_path, ReadingLimits(depth=5)).mesh.face_count == 12
     with pytest.raises(DataError, match=r"nodes\[0\]: more than 4 levels of nodes"):
-        reading(document.glb(), tmp_path, Limits(depth=4))
+        reading(document.glb(), tmp_path, ReadingLimits(depth=4))
 
 
 def _instanced(count: int) -> Document:
@@ -63,17 +62,17 @@ def _instanced(count: int) -> Document:
 @pytest.mark.parametrize("count", [5, 1000, HUGE])
 def test_instances_count(count: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"faces|instances|elements"):
-        reading(_instanced(count).glb(), tmp_path, Limits(faces=59, vertices=10_000))
-    assert reading(_instanced(5).glb(), tmp_path, Limits(faces=60)).mesh.face_count == 60
+        reading(_instanced(count).glb(), tmp_path, ReadingLimits(faces=59, vertices=10_000))
+    assert reading(_instanced(5).glb(), tmp_path, ReadingLimits(faces=60)).mesh.face_count == 60
 
 
 def test_a_mesh_that_many_nodes_show_counts_each_time(tmp_path: Path) -> None:
     document = plain_box()
     for _ in range(4):
         document.node({"mesh": 0})
-    assert reading(document.glb(), tmp_path, Limits(faces=60, vertices=120)).mesh.face_count == 60
+    assert reading(document.glb(), tmp_path, ReadingLimits(faces=60, vertices=120)).mesh.face_count == 60
     with pytest.raises(DataError, match="more than 59 faces"):
-        reading(document.glb(), tmp_path, Limits(faces=59))
+        reading(document.glb(), tmp_path, ReadingLimits(faces=59))
 
 
 @pytest.mark.parametrize("kind", ["positions", "indices", "sparse", "meshopt", "no-indices"])
@@ -102,7 +101,7 @@ def test_primitives_that_share_a_large_accessor_take_what_they_use(tmp_path: Pat
     many = document.accessor(np.concatenate([BOX, np.zeros((5000, 3))]))
     primitives = [{"attributes": {"POSITION": many}, "indices": document.indices(FACES)} for _ in range(20)]
     document.node({"mesh": document.mesh(*primitives)})
-    found = reading(document.glb(), tmp_path, Limits(vertices=20 * 24))
+    found = reading(document.glb(), tmp_path, ReadingLimits(vertices=20 * 24))
     assert [len(part.vertices) for part in found.mesh.parts] == [24] * 20
 
 

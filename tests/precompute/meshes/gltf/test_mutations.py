@@ -9,13 +9,13 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.precompute.meshes.gltf import read
-from captionless.precompute.meshes.reading import Limits
 from captionless.precompute.object_files import ObjectFiles, Scope
+from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes.gltf_files import cases
 from tests.precompute.meshes.gltf_mutations import mutated
 
 BASES = {name: case.files for name, case in cases().items() if not case.error}
-LIMITS = Limits(bytes=1 << 24, faces=10_000, vertices=30_000, pixels=1 << 20, depth=20)
+LIMITS = ReadingLimits(bytes=1 << 24, faces=10_000, vertices=30_000, pixels=1 << 20, depth=20)
 
 
 @pytest.mark.parametrize("part", range(8))

@@ -10,8 +10,9 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.precompute.meshes.gltf import read
-from captionless.precompute.meshes.reading import Limits, Reading
+from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.object_files import ObjectFiles
+from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes import gltf_files
 from tests.precompute.meshes.faces import middles, triangles
 from tests.precompute.meshes.gltf_document import Files
@@ -19,7 +20,7 @@ from tests.precompute.meshes.gltf_document import Files
 CASES = gltf_files.cases()
 
 
-def reading(files: Files, folder: Path, limits: Limits = Limits()) -> Reading:
+def reading(files: Files, folder: Path, limits: ReadingLimits = ReadingLimits()) -> Reading:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
