@@ -346,6 +346,8 @@ class Ledger:
 
         def rows(part: str) -> Mapping[str, Sequence[Any]] | None:
             if not self._is_loose(part, entries[part]["fingerprint"]):
+                if self._entries.get(part, {}).get("fingerprint") != entries[part]["fingerprint"]:
+                    raise _Removed(f"{self.url}: the record of {part} is missing; rerun the stage")  # or just published
                 return None
             record = self._unpublished(part, entries[part]["fingerprint"])
             if record is None or record.rows is None:

@@ -165,6 +165,17 @@ def test_rows_become_a_table_that_a_changed_part_changes_only_its_own_of() -> No
     assert table["sha"].to_pylist() == [bytes.fromhex("ab" * 32), None, bytes.fromhex("cd" * 32)]
 
 
+def test_what_another_worker_publishes_between_confirming_and_publishing_is_taken_over() -> None:
+    url = f"memory://{uuid.uuid4()}"
+    one, other = Ledger(url, schema=_schema), Ledger(url, schema=_schema)
+    one.commit("a", "1", {}, {}, {"key": ["k"], "sha": [None]})
+    records = one.finished({"a": "1"})
+    assert records is not None
+    one.confirm({"a": "1"})
+    digest = _publish(other, {"a": "1"})  # and removes the record
+    assert one.publish(records).digest == digest
+
+
 def test_a_part_whose_file_is_missing_is_not_recorded(ledger: Ledger) -> None:
     with pytest.raises(DataError, match=r"b\.bin"):
         ledger.commit("b", "print", {"b.bin": ""}, {})
