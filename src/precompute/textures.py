@@ -74,15 +74,9 @@ def look_up(
 ) -> tuple[np.float32, np.float32, np.float32]:
     """A texture's colour, 0 to 255, at (u, v), in texels of its largest level: between four texels of each of the two
     levels whose texels are about as large as a sample. extent: how far the next sample is, in texels, squared."""
-    lower, last = 0, levels.shape[1] - 1
-    while extent >= 4 and lower < last:
-        extent *= np.float32(0.25)
-        lower += 1
-    u = _wrapped(u / np.float32(levels[of, 0, 1]), wrap[of, 0])
-    v = _wrapped(v / np.float32(levels[of, 0, 2]), wrap[of, 1])
+    lower, share, u, v = _placed(levels, wrap, of, u, v, extent)
     red, green, blue = _blend(texels, levels, wrap, of, lower, u, v)
-    if extent > 1 and lower < last:
-        share = (extent - np.float32(1)) * np.float32(1 / 3)  # between two levels, nearly the logarithm
+    if share > 0:
         r, g, b = _blend(texels, levels, wrap, of, lower + 1, u, v)
         red, green, blue = red + share * (r - red), green + share * (g - green), blue + share * (b - blue)
     return red, green, blue
@@ -99,17 +93,33 @@ def look_up_alpha(
     extent: np.float32,
 ) -> np.float32:
     """A texture's alpha, 0 to 255, as `look_up` finds its colour."""
+    lower, share, u, v = _placed(levels, wrap, of, u, v, extent)
+    alpha = _blend_alpha(texels, levels, wrap, of, lower, u, v)
+    if share > 0:
+        alpha += share * (_blend_alpha(texels, levels, wrap, of, lower + 1, u, v) - alpha)
+    return alpha
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _placed(
+    levels: NDArray[np.int64],
+    wrap: NDArray[np.int64],
+    of: int,
+    u: np.float32,
+    v: np.float32,
+    extent: np.float32,
+) -> tuple[int, np.float32, np.float32, np.float32]:
+    """The level to look a texture up in, the share of the one after it, and where, from 0 to 1."""
     lower, last = 0, levels.shape[1] - 1
     while extent >= 4 and lower < last:
         extent *= np.float32(0.25)
         lower += 1
+    share = np.float32(0)
+    if extent > 1 and lower < last:
+        share = (extent - np.float32(1)) * np.float32(1 / 3)  # nearly the logarithm
     u = _wrapped(u / np.float32(levels[of, 0, 1]), wrap[of, 0])
     v = _wrapped(v / np.float32(levels[of, 0, 2]), wrap[of, 1])
-    alpha = _blend_alpha(texels, levels, wrap, of, lower, u, v)
-    if extent > 1 and lower < last:
-        share = (extent - np.float32(1)) * np.float32(1 / 3)
-        alpha += share * (_blend_alpha(texels, levels, wrap, of, lower + 1, u, v) - alpha)
-    return alpha
+    return lower, share, u, v
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
