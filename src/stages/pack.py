@@ -115,7 +115,8 @@ class Packer:
     def __init__(self, url: str, data: DataSpec, listing: Listing, ledger: Ledger, retry: bool):
         self.url, self.data, self.listing, self.ledger, self.retry = url, data, listing, ledger, retry
         self.settings = {n: getattr(data, n) for n in sorted(DataSpec.RENDERING)}
-        self.limits = data.limits.model_dump_json()
+        self.limits = data.limits.model_dump_json() if data.limits != ReadingLimits() else ""
+        """`data.limits` as objects note them; empty if they are the default."""
         self.lossy = 0
         """Objects with losses among those that were read so far."""
         self._renderer: Renderer | None = None
@@ -153,8 +154,7 @@ class Packer:
     def fingerprint(self, listed: ListedShard) -> str:
         """Of a shard, of everything it is made from."""
         reading: list[str] = [self.data.strict] if self.data.strict != "none" else []
-        if self.data.limits != ReadingLimits():
-            reading.append(self.limits)
+        reading += [self.limits] if self.limits else []
         return objects.digest(chain.FORMATS[PACK], self.settings, self.data.allow, *reading, listed.fingerprint)
 
     def made(self, wanted: ListedObject, files: str) -> str:
@@ -250,7 +250,7 @@ class Packer:
             "faces": str(sum(len(part.faces) for part in mesh.parts)),
             "textured": str(any(part.texture is not None for part in mesh.parts)),
             "losses": losses.to_json(loaded.losses),
-            **({"limits": self.limits} if self.data.limits != ReadingLimits() else {}),
+            **({"limits": self.limits} if self.limits else {}),
         }
 
     def _count(self, lost: Sequence[Loss]) -> None:
