@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import math
 import os
 import re
@@ -28,6 +29,7 @@ _TEMPORARY = re.compile(r"\..+\.(\d+\.tmp|(nothing|[0-9a-f]{32})\.next)", re.DOT
 """`.<name>.<host>.<process>.tmp`, and the claims of `conditional`."""
 DAY_SECONDS = 24 * 3600.0
 _ATTEMPTS = 10
+_FOLDERS = 1024  # of which it is remembered what was left in them
 
 
 @contextlib.contextmanager
@@ -73,9 +75,16 @@ def _created(temporary: str, name: str) -> IO[bytes]:
     for _ in range(_ATTEMPTS):
         os.makedirs(folder, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            _sweep(folder, os.listdir(folder), name)
+            _sweep(folder, _left_in(folder), name)
             return open(temporary, "wb")
     return open(temporary, "wb")
+
+
+@functools.lru_cache(maxsize=_FOLDERS)
+def _left_in(folder: str) -> tuple[str, ...]:
+    """The temporary files in a folder when this process first wrote there. To list it for every write would take time
+    with the square of what it holds; those of processes killed since then are removed by `sweep_local`."""
+    return tuple(filter(_TEMPORARY.fullmatch, os.listdir(folder)))
 
 
 def write_bytes(url: str, data: bytes) -> None:

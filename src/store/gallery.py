@@ -1,8 +1,9 @@
 """A stored gallery: a trained encoder's embeddings of a data set's shapes, for search, and where their pictures are.
 
     <row>.faiss     embeddings, unit rows, of some objects from the object `row` on: a faiss IndexFlatIP
-    objects.json    JSON: `keys`, sorted; `category` and `shard`, a number for each key; `categories` and `shards`, what
-                    these numbers mean. A shard is the path of an object's shard below the data set and its pack folder
+    objects-<sha256>.json    JSON: `keys`, sorted; `category` and `shard`, a number for each key; `categories` and
+                    `shards`, what these numbers mean. A shard is the path of an object's shard below the data set and
+                    its pack folder
     gallery.json    JSON, the manifest: `digest` (of what the rows were made from), `dim`, `objects` and `parts` (files
                     with their bytes and sha256, and a part's first and one past its last row), and `about`, see
                     `stages.search.build`
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 FORMAT = StoreFormat("gallery", "`captionless search build`", "gallery.json", VERSION)
-OBJECTS = "objects.json"
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,16 @@ def publish(
     about: Mapping[str, Any],
     listed: Sequence[EmbeddedObject],
     parts: Sequence[GalleryPart],
+    before: bytes | None = None,
 ) -> None:
     """Write the objects and the manifest next to the stored rows; from then on `open_gallery` opens `url`.
 
-    listed: the objects in the order of their rows. about: plain values. DataError if an object occurs twice.
+    listed: the objects in the order of their rows. about: plain values. before: the manifest that may be replaced, None
+    if there was none.
+
+    Raises:
+        DataError: an object occurs twice.
+        Retryable: the manifest is not the one that may be replaced: another run has published its gallery.
     """
     check_unique(url, (item.key for item in listed))
     categories, shards = (sorted(set(names)) for names in zip(*((o.category, o.shard) for o in listed), strict=True))
@@ -96,7 +102,9 @@ def publish(
         "shard": [shard_number[item.shard] for item in listed],
     }
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    objects.renew_bytes(objects.join(url, OBJECTS), data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    file = f"objects-{sha256[:16]}.json"
+    objects.renew_bytes(objects.join(url, file), data)
     manifest = {
         "format": "captionless gallery",
         "version": VERSION,
@@ -104,10 +112,16 @@ def publish(
         "digest": digest,
         "dim": dim,
         "about": about,
-        "objects": {"file": OBJECTS, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()},
+        "objects": {"file": file, "bytes": len(data), "sha256": sha256},
         "parts": [asdict(part) for part in parts],
     }
-    objects.renew_json(objects.join(url, FORMAT.manifest), manifest)
+    if not FORMAT.is_said(before, manifest):
+        FORMAT.replace(url, manifest, before, {file}, is_objects)
+
+
+def is_objects(name: str) -> bool:
+    """Whether a file of this name, in a gallery's folder, has its objects, in this or an earlier release."""
+    return name.startswith("objects") and name.endswith(".json")
 
 
 def open_gallery(url: str) -> Gallery:

@@ -10,7 +10,10 @@ verify them.
 Whoever finds all parts complete publishes them (see `manifest`): their records become the manifest's tables and are
 removed, as is every file that no part has any more. Nobody waits for anybody, and nobody overwrites anything: names of
 records and files contain fingerprints, and `manifest.json` is replaced only if it is still the one that was there when
-the publisher began. So a worker of an old run that goes on after a newer one has finished cannot undo it.
+the publisher began. What is to be removed is listed before that, so that nothing of a newer run is among it, and is
+removed only while the manifest is the publisher's. So a worker of an old run that goes on after a newer one has
+finished cannot undo it. A request that it has sent before, and that is served after, may at worst remove a file that
+the newer run has made again: readers miss it by name, and a rerun makes it.
 """
 
 from __future__ import annotations
@@ -32,10 +35,14 @@ from captionless.store.manifest import (
     Manifest,
     WorkRecord,
     contents,
+    identity,
+    read_finished,
     read_header,
+    read_manifest,
     record_of,
     write_parts,
 )  # fmt: skip
+from captionless.store.removal import leftovers_of, remove_while
 from captionless.store.sweeping import sweep
 from captionless.store.work_records import PARTS, is_record_name, read_record, record_name, record_url, write_record
 
@@ -43,10 +50,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REQUESTS = 16
-
-
-class _Removed(DataError):
-    """A record is gone: another worker has published it, or it was deleted."""
 
 
 class Ledger:
@@ -58,7 +61,7 @@ class Ledger:
 
     def __init__(self, url: str, owns: Sequence[str] = (), schema: Callable[[], pa.Schema] | None = None):
         self.url, self._owns, self._schema = url, tuple(owns), schema
-        self._records: frozenset[str] | None = None
+        self._records: set[str] | None = None
 
     @cached_property
     def _began(self) -> tuple[Header | None, bytes | None]:
@@ -72,7 +75,13 @@ class Ledger:
 
     @cached_property
     def _entries(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.published.entries() if self.published is not None else {}
+        if self.published is None:
+            return {}
+        try:
+            return self.published.entries()
+        except DataError:
+            self._check_current()
+            raise
 
     @cached_property
     def _entries_time(self) -> float:
@@ -164,7 +173,7 @@ class Ledger:
     def store(self, record: WorkRecord) -> None:
         """Stores a record as it is."""
         write_record(self.url, record)
-        self._records = self._loose | {record_name(record.part, record.fingerprint)}
+        self._loose.add(record_name(record.part, record.fingerprint))
 
     # -- the stage
 
@@ -181,7 +190,7 @@ class Ledger:
 
     def _finished(self, fingerprints: Mapping[str, str]) -> dict[str, WorkRecord] | None:
         published = {part for part, entry in self._entries.items() if entry["fingerprint"] == fingerprints.get(part)}
-        if self._records != frozenset() or len(published) < len(fingerprints):  # else others can record nothing new
+        if self._records != set() or len(published) < len(fingerprints):  # else others can record nothing new
             self._records = None
         loose = [part for part, fingerprint in fingerprints.items() if self._is_loose(part, fingerprint)]
         if not published.union(loose) >= set(fingerprints):
@@ -206,12 +215,12 @@ class Ledger:
         return record_name(part, fingerprint) in self._loose
 
     @property
-    def _loose(self) -> frozenset[str]:
+    def _loose(self) -> set[str]:
         """The records that are not part of a manifest, as they were last listed."""
         if self._records is None:
             names = objects.list_names(objects.join(self.url, PARTS))
             self._check_names(names)
-            self._records = frozenset(names)
+            self._records = set(names)
         return self._records
 
     def _check_names(self, names: Iterable[str]) -> None:
@@ -230,7 +239,12 @@ class Ledger:
             Retryable: another run has published other results since this process began.
         """
         self._records = None
-        if not self._adopted(fingerprints) and read_header(self.url)[1] != self._began[1]:
+        if not self._adopted(fingerprints):
+            self._check_current()
+
+    def _check_current(self) -> None:
+        """Retryable if the manifest is no longer the one that this process found, whose tables are then gone."""
+        if read_header(self.url)[1] != self._began[1]:
             raise self._superseded()
 
     def _superseded(self) -> Retryable:
@@ -273,16 +287,18 @@ class Ledger:
         """
         try:
             header, data = self._written(records, dict(facts or {}), made_from)
-        except _Removed:
-            if not self._adopted({part: record.fingerprint for part, record in records.items()}):
-                raise
-            return self.publish(records, facts, made_from)
+        except (DataError, FileNotFoundError):  # of a record or a table, which another may have removed
+            if self._adopted({part: record.fingerprint for part, record in records.items()}):
+                return self.publish(records, facts, made_from)
+            self._check_current()
+            raise
         if data == self._began[1]:
             # what a process has left that was killed right after publishing; other records may be of a run in progress
-            self._remove(
+            self._remove_while_published(
                 f"{PARTS}/{name}" for name in self._loose & {record_name(p, r.fingerprint) for p, r in records.items()}
             )
             return header
+        leftovers = leftovers_of(self.url, self._owns, self._entries, header, records)
         if not replace_if(objects.join(self.url, MANIFEST), data, self._began[1]):
             current, stored = read_header(self.url)
             if stored != data:
@@ -290,25 +306,18 @@ class Ledger:
                 raise self._superseded()
             assert current is not None
             return current
-        before = self._entries
         self._know(header, data, header.entries())
-        self._tidy(before)
+        sweep(self.url)
+        self._remove_while_published(leftovers)
         return header
 
     def manifest(self) -> Manifest:
-        """The published stage. DataError when it is not finished."""
-        header = self.header()
-        return Manifest(header, {part: record_of(part, entry) for part, entry in header.entries().items()})
+        """See `read_manifest`."""
+        return read_manifest(self.url)
 
     def header(self) -> Header:
-        """The published stage without its parts. DataError when it is not finished."""
-        header, _ = read_header(self.url)
-        if header is None:
-            raise DataError(
-                f"{objects.join(self.url, MANIFEST)}: not found: the stage that writes {self.url} is not finished; "
-                "run it first"
-            )
-        return header
+        """See `read_finished`."""
+        return read_finished(self.url)
 
     # -- publishing
 
@@ -320,14 +329,15 @@ class Ledger:
             part: {"fingerprint": r.fingerprint, "files": r.files, "facts": r.facts}
             for part, r in sorted(records.items())
         }
-        before = self.published
+        before, replaced = self._began
+        after = identity(replaced)
         if before is not None and {p: dict(e, rows=None) for p, e in self._entries.items()} == {
             p: dict(e, rows=None) for p, e in entries.items()
         }:
             parts, rows = before.document["parts"], before.document["rows"]
         else:
-            rows = self._write_rows(entries) if self._schema is not None else None
-            parts = write_parts(self.url, entries)
+            rows = self._write_rows(entries, after) if self._schema is not None else None
+            parts = write_parts(self.url, entries, after)
         document = {
             "version": VERSION,
             "settings": dict(made_from.settings),
@@ -337,25 +347,27 @@ class Ledger:
             "parts": parts,
             "rows": rows,
         }
-        data = objects.json_bytes(document)
+        if before is not None and replaced is not None and before.says(document):
+            return before, replaced
+        data = objects.json_bytes({**document, "after": after})
         return Header(self.url, objects.parse_json(data, self.url)), data
 
-    def _write_rows(self, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def _write_rows(self, entries: dict[str, dict[str, Any]], after: str | None) -> dict[str, Any]:
         """Stores the table of all parts' rows, and notes in `entries` which rows are whose."""
         from captionless.store.manifest_rows import write_rows
 
         def rows(part: str) -> Mapping[str, Sequence[Any]] | None:
             if not self._is_loose(part, entries[part]["fingerprint"]):
                 if self._entries.get(part, {}).get("fingerprint") != entries[part]["fingerprint"]:
-                    raise _Removed(f"{self.url}: the record of {part} is missing; rerun the stage")  # or just published
+                    raise _no_record(self.url, part)
                 return None
             record = self._unpublished(part, entries[part]["fingerprint"])
             if record is None or record.rows is None:
-                raise _Removed(f"{self.url}: the record of {part} is missing; rerun the stage")
+                raise _no_record(self.url, part)
             return record.rows
 
         assert self._schema is not None
-        file = f"{FOLDER}/rows-{objects.digest(contents(entries))[:16]}.parquet"
+        file = f"{FOLDER}/rows-{objects.digest(contents(entries), after)[:16]}.parquet"
         earlier = None if self.published is None else self.published.rows_url
         spans = {part: entry["rows"] for part, entry in self._entries.items() if "rows" in entry}
         target = objects.join(self.url, file)
@@ -364,27 +376,25 @@ class Ledger:
             entries[part]["rows"] = span
         return {"file": file, "sha256": info.sha256, "bytes": info.bytes, "count": info.count}
 
-    def _tidy(self, before: Mapping[str, Mapping[str, Any]]) -> None:
-        """Removes what the manifest does not have: an earlier one's files and tables, records, files of killed or
-        superseded workers."""
-        assert self.published is not None
-        sweep(self.url)
-        kept = {name for entry in self._entries.values() for name in entry["files"]}
-        tables = {t["file"] for t in (self.published.document["parts"], self.published.document["rows"]) if t}
-        gone = {name for entry in before.values() for name in entry["files"]} - kept
-        gone |= {f"{PARTS}/{name}" for name in objects.list_names(objects.join(self.url, PARTS))}
-        gone |= {f"{FOLDER}/{name}" for name in objects.list_names(objects.join(self.url, FOLDER))} - tables
-        if self._owns:
-            gone |= {path for path in objects.walk(self.url) if path.endswith(self._owns)} - kept
-        self._remove(gone)
-
     def _withdraw(self, records: Mapping[str, WorkRecord], current: Header | None) -> None:
         """Removes what this process' run has made, after another's was published: nobody would read it but a glob."""
         kept = {name for entry in (current.entries() if current else {}).values() for name in entry["files"]}
         own = {name for record in records.values() for name in record.files} if self._owns else set()
-        self._remove(own - kept)
-        self._remove(f"{PARTS}/{record_name(part, record.fingerprint)}" for part, record in records.items())
+        own -= kept
+        own |= {f"{PARTS}/{record_name(part, record.fingerprint)}" for part, record in records.items()}
+        self._remove_while(own, _document(current))
 
-    def _remove(self, names: Iterable[str]) -> None:
-        with thread_pool(_REQUESTS) as pool:
-            list(pool.map(lambda name: objects.remove_file(objects.join(self.url, name)), sorted(names)))
+    def _remove_while_published(self, names: Iterable[str]) -> None:
+        self._remove_while(names, _document(self.published))
+
+    def _remove_while(self, names: Iterable[str], manifest: Mapping[str, Any] | None) -> None:
+        remove_while(self.url, names, lambda: _document(read_header(self.url)[0]) == manifest)
+
+
+def _document(header: Header | None) -> Mapping[str, Any] | None:
+    return None if header is None else header.document
+
+
+def _no_record(url: str, part: str) -> DataError:
+    """Another worker has published it a moment ago, or it was deleted."""
+    return DataError(f"{url}: the record of {part} is missing; rerun the stage")

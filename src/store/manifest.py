@@ -6,9 +6,13 @@
 
 `manifest.json` holds `settings` (the spec's fields that the output depends on, by name), `inputs` (the stages that were
 read, and those that these had read: settings and digest of each), `digest` (of the settings, the parts and their files'
-checksums) and the names of the other two files. These are named by their content and never change, so that replacing
-`manifest.json`, which is done by compare-and-swap, replaces everything at once, and a reader that has opened a manifest
-reads the tables that belong to it.
+checksums), the names of the other two files, and `after`: which manifest it has replaced. Replacing `manifest.json`,
+which is done by compare-and-swap, replaces everything at once, and a reader that has opened a manifest reads the tables
+that belong to it: these are named by their content and by `after`, and never change.
+
+So settings that are changed and changed back give a manifest of the same digest, but other bytes and other tables. A
+worker of the earlier run that goes on then neither takes the manifest for the one that it has read, nor has a late
+request of its own that removes a table that is read today.
 """
 
 from __future__ import annotations
@@ -89,6 +93,11 @@ class Header:
         """This stage as its readers record it."""
         return InputRecord(self.document["settings"], self.digest)
 
+    def says(self, document: Mapping[str, Any]) -> bool:
+        """Whether it says this, whatever it comes after."""
+        own = {name: value for name, value in self.document.items() if name != "after"}
+        return objects.json_bytes(own) == objects.json_bytes(document)
+
     @property
     def parts_url(self) -> str:
         return objects.join(self.url, str(self.document["parts"]["file"]))
@@ -115,7 +124,9 @@ class Header:
         try:
             return dict(objects.read_json(self.parts_url))
         except FileNotFoundError:
-            raise DataError(f"{self.parts_url}: missing; rerun the stage that writes {self.url}") from None
+            raise DataError(
+                f"{self.parts_url}: missing; delete {MANIFEST} there and rerun the stage that writes {self.url}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,11 @@ class Manifest:
         return self.header.rows(columns)
 
 
+def identity(manifest: bytes | None) -> str | None:
+    """What a manifest that replaces this one, given by its bytes, says that it comes `after`; None for the first."""
+    return None if manifest is None else hashlib.sha256(manifest).hexdigest()[:16]
+
+
 def read_header(url: str) -> tuple[Header | None, bytes | None]:
     """The manifest of the stage under `url` and its bytes; None and None if it has none.
 
@@ -171,13 +187,35 @@ def read_header(url: str) -> tuple[Header | None, bytes | None]:
     return Header(url, document), data
 
 
-def write_parts(url: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Stores the parts of the stage under `url`; what `manifest.json` is to say of them.
+def read_finished(url: str) -> Header:
+    """The manifest of the stage under `url`. DataError when it is not finished."""
+    header, _ = read_header(url)
+    if header is None:
+        raise DataError(
+            f"{objects.join(url, MANIFEST)}: not found: the stage that writes {url} is not finished; run it first"
+        )
+    return header
+
+
+def read_manifest(url: str) -> Manifest:
+    """The same, with its parts."""
+    header = read_finished(url)
+    try:
+        entries = header.entries()
+    except DataError:
+        if read_finished(url).document == header.document:
+            raise
+        return read_manifest(url)  # it was replaced in between
+    return Manifest(header, {part: record_of(part, entry) for part, entry in entries.items()})
+
+
+def write_parts(url: str, entries: Mapping[str, Mapping[str, Any]], after: str | None) -> dict[str, Any]:
+    """Stores the parts of the stage under `url`; what a `manifest.json` that comes `after` that one is to say of them.
 
     In one line: it is read by every worker, and written many times as fast as an indented document.
     """
     data = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
-    file = f"{FOLDER}/parts-{hashlib.sha256(data).hexdigest()[:16]}.json"
+    file = f"{FOLDER}/parts-{hashlib.sha256(data + (after or '').encode()).hexdigest()[:16]}.json"
     objects.renew_bytes(objects.join(url, file), data)
     return {"file": file, "count": len(entries)}
 

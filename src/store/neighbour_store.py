@@ -6,8 +6,9 @@
     neighbours.json                         JSON: `k`, `of` (what was compared: views, mean, or the URL of an encoder),
                                             `within` (category or dataset), `digest` (what the values depend on),
                                             `made_from` (digest of the whole data set's manifest and of how it was
-                                            compared), the tables' files, and of every group its number of `objects`,
-                                            `side` (rows of a block) and `source`
+                                            compared), `data` (digest of the embeddings of the training split; earlier
+                                            releases did not say), the tables' files, and of every group its number of
+                                            `objects`, `side` (rows of a block) and `source`
     keys-<stamp>.parquet                    a row an object: `group` and `key`, in the order of the groups' names
     blocks-<stamp>.parquet                  a row a block: `group`, first and one past the last row (`top`, `bottom`),
                                             and of both files name, bytes and sha256
@@ -43,7 +44,7 @@ from captionless.store import objects
 from captionless.store.columns import Strings
 from captionless.store.file_names import file_stem
 from captionless.store.key_index import KeyIndex
-from captionless.store.published import REQUESTS, StoreFormat, check_unique, remove_stale, store_table
+from captionless.store.published import REQUESTS, StoreFormat, check_unique, store_table, table_name
 from captionless.store.shards import decode_array, encode_array
 
 Within: TypeAlias = Literal["category", "dataset"]
@@ -133,10 +134,10 @@ def digest(of: str, within: Within, k: int, sources: Mapping[str, str]) -> str:
     return objects.digest(VALUES, of, within, k, dict(sources))
 
 
-def stamp(values: str, made_from: str, blocks: Mapping[str, Sequence[NeighbourBlock]]) -> str:
+def stamp(values: str, made_from: str, data: str, blocks: Mapping[str, Sequence[NeighbourBlock]]) -> str:
     """What distinguishes a store from all others: `digest`, what it was made from, and the blocks of every group."""
     files = [[f.file, f.sha256] for _, own in sorted(blocks.items()) for b in own for f in b.files]
-    return objects.digest(values, made_from, files)[:16]
+    return objects.digest(values, made_from, data, files)[:16]
 
 
 def is_current(url: str, before: bytes | None, stamp: str) -> bool:
@@ -152,12 +153,13 @@ def publish(
     groups: Iterable[NeighbourGroup],
     before: bytes | None = None,
     made_from: str = "",
+    data: str = "",
 ) -> None:
     """Write the tables and the manifest over the stored blocks of `groups`; from then on `open_neighbours` opens `url`.
 
     What an earlier store has and this one has not is removed. before: the manifest that may be replaced, None if there
     was none. made_from: digest of all that was compared and how, by which the stage finds out at once that nothing has
-    changed.
+    changed. data: digest of the embeddings that it was made from, by which a reader knows its own.
 
     Raises:
         DataError: no groups, blocks that do not make up their group, a file that is missing or has another size, or
@@ -169,7 +171,7 @@ def publish(
         raise DataError(f"{url}: no objects; expected the neighbours of at least one")
     check_unique(url, pa.chunked_array([Strings.of(g.keys).column for g in found]))
     values = digest(of, within, k, {g.name: g.source for g in found})
-    own = stamp(values, made_from, {g.name: g.blocks for g in found})
+    own = stamp(values, made_from, data, {g.name: g.blocks for g in found})
     _check(url, found)
     document: dict[str, Any] = {
         "format": "captionless neighbours",
@@ -179,17 +181,17 @@ def publish(
         "k": k,
         "digest": values,
         "made_from": made_from,
+        "data": data,
         "stamp": own,
-        "keys": store_table(url, f"keys-{own}.parquet", _key_rows(found), _KEYS),
-        "blocks": store_table(url, f"blocks-{own}.parquet", _block_rows(found), _BLOCKS),
+        "keys": store_table(url, table_name("keys", own, before), _key_rows(found), _KEYS),
+        "blocks": store_table(url, table_name("blocks", own, before), _block_rows(found), _BLOCKS),
         "groups": {
             g.name: {"objects": len(g.keys), "side": g.blocks[0].rows[1] if g.blocks else 0, "source": g.source}
             for g in found
         },
     }
-    FORMAT.replace(url, document, before)
-    kept = {document[name]["file"] for name in _TABLES}
-    remove_stale(url, kept | {f.file for g in found for b in g.blocks for f in b.files}, _is_own)
+    tables = {document[name]["file"] for name in _TABLES}
+    FORMAT.replace(url, document, before, tables | {f.file for g in found for b in g.blocks for f in b.files}, _is_own)
 
 
 def _is_own(name: str) -> bool:
@@ -226,6 +228,20 @@ def open_neighbours(url: str) -> Neighbours:
     return store
 
 
+def content_digest(url: str) -> str:
+    """Digest of a published store's neighbours: of which objects they are and every file's bytes, whatever else its
+    manifest says. Reads no blocks; DataError when there is no store."""
+    return FORMAT.open(url, partial(_content, url))
+
+
+def _content(url: str, manifest: Any) -> str:
+    if manifest["version"] == FORMAT.version:
+        names = [f"{kind}_sha256" for kind in ("indices", "similarity")]
+        files: Any = FORMAT.read_table(url, manifest["blocks"], names).to_pydict()
+        return objects.digest(manifest["digest"], manifest["keys"]["sha256"], files)
+    return objects.digest(manifest["digest"], manifest["groups"])
+
+
 def _read(url: str, manifest: Any) -> tuple[Neighbours, list[NeighbourGroup]]:
     entries = sorted(manifest["groups"].items())
     if manifest["version"] == FORMAT.version:
@@ -252,8 +268,8 @@ def _read(url: str, manifest: Any) -> tuple[Neighbours, list[NeighbourGroup]]:
         ]
         columns = [Strings.of(group.keys).column for group in groups]
         keys = pa.chunked_array(columns, pa.large_string()).combine_chunks()
-    store = Neighbours(url, str(manifest["of"]), manifest["within"], int(manifest["k"]), groups, Strings(keys))
-    return store, groups
+    about = str(manifest["of"]), manifest["within"], int(manifest["k"]), str(manifest.get("data", ""))
+    return Neighbours(url, *about, groups, Strings(keys)), groups
 
 
 def _check(url: str, groups: Iterable[NeighbourGroup]) -> None:
@@ -272,14 +288,15 @@ class Neighbours:
         of: what was compared: "views", "mean", or the URL of an encoder.
         within: "category" or "dataset".
         k: how many neighbours an object has, where there are enough others.
+        data: digest of the embeddings of the training split that it was made from; empty if it does not say.
         keys: all objects, group by group.
     """
 
     def __init__(
-        self, url: str, of: str, within: Within, k: int, groups: Sequence[NeighbourGroup], keys: Strings
+        self, url: str, of: str, within: Within, k: int, data: str, groups: Sequence[NeighbourGroup], keys: Strings
     ) -> None:
-        self.url, self.of, self.within, self.k, self.keys = url, of, within, k, keys
-        self._places = KeyIndex(keys.column)
+        self.url, self.of, self.within, self.k, self.data, self.keys = url, of, within, k, data, keys
+        self._index = KeyIndex(keys.column)
         self._blocks = [(group, block) for group in groups for block in group.blocks]
         # the places of every block's first object among all, and of its group's
         counts = [block.rows[1] - block.rows[0] for _, block in self._blocks]
@@ -297,13 +314,7 @@ class Neighbours:
         Raises:
             DataError: an object that is not stored; the message names it. A file that is missing or damaged.
         """
-        places = self._places.places(keys)
-        if len(places) and places.min() < 0:
-            key = keys[int(np.argmin(places))]
-            raise DataError(
-                f'{self.url}: no neighbours of object "{key}"{did_you_mean(key, self.keys)}; '
-                "run neighbours on this dataset"
-            )
+        places = self.places(keys)
         numbers = np.searchsorted(self._first, places, side="right") - 1
         self._load(sorted(set(numbers.tolist()) - self._loaded.keys()))
         near, similarity = np.full((len(keys), self.k), -1, np.int64), np.full((len(keys), self.k), np.nan, np.float32)
@@ -314,6 +325,37 @@ class Neighbours:
             similarity[at] = values[row]
         found = iter(self.keys.some(near[near >= 0]))
         return [[next(found) for _ in range(count)] for count in (near >= 0).sum(axis=1).tolist()], similarity
+
+    def nearest(self, keys: Strings) -> NDArray[np.int32]:
+        """(N, k): the places of N objects' neighbours among these N, nearest first; -1 for one that is not among them,
+        and where there are fewer.
+
+        Read a few blocks at a time, none of which is kept: a million objects' are as many numbers, and not their keys.
+        DataError as of `lookup`.
+        """
+        wanted, place_of = self.places(keys), np.full(len(self.keys) + 1, -1, np.int32)  # the last for -1
+        place_of[wanted] = np.arange(len(keys), dtype=np.int32)
+        found = np.empty((len(keys), self.k), np.int32)
+        with thread_pool(REQUESTS) as pool:
+            for at in range(0, len(self._blocks), REQUESTS):
+                numbers = range(at, min(at + REQUESTS, len(self._blocks)))
+                blocks = pool.map(self._file, [self._blocks[number][1].indices for number in numbers])
+                for number, indices in zip(numbers, blocks, strict=True):
+                    own = place_of[self._first[number] : self._first[number + 1]]
+                    near = place_of[np.where(indices < 0, -1, indices + self._group[number])]
+                    found[own[own >= 0]] = near[own >= 0]
+        return found
+
+    def places(self, keys: Sequence[str]) -> NDArray[np.int64]:
+        """The places of some objects among `keys`. DataError when one is not there."""
+        places = self._index.places(keys.column if isinstance(keys, Strings) else keys)
+        if len(places) and places.min() < 0:
+            key = keys[int(np.argmin(places))]
+            raise DataError(
+                f'{self.url}: no neighbours of object "{key}"{did_you_mean(key, self.keys)}; '
+                "run neighbours on this dataset"
+            )
+        return places
 
     def verify(self) -> None:
         """Read every byte and compare checksums; DataError names the first file that is damaged."""

@@ -1,7 +1,8 @@
 """A store that is published by its manifest: what stored similarity, neighbours and galleries have in common.
 
 Many workers write the files. The worker that finds them complete writes the manifest, which lists them, last. So a
-folder without one is not a store yet, and a file that the manifest lists but is missing was lost since.
+folder without one is not a store yet, and a file that the manifest lists but is missing was lost since. A manifest says
+which one it comes `after`, as those of stages do (see `manifest`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from captionless.errors import DataError, Retryable
-from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
 from captionless.store.conditional import replace_if
+from captionless.store.manifest import identity
+from captionless.store.removal import remove_while
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,20 +137,43 @@ class StoreFormat:
         except (ValueError, KeyError, TypeError, AttributeError):
             return False
 
-    def replace(self, url: str, document: Mapping[str, Any], before: bytes | None) -> None:
-        """Stores a manifest if the one that is there is still `before`, None for none. Of workers that finish together,
-        each may do so with the same one.
+    def is_said(self, before: bytes | None, document: Mapping[str, Any]) -> bool:
+        """Whether the manifest `before` says this, whatever it comes after."""
+        try:
+            found = json.loads(before or b"null")
+        except ValueError:
+            return False
+        return isinstance(found, dict) and {**found, "after": None} == {
+            **json.loads(json.dumps(document)),
+            "after": None,
+        }
+
+    def replace(
+        self,
+        url: str,
+        document: Mapping[str, Any],
+        before: bytes | None,
+        kept: Collection[str] = (),
+        is_own: Callable[[str], bool] = lambda name: False,
+    ) -> None:
+        """Stores a manifest if the one that is there is still `before`, None for none, and removes the store's files,
+        `is_own`, that are not `kept`: earlier ones, which may tell of objects that have been taken down, and those of
+        workers whose run was given up. They are listed first, and removed while the manifest is this one, so that
+        nothing of a newer run is among them. Of workers that finish together, each may do so with the same manifest.
 
         Raises:
             Retryable: it is not, and says something else: another run has published its results.
         """
         target = objects.join(url, self.manifest)
+        document = {**document, "after": identity(before)}
         data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+        leftovers = [name for name in objects.list_names(url) if name not in kept and is_own(name)]
         if not replace_if(target, data, before) and self.manifest_bytes(url) != data:
             raise Retryable(
                 f"{target}: another run has published its results here since this one began, and this one's were not "
                 "published; rerun to bring the stage up to date"
             )
+        remove_while(url, leftovers, lambda: self.manifest_bytes(url) == data)
 
     def manifest_bytes(self, url: str) -> bytes | None:
         """The manifest of the store at `url` as it is stored, None if there is none."""
@@ -167,20 +192,18 @@ class StoreFormat:
         return DataError(f"{target}: checksum mismatch; delete it and rerun {self.maker}")
 
 
+def table_name(kind: str, stamp: str, before: bytes | None) -> str:
+    """The file of a table of the manifest with this `stamp` that replaces the manifest `before`: of no other one, so
+    that a late request of an earlier run, which removes tables of its time, cannot meet it."""
+    return f"{kind}-{objects.digest(stamp, identity(before))[:16]}.parquet"
+
+
 def store_table(url: str, file: str, rows: Iterable[pa.RecordBatch], schema: pa.Schema) -> dict[str, Any]:
     """Stores a table in the folder `url`; what `read_table` needs to know of it, for the manifest."""
     from captionless.store.table import write_table
 
     info = write_table(objects.join(url, file), rows, schema, _GROUP_ROWS)
     return {"file": file, "sha256": info.sha256, "bytes": info.bytes}
-
-
-def remove_stale(url: str, kept: Collection[str], is_own: Callable[[str], bool]) -> None:
-    """Removes the files of a store for which `is_own` and that are not `kept`: earlier ones, which may tell of objects
-    that have been taken down, and those of workers whose run was given up."""
-    stale = [name for name in objects.list_names(url) if name not in kept and is_own(name)]
-    with thread_pool(REQUESTS) as pool:
-        list(pool.map(lambda name: objects.remove(objects.join(url, name)), stale))
 
 
 def check_unique(url: str, keys: Iterable[str]) -> None:

@@ -32,7 +32,7 @@ from captionless.errors import DataError, did_you_mean
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store import objects
 from captionless.store.file_names import earlier_stem
-from captionless.store.published import REQUESTS, check_unique, remove_stale, store_table
+from captionless.store.published import REQUESTS, check_unique, store_table, table_name
 from captionless.store.tile_layout import ColumnBlock, layout_of
 from captionless.store.tiles import FORMAT, SUFFIX, Metric, Tile, TileBlock
 
@@ -223,13 +223,13 @@ def publish(
         "values": VALUES,
         "digest": values,
         "stamp": stamp,
-        "objects": store_table(url, f"objects-{stamp}.parquet", _object_rows(found), _OBJECTS),
-        "views": store_table(url, f"views-{stamp}.parquet", _view_rows(found), _VIEWS),
-        "tiles": store_table(url, f"tiles-{stamp}.parquet", _tile_rows(found), _TILES),
+        "objects": store_table(url, table_name("objects", stamp, before), _object_rows(found), _OBJECTS),
+        "views": store_table(url, table_name("views", stamp, before), _view_rows(found), _VIEWS),
+        "tiles": store_table(url, table_name("tiles", stamp, before), _tile_rows(found), _TILES),
         "categories": {c.name: _entry(c) for c in found},
     }
-    FORMAT.replace(url, document, before)
-    remove_stale(url, {document[name]["file"] for name in _TABLES} | {t.file for c in found for t in c.tiles}, _is_own)
+    tables = {document[name]["file"] for name in _TABLES}
+    FORMAT.replace(url, document, before, tables | {t.file for c in found for t in c.tiles}, _is_own)
 
 
 def read_index(url: str, with_views: bool = False) -> SimilarityIndex:

@@ -55,6 +55,19 @@ def test_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path, gone: in
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.bin"]
 
 
+def test_writing_into_a_folder_does_not_list_it_again_and_again(
+    tmp_path: Path, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [listed.append(path), *listdir(path)][1:])
+    left = _remains(tmp_path, "7.bin", gone)
+    for number in range(20):
+        objects.write_bytes(str(tmp_path / f"{number}.bin"), b"whole")
+    assert listed == [str(tmp_path)]
+    assert not left.exists()
+
+
 def test_a_folder_is_swept_of_killed_writers_and_of_nothing_else(tmp_path: Path, gone: int) -> None:
     elsewhere = tmp_path / f".x.bin.another-host.{gone}.tmp"
     elsewhere.write_bytes(b"half")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import socket
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from captionless.errors import DataError, Retryable
-from captionless.store import objects
+from captionless.store import ledger as ledger_module
+from captionless.store import objects, removal
 from captionless.store.ledger import Ledger
-from captionless.store.manifest import InputRecord, MadeFrom, read_header
+from captionless.store.manifest import FOLDER, InputRecord, MadeFrom, read_header
 from captionless.store.work_records import PARTS
 
 
@@ -125,6 +126,59 @@ def test_a_late_publisher_cannot_replace_a_newer_runs_manifest() -> None:
         late.publish(records)
     assert Ledger(url).manifest().records["a"].fingerprint == "new"
     assert objects.list_names(objects.join(url, PARTS)) == []
+
+
+def test_a_manifest_that_comes_back_is_not_the_one_before() -> None:
+    url = f"memory://{uuid.uuid4()}"
+
+    def run(fingerprint: str) -> Ledger:
+        ledger = Ledger(url, schema=_schema)
+        ledger.commit("a", fingerprint, {}, {}, {"key": ["k"], "sha": [None]})
+        _publish(ledger, {"a": fingerprint})
+        return ledger
+
+    def tables() -> set[str]:
+        return set(objects.list_names(objects.join(url, FOLDER)))
+
+    run("1")
+    late, first, its_tables = Ledger(url, schema=_schema), Ledger(url).header(), tables()
+    assert late.published is not None
+    late.commit("a", "0", {}, {}, {"key": ["k"], "sha": [None]})
+    records = late.finished({"a": "0"})
+    assert records is not None
+    run("2")
+    run("1")
+    assert Ledger(url).header().digest == first.digest
+    assert not tables() & its_tables  # which a late request may remove
+    with pytest.raises(Retryable, match="another run"):
+        late.publish(records)
+    assert Ledger(url).manifest().records["a"].fingerprint == "1"
+    assert len(Ledger(url).manifest().rows()) == 1
+
+
+def test_a_frozen_publisher_removes_nothing_of_a_newer_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = str(tmp_path / "stage")
+
+    def run(fingerprint: str) -> None:
+        ledger = Ledger(url, [".bin"])
+        name = f"a-{fingerprint}.bin"
+        objects.write_bytes(objects.join(url, name), b"x")
+        ledger.commit("a", fingerprint, {name: ""}, {})
+        _publish(ledger, {"a": fingerprint})
+
+    run("1")
+    removing = removal.remove_while
+
+    def frozen(folder: str, names: Iterable[str], goes_on: Callable[[], bool]) -> None:
+        monkeypatch.setattr(ledger_module, "remove_while", removing)
+        run("1")
+        removing(folder, names, goes_on)
+
+    monkeypatch.setattr(ledger_module, "remove_while", frozen)
+    run("2")
+    record = Ledger(url).whole("a", "1")
+    assert record is not None
+    assert list(record.files) == ["a-1.bin"]
 
 
 def test_of_workers_that_find_all_complete_at_once_each_sees_it_published() -> None:

@@ -26,6 +26,12 @@ def s3() -> Iterator[FaultyS3]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def no_spooled_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of processes that other tests kill at the same time are not counted here."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("spooled")))
+
+
 def _uploads(s3: FaultyS3) -> set[str]:
     return {upload["Key"] for upload in s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ())}
 

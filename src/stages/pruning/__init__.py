@@ -33,8 +33,8 @@ from captionless.spec.plan import LANDMARKS, LIST, TRAIN, plan
 from captionless.stages import chain
 from captionless.stages.listing.card import FILE as CARD
 from captionless.stages.listing.gate import denied_keys
+from captionless.stages.model_records import PART
 from captionless.stages.pruning.stores import MANIFESTS, Contents, Store, contents, keys_in
-from captionless.stages.train import PART
 from captionless.store import objects
 from captionless.store.file_names import earlier_stem, file_stem
 from captionless.store.key_index import KeyIndex

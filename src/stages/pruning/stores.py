@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from captionless.errors import DataError
 from captionless.store import objects, similarity_index
 from captionless.store.gallery import FORMAT as GALLERY
-from captionless.store.gallery import OBJECTS
+from captionless.store.gallery import is_objects
 from captionless.store.manifest import FOLDER, MANIFEST, read_header
 from captionless.store.neighbour_store import FORMAT as NEIGHBOURS
 from captionless.store.scan import scan
@@ -142,7 +142,7 @@ def keys_in(url: str) -> Iterable[str]:
         if name.endswith(".index"):
             document = objects.read_json(url)
             return _texts(document.get("samples", document.get("keys", ())))
-        if name == OBJECTS:
+        if is_objects(name):
             return _texts(objects.read_json(url).get("keys", ()))
         if name == NEIGHBOURS.manifest:
             groups = objects.read_json(url)["groups"]
