@@ -18,7 +18,7 @@ from captionless.precompute.meshes.reading import Reader, Reading
 from captionless.precompute.meshes.tetrahedra import tetrahedra
 from captionless.precompute.object_files import ObjectFiles
 from captionless.precompute.references import references
-from captionless.precompute.surface import areas, triangles
+from captionless.precompute.surface import check
 from captionless.precompute.visibility import shown
 from captionless.spec.data import ReadingLimits
 from captionless.store import objects
@@ -66,7 +66,8 @@ def read_object(
 
 def compile_reader(kind: str) -> None:
     """Reads a tetrahedron of a format: numba compiles what is called for the first time, and keeps it in its cache."""
-    _READERS[kind](tetrahedra()[kind], ObjectFiles(f"tetrahedron.{kind}"), ReadingLimits())
+    limits = ReadingLimits()
+    _check(_READERS[kind](tetrahedra()[kind], ObjectFiles(f"tetrahedron.{kind}"), limits).mesh, limits)
 
 
 def digest(files: ObjectFiles) -> str:
@@ -89,4 +90,4 @@ def _check(mesh: Mesh, limits: ReadingLimits) -> None:
     vertices = sum(len(part.vertices) for part in mesh.parts)
     if vertices > limits.vertices:
         raise DataError(f"has {vertices} vertices; at most {limits.vertices} are read: simplify the mesh")
-    areas(triangles(shown(mesh)))
+    check(shown(mesh))

@@ -8,11 +8,67 @@ surface or no finite size is a `DataError`.
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
+
+_FARTHEST = 1e150
+"""How far corners may be apart: areas beyond have no place in float64."""
+
+
+def check(mesh: Mesh) -> None:
+    """The DataErrors of `areas(triangles(mesh))`; its arrays are made only where there is one."""
+    parts = [part for part in mesh.parts if len(part.faces)]
+    unit = 0.0
+    for part in parts:
+        unit = max(unit, _reach(part.vertices, part.faces, parts[0].vertices, parts[0].faces[0, 0]))
+    if 0.0 < unit < _FARTHEST:
+        origin = parts[0].vertices[parts[0].faces[0, 0]]
+        if any(_has_area(part.vertices, part.faces, origin, unit) for part in parts):
+            return
+    areas(triangles(mesh))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _reach(vertices: NDArray[np.float64], faces: NDArray[np.int32], first: NDArray[np.float64], origin: int) -> float:
+    """How far corners are from the vertex `origin` of `first` along an axis; infinity if they are wrong."""
+    reach = 0.0
+    if not 0 <= origin < len(first):
+        return np.inf
+    for face in range(len(faces)):
+        for k in range(3):
+            vertex = faces[face, k]
+            if not 0 <= vertex < len(vertices):
+                return np.inf
+            for axis in range(3):
+                away = abs(vertices[vertex, axis] - first[origin, axis])
+                if not away < np.inf:  # NaN too
+                    return np.inf
+                reach = max(reach, away)
+    return reach
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _has_area(
+    vertices: NDArray[np.float64], faces: NDArray[np.int32], origin: NDArray[np.float64], unit: float
+) -> bool:
+    """Whether a triangle has an area, computed as `areas` does."""
+    sides = np.empty((3, 3))
+    for face in range(len(faces)):
+        for k in range(3):
+            for axis in range(3):
+                sides[k, axis] = (vertices[faces[face, k], axis] - origin[axis]) / unit
+        a, b = sides[1] - sides[0], sides[2] - sides[0]
+        square = 0.0
+        for axis in range(3):
+            one, two = (axis + 1) % 3, (axis + 2) % 3
+            square += (a[one] * b[two] - a[two] * b[one]) ** 2
+        if square > 0.0:
+            return True
+    return False
 
 
 def triangles(mesh: Mesh) -> NDArray[np.float64]:
@@ -40,8 +96,9 @@ def triangles(mesh: Mesh) -> NDArray[np.float64]:
 def areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """(F,) areas of (F, 3, 3) triangles, in squared units of the mesh. DataError when they sum to zero."""
     # The longest side as unit keeps the products of very small or large coordinates in range.
-    unit = float(np.abs(corners - corners[0, 0]).max())
-    if not 0.0 < unit < np.inf:
+    with np.errstate(over="ignore"):  # it is told below, in a line
+        unit = float(np.abs(corners - corners[0, 0]).max())
+    if not 0.0 < unit < _FARTHEST:
         raise DataError("the mesh has no extent: all vertices coincide, or they are too far apart")
     sides = (corners - corners[0, 0]) / unit
     result: NDArray[np.float64] = 0.5 * np.linalg.norm(

@@ -1,4 +1,5 @@
-"""Texture files -> `Picture`, by Pillow; only kinds that it decodes by itself, never those that start programs."""
+"""Texture files -> `Picture`: KTX2 by a decoder of our own (`ktx2`), others by Pillow; only kinds that it decodes by
+itself, never those that start programs."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from captionless.errors import DataError, one_line
 from captionless.mesh import Picture, Wrap
+from captionless.precompute.meshes import ktx2
 from captionless.spec.data import ReadingLimits
 
 MAX_TEXTURE = 1024
@@ -41,16 +43,26 @@ def picture(data: bytes, what: str, limits: ReadingLimits, wrap: tuple[Wrap, Wra
 
 
 def _decoded(data: bytes, what: str, limits: ReadingLimits) -> NDArray[np.uint8]:
+    if data.startswith(ktx2.MAGIC):
+        try:
+            _check(ktx2.size_of(data), what, limits)
+            return _texels(Image.fromarray(ktx2.read(data)))
+        except ktx2.Damaged as error:
+            raise DataError(f"cannot read {what}, a KTX2 file: {error}") from error
     try:
         with _without_limit():
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise DataError(f"cannot read {what} as a picture") from error
     with image:
-        width, height = image.size
-        if width * height > limits.pixels:
-            raise DataError(f"{what} has {width} x {height} pixels; at most {limits.pixels} are read")
+        _check(image.size, what, limits)
         return _texels(image)
+
+
+def _check(size: tuple[int, int], what: str, limits: ReadingLimits) -> None:
+    width, height = size
+    if width * height > limits.pixels:
+        raise DataError(f"{what} has {width} x {height} pixels; at most {limits.pixels} are read")
 
 
 _opening = threading.Lock()

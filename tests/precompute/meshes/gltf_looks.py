@@ -175,6 +175,8 @@ def _emissive() -> Iterator[tuple[str, Case]]:
         ("texture-without-factor", [0, 0, 0], [0.1, 0.2, 0.3], {}),
     ):
         document = Document()
+        if "extensions" in info:
+            document.uses("KHR_texture_transform")
         look = {
             "pbrMetallicRoughness": {"baseColorFactor": [*base, 1]},
             "emissiveFactor": factor,

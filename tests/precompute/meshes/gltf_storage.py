@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import DracoPy
 import numpy as np
 
+from tests.precompute.meshes import ktx2_samples
 from tests.precompute.meshes.gltf_document import Document
 from tests.precompute.meshes.gltf_shapes import (
     BOX,
@@ -128,6 +129,8 @@ def coordinates() -> Iterator[tuple[str, Case]]:
     # whole numbers, which the transform makes fractions
     for component in ("u1", "u2", "i2"):
         document = Document()
+        document.uses("KHR_texture_transform")
+        document.uses("KHR_mesh_quantization", required=True)
         info = moved(scale=[1 / 100, 1 / 100])
         uv = document.accessor(UV * 100, component)
         document = shown(document, uv=uv, material=textured(document, info))
@@ -143,6 +146,7 @@ def coordinates() -> Iterator[tuple[str, Case]]:
             Case(shown(document, uv=other, attributes=attributes, material=look).glb(), colors=SEEN),
         )
     document = Document()
+    document.uses("KHR_texture_transform")
     look = textured(document, moved(texCoord=1) | {"texCoord": 0})
     attributes = {"TEXCOORD_1": document.accessor(UV)}
     files = shown(document, uv=document.accessor(np.zeros_like(UV)), attributes=attributes, material=look).glb()
@@ -176,8 +180,16 @@ def pictures() -> Iterator[tuple[str, Case]]:
             if read or fallback:
                 yield f"{name}{'-fallback' if fallback else ''}", case
             else:
-                error = name if name == "KHR_texture_basisu" else r"cannot read the texture images\[0\]"
-                yield name, Case(case.files, error=error)
+                yield name, Case(case.files, error=r"cannot read the texture images\[0\]")
+    for sample in ("quarters-etc1s", "quarters-uastc-zstd"):
+        document = Document()
+        document.uses("KHR_texture_basisu", required=True)
+        index = document.texture(ktx2_samples.SAMPLES[sample].data)
+        texture = document.json["textures"][index]
+        texture["extensions"] = {"KHR_texture_basisu": {"source": texture.pop("source")}}
+        document.json["images"][0]["mimeType"] = "image/ktx2"
+        look = {"pbrMetallicRoughness": {"baseColorTexture": {"index": index}}}
+        yield f"KHR_texture_basisu-{sample}", on_box(look, document, colors=SEEN, tolerance=4)
     document = Document()
     look = textured(document) | {"normalTexture": {"index": document.texture(b"no picture, but nobody asks")}}
     look["occlusionTexture"] = {"index": document.texture(b"", how="not there.png")}

@@ -28,10 +28,10 @@ EXTENSIONS: dict[str, Handling] = {
     "KHR_materials_emissive_strength": "done",
     "KHR_materials_pbrSpecularGlossiness": "done",
     "KHR_materials_unlit": "done",
-    "KHR_texture_basisu": "done",  # a texture without another picture is refused, by the name of the extension
+    "KHR_texture_basisu": "done",  # the texture's other picture is taken if there is one, which has lost less
     "KHR_texture_transform": "done",
-    "EXT_texture_avif": "done",  # as KHR_texture_basisu
-    "MSFT_texture_dds": "done",  # as KHR_texture_basisu
+    "EXT_texture_avif": "done",  # likewise, or this one if Pillow reads it
+    "MSFT_texture_dds": "done",  # likewise
     # what shines through, or is seen at grazing angles, is drawn as if it were opaque and matt
     "KHR_materials_diffuse_transmission": "told",
     "KHR_materials_sheen": "told",

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.mesh import Picture, Wrap
 from captionless.precompute.meshes import pictures
-from captionless.precompute.meshes.gltf import extensions
 from captionless.precompute.meshes.gltf.buffers import Buffers
 from captionless.precompute.meshes.gltf.document import Document, Entry
 from captionless.spec.data import ReadingLimits
@@ -18,8 +17,7 @@ from captionless.spec.data import ReadingLimits
 _WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 
 _DECODED = ("EXT_texture_webp",)
-_PREFERABLY_NOT = ("EXT_texture_avif", "MSFT_texture_dds")  # only if there is no other picture
-_UNREAD = ("KHR_texture_basisu",)
+_PREFERABLY_NOT = ("KHR_texture_basisu", "EXT_texture_avif", "MSFT_texture_dds")  # only if there is no other picture
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,6 @@ class Textures:
         for name in _PREFERABLY_NOT:
             if (other := texture.extension(name)) is not None:
                 return other.whole("source"), other.place("source")
-        for name in _UNREAD:
-            if texture.extension(name) is not None:
-                raise DataError(f"{texture.at}: {extensions.unread(name)}")
         raise DataError(f"{texture.at}: names no picture")
 
     def _picture(self, image: Entry) -> Picture | None:
