@@ -7,7 +7,7 @@ a context of its own, with nothing stored, and all that it asks for or complains
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,13 +61,16 @@ class Opened:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A running browser with a fresh profile; FileNotFoundError where the machine has none."""
+def chromium(more: Sequence[str] = ()) -> Iterator[Browser]:
+    """A running browser with a fresh profile, started with `more` options; FileNotFoundError where the machine has
+    none."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         raise FileNotFoundError(f"none of {', '.join(_NAMES)} is installed; hack/ensure-chromium installs one")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=_QUIET, timeout=_milliseconds())
+        browser = playwright.chromium.launch(
+            executable_path=path, headless=True, args=[*_QUIET, *more], timeout=_milliseconds()
+        )
         yield browser
         browser.close()
 
