@@ -35,6 +35,7 @@ def doctor(
     ] = "",
     only: Annotated[list[str] | None, typer.Option(metavar="CHECK", help="Run only this check. Repeatable.")] = None,
     patience: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The time limit of each check.")] = 120,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Check only the GPUs, by work on all of them together.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check that reading, rendering, CLIP, compilers, storage and the cluster work here, and say how to fix what does
@@ -44,7 +45,10 @@ def doctor(
     the cluster; leaves no changes.
     Exits with 64 if a check failed, or with 1 if every failure may be transient.
 
-    Examples: `captionless doctor`, `captionless doctor run.yaml`,
+    `--gpu` runs a small training step on every GPU of this machine at once, and tells what is slow: a GPU among the
+    others, clocks, connections, /dev/shm. It warns, and exits with 1 if there is no GPU.
+
+    Examples: `captionless doctor`, `captionless doctor run.yaml`, `captionless doctor --gpu`,
     `captionless doctor --storage s3://my-bucket/try --clip ViT-B-32/laion2b_s34b_b79k --only clip --only storage`
     """
     from captionless.doctor import checkup
@@ -54,7 +58,11 @@ def doctor(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(checkup.CHECKS)}", param_hint="--only")
     names = tuple(name for name in checkup.CHECKS if not only or name in only)
-    found = checkup.run(_subject(spec, set_, clip, storage, context, namespace), names, patience)
+    found = (
+        _of_gpus(patience)
+        if gpu
+        else checkup.run(_subject(spec, set_, clip, storage, context, namespace), names, patience)
+    )
     findings = dict(found if json_ else _shown(found))
     if json_:
         import json
@@ -65,6 +73,15 @@ def doctor(
     if failed:
         kind = Retryable if all(findings[name].passing for name in failed) else SpecError
         raise kind(f"doctor: {len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
+
+
+def _of_gpus(patience: float) -> "Iterable[tuple[str, Finding]]":
+    """The findings of all GPUs of this machine."""
+    from captionless.doctor import gpu_findings, gpu_together
+    from captionless.runtime import env
+
+    figures = gpu_together.measure(gpu_together.gpus(), patience)
+    return gpu_findings.findings(figures, gpu_findings.shared_memory(), env.cores())
 
 
 def _subject(

@@ -25,6 +25,9 @@ def check(spec: AlignmentSpec) -> None:
         from captionless.stages.train import refuse_own_model  # half a second, which few specs need
 
         refuse_own_model(spec, training_variants(spec))
+    mined = spec.train.batches.from_
+    if mined and not objects.exists(objects.join(mined, "neighbours.json")):
+        raise SpecError(f"train.batches.from: {mined} has no stored neighbours; run `captionless neighbours` first")
     source, landmarks = spec.data.source, spec.landmarks
     if source.url and not objects.exists(source.url):
         raise SpecError(f"data.source.url: {source.url} does not exist")

@@ -39,6 +39,11 @@ DEMO: dict[str, Any] = {"data": {"source": {"kind": "parametric"}}, "clip": {"mo
             ["train.init", "i2i-seed0", "output"],
             id="own model",
         ),
+        pytest.param(
+            ["train.batches={kind: neighbours, from: /no/where}"],
+            ["train.batches.from", "/no/where", "captionless neighbours"],
+            id="stored neighbours",
+        ),
     ],
 )
 def test_what_a_later_stage_would_miss_is_reported_now(overrides: list[str], named: list[str]) -> None:
