@@ -96,10 +96,19 @@ class BatchesSpec(Section):
     window: int = Field(16_384, ge=2, le=1 << 30)
     """`windowed`: objects that are mixed. The more, the closer to a global permutation, and the more shards in use."""
     every: int = Field(5, ge=1)
-    """`neighbours`: epochs between searches for nearest neighbours; batches are random until the first search."""
+    """`neighbours`: epochs between searches for nearest neighbours; batches are random until the first search. Not with
+    `from`."""
+    from_: str = Field("", alias="from")
+    """`neighbours`: URL of what `captionless neighbours` has stored of this run's embeddings: groups are made of these
+    neighbours from the first step on. Empty: the run searches for itself, every few epochs."""
 
-    LATER: ClassVar = frozenset({"shuffle", "window"})
-    OF_NEIGHBOURS: ClassVar = ("group", "candidates", "every")
+    false_negatives: float = Field(0.0, ge=0, le=2)
+    """`neighbours`: margin by which an object of the anchor's group is taken for a false negative and masked: where the
+    anchor's picture is as similar to that object's mean view as to its own, or less so by no more than this, in CLIP's
+    embeddings. OpenShape has 0.1; 0: none is masked."""
+
+    LATER: ClassVar = frozenset({"shuffle", "window", "from_", "false_negatives"})
+    OF_NEIGHBOURS: ClassVar = ("group", "candidates", "every", "from_", "false_negatives")
     """Options that random batches do not have."""
 
     @model_validator(mode="after")
@@ -110,6 +119,8 @@ class BatchesSpec(Section):
             if self.kind != "neighbours" and getattr(self, option) != type(self).model_fields[option].default:
                 name = type(self).model_fields[option].alias
                 raise ValueError(f"{name}: only an option of kind: neighbours; it does nothing with {self.kind}")
+        if self.from_ and self.every != type(self).model_fields["every"].default:
+            raise ValueError("every: does nothing with from, which brings the neighbours; leave it out")
         if self.shuffle != "windowed" and self.window != type(self).model_fields["window"].default:
             raise ValueError("window: only an option of shuffle: windowed; it does nothing with global")
         return self

@@ -5,7 +5,8 @@ its own spec with which settings each of its inputs, and theirs, should have bee
 `verify` compares all of them, field by field, and that every stage was made from what is stored before it now. So
 however the stages are started (by a runner, by the operator, as Jobs by hand, by a worker that comes late), nothing is
 computed from what another spec has left in the folder. What is read and is no longer there (packed shards that were
-deleted to save space) is compared by what its readers have recorded of it.
+deleted to save space) is compared by what its readers have recorded of it. So is the table of `train.batches.from`,
+which no stage of the plan makes: trainings wait until it is there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ from captionless.trainer.training_job import FORMAT
 
 FORMATS: Mapping[str, int] = {LIST: 1, PACK: 2, EMBED: 1, LANDMARKS: 1, SIMILARITY: 2, TRAIN: FORMAT, EVAL: 3}
 """The version of each stage's output: increase it when the same settings and inputs would give other bytes."""
+
+
+NEIGHBOURS = "neighbours"
+"""The name among a training's inputs of the table of `train.batches.from`."""
 
 
 class NotReady(DataError):
@@ -109,6 +114,8 @@ def verify(spec: AlignmentSpec, stage: str) -> dict[str, InputRecord]:
                 header(own.name)  # an earlier release had no listing: its manifest says what to do
             raise NotReady(f"{_manifest(spec, stages[name])}: not found: run {name} first")
         inputs |= {**found.made_from.inputs, name: found.recorded}
+    if _trains(stage) and spec.train.batches.from_:
+        inputs[NEIGHBOURS] = InputRecord({}, _neighbours(spec))
     for name, record in inputs.items():
         if name in stages:
             _compare(spec, stages[name], record)
@@ -120,6 +127,7 @@ def verify(spec: AlignmentSpec, stage: str) -> dict[str, InputRecord]:
         if found is None or name in seen:
             continue  # of an input's inputs: deleted since
         seen.add(name)
+        _verify_neighbours(spec, stages[name], found)
         for before in stages[name].after:
             current = header(before)
             recorded = found.made_from.inputs.get(before)
@@ -129,6 +137,34 @@ def verify(spec: AlignmentSpec, stage: str) -> dict[str, InputRecord]:
                 )
             waiting.append(before)
     return inputs
+
+
+def _trains(stage: str) -> bool:
+    return stage.partition("-")[0] == TRAIN
+
+
+def _neighbours(spec: AlignmentSpec) -> str:
+    """The digest of the stored neighbours that the spec names. NotReady when there are none."""
+    from captionless.store.neighbour_store import content_digest  # brings pyarrow, for which few specs have a use
+
+    try:
+        return content_digest(spec.train.batches.from_)
+    except DataError as error:
+        raise NotReady(f"train.batches.from: {error}") from error
+
+
+def _verify_neighbours(spec: AlignmentSpec, stage: Stage, found: Header) -> None:
+    """NotReady if a training was made from other neighbours than are stored now; they may have been deleted since."""
+    recorded = found.made_from.inputs.get(NEIGHBOURS)
+    if not spec.train.batches.from_ or not _trains(stage.name) or recorded is None:
+        return
+    try:
+        current = _neighbours(spec)
+    except NotReady:
+        return
+    if current != recorded.digest:
+        url = spec.train.batches.from_
+        raise NotReady(f"{_manifest(spec, stage)}: made from other neighbours than {url} has now; rerun {stage.name}")
 
 
 def recorded(urls: Mapping[str, str]) -> dict[str, InputRecord]:

@@ -62,9 +62,11 @@ class _Neighbours:
         self.made_from = objects.digest(*how, Ledger(dataset).header().digest)
         published = store.FORMAT.published(self.before, made_from=self.made_from)
         if published is not None:
+            self.data_digest = published.get("data") or self.data.digest
             self.sizes = {group: int(entry["objects"]) for group, entry in published["groups"].items()}
             self.sources = {group: str(entry["source"]) for group, entry in published["groups"].items()}
         else:
+            self.data_digest = self.data.digest
             self.sizes = {group: len(own) for group, own in self.groups.items()}
             self.sources = {group: self._source(group) for group in self.groups}
         self.digest = store.digest(self.named, within, k, self.sources)
@@ -154,10 +156,11 @@ class _Neighbours:
         blocks: dict[str, list[store.NeighbourBlock]] = {group: [] for group in self.sizes}
         for block, record in records.items():  # by row
             blocks[block.group].append(store.NeighbourBlock.of_entry(record.facts))
-        if store.is_current(self.out, self.before, store.stamp(self.digest, self.made_from, blocks)):
+        if store.is_current(self.out, self.before, store.stamp(self.digest, self.made_from, self.data_digest, blocks)):
             return
         groups = [store.NeighbourGroup(g, keys, self.sources[g], blocks[g]) for g, keys in self.keys.items()]
-        store.publish(self.out, self.named, self.within, self.k, groups, self.before, self.made_from)
+        made_from = self.made_from, self.data_digest
+        store.publish(self.out, self.named, self.within, self.k, groups, self.before, *made_from)
 
 
 def _made_from(keys: Strings, rows: Vectors, indices: Indices) -> Iterator[list[str]]:

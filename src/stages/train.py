@@ -18,13 +18,14 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import EMBED, LANDMARKS, SIMILARITY, TRAIN, logs_folder
 from captionless.spec.variant import TrainingVariant, training_variant, training_variants
 from captionless.spec.weights import Weights
-from captionless.stages import chain
+from captionless.stages import chain, model_records
 from captionless.stages.clip_model import clip_identity, recorded, same_clip
+from captionless.stages.model_records import PART
 from captionless.stages.work_items import Outcome
 from captionless.store import objects, urls
 from captionless.store.embeddings import open_embeddings
 from captionless.store.ledger import Ledger
-from captionless.store.manifest import MadeFrom, WorkRecord
+from captionless.store.manifest import MadeFrom
 from captionless.store.writers import writer
 from captionless.telemetry.progress import Progress, say
 from captionless.trainer import changed_settings, run_folder
@@ -34,8 +35,6 @@ from captionless.trainer.run_folder import HISTORY, MODEL, earlier_url, model_di
 from captionless.trainer.training_job import EARLIER, TrainingJob
 
 _POLL = 0.5
-
-PART = "model"
 
 _DONE = {
     "new": "it begins beside that one, whose checkpoints and model are kept; --extend goes on from there, --restart "
@@ -94,7 +93,7 @@ def model_url(spec: AlignmentSpec, run: TrainingVariant) -> str:
 
 
 def published_model(spec: AlignmentSpec, run: TrainingVariant) -> str:
-    """The digest of a run's model. NotReady if it is not the one that its training has published (see `_whole`)."""
+    """The digest of a run's model. NotReady if it is not the one that its training has published."""
     found = model_digest(model_url(spec, run))
     record = Ledger(url_of(spec, run)).manifest().records.get(PART)
     if record is None or record.files[MODEL]["sha256"] != found:
@@ -134,7 +133,7 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
     known = fingerprint, job.fingerprint(data_digest, EARLIER)
     ledger = Ledger(url)
     gang = this_node(spec)
-    record = next((found for each in known if (found := _whole(ledger, each))), None)
+    record = next((found for each in known if (found := model_records.whole(ledger, each))), None)
     if record is None:
         with writer(url, gang.index if gang else 0, gang.nodes if gang else 1, fingerprint) as lease:
             ledger.confirm({PART: fingerprint})
@@ -151,7 +150,9 @@ def _train(spec: AlignmentSpec, run: TrainingVariant, data_digest: str, made_fro
                 _await_manifest(ledger, finished, gang)
                 return True
             lease.check()
-            record = _whole(ledger, finished) or ledger.commit(PART, finished, {MODEL: "", HISTORY: ""}, {})
+            record = model_records.whole(ledger, finished) or ledger.commit(
+                PART, finished, {MODEL: "", HISTORY: ""}, {}
+            )
             ledger.publish({PART: record}, made_from=made_from)
             return True
     if profile:
@@ -217,20 +218,6 @@ def _begun(job: TrainingJob, known: Sequence[str], settings: changed_settings.Se
         say(f"{job.title}: not the run that was here before{what}; {_DONE[on_change]}")
     changed_settings.record(run, fingerprint, settings)
     return job
-
-
-def _whole(ledger: Ledger, fingerprint: str) -> WorkRecord | None:
-    """The record of a run whose files are the recorded ones, by their bytes.
-
-    Their names are the same whatever a run was made from, and a file that a frozen worker has put in their place when
-    it went on has the time at which it was written, before they were.
-    """
-    record = ledger.whole(PART, fingerprint)
-    if record is None or all(
-        objects.sha256(objects.join(ledger.url, name)) == file["sha256"] for name, file in record.files.items()
-    ):
-        return record
-    return None
 
 
 def _is_finished(url: str, fingerprint: str) -> bool:

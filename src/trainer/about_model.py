@@ -41,6 +41,7 @@ def about_model(
         "provenance": {
             **job.provenance,
             "data": data.digest,
+            **({"neighbours": job.mined} if job.mined else {}),
             "training_objects": len(data.training),
             "validation_objects": len(data.validation),
             "skipped": list(skipped),

@@ -12,8 +12,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from captionless.spec.train import BatchesSpec
 from captionless.store import objects
+from captionless.telemetry import catalog
 from captionless.trainer.run_folder import CHECKPOINTS, curve_names
+
+MEASURED = {
+    "loss": catalog.TRAIN_LOSS,
+    "scale": catalog.TRAIN_LOGIT_SCALE,
+    "lr": catalog.TRAIN_LEARNING_RATE,
+    "grad_norm": catalog.TRAIN_GRADIENT_NORM,
+    "weight_entropy": catalog.TRAIN_WEIGHT_ENTROPY,
+    "false_negatives": catalog.TRAIN_FALSE_NEGATIVES,
+}
+"""What may be recorded of a step, and its metric."""
+
+
+def measured(batches: BatchesSpec) -> list[str]:
+    """What is recorded of a run's steps."""
+    return [name for name in MEASURED if name != "false_negatives" or batches.false_negatives > 0]
 
 
 def lines(history: Mapping[str, Sequence[float | None]], first: int, stop: int) -> bytes:

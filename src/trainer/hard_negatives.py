@@ -1,7 +1,8 @@
 """The search behind hard-negative batches: the nearest neighbours of every training object in the embedding space.
 
 It is repeated every `train.batches.every` epochs, by all ranks together, and stored in checkpoints, since a run that
-resumes between two searches could not reproduce it. Before the first search batches are random.
+resumes between two searches could not reproduce it. Before the first search batches are random. With
+`train.batches.from` there is none: the neighbours are read, before the first step, from where they are stored.
 
 A search encodes all training objects, and compares each with all others, a block of them at a time (see
 `nearest_neighbours`). Both may take hours. So ranks report each block that is done, and what all have done is stored as
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from captionless.nearest_neighbours import NearestNeighbours, scales
 from captionless.trainer import nearest_on_device
+from captionless.trainer.data.stored_neighbours import stored_neighbours
 from captionless.trainer.data.training_data import TrainingData
 from captionless.trainer.distributed import RowBlock
 from captionless.trainer.encoders.encoder import Encoder
@@ -38,11 +40,13 @@ class HardNegatives:
     def __init__(self, data: TrainingData, folder: str = "", check: Callable[[], None] = lambda: None) -> None:
         self._data, self._spec, self._folder, self._check = data, data.spec.batches, folder, check
         self._epoch = 0  # at whose beginning the last search was
+        if self._spec.from_:
+            data.nearest = stored_neighbours(self._spec, data.keys.taken(data.training), data.digest)
 
     def due(self, step: int) -> bool:
         """Whether a search has to come before this step (from 0)."""
         every = self._spec.every
-        return self._spec.kind == "neighbours" and self._data.epoch(step) // every > self._epoch // every
+        return self._searches and self._data.epoch(step) // every > self._epoch // every
 
     def search(self, encoder: Encoder, step: int, beat: Callable[[], None] = lambda: None) -> None:
         """Find the neighbours for the batches of this step and later ones; `beat` is called as it goes."""
@@ -58,13 +62,18 @@ class HardNegatives:
 
     def state_dict(self) -> dict[str, Any]:
         """The last search, for a checkpoint."""
-        found = self._data.nearest
+        found = self._data.nearest if self._searches else None
         return {"epoch": self._epoch, "nearest": None if found is None else torch.from_numpy(found)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self._epoch = state["epoch"]
-        self._data.nearest = None if state["nearest"] is None else state["nearest"].numpy()
+        if self._searches:
+            self._data.nearest = None if state["nearest"] is None else state["nearest"].numpy()
+
+    @property
+    def _searches(self) -> bool:
+        return self._spec.kind == "neighbours" and not self._spec.from_
 
 
 def comparing(

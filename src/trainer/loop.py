@@ -35,6 +35,7 @@ from captionless.trainer.elastic.heartbeat import Heartbeat
 from captionless.trainer.grad_cache import PRECISIONS, accumulate_gradients
 from captionless.trainer.hard_negatives import HardNegatives
 from captionless.trainer.logs import Logs
+from captionless.trainer.losses.false_negatives import false_negatives
 from captionless.trainer.losses.hcl import hcl_share
 from captionless.trainer.losses.multi_positive import multi_positive_share
 from captionless.trainer.losses.pair_weights import PairWeights
@@ -51,15 +52,6 @@ from captionless.trainer.validation import Validation
 from captionless.trainer.weight_average import WeightAverage
 
 _MAX_LOG_SCALE = math.log(100.0)
-_MEASURED = {
-    "loss": catalog.TRAIN_LOSS,
-    "scale": catalog.TRAIN_LOGIT_SCALE,
-    "lr": catalog.TRAIN_LEARNING_RATE,
-    "grad_norm": catalog.TRAIN_GRADIENT_NORM,
-    "weight_entropy": catalog.TRAIN_WEIGHT_ENTROPY,
-}
-"""What the history records of a step, and its metric."""
-
 History = dict[str, list[float | None]]
 
 
@@ -121,14 +113,14 @@ class TrainingRun:
             HardNegatives(self.data, unfinished_url(job.run, self.fingerprint), self.check_lease),
             Validation(self.data),
         )
-        self.history: History = {name: [] for name in _MEASURED}
+        self.history: History = {name: [] for name in curve.measured(self.spec.batches)}
         self.logs = Logs()
         self.feed = BatchFeed(self.data, job.title, heartbeat or Heartbeat())
         self.segments: list[dict[str, Any]] = [self._segment(0)]
         """What the steps were made with, from the first of each part on: one, unless the run has been extended."""
         self.done = 0
         self.saved = -1
-        """The step of the newest checkpoint of this run."""
+        """The step of the newest checkpoint of this run; all ranks know it, since what they do next follows from it."""
         self.seconds = 0.0
 
     def _segment(self, first: int, version: int = FORMAT) -> dict[str, Any]:
@@ -157,13 +149,18 @@ class TrainingRun:
         step, optim, began = self.done, self.spec.optim, time.monotonic()
         batch = self.feed.take(step)
         taken = time.monotonic()
-        weights = self.weights(batch.similarity, batch.keys, batch.sizes)
+        image = torch.from_numpy(batch.image).to(self.log_scale)  # its device and type
+        hidden, margin = None, self.spec.batches.false_negatives
+        if margin > 0 and batch.groups is not None:
+            means = torch.from_numpy(batch.means).to(self.device)
+            hidden = false_negatives(image, means, batch.groups, batch.keys, margin, batch.sizes)
+        weights = self.weights(batch.similarity, batch.keys, batch.sizes, hidden)
         rate = learning_rate(step, self.spec.steps, optim)
         self.encoder.train()
         for module in self.frozen:
             module.eval()
         self.optimizer.zero_grad()
-        share = self._backward(batch, weights)
+        share = self._backward(batch, image, weights)
         distributed.all_reduce_gradients(self.parameters)
         self.scaler.unscale_(self.optimizer)  # type: ignore[arg-type]
         norm = float(nn.utils.clip_grad_norm_(self.parameters, optim.clip_grad or math.inf))
@@ -171,9 +168,10 @@ class TrainingRun:
         sums = distributed.all_reduce_sum(torch.stack([share, share.new_tensor(evenness)]))
         loss, entropy = float(sums[0]), float(sums[1]) / len(batch.keys)
         scale = float(self.log_scale.detach().exp())
-        found = dict(zip(_MEASURED, (loss, scale, rate, norm, entropy), strict=True))
+        values = loss, scale, rate, norm, entropy, float(hidden.pairs if hidden else 0)
+        found = {name: x for name, x in zip(curve.MEASURED, values, strict=True) if name in self.history}
         for name, value in found.items():
-            registry.set_value(_MEASURED[name], value)
+            registry.set_value(curve.MEASURED[name], value)
         # float16 gradients overflow now and then: the scaler skips such a step and continues with a smaller scale
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
             raise LossNotFinite(
@@ -194,9 +192,8 @@ class TrainingRun:
         registry.add(catalog.TRAIN_STEP_SECONDS, time.monotonic() - taken)
         self.seconds += time.monotonic() - began
 
-    def _backward(self, batch: Batch, weights: PairWeights | None) -> Tensor:
+    def _backward(self, batch: Batch, image: Tensor, weights: PairWeights | None) -> Tensor:
         """Gradients of this rank's share of the loss, scaled by the scaler; the share."""
-        image = torch.from_numpy(batch.image).to(self.log_scale)  # its device and type
         found = image.new_zeros(())
 
         def share(shape: Tensor) -> Tensor:
@@ -224,7 +221,7 @@ class TrainingRun:
 
     def save(self) -> None:
         """Begin to store a checkpoint, and the curve since the one before (rank 0)."""
-        first, self.saved = max(self.saved, 0), self.done
+        first = max(self.saved, 0)
         if self.rank == 0:
             name = objects.join(CHECKPOINTS, curve_name(self.fingerprint, first))
             told = {name: curve.lines(self.history, first, self.done)} if self.done > first else {}
@@ -284,6 +281,7 @@ class TrainingRun:
             url = objects.join(self.job.run, HISTORY)
             document = {
                 "run": self.job.title,
+                "fingerprint": self.fingerprint,
                 "seconds": self.seconds,
                 "skipped": self.feed.skipped.keys,
                 "step": list(range(self.done)),
@@ -350,11 +348,11 @@ def train(
     with run.feed, run.logs, shown if run.rank == 0 else contextlib.nullcontext() as progress:
         run.feed.wait(run.done)
         if extends:  # from now on it is a run of its own, whatever a later call asks for
-            _store(run, run.save, heartbeat)
+            _save(run, heartbeat)
         while run.done < steps:
             if run.hard_negatives.due(run.done):
                 if run.done != run.saved:  # what is found on the way is of these very weights
-                    _store(run, run.save, heartbeat)
+                    _save(run, heartbeat)
                     _store(run, run.writer.wait, heartbeat)
                     heartbeat.saved()
                 with heartbeat.storage():
@@ -376,7 +374,7 @@ def train(
             if stored:
                 heartbeat.saved()
             if stopping or run.done % run.spec.checkpoint_every == 0 or run.done == steps:
-                _store(run, run.save, heartbeat)
+                _save(run, heartbeat)
             if stopping and run.done < steps:
                 _store(run, run.writer.wait, heartbeat)
                 heartbeat.saved()
@@ -384,6 +382,11 @@ def train(
             if late:
                 run.feed.wait(run.done)
     _store(run, run.finish, heartbeat)
+
+
+def _save(run: TrainingRun, heartbeat: Heartbeat) -> None:
+    _store(run, run.save, heartbeat)
+    run.saved = run.done
 
 
 def _store(run: TrainingRun, store: Callable[[], None], heartbeat: Heartbeat) -> None:

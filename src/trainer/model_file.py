@@ -14,7 +14,7 @@ from captionless.runtime.redaction import public
 from captionless.store import objects
 from captionless.trainer import encoders
 from captionless.trainer.encoders.encoder import Encoder
-from captionless.trainer.run_folder import MODEL, check_place, model_url
+from captionless.trainer.run_folder import HISTORY, MODEL, check_place, model_url
 from captionless.trainer.torch_documents import decode, encode
 
 _FORMAT = "captionless model"
@@ -83,10 +83,14 @@ def read_model(url: str, sha256: str = "") -> dict[str, Any]:
 
 
 def is_finished(run: str, fingerprint: str) -> bool:
-    """Whether the run's model file exists, is intact, and was trained with these settings and data."""
+    """Whether the run's model file exists, is intact, and was trained with these settings and data, and its history is
+    there and is not another run's, which was written late."""
     if not objects.exists(objects.join(run, MODEL)):
         return False
     try:
-        return bool(read_model(run).get("fingerprint") == fingerprint)
-    except DataError:
+        if read_model(run).get("fingerprint") != fingerprint:
+            return False
+        history = objects.read_json(objects.join(run, HISTORY))
+        return bool(history.get("fingerprint", fingerprint) == fingerprint)
+    except (DataError, FileNotFoundError, AttributeError):
         return False  # trained again

@@ -67,7 +67,8 @@ class TrainingJob(BaseModel):
         what signs URLs."""
         spec = self.train.determining(_NOT_DETERMINING)
         known = public([spec, self.weights.value, self.seed, self.clip])
-        return objects.digest(version, *known, data_digest, self._stores, self._start)
+        mined = [self.mined] if self.mined else []
+        return objects.digest(version, *known, data_digest, self._stores, self._start, *mined)
 
     def settings(self, data_digest: str) -> dict[str, Any]:
         """What `fingerprint` is the digest of, field by field: what a later call compares with its own."""
@@ -80,6 +81,7 @@ class TrainingJob(BaseModel):
             "data": data_digest,
             **dict(flat("similarity", self._stores)),
             "the model of train.init": self._start,
+            **({"the neighbours of train.batches.from": self.mined} if self.mined else {}),
         }
         return dict(public(found))
 
@@ -100,3 +102,13 @@ class TrainingJob(BaseModel):
     def _start(self) -> str:
         """The digest of the model to start from, if there is one."""
         return model_digest(self.train.init) if self.train.init else ""
+
+    @property
+    def mined(self) -> str:
+        """The digest of the stored neighbours that batches are made of, if they are."""
+        url = self.train.batches.from_
+        if not url:
+            return ""
+        from captionless.store.neighbour_store import content_digest  # brings pyarrow, for which few jobs have a use
+
+        return content_digest(url)

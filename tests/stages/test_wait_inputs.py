@@ -6,11 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from captionless.errors import Retryable, SpecError
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import chain, wait_inputs
+from captionless.store import neighbour_store
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import MadeFrom
 from tests import pace
@@ -71,6 +73,34 @@ def test_it_goes_on_when_all_of_them_are_there(
     assert line.startswith("similarity-i2l: ")
     assert f"{tmp_path}/embed/manifest.json" in line
     wait_inputs.wait(ready, "similarity-i2l", 0)
+
+
+def test_a_training_waits_for_stored_neighbours(tmp_path: Path) -> None:
+    near, name = f"{tmp_path}/near", "train-uniform-seed0"
+    ready = AlignmentSpec.model_validate(spec(tmp_path).model_dump(by_alias=True) | {
+        "train": {**TINY["train"], "batches": {"kind": "neighbours", "from": near}},
+    })  # fmt: skip
+    for before in ("list", "pack", "embed"):
+        Ledger(f"{tmp_path}/{before}").publish({}, made_from=chain.made_from(ready, before))
+    with pytest.raises(Retryable, match=r"train\.batches\.from.*near"):
+        wait_inputs.wait(ready, name, 0)
+    store_neighbours(near, 4)
+    wait_inputs.wait(ready, name, 0)
+    Ledger(f"{tmp_path}/train/uniform-seed0").publish({}, made_from=chain.made_from(ready, name))
+    only = {"train": {**TINY["train"], "weights": ["uniform"], "batches": {"kind": "neighbours", "from": near}}}
+    alone = AlignmentSpec.model_validate({**TINY, "output": str(tmp_path), **only})
+    assert chain.verify(alone, "eval")["neighbours"].digest
+    store_neighbours(near, 5)
+    with pytest.raises(chain.NotReady, match=f"other neighbours than {near}.*rerun {name}"):
+        chain.verify(alone, "eval")
+
+
+def store_neighbours(url: str, count: int) -> None:
+    indices, source = np.array([[(i + 1) % count] for i in range(count)], np.int32), f"{count}" * 64
+    block = neighbour_store.write_block(url, "dataset", 0, indices, np.ones((count, 1), np.float32), source)
+    group = neighbour_store.NeighbourGroup("dataset", [f"object-{i}" for i in range(count)], source, [block])
+    before = neighbour_store.FORMAT.manifest_bytes(url)
+    neighbour_store.publish(url, "views", "dataset", 1, [group], before)
 
 
 def test_an_earlier_runs_input_is_not_what_is_waited_for(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Builds a gallery from an embed stage's objects: their stored clouds, encoded, in a faiss index.
 
-    <out>/<row>.faiss, objects.json, gallery.json    see store.gallery
+    <out>/<row>.faiss, objects-<sha256>.json, gallery.json    see store.gallery
 
 A work item is a few thousand objects. The gallery's `about` holds what a search needs to know:
 
@@ -60,6 +60,7 @@ class _Build:
     def __init__(self, data: Embeddings, checkpoint: str, out: str, pack: str) -> None:
         self.data, self.checkpoint, self.out, self.pack = data, model_url(checkpoint), out, pack
         self.encoded = EncodedClouds(data, self.checkpoint, model_digest(self.checkpoint))
+        self.before = gallery.FORMAT.manifest_bytes(out)
 
     def work(self) -> Outcome:
         items = [
@@ -127,7 +128,7 @@ class _Build:
             ((file, stored),) = record.files.items()
             start, stop = record.facts["rows"]
             parts.append(gallery.GalleryPart((start, stop), file, stored["size"], stored["sha256"]))
-        gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, parts)
+        gallery.publish(self.out, digest, int(last["dim"]), about, self.data.objects, parts, self.before)
 
 
 def _place(url: str) -> str:

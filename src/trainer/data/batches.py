@@ -8,9 +8,9 @@ The permutation is global, or windowed: whole shards in random order, through a 
 follow one another, so that at any time few shards are in use and each is read once, whole.
 
 A hard-negative batch (Liu et al., OpenShape, arXiv 2305.10764) is made of groups: its first objects are seeds, and each
-adds some of its nearest objects in the space of the encoder being trained, drawn from (seed, epoch, key of the seed).
-These replace the other objects of a random batch. An object that two seeds add occurs twice, as two samples, and is
-not a negative of itself (see `pair_weights`).
+adds some of its nearest objects in the space of the encoder being trained, or by a stored table, drawn from (seed,
+epoch, key of the seed). These replace the other objects of a random batch. An object that two seeds add occurs twice,
+as two samples, and is not a negative of itself (see `pair_weights`).
 
 Micro-batches come first and ranks second: a rank holds its share of the first micro-batch, then of the second, and so
 on, so that the statistics of batch normalisation, which span a micro-batch, do not depend on the number of ranks.
@@ -82,29 +82,35 @@ class WindowedOrder(EpochOrder):
 
 def with_neighbours(
     batch: NDArray[np.int64], group: int, nearest: NDArray[np.integer], keys: Sequence[str], seed: int, epoch: int
-) -> NDArray[np.int64]:
-    """`batch` with its last places taken by neighbours of its first, group after group, (N,) int64 as it was.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`batch` with its last places taken by neighbours of its first, group after group, (N,) int64 as it was; and the
+    number of each place's group, (N,) int64.
 
-    group: objects in a group, the seed first; the last group may be smaller. nearest: (objects, k >= group - 1), places
-    of each object's neighbours. keys: of all objects.
+    group: objects in a group, the seed first; the last group may be smaller, and so is one whose seed has fewer
+    neighbours: the next seed comes sooner. nearest: (objects, k), places of each object's neighbours, in its last ones
+    -1 where there are fewer. keys: of all objects.
     """
-    groups = []
-    for of in batch[: -(-len(batch) // group)]:
-        drawn = generator("neighbours", seed, epoch, keys[of]).permutation(nearest.shape[1])[: group - 1]
-        groups.append(np.concatenate([[of], nearest[of, drawn]]))
-    return np.concatenate(groups)[: len(batch)].astype(np.int64)
+    groups, missing = [], len(batch)
+    for of in batch:
+        near = nearest[of][nearest[of] >= 0]
+        drawn = generator("neighbours", seed, epoch, keys[of]).permutation(len(near))[: group - 1]
+        groups.append(np.concatenate([[of], near[drawn]])[:missing])
+        missing -= len(groups[-1])
+        if not missing:
+            break
+    numbers = np.repeat(np.arange(len(groups)), [len(found) for found in groups])
+    return np.concatenate(groups).astype(np.int64), numbers
 
 
 def by_shard(batch: NDArray[np.int64], shards: NDArray[np.integer], micro_batches: int) -> NDArray[np.int64]:
-    """The objects of a batch, each in the micro-batch that it was in, and there in order of their shards: the ranks
-    that `cut` deals them to have few shards each, and the same ones for many batches.
+    """The places of a batch, each in the micro-batch that it was in, and there in order of their objects' shards: the
+    ranks that `cut` deals these to have few shards each, and the same ones for many batches.
 
     shards: of every object of the data set, the number of its shard.
     """
-    found, first = batch.copy(), 0
+    found, first = np.arange(len(batch)), 0
     for size in shares(len(batch), micro_batches):
-        part = batch[first : first + size]
-        found[first : first + size] = part[np.argsort(shards[part], kind="stable")]
+        found[first : first + size] = first + np.argsort(shards[batch[first : first + size]], kind="stable")
         first += size
     return found
 

@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from captionless.store.embeddings import Embeddings
 from captionless.telemetry.progress import say
 
+WITHOUT_DISK = (
+    "train.batches.shuffle: windowed reads whole shards only onto a disk, and resources.dataDisk is not set: objects "
+    "are read one by one; set it to what the node's disk can spare"
+)
+"""What is said where a windowed shuffle saves no requests."""
+
 _REQUESTS = 8  # shards at a time; each is a request for every 8 MB
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,15 +24,17 @@ from torch import Tensor
 
 from captionless.errors import DataError, SpecError
 from captionless.spec.train import TrainSpec
+from captionless.store import objects
 from captionless.store.columns import Strings
 from captionless.store.embeddings import Embeddings, open_embeddings
 from captionless.telemetry import catalog, registry
+from captionless.telemetry.progress import say
 from captionless.trainer import distributed
 from captionless.trainer.data.augment import DrawnClouds, drawn_clouds, on_device, training_clouds, with_channels
 from captionless.trainer.data.batches import EpochOrder, WindowedOrder, by_shard, cut, occurrences, with_neighbours
 from captionless.trainer.data.node_cache import NodeCache
 from captionless.trainer.data.samples import SampleRows, Samples
-from captionless.trainer.data.shards_ahead import ShardsAhead, has_room
+from captionless.trainer.data.shards_ahead import WITHOUT_DISK, ShardsAhead, has_room
 from captionless.trainer.data.splits import held_out
 from captionless.trainer.seeds import generator, number
 from captionless.trainer.training_job import MEMORY
@@ -47,7 +50,9 @@ class Batch:
     negative, what the encoder's random numbers for each of the rank's rows follow from. similarity: (n, N) float32 of
     the rank's objects to all, one array for each similarity that the weights need. damaged: which of the n objects are
     not what they must be, and why; with any of them, image and points are empty. drawn: what the device makes the
-    points of, which are empty then.
+    points of, which are empty then. groups: (N,) which group of a hard-negative batch each object is in; None in a
+    random batch. means: (n, F) the mean of each object's stored views, L2-normalised; empty unless `train.batches`
+    masks false negatives.
     """
 
     image: NDArray[np.float32]
@@ -60,6 +65,8 @@ class Batch:
     similarity: list[NDArray[np.float32]] = field(default_factory=list)
     damaged: Mapping[int, DataError] = field(default_factory=dict)
     drawn: DrawnClouds | None = None
+    groups: NDArray[np.int64] | None = None
+    means: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def points_on(self, device: torch.device) -> Tensor:
         """The clouds on a device, made there if they are not yet."""
@@ -73,7 +80,7 @@ class RawBatch:
     """A rank's part of a global batch, as stored.
 
     keys, categories: of the N objects, rank after rank. generators: those of the rank's own n, after their views were
-    drawn. seeds, similarity: as in `Batch`.
+    drawn. seeds, similarity, groups: as in `Batch`. views: those drawn of the rows' images, if these are of all views.
     """
 
     keys: list[str]
@@ -84,6 +91,19 @@ class RawBatch:
     seeds: NDArray[np.int64]
     rows: SampleRows
     similarity: list[NDArray[np.float32]]
+    groups: NDArray[np.int64] | None
+    views: NDArray[np.int64] | None
+
+
+class _Dealt(NamedTuple):
+    """The global batch of a step, rank after rank: its epoch, the objects, their `occurrences`, whose order does not
+    depend on the ranks, their groups, and `cut`."""
+
+    epoch: int
+    objects: NDArray[np.int64]
+    again: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+    cuts: list[list[NDArray[np.int64]]]
 
 
 LookUp = Callable[[Sequence[str], Sequence[str], slice], list[NDArray[np.float32]]]
@@ -125,8 +145,11 @@ class TrainingData:
                 "it, or raise data.views and rerun pack"
             )
         disk = node.disk
-        if disk is not None and self.samples.room < len(data):
-            data.copy_to(disk)
+        if self.samples.room < len(data):
+            if disk is not None:
+                data.copy_to(disk)
+            elif spec.batches.shuffle == "windowed" and not objects.is_local(url) and distributed.rank() == 0:
+                say(WITHOUT_DISK)
         self.spec, self.seed = spec, seed
         self.batch_size = min(spec.batch_size, len(self.training))
         if spec.batches.kind == "neighbours" and spec.batches.candidates >= len(self.training):
@@ -165,10 +188,17 @@ class TrainingData:
 
     def indices(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch of a step (from 0) and the objects of its global batch, (N,) int64."""
+        epoch, chosen, _ = self._chosen(step)
+        return epoch, chosen
+
+    def _chosen(self, step: int) -> tuple[int, NDArray[np.int64], NDArray[np.int64] | None]:
+        """`indices`, and the objects' groups."""
         epoch, batch = self._order.batch(step, self.batch_size)
+        groups = None
         if self.nearest is not None:
-            batch = with_neighbours(batch, self.spec.batches.group, self.nearest, self._training_keys, self.seed, epoch)
-        return epoch, self.training[batch]
+            made_of = self.spec.batches.group, self.nearest, self._training_keys
+            batch, groups = with_neighbours(batch, *made_of, self.seed, epoch)
+        return epoch, self.training[batch], groups
 
     def clouds(self, objects: NDArray[np.int64], strict: bool = False) -> NDArray[np.float16]:
         """The stored points of some objects, (n, P, 3).
@@ -191,37 +221,39 @@ class TrainingData:
         """
         if self._shards_ahead is not None:
             self._shards_ahead.ready(step)
-        _, everyone, again, cuts = self._dealt(step, world, without)
+        _, everyone, again, groups, cuts = self._dealt(step, world, without)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         rank_rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
         own, own_again = everyone[rank_rows], again[rank_rows].tolist()
         draws = [(self.seed, step, key, n) for key, n in zip(self.keys.some(own), own_again, strict=True)]
         generators = [generator("sample", *draw) for draw in draws]
         seeds = np.array([number("dropout", *draw) for draw in draws], dtype=np.int64)
-        rows = self.samples.read(own, self._drawn_views(generators), self._tolerant)
+        views = drawn = self._drawn_views(generators)
+        if self._wants_means:
+            views = np.tile(np.arange(self.samples.views), (len(own), 1))
+        rows = self.samples.read(own, views, self._tolerant)
         keys, categories = self.keys.some(everyone), self.categories.some(everyone)
         similarity = self._look_up(keys, categories, rank_rows)
         micro_batches = [len(place) for place in cuts[rank]]
-        return RawBatch(keys, categories, sizes, micro_batches, generators, seeds, rows, similarity)
+        of_all = drawn if self._wants_means else None
+        return RawBatch(keys, categories, sizes, micro_batches, generators, seeds, rows, similarity, groups, of_all)
 
-    def _dealt(
-        self, step: int, world: int, without: Collection[str] = ()
-    ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], list[list[NDArray[np.int64]]]]:
-        """The epoch of a step, the objects of its global batch, rank after rank, their `occurrences`, whose order does
-        not depend on the ranks, and `cut`."""
-        epoch, chosen = self.indices(step)
+    def _dealt(self, step: int, world: int, without: Collection[str] = ()) -> _Dealt:
+        epoch, chosen, groups = self._chosen(step)
+        order = np.arange(len(chosen))
         if without:
-            chosen = np.array([i for i in chosen if self.keys[i] not in without], dtype=np.int64)
+            order = np.array([place for place, i in enumerate(chosen) if self.keys[i] not in without], dtype=np.int64)
         if self._shards is not None:
-            chosen = by_shard(chosen, self._shards, self.spec.accumulate)
-        cuts = cut(len(chosen), self.spec.accumulate, world)
+            order = order[by_shard(chosen[order], self._shards, self.spec.accumulate)]
+        cuts = cut(len(order), self.spec.accumulate, world)
         places = np.concatenate([place for of_rank in cuts for place in of_rank])
-        return epoch, chosen[places], occurrences(chosen)[places], cuts
+        again, dealt = occurrences(chosen[order])[places], order[places]
+        return _Dealt(epoch, chosen[dealt], again, None if groups is None else groups[dealt], cuts)
 
     def _uncached(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch of a step, and which of its objects this process reads from storage."""
         rank, world = distributed.rank(), distributed.world_size()
-        epoch, everyone, _, cuts = self._dealt(step, world)
+        epoch, everyone, _, _, cuts = self._dealt(step, world)
         sizes = [sum(map(len, of_rank)) for of_rank in cuts]
         own = everyone[sum(sizes[:rank]) : sum(sizes[: rank + 1])]
         return epoch, own[~self.samples.holds(own)]
@@ -239,7 +271,11 @@ class TrainingData:
 
     def make(self, raw: RawBatch) -> Batch:
         """What the encoder gets."""
-        image, drawn = raw.rows.image, None
+        image, drawn, means = raw.rows.image, None, np.empty((0, self.features), np.float32)
+        if raw.views is not None:
+            if not raw.rows.damaged:
+                means = _normalised(_normalised(image).mean(1))
+            image = image[np.arange(len(image)).reshape(-1, *[1] * (raw.views.ndim - 1)), raw.views]
         clouds = np.empty((0, self.spec.points, 3), np.float32)
         if raw.rows.damaged:  # it is to be made again without them
             image = image[:0]
@@ -258,6 +294,8 @@ class TrainingData:
             raw.similarity,
             raw.rows.damaged,
             drawn,
+            raw.groups,
+            means,
         )
 
     def batch(self, step: int, rank: int = 0, world: int = 1, without: Collection[str] = ()) -> Batch:
@@ -271,6 +309,10 @@ class TrainingData:
             return np.array([g.integers(stored) for g in generators], dtype=np.int64)
         drawn = [g.permutation(stored)[:count] for g in generators]
         return np.array(drawn, dtype=np.int64).reshape(len(drawn), count)
+
+    @property
+    def _wants_means(self) -> bool:
+        return self.spec.batches.false_negatives > 0
 
     @property
     def _tolerant(self) -> bool:

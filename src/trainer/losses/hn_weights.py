@@ -3,7 +3,8 @@
     w[i, s] = factor[i] * sim[i, s],    factor[i] = n_i / sum_k sim[i, k]    over the n_i unmasked negatives k
 
 so that the weights of an anchor's negatives are 1 in the mean. The positive's weight, 1 or what eq. 6 gives it, is on
-the diagonal; another place of the batch that holds the anchor's own object is masked. AVG, the mean of several metrics'
+the diagonal; another place of the batch that holds the anchor's own object is masked, and so is what is taken for a
+false negative (`false_negatives`), which need not be symmetric. AVG, the mean of several metrics'
 weights, is a sum of such terms.
 
 `HNWeights` is what training uses: the symmetric similarities and a factor per anchor are all that it holds of a batch,
@@ -23,6 +24,7 @@ from torch import Tensor
 from captionless.errors import DataError, SpecError
 from captionless.runtime.torch_threads import torch_pool
 from captionless.trainer import distributed
+from captionless.trainer.losses.false_negatives import FalseNegatives
 from captionless.trainer.losses.pair_weights import weight_rows
 
 PositiveWeight = Literal["one", "formula"]
@@ -56,7 +58,8 @@ class HNWeights:
     sims: for each metric to average over, (n, N) float32 or float64, the similarity of this rank's n anchors to all N
     objects of the batch, symmetric; they are kept, and changed in place. ids: the identities of the N objects, None
     when no two are the same. positive_weight: the diagonal is 1 for "one" (the released code) and eq. 6 at s = i for
-    "formula"; 1 too for an anchor without negatives. sizes: rows held by each rank; None on one process.
+    "formula"; 1 too for an anchor without negatives. sizes: rows held by each rank; None on one process. hidden: pairs
+    that are masked as well.
 
     DataError on a similarity that is not positive and finite, SpecError on another `positive_weight`.
     """
@@ -70,20 +73,25 @@ class HNWeights:
         ids: Tensor | Sequence[object] | None = None,
         positive_weight: PositiveWeight = "one",
         sizes: Sequence[int] | None = None,
+        hidden: FalseNegatives | None = None,
     ) -> None:
         if positive_weight not in ("one", "formula"):
             raise SpecError(f'positive_weight must be "one" or "formula", not "{positive_weight}"')
         sizes = [len(sims[0])] if sizes is None else sizes
         first = distributed.own_rows(sizes).start
         codes = None if ids is None else _codes(ids, sims[0].shape[1], sims[0].device)
-        own = torch.stack([_weighable(sim, codes, positive_weight, first) for sim in sims], 1) / len(sims)
+        of_rows = None if hidden is None else hidden.of_rows
+        own = torch.stack([_weighable(sim, codes, positive_weight, first, of_rows) for sim in sims], 1) / len(sims)
         self.factors = distributed.gather(own, sizes).t()
-        self._sims, self._first = list(sims), first
+        self._sims, self._first, self._hidden = list(sims), first, hidden
 
     def rows(self, rows: slice) -> list[tuple[Tensor, Tensor]]:
         """See `PairWeights`."""
         found = [sim[rows] for sim in self._sims]
-        return list(zip(found, found, strict=True))
+        if self._hidden is None:
+            return list(zip(found, found, strict=True))
+        of_rows, of_columns = self._hidden.of_rows[rows], self._hidden.of_columns[rows]
+        return [(sim.masked_fill(of_rows, 0), sim.masked_fill(of_columns, 0)) for sim in found]
 
     def matrix(self, rows: slice) -> Tensor:
         """(len(rows), N): the weights themselves, of this rank's anchors `rows`, 0 where masked."""
@@ -105,19 +113,25 @@ class HNWeights:
         return float(rows.sum() + (count <= 1).sum()) * n / max(len(weight), 1)
 
 
-def _weighable(sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int) -> Tensor:
+def _weighable(
+    sim: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, first: int, hidden: Tensor | None
+) -> Tensor:
     """Mask (n, N) `sim` and set its diagonal, in place; returns the anchors' factors, (n,) float64."""
     size = max(1, (_BLOCK if sim.device.type == "cpu" else _BLOCK_OF_GPU) // sim.shape[1])
 
     def block(at: int) -> Tensor:
-        return _weighable_rows(sim[at : at + size], codes, positive_weight, first + at)
+        of_rows = None if hidden is None else hidden[at : at + size]
+        return _weighable_rows(sim[at : at + size], codes, positive_weight, first + at, of_rows)
 
     with torch_pool(sim.device) as pool:
         return torch.cat([*pool.map(block, range(0, len(sim), size))])
 
 
-def _weighable_rows(block: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, at: int) -> Tensor:
-    """`_weighable` of the anchors at places `at` and on: over their rows twice, once for the least and the greatest."""
+def _weighable_rows(
+    block: Tensor, codes: Tensor | None, positive_weight: PositiveWeight, at: int, hidden: Tensor | None
+) -> Tensor:
+    """`_weighable` of the anchors at places `at` and on: over their rows twice, once for the least and the greatest.
+    What is hidden of them stays in `block`, which serves both directions, and counts in neither sum nor number."""
     n = block.shape[1]
     positive = block.diagonal(at)[: len(block)]
     formula = positive.clone()
@@ -136,7 +150,10 @@ def _weighable_rows(block: Tensor, codes: Tensor | None, positive_weight: Positi
     positive.zero_()
     if same is not None:
         block.masked_fill_(same, 0)
-    factor = torch.where(others > 0, others / block.sum(1).double(), 1.0)
+    counted = block
+    if hidden is not None:
+        others, counted = others - hidden.sum(1), block.masked_fill(hidden, 0)
+    factor = torch.where(others > 0, others / counted.sum(1).double(), 1.0)
     wanted = formula if positive_weight == "formula" else factor.reciprocal().to(block)
     positive.copy_(torch.where(others > 0, wanted, 1.0))
     return factor

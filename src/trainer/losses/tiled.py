@@ -16,7 +16,8 @@ Sums over strips are added in their order, so that the bits don't depend on whic
 
 Before an exponential the greatest logit is subtracted. Up to a scale of 40 that is the greatest there can be, the same
 for all pairs: float32 holds even exp(-80) of it. Above, where low cosines would underflow, it is the greatest of the
-row for one direction and of the column for the other, as logsumexp does it, at the cost of a second exponential.
+row for one direction and of the column for the other, as logsumexp does it, at the cost of a second exponential. Pairs
+that are masked for the direction do not count: a false negative may be far nearer than all that is left.
 
 Each rank holds the rows of its own images against all shapes. Column sums are added up over ranks, and so is the
 gradient of the shapes.
@@ -159,8 +160,25 @@ class LossTile:
             if not self._is_known:
                 self.logits.sub_(row_top[self.rows]).exp_()
             return self.logits, self.logits
-        along = torch.sub(self.logits, row_top[self.rows], out=self._room(1)).exp_()
-        return along, torch.sub(self.logits, column_top[:, self.columns], out=self._room(2)).exp_()
+        along = torch.sub(self.logits, row_top[self.rows], out=self._room(1))
+        across = torch.sub(self.logits, column_top[:, self.columns], out=self._room(2))
+        if self._is_one_sided:  # what is masked, and may be above the top, has the weight 0: it must be finite
+            along.clamp_(max=0)
+            across.clamp_(max=0)
+        return along.exp_(), across.exp_()
+
+    def tops(self) -> tuple[Tensor, Tensor]:
+        """The greatest unmasked logits of rows, (n, 1), and of columns, (1, columns)."""
+        along = across = self.logits
+        of_rows, of_columns = self.weights[0]
+        if self._is_one_sided and of_rows is not None and of_columns is not None:
+            along, across = (self.logits.masked_fill(of == 0, -torch.inf) for of in (of_rows, of_columns))
+        return along.amax(1, keepdim=True), across.amax(0, keepdim=True)
+
+    @property
+    def _is_one_sided(self) -> bool:
+        of_rows, of_columns = self.weights[0]
+        return of_rows is not of_columns
 
     def times(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """x * weight: x itself without one, or a tensor that the next call overwrites."""
@@ -280,8 +298,9 @@ def _tops(tiles: _Tiles, row_top: Tensor, column_top: Tensor) -> Tensor:
 
     def greatest(tile: LossTile) -> Tensor:
         of_columns = column_top[:, tile.columns]
-        torch.maximum(of_columns, tile.logits.amax(0, keepdim=True), out=of_columns)
-        return tile.logits.amax(1, keepdim=True)
+        of_rows, found = tile.tops()
+        torch.maximum(of_columns, found, out=of_columns)
+        return of_rows
 
     for rows, of_tiles in tiles.map(greatest):
         for of_tile in of_tiles:

@@ -22,6 +22,7 @@ from captionless.store.disk_cache import DiskCache
 from captionless.store.similarity_store import open_similarity
 from captionless.telemetry import catalog, registry
 from captionless.trainer import distributed
+from captionless.trainer.losses.false_negatives import FalseNegatives
 from captionless.trainer.losses.hn_similarity import category_similarity, sharpened_similarity
 from captionless.trainer.losses.hn_weights import HNWeights, PositiveWeight
 from captionless.trainer.training_job import TrainingJob
@@ -78,17 +79,21 @@ class WeightSource:
         return [np.ascontiguousarray(sim[rows]) for sim in sims]
 
     def __call__(
-        self, similarity: Sequence[NDArray[np.float32]], keys: Sequence[str], sizes: Sequence[int]
+        self,
+        similarity: Sequence[NDArray[np.float32]],
+        keys: Sequence[str],
+        sizes: Sequence[int],
+        hidden: FalseNegatives | None = None,
     ) -> HNWeights | None:
         """The weights of this rank's anchors in a global batch of objects `keys`, from what `look_up` has found; None
         when all are 1.
 
-        sizes: rows held by each rank.
+        sizes: rows held by each rank. hidden: pairs that are masked.
         """
         if self.weights is Weights.uniform:
-            if len(set(keys)) == len(keys):
+            if len(set(keys)) == len(keys) and hidden is None:
                 return None
             ones = torch.ones(sizes[distributed.rank()], len(keys), device=self.device)
-            return HNWeights([ones], keys, sizes=sizes)
+            return HNWeights([ones], keys, sizes=sizes, hidden=hidden)
         rows = [torch.from_numpy(sim).to(self.device) for sim in similarity]
-        return HNWeights(rows, keys, self.positive, sizes)
+        return HNWeights(rows, keys, self.positive, sizes, hidden)

@@ -107,6 +107,22 @@ def test_only_shards_in_use_need_room(
     assert not fetched
 
 
+def test_without_a_disk_it_says_once_that_objects_are_read_one_by_one(
+    root: Path, remote: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(root, remote, None)
+    data.batch(0)
+    data.batch(1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "resources.dataDisk" in line
+    open_data(root, str(root / "embed"), None)  # nothing to copy
+    open_data(root, remote, None, memory=1 << 30)  # read once anyway
+    open_data(root, remote, None, shuffle="global", window=16_384)
+    monkeypatch.setattr("captionless.trainer.distributed.rank", lambda: 1)
+    open_data(root, remote, None)
+    assert not capsys.readouterr().err
+
+
 def test_objects_that_memory_has_need_no_shard(
     root: Path, remote: str, tmp_path: Path, spans: list[tuple[str, int, int]]
 ) -> None:

@@ -71,13 +71,13 @@ def test_it_is_left_out_of_its_batches_and_reported(
     assert [m[1:] for m in registry.snapshot() if m[0] == catalog.STAGE_SKIPPED_OBJECTS.name] == [[["damaged"], 1]]
 
     synthetic.write(tmp_path / "whole", train=OBJECTS, shards=2)
-    indices = TrainingData.indices
+    chosen = TrainingData._chosen
 
-    def without(self: TrainingData, step: int) -> tuple[int, np.ndarray]:
-        epoch, chosen = indices(self, step)
-        return epoch, chosen[chosen != 5]
+    def without(self: TrainingData, step: int) -> tuple[int, np.ndarray, None]:
+        epoch, every, _ = chosen(self, step)
+        return epoch, every[every != 5], None
 
-    monkeypatch.setattr(TrainingData, "indices", without)
+    monkeypatch.setattr(TrainingData, "_chosen", without)
     whole = job(tmp_path / "whole", "run")
     loop.train(whole)
     expected, calm = outcome(whole)
