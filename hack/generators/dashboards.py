@@ -155,6 +155,7 @@ def _training() -> dict[str, Any]:
             graph("Steps done", (f"{done} / sum by ({_BY}) (captionless_stage_units{{{trains}}})", _NAME),
                   unit="percentunit", top=1),
             graph("Steps per second", (steps, _NAME), unit="ops"),
+            graph("False negatives", gauge("false_negatives"), text="Pairs of a batch that are masked."),
         ],
         [
             graph("Step time", (f"{computed} / {steps}", _NAME), unit="s", text="Without waiting for the batch."),

@@ -75,6 +75,7 @@ def check(spec: AlignmentSpec) -> None:
         _check_input("data.deny", spec.data.deny, spec)
     for folder in spec.data.allow:
         _check_input("data.allow", folder, spec)
+    _check_input("train.batches.from", spec.train.batches.from_, spec)
     if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
         _check_input("landmarks.file", spec.landmarks.file, spec)
 

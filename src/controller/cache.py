@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from captionless.kube import observed_state
@@ -43,6 +44,7 @@ class Cache:
         self._by_key: dict[Key, set[str]] = {}
         self._gone: dict[str, float] = {}
         self._readings: dict[str, Reading] = {}
+        self._silent: dict[str, datetime] = {}
         self._problems: dict[Key, Problem] = {}
         self._terminating: set[str] = set()
 
@@ -95,6 +97,7 @@ class Cache:
             if len(self._gone) > 10_000:
                 self._gone = {u: t for u, t in self._gone.items() if now - t < _REMEMBERED}
             self._readings.pop(uid, None)
+            self._silent.pop(uid, None)
             self._terminating.discard(uid)
             entry = self._entries.pop(uid, None)
             if entry is None:
@@ -110,6 +113,15 @@ class Cache:
         with self._lock:
             if pod in self._entries:
                 self._readings[pod] = reading
+
+    def heard(self, asked: Iterable[str], silent: Container[str], at: datetime) -> None:
+        """Takes in which of the pods that were asked (by uid) have not answered."""
+        with self._lock:
+            for pod in asked:
+                if pod not in silent:
+                    self._silent.pop(pod, None)
+                elif pod in self._entries:
+                    self._silent.setdefault(pod, at)
 
     def refused(self, key: Key, problem: Problem | None) -> None:
         """What the API server refused for an Alignment; None when it refuses nothing any more."""
@@ -141,9 +153,10 @@ class Cache:
             alignment = max(alignments, key=lambda a: _version(a.version))
             pods = tuple(v for v in values if isinstance(v, Pod))
             readings = {p.uid: self._readings[p.uid] for p in pods if p.uid in self._readings}
+            silent = {p.uid: self._silent[p.uid] for p in pods if p.uid in self._silent}
             workloads = tuple(v for v in values if isinstance(v, Workload))
             terminating = alignment.uid in self._terminating
-            return ObservedState(alignment, workloads, pods, readings, self._problems.get(key), terminating)
+            return ObservedState(alignment, workloads, pods, readings, self._problems.get(key), terminating, silent)
 
 
 def _version(text: Any) -> int:

@@ -1,8 +1,8 @@
 """Why a stage failed or makes no progress, in one line for people, read from its Job and pods.
 
-`failure_cause` says why a stage failed for good, `stall_reason` why one that should be running makes no
-progress. A stall is not a failure: it may resolve itself (a node is added, the storage comes back), and it is
-reported meanwhile, with what a person can do.
+`failure_cause` says why a stage failed for good, `stall_reason` why one that should be running makes no progress, and
+`unobserved` why that is not known. A stall is not a failure: it may resolve itself (a node is added, the storage comes
+back), and it is reported meanwhile, with what a person can do.
 
 A command's own termination message (`captionless.runtime.termination_message`) comes first; logs are never
 quoted, since they may contain secrets.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from captionless.errors import KINDS, PodFailureAction, UsageError, exit_codes
+from captionless.kube.jobs.pod import METRICS_PORT
 from captionless.kube.observed_state import Pod, Reading, Workload, newest_pods
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage
@@ -32,6 +33,8 @@ NODE_LOST = timedelta(seconds=30)
 """A kubelet terminates a pod within its grace period; this long after it, the node is not responding."""
 STARTING = timedelta(minutes=10)
 """From the start of a container to its first unit: imports, models, data."""
+SILENT = timedelta(minutes=2)
+"""From the start of a container until it answers on its port; an import may take a while on a cold node."""
 STEADY = timedelta(minutes=10)
 """How long a unit of a stage other than training may take before it counts as a stall."""
 
@@ -101,6 +104,7 @@ def stall_reason(
     workload: Workload | None,
     pods: Sequence[Pod],
     readings: Mapping[str, Reading],
+    silent: Mapping[str, datetime],
     disrupted: bool,
     now: datetime,
 ) -> Cause | None:
@@ -132,7 +136,7 @@ def stall_reason(
     return (
         _not_starting(stage, mine.values(), bool(running), now)
         or _failing(stage, workload, mine.values())
-        or _no_progress(spec, stage, running, readings, now)
+        or _no_progress(spec, stage, running, readings, silent, now)
     )
 
 
@@ -169,10 +173,15 @@ def _failing(stage: Stage, workload: Workload, pods: Iterable[Pod]) -> Cause | N
 
 
 def _no_progress(
-    spec: AlignmentSpec, stage: Stage, running: Sequence[Pod], readings: Mapping[str, Reading], now: datetime
+    spec: AlignmentSpec,
+    stage: Stage,
+    running: Sequence[Pod],
+    readings: Mapping[str, Reading],
+    silent: Mapping[str, datetime],
+    now: datetime,
 ) -> Cause | None:
-    """No pod made progress for too long. Node 0 reports a training's progress for all nodes."""
-    reporting = [p for p in running if p.index == 0] if stage.gang else list(running)
+    """No pod made progress for too long, as far as pods have ever answered."""
+    reporting = [p for p in _reporting(stage, running) if p.uid not in silent or p.uid in readings]
     since: list[datetime] = []
     for pod in reporting:
         reading = readings.get(pod.uid)
@@ -186,7 +195,33 @@ def _no_progress(
     if not since or now <= max(since):
         return None
     pod = reporting[0]
-    return Cause("NoProgress", f"pod {pod.name} reports no progress; see kubectl logs {pod.name}")
+    hidden = f", and does not answer on port {METRICS_PORT} any more" if pod.uid in silent else ""
+    return Cause("NoProgress", f"pod {pod.name} reports no progress{hidden}; see kubectl logs {pod.name}")
+
+
+def unobserved(
+    stage: Stage, pods: Iterable[Pod], readings: Mapping[str, Reading], silent: Mapping[str, datetime], now: datetime
+) -> Cause | None:
+    """Why nothing is known of a running stage's progress; None if any of its pods has answered, or may yet.
+
+    `pods` are those of the newest attempt.
+    """
+    asked = _reporting(stage, [p for p in pods if p.started is not None and not p.finished and not p.deleting])
+    if not asked or any(p.uid in readings or p.uid not in silent for p in asked):
+        return None
+    if now <= min(p.started for p in asked if p.started is not None) + SILENT:
+        return None
+    more = f" and {len(asked) - 1} others" if len(asked) > 1 else ""
+    return Cause(
+        "MetricsUnreachable",
+        f"pod {asked[0].name}{more}: no answer on port {METRICS_PORT}, so that progress is unknown and a hang is not "
+        "noticed; the run goes on. Let the operator's pods reach it (NetworkPolicy, or mTLS of a service mesh)",
+    )
+
+
+def _reporting(stage: Stage, pods: Sequence[Pod]) -> list[Pod]:
+    """The pods that report: node 0 of a training, for all nodes."""
+    return [p for p in pods if p.index == 0] if stage.gang else list(pods)
 
 
 def truncate(text: str) -> str:

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 TICK = 5.0
 LISTING = 300.0
-_AT_ONCE = 16
+_AT_ONCE = 128
+"""Pods that are asked at the same time: a thousand that drop packets take eight seconds."""
 
 
 class Resync:
@@ -80,8 +81,10 @@ class Resync:
                 running.append(seen)
             elif (at := ttl.due(seen.alignment)) is not None and now() >= at:
                 self.queue.add(key)
-        for pod, reading in scrape((p for seen in running for p in reporting_pods(seen)), pool).items():
+        answers = scrape((p for seen in running for p in reporting_pods(seen)), pool)
+        for pod, reading in answers.readings.items():
             self.cache.read(pod, reading)
+        self.cache.heard(answers.asked, answers.silent, now())
         for seen in running:
             self.queue.add(seen.alignment.key)
         for seen in running:

@@ -7,12 +7,12 @@ or failure, is taken from the record; everything else from the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from captionless.controller import disruption_limit, retry_request
-from captionless.controller.diagnosis import Cause, failure_cause, stall_reason
+from captionless.controller.diagnosis import Cause, failure_cause, stall_reason, unobserved
 from captionless.errors import SpecError
 from captionless.kube import stage_record as records
 from captionless.kube.observed_state import (
@@ -24,7 +24,6 @@ from captionless.kube.observed_state import (
     Workload,
     belonging,
     joined,
-    newest_pods,
 )
 from captionless.kube.shared_output import check_shared
 from captionless.kube.stage_record import StageRecord, StageState
@@ -47,6 +46,7 @@ class StageStatus:
     count: disruption_limit.DisruptionCount
     failure: Cause | None = None
     stall_reason: Cause | None = None
+    unobserved: Cause | None = None
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -69,12 +69,20 @@ class StageStatus:
     @property
     def occupied(self) -> bool:
         """Pods of an attempt may still be writing: no new attempt may start."""
-        return any(not w.finished for w in self.workloads) or any(not p.finished for p in self.pods)
+        return _occupied(self.workloads, self.pods)
+
+
+def _occupied(workloads: Iterable[Workload], pods: Iterable[Pod]) -> bool:
+    return any(not w.finished for w in workloads) or any(not p.finished for p in pods)
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """An Alignment as the policies see it. If the spec is wrong, `invalid` says why and there are no stages."""
+    """An Alignment as the policies see it.
+
+    If the spec is wrong, `invalid` says why and there are no stages. It may have been right when the run was made, by a
+    newer operator whose fields this one does not know. So `workloads` and `pods` are there whatever the spec.
+    """
 
     alignment: Alignment
     spec: AlignmentSpec | None
@@ -83,15 +91,35 @@ class RunStatus:
     problem: Problem | None
     now: datetime
     namespace_terminating: bool = False
+    workloads: tuple[Workload, ...] = ()
+    pods: tuple[Pod, ...] = ()
 
     @property
     def live_workloads(self) -> tuple[Workload, ...]:
         """The Jobs of all stages and attempts that have not finished and are not being deleted."""
-        return tuple(w for s in self.stages for w in s.workloads if not w.finished and not w.deleting)
+        return tuple(w for w in self.workloads if not w.finished and not w.deleting)
 
     @property
     def failed(self) -> bool:
-        return bool(self.invalid) or any(s.state is StageState.failed for s in self.stages)
+        """Whether it is given up. With a wrong spec it never began; one that has begun waits for a right one."""
+        if self.invalid:
+            return not self.begun
+        return any(s.state is StageState.failed for s in self.stages)
+
+    @property
+    def occupied(self) -> bool:
+        """Pods of any stage may still be at work."""
+        return _occupied(self.workloads, self.pods)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of it was ever made."""
+        return bool(self.workloads or self.alignment.status.get("stages"))
+
+    @property
+    def suspended(self) -> bool:
+        """Whether `spec.suspend` is set, whatever else the spec says."""
+        return self.alignment.spec.get("suspend") is True
 
     @property
     def succeeded(self) -> bool:
@@ -100,29 +128,28 @@ class RunStatus:
     @property
     def finished(self) -> bool:
         """Nothing is running and nothing will be."""
-        if self.invalid:
-            return True
-        return self.succeeded or (self.failed and not any(not w.finished for s in self.stages for w in s.workloads))
+        return self.succeeded or (self.failed and all(w.finished for w in self.workloads))
 
 
 def run_status(seen: ObservedState, now: datetime) -> RunStatus:
     """The status of an Alignment's run, at a time."""
     alignment = seen.alignment
+    workloads = joined(seen.workloads, alignment.uid)
+    every = belonging(seen.pods, seen.workloads, alignment.uid)
     try:
         spec = spec_of(alignment)
     except SpecError as error:
-        return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), seen.problem, now)
+        wrong = "; ".join(str(error).splitlines())
+        return RunStatus(alignment, None, wrong, (), seen.problem, now, seen.namespace_terminating, workloads, every)
     planned = plan(spec)
     known = records.read(alignment.status, (s.name for s in planned))
-    workloads = joined(seen.workloads, alignment.uid)
-    every = belonging(seen.pods, seen.workloads, alignment.uid)
     again = retry_request.wanted(alignment)
     found = []
     for stage in planned:
         mine = tuple(w for w in workloads if w.stage == stage.name)
         pods = tuple(p for p in every if p.stage == stage.name)
-        found.append(_stage_status(spec, stage, known[stage.name], mine, pods, seen.readings, again, now))
-    return RunStatus(alignment, spec, "", tuple(found), seen.problem, now, seen.namespace_terminating)
+        found.append(_stage_status(spec, stage, known[stage.name], mine, pods, seen, again, now))
+    return RunStatus(alignment, spec, "", tuple(found), seen.problem, now, seen.namespace_terminating, workloads, every)
 
 
 def spec_of(alignment: Alignment) -> AlignmentSpec:
@@ -139,31 +166,36 @@ def _stage_status(
     record: StageRecord,
     workloads: tuple[Workload, ...],
     pods: tuple[Pod, ...],
-    readings: Mapping[str, Reading],
+    seen: ObservedState,
     again: bool,
     now: datetime,
 ) -> StageStatus:
     attempt = max((record.attempt, *(w.attempt for w in workloads)))
     workload = next((w for w in workloads if w.attempt == attempt), None)
     mine = tuple(p for p in pods if p.attempt == attempt)
-    read = {p.uid: readings[p.uid] for p in mine if p.uid in readings}
-    counting = [read[p.uid] for p in newest_pods(mine).values() if p.uid in read and (p.index == 0 or not stage.gang)]
+    read = {p.uid: seen.readings[p.uid] for p in mine if p.uid in seen.readings}
     retried = record.state is StageState.failed and (again or attempt > record.attempt)
     # a retry has a limit of its own
     before = replace(record, disruptions_without_progress=0) if retried else record
-    counted = disruption_limit.count(before, workload, mine, disruption_limit.reached(spec, stage, counting))
+    reached = disruption_limit.reached(spec, stage, mine, read)
+    grace = timedelta(seconds=spec.pods.grace_seconds)
+    counted = disruption_limit.count(before, workload, mine, reached, now, grace)
     why_failed = failure_cause(stage, mine) if workload is not None else None
     state = _state(stage, record, workload, mine, why_failed, again, spec.suspend, now)
-    if state is StageState.running and counted.exhausted:
+    times = counted.disruptions_without_progress
+    if state is StageState.running and times >= spec.resources.disruptions:
         state = StageState.failed
-        times, reached = counted.disruptions_without_progress, counted.reached
-        line = f"disrupted {times} times without making progress (last known: {reached})"
+        line = (
+            f"disrupted {times} times without making progress (last known: {counted.reached}); as many as "
+            "resources.disruptions allows"
+        )
         why_failed = Cause("Disrupted", line)
     failure = _failure(record, workload, why_failed) if state is StageState.failed else None
     disrupted = counted.disruptions > (workload.disruptions_before if workload is not None else 0)
     over = state in (StageState.succeeded, StageState.failed)
-    why = None if over else stall_reason(spec, stage, workload, pods, read, disrupted, now)
-    return StageStatus(stage, record, state, attempt, counted, failure, why, workloads, pods, read)
+    why = None if over else stall_reason(spec, stage, workload, pods, read, seen.silent, disrupted, now)
+    hidden = None if over else unobserved(stage, mine, read, seen.silent, now)
+    return StageStatus(stage, record, state, attempt, counted, failure, why, hidden, workloads, pods, read)
 
 
 def _failure(record: StageRecord, workload: Workload | None, cause: Cause | None) -> Cause:

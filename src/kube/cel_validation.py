@@ -83,7 +83,9 @@ def _of_neighbours() -> list[Rule]:
         field = BatchesSpec.model_fields[option]
         met = f"{kind} == 'neighbours' || {value(BatchesSpec, str(field.alias))} == {_literal(field.get_default())}"
         found.append(_rule(f".{field.alias}", "is only an option of kind: neighbours", met))
-    return found
+    every = BatchesSpec.model_fields["every"]
+    searched = f"{value(BatchesSpec, 'from')} == '' || {value(BatchesSpec, 'every')} == {_literal(every.get_default())}"
+    return [*found, _rule(".every", "does nothing with from, which brings the neighbours", searched)]
 
 
 def _options() -> list[Rule]:

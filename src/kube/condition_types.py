@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-SUCCEEDED, SUSPENDED, STALLED = "Succeeded", "Suspended", "Stalled"
+SUCCEEDED, SUSPENDED, STALLED, OBSERVED = "Succeeded", "Suspended", "Stalled", "Observed"

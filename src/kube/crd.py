@@ -87,7 +87,7 @@ def _status() -> schema.Schema:
         "The state last observed by the controller.",
         {
             "observedGeneration": _count("The generation of the spec that this status describes."),
-            "conditions": _list("Succeeded (the summary), Suspended and Stalled.", _condition(), "type"),
+            "conditions": _list("Succeeded (the summary), Suspended, Stalled and Observed.", _condition(), "type"),
             "stage": _text("The stage that is running or has failed."),
             "progress": _text("Progress of that stage, e.g. `63%`."),
             "top1": _text("Zero-shot top-1 accuracy of the spec's first training, in percent."),
@@ -113,8 +113,12 @@ def _stage() -> schema.Schema:
             "unit": _text("What is counted: objects, steps etc."),
             "failures": _count("Failed pods of this attempt, without disruptions."),
             "disruptions": _count("Pods that were evicted, preempted or lost with their node, over all attempts."),
-            "disruptionsWithoutProgress": _count("Disruptions since the stage last made progress beyond `reached`."),
+            "disruptionsWithoutProgress": _count(
+                "Events that disrupted pods since the stage last made progress beyond `reached` or `completed`."
+            ),
+            "disruptedAt": _time("When the last of these events began."),
             "reached": _count("Durable progress: units done; for a training, the step of the last checkpoint."),
+            "completed": _count("Pods of this stage that finished their share."),
             "startTime": _time("When the stage first started."),
             "completionTime": _time("When the stage succeeded or failed."),
             "reason": _text("Why it failed, in one word: LossNotFinite, DataError, OOMKilled etc."),

@@ -171,7 +171,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class ObservedState:
-    """All that is known about one Alignment. `readings` are by pod uid."""
+    """All that is known about one Alignment. By pod uid: `readings`, and `silent`, since when a pod that was asked for
+    its progress has not answered."""
 
     alignment: Alignment
     workloads: tuple[Workload, ...] = ()
@@ -179,6 +180,7 @@ class ObservedState:
     readings: Mapping[str, Reading] = field(default_factory=dict)
     problem: Problem | None = None
     namespace_terminating: bool = False
+    silent: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def parse_time(text: Any) -> datetime | None:

@@ -28,8 +28,9 @@ class StageRecord:
     """A stage in the status.
 
     done, total: in `unit`s, over all its pods. failures: pods of this attempt that failed and were counted.
-    disruptions: pods that were disrupted, over all attempts; disruptions_without_progress: how many of
-    them since the stage last made progress beyond `reached` (for a training: the step of the newest known checkpoint).
+    disruptions: pods that were disrupted, over all attempts. disruptions_without_progress: events that disrupted any
+    since the stage last made progress beyond `reached` (for a training: the step of the newest known checkpoint) or
+    `completed` pods. disrupted_at: when the last of these events began.
     reason: why it failed, in one word. message: why it failed or is waiting, in one line.
     """
 
@@ -43,7 +44,9 @@ class StageRecord:
     failures: int = 0
     disruptions: int = 0
     disruptions_without_progress: int = 0
+    disrupted_at: str = ""
     reached: int = 0
+    completed: int = 0
     start_time: str = ""
     completion_time: str = ""
     reason: str = ""

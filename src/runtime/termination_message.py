@@ -5,7 +5,7 @@ pod's status: the only way for a worker without an API token to report to the co
 beyond which the kubelet would truncate the JSON, and the writing in place: that file is a bind mount and cannot be
 replaced by a rename.
 
-    {"exitCode": 65, "kind": "DataError", "message": "...", "figures": {}, "facts": {}}
+    {"exitCode": 65, "kind": "DataError", "message": "...", "figures": {}, "facts": {}, "done": 12}
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from captionless.runtime.redaction import redacted
 LIMIT = 4096
 """Bytes that a pod's termination message may have (Kubernetes API, Container.terminationMessagePath)."""
 
+_MOST = 2**53
+"""Units that are believed to be done: a number that JSON keeps exactly, and Kubernetes stores."""
 _MESSAGE = 1024
 """Bytes of a message that are always kept, before figures are dropped."""
 
@@ -38,7 +40,8 @@ class TerminationMessage:
     """How a command ended.
 
     kind: the class of `errors`, `UsageError` for a wrong command line, `crash` for a bug, empty on success.
-    message: its lines on stderr. figures, facts: those of its `CommandResult`.
+    message: its lines on stderr. figures, facts: those of its `CommandResult`. done: the units of its stage that were
+    done, as its metrics say; 0 if unknown.
     """
 
     exit_code: int
@@ -46,6 +49,7 @@ class TerminationMessage:
     message: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    done: int = 0
 
 
 def write(message: TerminationMessage) -> None:
@@ -71,6 +75,7 @@ def encode(message: TerminationMessage) -> bytes:
     while True:
         document = {
             "exitCode": message.exit_code, "kind": message.kind, "message": text, "figures": figures, "facts": facts,
+            "done": message.done,
         }  # fmt: skip
         data = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="replace")
         excess = len(data) - LIMIT
@@ -94,7 +99,10 @@ def read(path: str) -> TerminationMessage | None:
 
 
 def parse(text: str) -> TerminationMessage | None:
-    """Parses a termination message; None when the text is something else, such as the tail of a log."""
+    """Parses a termination message; None when the text is something else, such as the tail of a log.
+
+    The text is a pod's own: whatever it is, nothing is raised, since a controller reads those of all runs.
+    """
     import json
 
     try:
@@ -105,8 +113,9 @@ def parse(text: str) -> TerminationMessage | None:
             str(found["message"]),
             {str(name): float(value) for name, value in found["figures"].items()},
             dict(found["facts"]),
+            min(max(0, int(found.get("done") or 0)), _MOST),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -47,6 +47,9 @@ class ResourcesSpec(Section):
     """Kubernetes: size of /dev/shm in a training pod."""
     ephemeral_storage: Quantity = "4Gi"
     """Kubernetes: ephemeral storage (scratch space on the node's disk) of each pod."""
+    disruptions: int = Field(20, ge=1, le=10_000)
+    """Kubernetes: events that may disrupt a stage, one after the other, before it fails if it makes no progress in
+    between. A drained node, a preemption or a reclaim is one event, however many pods it takes along."""
     gpu: str = Field("nvidia.com/gpu", max_length=253)
     """Kubernetes: resource name of a GPU."""
 

@@ -53,7 +53,7 @@ LABELS = {
     "cause": "`broken` (pack: an object of the source), `damaged` (training: stored bytes)",
     "loss": "kinds of losses, such as `texture missing` ([broken-objects.md](broken-objects.md))",
     "holds": "`objects`, `table` (their keys and offsets), `validation`, `similarity`",
-    "condition": "`Succeeded`, `Suspended`, `Stalled`",
+    "condition": "`Succeeded`, `Suspended`, `Stalled`, `Observed`",
     "status": "`True`, `False`, `Unknown`",
     "state": "`Waiting`, `Running`, `Suspended`, `Succeeded`, `Failed`",
     "reason": "reasons of conditions ([kubernetes.md](kubernetes.md)), and of failures (`controller/diagnosis.py`)",
@@ -109,6 +109,10 @@ TRAIN_LOGIT_SCALE = Metric(
 TRAIN_WEIGHT_ENTROPY = Metric(
     "captionless_train_weight_entropy_ratio", _gauge, _TRAINING, ("stage",),
     "Normalized entropy of the anchors' weights over their negatives: 1 if uniform, 0 if all weight is on one.",
+)  # fmt: skip
+TRAIN_FALSE_NEGATIVES = Metric(
+    "captionless_train_false_negatives", _gauge, _TRAINING, ("stage",),
+    "Pairs of the last step's batch that train.batches.falseNegatives has masked, each by its anchor.",
 )  # fmt: skip
 TRAIN_GRADIENT_NORM = Metric(
     "captionless_train_gradient_norm", _gauge, _TRAINING, ("stage",),

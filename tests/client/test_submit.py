@@ -152,8 +152,9 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
         (["data.source.kind=folder", "data.source.url=meshes", "train.weights=[i2i]"], "data.source.url: meshes"),
         (["data.allow=[s3://bucket/textures, textures]"], "data.allow: textures"),
         (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl"),
+        (["train.batches={kind: neighbours, from: near}"], "train.batches.from: near"),
     ],
-    ids=["output", "prompt", "model", "source", "allow", "landmarks"],
+    ids=["output", "prompt", "model", "source", "allow", "landmarks", "neighbours"],
 )
 def test_what_pods_cannot_access_is_reported_before_they_run(overrides: list[str], named: str) -> None:
     with pytest.raises(SpecError) as caught:

@@ -5,6 +5,7 @@ Three runs are begun together: one trains with a learning rate by which the loss
 in its data, and of one the image does not exist. What an evaluation pushed for the second one is replaced by worse
 figures, and meanwhile a rank of it is killed again and again. Then one is stopped, the controller taken away, and
 denied to write what it finds.
+Batches of the second one are made of hard negatives, some of them masked, so that there is such a figure to draw.
 The rules are the chart's with all times shortened (`monitoring.quicker`).
 """
 
@@ -48,6 +49,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "train": {
             "steps": 100_000, "maxSkipped": 1, "collectiveTimeout": 300,
             "validation": {"share": SHARE, "every": 20},
+            "batches": {"kind": "neighbours", "group": 4, "candidates": 8, "falseNegatives": 0.1},
         },
     },
     "no-image": {"pods": {"image": "localhost/no-such-image:1"}},

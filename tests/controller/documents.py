@@ -18,6 +18,8 @@ RIGHT: dict[str, str] = {
     "meshes without landmarks": "{data: {source: {kind: manifest, url: s3://b/m}}, train: {weights: [uniform, i2i]}}",
     "as many points in a step as are stored": "{data: {source: {kind: parametric}, points: 512}, train: {points: 512}}",
     "an elastic training": "{resources: {nodes: 4, minNodes: 2}}",
+    "false negatives of groups": "{train: {batches: {kind: neighbours, falseNegatives: 0.1}}}",
+    "batches from stored neighbours": "{train: {batches: {kind: neighbours, from: s3://b/n}}}",
     "a group of all candidates": "{train: {batches: {kind: neighbours, group: 8, candidates: 7}}}",
     "a learned temperature that is reset": "{train: {init: s3://b/m.pt, resetTemperature: true, temperature: 0.1}}",
     "an option of one of the weights": "{train: {weights: [uniform, i2i], sharpen: 2, positiveWeight: formula}}",
@@ -62,6 +64,12 @@ WRONG: dict[str, tuple[str, str]] = {
     "a group of more than the default candidates": (
         "{train: {batches: {kind: neighbours, group: 64}}}",
         "train.batches",
+    ),
+    "stored neighbours of random batches": ("{train: {batches: {from: s3://b/n}}}", "train.batches.from"),
+    "false negatives of random batches": ("{train: {batches: {falseNegatives: 0.1}}}", "train.batches.falseNegatives"),
+    "searches beside stored neighbours": (
+        "{train: {batches: {kind: neighbours, from: s3://b/n, every: 3}}}",
+        "train.batches.every",
     ),
     "searches for random batches": ("{train: {batches: {every: 3}}}", "train.batches.every"),
     "weights to sharpen, where all are 1": ("{train: {weights: [uniform], sharpen: 2}}", "train.sharpen"),

@@ -57,9 +57,11 @@ def pod(name: str = "pack", index: int = 0, **changed: Any) -> Pod:
     return Pod(**{**values, **changed})
 
 
-def ended(code: int, message: str = "", reason: str = "", kind: str = "", **figures: float) -> dict[str, Any]:
+def ended(
+    code: int, message: str = "", reason: str = "", kind: str = "", done: int = 0, **figures: float
+) -> dict[str, Any]:
     """A pod's fields when its container ended."""
-    ending = TerminationMessage(code, kind, message, figures, {})
+    ending = TerminationMessage(code, kind, message, figures, {}, done)
     return {"phase": "Failed" if code else "Succeeded", "started": None, "end": End(code, reason, ago(5), ending)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 from captionless.controller.cache import Cache
@@ -89,9 +90,16 @@ def test_readings_and_problems_go_with_their_objects() -> None:
     cache.read("uid-p", Reading(1, 2, "object", None, NOW))
     cache.read("uid-unknown", Reading(1, 2, "object", None, NOW))
     cache.refused(KEY, Problem("Forbidden", "quota"))
+    for minute in range(2):
+        cache.heard(["uid-p", "uid-unknown"], {"uid-p", "uid-unknown"}, NOW + timedelta(minutes=minute))
     seen = cache.observed(KEY)
     assert seen is not None
     assert set(seen.readings) == {"uid-p"}
+    assert seen.silent == {"uid-p": NOW}
+    cache.heard(["uid-p"], set(), NOW)
+    answered = cache.observed(KEY)
+    assert answered is not None
+    assert not answered.silent
     assert seen.problem == Problem("Forbidden", "quota")
     cache.drop(pod)
     cache.drop(alignment)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 
-from captionless.controller.diagnosis import LONGEST, describe_end, failure_cause, stall_reason
+from captionless.controller.diagnosis import LONGEST, describe_end, failure_cause, stall_reason, unobserved
 from captionless.kube.observed_state import End, Pod, Reading, Workload
 from tests.controller.seen import NOW, ago, ended, pod, reading, spec, stage, workload
 
@@ -20,9 +20,11 @@ def why(
     *pods: Pod,
     job: Workload | None = None,
     readings: Mapping[str, Reading] | None = None,
+    silent: Collection[str] = (),
     disrupted: bool = False,
 ) -> str:
-    found = stall_reason(spec(), stage(name), job or workload(name), pods, readings or {}, disrupted, NOW)
+    job, hidden = job or workload(name), dict.fromkeys(silent, ago(300))
+    found = stall_reason(spec(), stage(name), job, pods, readings or {}, hidden, disrupted, NOW)
     return f"{found.reason}: {found.message}" if found is not None else ""
 
 
@@ -162,3 +164,37 @@ def test_a_pod_that_reported_nothing_has_a_line_without_its_log() -> None:
 
 def test_lines_are_cut() -> None:
     assert len(describe_end(pod(**ended(1, "x" * 5000)), stage("pack"))) == LONGEST
+
+
+def test_who_never_answered_is_not_taken_for_hanging() -> None:
+    """A network policy says nothing about a run's work."""
+    first, second = pod(index=0, started=ago(3600)), pod(index=1, started=ago(3600))
+    assert why("pack", first, second).startswith("NoProgress: ")
+    assert why("pack", first, second, silent=[first.uid, second.uid]) == ""
+    assert "pack-1-1" in why("pack", first, second, silent=[first.uid])  # the other one answers, and has done nothing
+
+
+def test_who_does_not_answer_any_more_may_hang() -> None:
+    silent = pod(started=ago(3600))
+    found = why("pack", silent, readings={silent.uid: reading(3, 10, 1200)}, silent=[silent.uid])
+    assert re.match("NoProgress: .* does not answer on port [0-9]+ any more", found)
+
+
+def test_progress_is_unobserved_only_where_nobody_answers() -> None:
+    def hidden(name: str, *pods: Pod, readings: Collection[str] = (), silent: Collection[str]) -> str:
+        read = {uid: reading(1, 10, 5) for uid in readings}
+        found = unobserved(stage(name), pods, read, dict.fromkeys(silent, ago(100)), NOW)
+        return f"{found.reason}: {found.message}" if found is not None else ""
+
+    first, second = pod(index=0), pod(index=1)
+    assert re.match(
+        "MetricsUnreachable: .*pack-1-0.* and 1 others: .*",
+        hidden("pack", first, second, silent=[first.uid, second.uid]),
+    )
+    assert hidden("pack", first, second, silent=[first.uid]) == ""
+    assert hidden("pack", first, silent=[first.uid], readings=[first.uid]) == ""
+    assert hidden("pack", pod(started=ago(60)), silent=[first.uid]) == ""
+    assert hidden("pack", pod(**ended(0)), silent=[first.uid]) == ""
+    assert hidden("pack", silent=[]) == ""
+    node, other = pod(TRAIN), pod(TRAIN, 1)
+    assert hidden(TRAIN, node, other, silent=[node.uid]).startswith("MetricsUnreachable: ")  # the other is not asked

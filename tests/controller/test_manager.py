@@ -20,6 +20,7 @@ from captionless.controller.handlers import WATCHED, handle_event, registry, set
 from captionless.controller.lease import Lease
 from captionless.controller.manager import Settings
 from captionless.controller.resync import Resync, may_change
+from captionless.controller.scrape import Answers
 from captionless.controller.workqueue import WorkQueue
 from captionless.errors import Retryable, SpecError
 from captionless.kube.api import MANAGED
@@ -170,10 +171,11 @@ def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.M
     controller.see()
     asked: list[str] = []
 
-    def scrape(pods: Any, pool: Any) -> dict[str, Any]:
+    def scrape(pods: Any, pool: Any) -> Answers:
         found = {p.uid: reading(1, 2, 0) for p in pods}
         asked.extend(found)
-        return found
+        first, *others = found
+        return Answers({uid: found[uid] for uid in others}, frozenset({first}), frozenset(found))
 
     monkeypatch.setattr(resync, "scrape", scrape)
     queue = WorkQueue[Key]()
@@ -186,12 +188,13 @@ def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.M
     assert ("lab", "queued") not in keys
     seen = controller.cache.observed(KEY)
     assert seen is not None
-    assert len(seen.readings) == 3
+    assert len(seen.readings) == 2
+    assert len(seen.silent) == 1
 
 
 def test_the_jobs_of_a_namespace_that_ends_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As found: its pods are deleted and kept by their Jobs, whose replacements are refused."""
-    monkeypatch.setattr(resync, "scrape", lambda pods, pool: {})
+    monkeypatch.setattr(resync, "scrape", lambda pods, pool: Answers({}, frozenset(), frozenset()))
     monkeypatch.setattr(resync, "now", lambda: world.time + timedelta(seconds=60))
     world = World()
     world.align()

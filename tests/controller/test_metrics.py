@@ -10,7 +10,7 @@ from tests.controller.world import Controller, World
 def test_the_state_of_alignments_is_collected_from_the_cache() -> None:
     world = World()
     world.align()
-    world.align("wrong", output="/home")
+    world.align("wrong", listed=False, output="/home")
     controller = Controller(world)
     controller.work()
     controller.see()

@@ -268,6 +268,10 @@ def test_disrupted_without_end_the_stage_fails_and_its_job_goes() -> None:
     job = world.job("shapes-pack-1")
     job["metadata"]["annotations"] = {"captionless.dev/disruptions": "19"}
     world._store(job)
+    alignment = world.alignment()
+    pack = next(s for s in alignment["status"]["stages"] if s["name"] == "pack")
+    pack |= {"disruptions": 19, "disruptionsWithoutProgress": 19, "disruptedAt": "2020-01-01T00:00:00Z"}
+    world._store(alignment)
     world.start(job)
     controller.work()
     assert world.stage("pack")["state"] == "Running"

@@ -66,16 +66,48 @@ def test_what_a_pod_serves_is_understood(text: str) -> None:
 
 def test_a_pod_without_progress_has_no_reading() -> None:
     assert parse("# HELP up x\n# TYPE up gauge\nup 1\n", NOW) is None
-    with pytest.raises(ValueError):
-        parse("<html>not metrics</html>", NOW)
+    for other in ("<html>not metrics</html>", progress("10", "1", "1") + 'x{a="b", ="d"} 1'):
+        with pytest.raises(ValueError):
+            parse(other, NOW)
 
 
-def test_pods_are_asked_and_those_that_do_not_answer_left_out(served: list[str]) -> None:
+def test_pods_are_asked_and_those_that_do_not_answer_are_told_apart(served: list[str]) -> None:
     here, away = pod(ip="127.0.0.1"), pod(index=1, ip="127.0.0.2")
     with ThreadPoolExecutor(2) as pool:
-        assert set(scrape([here, away], pool)) == {here.uid}
+        found = scrape([here, away], pool)
+        assert (set(found.readings), found.silent, found.asked) == ({here.uid}, {away.uid}, {here.uid, away.uid})
+        served.append("# HELP up x\n# TYPE up gauge\nup 1\n")
+        found = scrape([here], pool)
+        assert (dict(found.readings), found.silent) == ({}, frozenset())
         served.append("garbage{")
-        assert scrape([here], pool) == {}
+        found = scrape([here], pool)
+        assert (dict(found.readings), found.silent) == ({}, {here.uid})
+
+
+def progress(total: str, done: str, advanced: str) -> str:
+    """What a pod may serve, whatever it has done."""
+    units = {"captionless_stage_units": total, "captionless_stage_units_done": done}
+    times = {"captionless_stage_last_advance_timestamp_seconds": advanced}
+    return "".join(f'# TYPE {k} gauge\n{k}{{unit="step"}} {v}\n' for k, v in (units | times).items())
+
+
+@pytest.mark.parametrize(
+    ("total", "done"), [("10", "+Inf"), ("10", "NaN"), ("10", "1e300"), ("10", "-5"), ("+Inf", "1")]
+)
+def test_no_number_of_a_pod_stops_the_round(served: list[str], total: str, done: str) -> None:
+    """An infinite one once did, every five seconds, for all runs."""
+    served.append(progress(total, done, "1"))
+    here = pod(ip="127.0.0.1")
+    with ThreadPoolExecutor(1) as pool:
+        found = scrape([here], pool)
+    assert (dict(found.readings), found.silent) == ({}, {here.uid})
+
+
+@pytest.mark.parametrize(("advanced", "at"), [("1e300", NOW), ("+Inf", NOW), ("9e9", NOW), ("NaN", None), ("-1", None)])
+def test_a_pods_clock_is_not_believed_to_be_ahead(advanced: str, at: datetime | None) -> None:
+    found = parse(progress("10", "1", advanced), NOW)
+    assert found is not None
+    assert found.advanced == at
 
 
 def observed(*pods: Pod) -> ObservedState:

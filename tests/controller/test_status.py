@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from captionless.controller.conditions import conditions
-from captionless.controller.stage_status import RunStatus
+from captionless.controller.stage_status import RunStatus, run_status
 from captionless.controller.status import changes, status
 from captionless.kube.crd import crd
-from captionless.kube.observed_state import Failed, Problem, Workload, format_time
-from tests.controller.seen import NOW, PACK, ago, done, ended, pod, reading, record, run, workload
+from captionless.kube.observed_state import Failed, ObservedState, Problem, Workload, format_time
+from tests.controller.seen import NOW, PACK, ago, alignment, done, ended, pod, reading, record, run, workload
 
 ALL = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
 
@@ -29,10 +29,11 @@ def condition(found: RunStatus, kind: str) -> dict[str, Any]:
         (run(workload(), workload("landmarks", suspended=True)), "Unknown", "Running"),
         (run(suspend=True), "Unknown", "Suspended"),
         (run(status={"stages": [record("pack", "Failed", message="why")]}), "False", "StageFailed"),
-        (run(output="/home/me"), "False", "SpecInvalid"),
+        (run(output="/home/me"), "Unknown", "SpecInvalid"),
+        (run_status(ObservedState(alignment(output="/home/me")), NOW), "False", "SpecInvalid"),
         (run(status=done(*ALL)), "True", "Completed"),
     ],
-    ids=["waiting", "running", "queued", "one-queued", "suspended", "failed", "invalid", "completed"],
+    ids=["waiting", "running", "queued", "one-queued", "suspended", "failed", "not-understood", "invalid", "completed"],
 )
 def test_the_summary(found: RunStatus, value: str, reason: str) -> None:
     assert (condition(found, "Succeeded")["status"], condition(found, "Succeeded")["reason"]) == (value, reason)

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from captionless.runtime import termination_message
-from captionless.runtime.env import METRICS_PORT, TERMINATION_MESSAGE
+from captionless.runtime.env import METRICS_PORT, PROGRESS, TERMINATION_MESSAGE
+from captionless.telemetry import progress
 from tests import pace
 from tests.flow.conftest import Finished, call, command, environment, write_spec
 from tests.flow.kill import descendants
@@ -301,6 +302,18 @@ def test_a_training_reports_its_steps(finished: Finished, tmp_path: Path) -> Non
     assert found is not None
     assert found.facts["steps"] == 8
     assert found.facts["seconds"] > 0
+
+
+def test_what_was_done_is_told_at_the_end(finished: Finished, tmp_path: Path) -> None:
+    """To a controller that may not read the pod's metrics."""
+    end = tmp_path / "end"
+    variables = {TERMINATION_MESSAGE: str(end), PROGRESS: str(tmp_path / "progress.json")}
+    assert call("pack", str(finished.spec), cwd=tmp_path, **variables).returncode == 0
+    found = termination_message.read(str(end))
+    assert found is not None
+    state = progress.read(str(tmp_path / "progress.json"))
+    assert state is not None
+    assert found.done == state.done == state.total > 0
 
 
 def test_every_failure_is_reported(tmp_path: Path) -> None:

@@ -45,11 +45,36 @@ def test_a_failure_to_write_is_ignored(tmp_path: Path, monkeypatch: pytest.Monke
         '{"exitCode": 1}',
         "Traceback (most recent call last):",
         '{"exitCode":0,"kind":"","message":"","figures":[],"facts":{}}',
+        '{"exitCode":1e999,"kind":"","message":"","figures":{},"facts":{}}',
+        '{"exitCode":0,"kind":"","message":"","figures":{},"facts":{},"done":1e999}',
+        '{"exitCode":0,"kind":"","message":"","figures":{},"facts":{},"done":"many"}',
+        "[" * LIMIT,
     ],
-    ids=["empty", "no fields", "list", "null", "fields missing", "log", "figures are a list"],
+    ids=[
+        "empty",
+        "no fields",
+        "list",
+        "null",
+        "fields missing",
+        "log",
+        "figures are a list",
+        "infinite",
+        "done for ever",
+        "done in words",
+        "nested",
+    ],
 )
 def test_other_text_is_not_a_termination_message(text: str) -> None:
     assert termination_message.parse(text) is None
+
+
+@pytest.mark.parametrize(("told", "done"), [("12", 12), ("-1", 0), ("null", 0), ("1e300", 2**53), ("9" * 99, 2**53)])
+def test_what_was_done_is_a_number_that_can_be_stored(told: str, done: int) -> None:
+    found = termination_message.parse(
+        f'{{"exitCode":75,"kind":"","message":"","figures":{{}},"facts":{{}},"done":{told}}}'
+    )
+    assert found is not None
+    assert found.done == done
 
 
 @pytest.mark.parametrize("message", ["x" * 9000, "ü€\n" * 3000, "\x00\x1b\"\\" * 3000, "\ud800" * 5000],

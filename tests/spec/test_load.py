@@ -67,6 +67,7 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("train.hclBeta=0.5", "train", ["hclBeta", "hcl", "contrastive"]),
         ("train.resetTemperature=true", "train", ["resetTemperature", "init"]),
         ("train.batches.every=3", "train.batches", ["every", "neighbours", "random"]),
+        ("train.batches.from=s3://b/n", "train.batches", ["from", "neighbours", "random"]),
         ("name=My_Run", "name", ["'My_Run'"]),
         ("landmarks.origin=file", "landmarks", ["file", "origin"]),
         ("data.source.kind.x=1", "--set data.source.kind.x=1", ["data.source.kind"]),

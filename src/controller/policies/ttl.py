@@ -21,5 +21,5 @@ def due(alignment: Alignment) -> datetime | None:
 def ttl(run: RunStatus) -> Iterator[Remove]:
     """The deletion, once it is due."""
     at = due(run.alignment)
-    if run.finished and at is not None and run.now >= at:
+    if run.finished and not run.occupied and at is not None and run.now >= at:
         yield Remove(f"it finished at {run.alignment.status['completionTime']} and its time to live has elapsed")

@@ -106,3 +106,24 @@ def test_a_retry_whose_attempt_failed_before_it_was_written_down_is_over() -> No
     status = {"stages": [record("pack", "Failed")]}
     second = workload(attempt=2, failed=FAILED, ended=ago(60))
     assert run(workload(failed=FAILED), second, status=status, retry="2").stages[PACK].state is StageState.failed
+
+
+NEWER: dict[str, Any] = {"train": {"fieldOfTomorrow": 1}}
+
+
+def test_a_run_whose_spec_this_operator_does_not_understand_goes_on() -> None:
+    """It is of a newer operator, or of a newer CRD: what runs is neither ended nor taken for finished."""
+    ended = {"completionTime": format_time(ago(1000))}  # as an earlier release wrote
+    found = run(workload(), status=ended, ttlSecondsAfterFinished=10, **NEWER)
+    assert "fieldOfTomorrow" in found.invalid
+    assert not found.finished
+    assert decide(found) == []
+    assert [d.workload for d in suspension(run(workload(), suspend=True, **NEWER))] == [workload()]
+    assert not run(workload(complete=True), **NEWER).finished  # the stages after it have not been made
+
+
+def test_nothing_expires_while_a_pod_runs() -> None:
+    ended = {"completionTime": format_time(ago(1000)), **done(*(s.stage.name for s in run().stages))}
+    assert list(ttl(run(status=ended, ttlSecondsAfterFinished=10)))
+    left = pod(owner=workload(complete=True).uid)
+    assert not list(ttl(run(workload(complete=True), pods=[left], status=ended, ttlSecondsAfterFinished=10)))
