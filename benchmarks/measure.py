@@ -6,6 +6,7 @@ drift, so that the ratio of two medians says more than either of them.
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import gc
 import os
@@ -25,7 +26,7 @@ Section: TypeAlias = "tuple[str, Callable[[], str]]"
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of wall clock of every round."""
+    """Seconds of every round, of wall clock or what else the clock counts."""
 
     seconds: Sequence[float]
 
@@ -37,17 +38,22 @@ class Timing:
         return f"{duration(self.median)} ({duration(min(self.seconds))} to {duration(max(self.seconds))})"
 
 
-def alternately(candidates: Mapping[str, Callable[[], object]], rounds: int, title: str) -> dict[str, Timing]:
+def alternately(
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    title: str,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timing]:
     """Each candidate once to warm up, then all of them in turn, `rounds` times."""
     found: dict[str, list[float]] = {name: [] for name in candidates}
     with Progress(transient=True) as progress:
         task = progress.add_task(title, total=(rounds + 1) * len(candidates))
         for round_ in range(rounds + 1):
             for name, run in candidates.items():
-                began = time.perf_counter()
+                began = clock()
                 run()
                 if round_:
-                    found[name].append(time.perf_counter() - began)
+                    found[name].append(clock() - began)
                 progress.advance(task)
     return {name: Timing(seconds) for name, seconds in found.items()}
 
@@ -79,6 +85,15 @@ def resident(what: str, process: int | str = "self") -> int:
     """Bytes of memory of a process: VmRSS now, VmHWM at most; 0 when it has just ended."""
     found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
     return int(found.group(1)) << 10 if found else 0
+
+
+def options(program: str, description: str | None, rounds: int = 0) -> argparse.ArgumentParser:
+    """The options of all benchmarks; `rounds`: how many there are by default, if the benchmark has any."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
+    if rounds:
+        parser.add_argument("--rounds", type=int, default=rounds, help=f"alternating rounds (default: {rounds})")
+    return parser
 
 
 def write_page(

@@ -6,17 +6,17 @@ software: apt-get install libegl1 libgl1-mesa-dri.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
-import random
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Section, table, write_page
+from benchmarks import furniture
+from benchmarks.measure import Section, options, table, write_page
 from benchmarks.pack import embedding, peers, quality, releases
 from benchmarks.pack.stage import POINTS, SIZE, VIEWS
 from captionless.precompute.meshfile import load_mesh
@@ -29,18 +29,12 @@ _STEPS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pack", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
-    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds (default: 3)")
-    parser.add_argument("--objects", type=int, default=16, help="meshes, drawn at random (default: 16)")
-    parser.add_argument(
-        "--meshes", type=Path, default=Path("runs/furniture-meshes/models"),
-        help="OBJ files, each in a folder of its own (default: those of `make demo-furniture`)",
-    )  # fmt: skip
+    parser = options("benchmarks.pack", __doc__, rounds=3)
+    furniture.add_options(parser, 16)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        several = drawn(arguments.meshes, arguments.objects, folder)
+        several = copied(furniture.drawn(arguments.meshes, arguments.objects), folder)
         paths = sorted(several.rglob("*.obj"))
         some = paths[:: max(1, len(paths) // 6)]
         sections: dict[str, Section] = {
@@ -52,13 +46,9 @@ def main() -> None:
         write_page(Path(__file__).with_name("README.md"), "python -m benchmarks.pack", sections, arguments.only or [])
 
 
-def drawn(source: Path, count: int, folder: Path) -> Path:
+def copied(models: Sequence[Path], folder: Path) -> Path:
     """Copies meshes to a folder, each with what it names, and one of them to another."""
-    found = sorted(path.parent for path in source.glob("*/*.obj"))
-    if len(found) < count:
-        raise SystemExit(f"{source}: {len(found)} meshes, expected {count}; make them by `make demo-furniture`")
-    chosen = random.Random(0).sample(found, count)
-    for n, mesh in enumerate(chosen):
+    for n, mesh in enumerate(path.parent for path in models):
         shutil.copytree(mesh, folder / "several" / mesh.name)
         if n == 0:
             shutil.copytree(mesh, folder / "one" / mesh.name)

@@ -5,18 +5,15 @@ Writes the tables of `benchmarks/reader/README.md`; `--only` prints single secti
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Section, write_page
-from benchmarks.reader import samples, steps, views
+from benchmarks.measure import Section, options, write_page
+from benchmarks.reader import loops, samples, steps, views
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reader", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
-    parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
+    parser = options("benchmarks.reader", __doc__, rounds=7)
     parser.add_argument("--objects", type=int, default=1024, help="objects of the data set (default: 1024)")
     parser.add_argument("--folder", type=Path, help="where data sets are made, and kept (default: gone afterwards)")
     arguments = parser.parse_args()
@@ -28,6 +25,7 @@ def main() -> None:
             "views": ("One view of 30", lambda: views.views_table(folder / "views", rounds)),
             "s3": ("Over S3", lambda: samples.s3_table(folder / "remote", n // 4, rounds)),
             "step": ("A training step on a CPU", lambda: steps.steps_table(folder / "steps")),
+            "loop": ("The loop beside its steps alone", lambda: loops.loops_table(folder / "loop", rounds)),
         }
         page = Path(__file__).with_name("README.md")
         write_page(page, "python -m benchmarks.reader", sections, arguments.only or [])

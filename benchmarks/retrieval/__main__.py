@@ -6,14 +6,13 @@ takes 2 GB, the product's result 4 GB more.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import Section, alternately, most_beside, table, write_page
+from benchmarks.measure import Section, alternately, most_beside, options, table, write_page
 from captionless.eval import ranking, retrieval
 
 _WIDTH = 512
@@ -21,9 +20,7 @@ _CHECKED = 50  # queries whose ranks are held against float64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default: 5)")
+    parser = options("benchmarks.retrieval", __doc__, rounds=5)
     parser.add_argument("--gallery", type=int, default=1_000_000, help="items (default: 1,000,000)")
     parser.add_argument("--queries", type=int, default=1000, help="queries (default: 1,000)")
     arguments = parser.parse_args()

@@ -5,14 +5,13 @@ Writes the tables of `benchmarks/scale/README.md`; `--only` prints single sectio
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Section, write_page
+from benchmarks.measure import Section, options, write_page
 from benchmarks.scale import growth, listing, requests, steps
 
 PAGE = Path(__file__).with_name("README.md")
@@ -20,8 +19,7 @@ _LINEAR = (10_000, 100_000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
+    parser = options("benchmarks.scale", __doc__)
     parser.add_argument("--objects", type=int, nargs="+", default=[876_000, 10_000_000], help="of the stages' steps")
     parser.add_argument("--reruns", type=int, nargs="+", default=[876_000], help="objects of the workers' reruns")
     parser.add_argument("--growing", type=int, default=52_000, help="objects of the data set that changes")

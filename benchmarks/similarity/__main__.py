@@ -5,21 +5,18 @@ Writes the tables of `benchmarks/similarity/README.md`; `--only` prints single s
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Section, write_page
+from benchmarks.measure import Section, options, write_page
 from benchmarks.similarity import growth, kernels, memory, scale, storage, workers
 
 PAGE = Path(__file__).with_name("README.md")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.similarity", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
+    parser = options("benchmarks.similarity", __doc__, rounds=7)
     parser.add_argument("--objects", type=int, default=4096, help="objects of the category (default: 4096)")
-    parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
     parser.add_argument("--folder", type=Path, help="where data sets are made, and kept (default: gone afterwards)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -27,6 +24,7 @@ def main() -> None:
         n, rounds = arguments.objects, arguments.rounds
         sections: dict[str, Section] = {
             "i2i": ("I2I", lambda: kernels.i2i_table(n, rounds)),
+            "sizes": ("I2I by the number of objects", lambda: kernels.sizes_table(rounds)),
             "i2l": ("(I2L)²", lambda: kernels.i2l_table(n, rounds)),
             "workers": ("Workers", lambda: workers.speed_up(folder / "large", 20_000, 3)),
             "killed": ("A worker is killed", lambda: workers.killed(folder / "killed", 3000, 3)),

@@ -18,6 +18,7 @@ from benchmarks.measure import alternately, duration, table
 from captionless.precompute.pair_similarity import i2i, i2l
 
 VIEWS, WIDTH, LANDMARKS = 30, 512, 128
+SIZES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 _SLOW_ROWS = 64  # of the peers that would take minutes, the first rows; the table says what that makes for all
 
 
@@ -95,6 +96,22 @@ def i2i_table(n: int, rounds: int) -> str:
         + f"\nOurs runs at {syrk:.2f} times the speed of numpy's `X @ X.T` and {gemm:.2f} times that of one GEMM, "
         "including input checks, the float64 sums and the mapping to [0, 1].\n"
     )
+
+
+def sizes_table(rounds: int) -> str:
+    """Ours beside numpy's `X @ X.T` on categories of many sizes, in alternating rounds."""
+    rows = [_size_row(n, max(rounds, 16384 // n)) for n in SIZES]
+    head = ["objects", "captionless i2i (range)", "numpy X @ X.T (range)", "speed over numpy's, by rounds (range)"]
+    return f"{VIEWS} views of width {WIDTH}, float32; alternating rounds.\n\n" + table(head, rows)
+
+
+def _size_row(n: int, rounds: int) -> list[object]:
+    views = category(n)
+    flat = views.reshape(n, -1)
+    times = alternately({"ours": lambda: i2i(views), "syrk": lambda: flat @ flat.T}, rounds, f"I2I of {n:,}")
+    ratios = sorted(b / a for a, b in zip(times["ours"].seconds, times["syrk"].seconds, strict=True))
+    middle, spread = ratios[len(ratios) // 2], f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+    return [f"{n:,}", times["ours"], times["syrk"], f"{middle:.2f} ({spread})"]
 
 
 def i2l_table(n: int, rounds: int) -> str:

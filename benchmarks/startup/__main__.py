@@ -6,7 +6,6 @@ tests/cli/test_startup.py checks which modules are loaded, which is what the tim
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import subprocess
@@ -18,7 +17,7 @@ from typing import TypeVar
 
 from rich.progress import track
 
-from benchmarks.measure import Section, Timing, duration, table, write_page
+from benchmarks.measure import Section, Timing, duration, options, table, write_page
 
 _Name = TypeVar("_Name", bound=Hashable)
 
@@ -28,9 +27,7 @@ _BARE = [sys.executable, str(_HERE / "bare.py")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
-    parser.add_argument("--rounds", type=int, default=21, help="alternating rounds (default: 21)")
+    parser = options("benchmarks.startup", __doc__, rounds=21)
     arguments = parser.parse_args()
     sections: dict[str, Section] = {
         "help": ("captionless --help", lambda: help_table(arguments.rounds)),

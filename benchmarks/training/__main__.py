@@ -5,18 +5,15 @@ Writes the tables of `benchmarks/training/README.md`; `--only` prints single sec
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Section, write_page
-from benchmarks.training import killed, loss, rank, step
+from benchmarks.measure import Section, options, write_page
+from benchmarks.training import killed, loss, rank, search, step
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="these sections only, printed and not written")
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default: 5)")
+    parser = options("benchmarks.training", __doc__, rounds=5)
     parser.add_argument("--objects", type=int, default=876_000, help="of the data set of `rank` (default: 876,000)")
     arguments = parser.parse_args()
     scratch = tempfile.TemporaryDirectory()
@@ -24,6 +21,7 @@ def main() -> None:
         "step": ("Training step", lambda: step.step_table(arguments.rounds)),
         "encoders": ("Encoders", lambda: step.encoders_table(arguments.rounds)),
         "loss": ("Loss", lambda: loss.loss_table(arguments.rounds)),
+        "search": ("Search for hard negatives", search.search_table),
         "rank": ("A rank of a large training", lambda: rank.rank_table(Path(scratch.name), arguments.objects)),
         "killed": ("Killed at a random moment", lambda: killed.killed_table(2 * arguments.rounds)),
     }

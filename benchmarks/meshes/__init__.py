@@ -1,0 +1,1 @@
+"""Reading of meshes beside trimesh, format by format."""
