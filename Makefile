@@ -10,7 +10,7 @@ TREE := $(shell (find src -type f -not -name '*.pyc' -not -path '*/__pycache__/*
 STAMP := $(VENV)/.installed-$(TREE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-fuzz test-soak test-cluster test-cluster-soak test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-startup bench-gpu lint format lock clean
+.PHONY: help venv generate demo demo-furniture demo-seeds test test-fast test-browser test-chaos test-fuzz test-judge test-soak test-cluster test-cluster-soak test-cluster-times tests-on-the-cluster tests-of-the-charts test-gpu cluster bench-similarity bench-structure bench-training bench-reader bench-retrieval bench-scale bench-pack bench-meshes bench-startup bench-gpu lint format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -45,7 +45,7 @@ test: venv lint ## Run lint and tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: venv ## Run the tests except those of whole runs
-	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not chaos and not fuzz and not soak and not gpu and not browser"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not flow and not cluster and not chaos and not fuzz and not soak and not gpu and not browser and not judge"
 
 test-browser: venv ## Test the HTML pages in a headless Chromium (installed if run as root)
 	hack/ensure-chromium
@@ -56,6 +56,11 @@ test-chaos: venv ## Test random sequences of changes, kills and late workers aga
 
 test-fuzz: venv ## Test the readers of meshes against damaged files by the thousand (about an hour)
 	CAPTIONLESS_TEST_FUZZ_TABLE=tests/fuzz/inputs.md $(BIN)/pytest -n 2 --dist worksteal -m fuzz tests/fuzz
+
+test-judge: venv ## Compare views with those of three.js in a headless Chromium: hundreds of files, real models (a quarter of an hour)
+	hack/ensure-chromium
+	hack/ensure-three
+	CAPTIONLESS_TEST_JUDGE=tests/judge $(BIN)/pytest -m judge tests/judge
 
 test-soak: venv ## Test whole runs that are interrupted repeatedly
 	$(BIN)/pytest -n 2 --dist worksteal -m "soak and not cluster"
@@ -92,6 +97,7 @@ bench-structure: venv ## Benchmark how similarity ranks structural likeness, aga
 	$(BIN)/python -m benchmarks.similarity.structure
 
 bench-training: venv ## Benchmark loss, step and operators of training against their peers
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.training
 
 bench-reader: venv ## Benchmark reading of training data against its peers, locally and over S3 (about 10 minutes)
@@ -108,6 +114,9 @@ bench-scale: venv ## Benchmark the bookkeeping of up to ten million objects: mem
 bench-pack: venv ## Benchmark packing an object against the first release and peers, and embedding against the bare model
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python -m benchmarks.pack
+
+bench-meshes: venv ## Benchmark the readers of meshes against trimesh, format by format (about 20 minutes)
+	$(BIN)/python -m benchmarks.meshes
 
 bench-startup: venv ## Benchmark the start-up of the command line, against a bare typer application
 	$(BIN)/python -m benchmarks.startup

@@ -7,12 +7,24 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROW = "chaos"
 """The property of a test's report that is a row of the table."""
 Row = list[int | str]
 
 _HEADER = ("seed", "equal", "refused", "killed", "late", "verdict", "steps")
 _COUNTS = range(1, 5)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the runs from scratch: one for all of pytest's processes; that of the environment is kept, for
+    calls on the same code."""
+    if kept := os.environ.get("CAPTIONLESS_TEST_CHAOS_REFERENCES"):
+        return Path(kept)
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if base.name.startswith("popen-") else base) / "chaos-references"
 
 
 def pytest_runtest_logreport(report: Any) -> None:

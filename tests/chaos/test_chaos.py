@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +12,6 @@ from tests.chaos.sequence import Sequence
 
 SHORT = range(1)
 LONG = range(1000, 1200)
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the runs from scratch: one for all of pytest's processes; that of the environment is kept, for
-    calls on the same code."""
-    if kept := os.environ.get("CAPTIONLESS_TEST_CHAOS_REFERENCES"):
-        return Path(kept)
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if base.name.startswith("popen-") else base) / "chaos-references"
 
 
 def _holds(seed: int, folder: Path, shared: Path, record: Callable[[str, object], None], steps: int) -> None:
