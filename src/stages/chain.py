@@ -11,7 +11,7 @@ which no stage of the plan makes: trainings wait until it is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from captionless.errors import DataError
@@ -90,10 +90,10 @@ def made_from(spec: AlignmentSpec, stage: str) -> MadeFrom:
     return MadeFrom(settings(spec, stage), verify(spec, stage))
 
 
-def verify(spec: AlignmentSpec, stage: str) -> dict[str, InputRecord]:
+def verify(spec: AlignmentSpec, stage: str, used: Sequence[str] | None = None) -> dict[str, InputRecord]:
     """The inputs of `stage`, and theirs, as they are stored, once they are found to be the ones that `spec` describes.
 
-    stage: as in the plan, or parts of the name that several share.
+    stage: as in the plan, or parts of the name that several share. used: the inputs that matter, if not all do.
 
     Raises:
         NotReady: an input is missing, or was made with other settings or from something else; names the stage to rerun.
@@ -106,21 +106,22 @@ def verify(spec: AlignmentSpec, stage: str) -> dict[str, InputRecord]:
             headers[name] = read_header(objects.join(spec.root, stages[name].output))[0]
         return headers[name]
 
+    read = reads(spec, stage) if used is None else used
     inputs: dict[str, InputRecord] = {}
-    for name in reads(spec, stage):
+    for name in read:
         found = header(name)
         if found is None:
             for own in _named(spec, stage):
                 header(own.name)  # an earlier release had no listing: its manifest says what to do
             raise NotReady(f"{_manifest(spec, stages[name])}: not found: run {name} first")
         inputs |= {**found.made_from.inputs, name: found.recorded}
-    if _trains(stage) and spec.train.batches.from_:
+    if used is None and _trains(stage) and spec.train.batches.from_:
         inputs[NEIGHBOURS] = InputRecord({}, _neighbours(spec))
     for name, record in inputs.items():
         if name in stages:
             _compare(spec, stages[name], record)
     seen: set[str] = set()
-    waiting = list(reads(spec, stage))
+    waiting = list(read)
     while waiting:
         name = waiting.pop()
         found = header(name)

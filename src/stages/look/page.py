@@ -7,16 +7,15 @@ import io
 from PIL import Image
 
 from captionless.eval.report.html import data_uri, render_page
-from captionless.stages.look.measure import Seen
-from captionless.stages.look.picture import tiles
+from captionless.stages.look.sheet import Sheet
 
 
-def html(seen: Seen) -> str:
+def html(sheet: Sheet) -> str:
     """The whole page."""
     return render_page(
         "look.html",
-        seen=seen,
-        pictures=[(caption, data_uri(_webp(picture))) for caption, picture in tiles(seen)],
+        sheet=sheet,
+        pictures=[(caption, data_uri(_webp(picture))) for caption, picture in sheet.pictures],
         charts={},
     )
 

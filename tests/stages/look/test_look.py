@@ -88,7 +88,7 @@ def test_a_sheet_has_every_picture(tmp_path: Path) -> None:
     cloud = np.asarray(tiles["cloud, 2,048 points"]).reshape(-1, 3).astype(int)
     for color in texels:
         assert (np.abs(cloud - color).max(axis=1) <= 8).sum() > 20
-    sheet = Image.open(io.BytesIO(picture.png(found)))
+    sheet = Image.open(io.BytesIO(picture.png(picture.of_object(found))))
     assert sheet.width == 4 * 236 + 12
     assert sheet.height > 2 * 240
 
@@ -152,6 +152,6 @@ def test_what_cannot_be_looked_at_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_a_page_escapes_what_files_say() -> None:
     found = replace(seen(triangle()), title="<script>x</script>", facts=[("files", "<img src=x>")])
-    assert "<script>x" not in page.html(found)
-    assert "<img src=x>" not in page.html(found)
-    assert picture.png(replace(found, title="椅子 " * 100))
+    assert "<script>x" not in page.html(picture.of_object(found))
+    assert "<img src=x>" not in page.html(picture.of_object(found))
+    assert picture.png(picture.of_object(replace(found, title="椅子 " * 100)))
