@@ -13,9 +13,7 @@ _ELEVATION = 20.0  # degrees: that of the pictures beside it, see `precompute.re
 _RADIUS = 0.016  # of a point, the cloud's being 1
 
 
-def draw(
-    cloud: NDArray[np.floating], size: int = 224, colored: bool = False, reach: float = 1.05
-) -> NDArray[np.uint8]:
+def draw(cloud: NDArray[np.floating], size: int = 224, colored: bool = False, reach: float = 1.05) -> NDArray[np.uint8]:
     """(size, size, 4) RGBA of a cloud (P, 6), or (P, 3 or more) without colours: dots, darker with distance, on a
     transparent ground; in the points' own colours if `colored`. `reach`: from the middle to a side, a stored cloud's
     radius being 1."""

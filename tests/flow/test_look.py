@@ -55,7 +55,7 @@ def test_what_is_not_as_the_spec_says_is_refused(finished: Finished) -> None:
     spec = str(finished.spec)
     with pytest.raises(DataError, match=r"data\.elevation is .* there and 60.0 in the spec; rerun pack"):
         samples.of_training(spec, ("data.elevation=60",), 2, 0)
-    with pytest.raises(DataError, match="embed/manifest.json: not found: run embed first"):
+    with pytest.raises(DataError, match=r"embed/manifest\.json: not found: run embed first"):
         samples.of_training(spec, (f"output={finished.folder / 'nowhere'}",), 2, 0)
     with pytest.raises(SpecError, match="--step 10000: the training has"):
         samples.of_training(spec, (), 2, 10_000)

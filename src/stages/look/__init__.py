@@ -1,8 +1,8 @@
 """look: one object as it is read: its views, cloud and textures, its bounds and faces, and what was lost; or the clouds
 that a step of the training gets.
 
-`measure` reads the object, as `pack` does, in a process of its own, `samples` the clouds, as the trainer does. Either is
-a `sheet`, of which `page` makes an HTML file and `picture` a PNG.
+`measure` reads the object, as `pack` does, in a process of its own, `samples` the clouds, as the trainer does. Either
+is a `sheet`, of which `page` makes an HTML file and `picture` a PNG.
 """
 
 from __future__ import annotations

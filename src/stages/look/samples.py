@@ -38,7 +38,7 @@ def of_training(where: str, overrides: Sequence[str], count: int, step: int) -> 
     data = TrainingData(objects.join(spec.root, EMBED), own, seed)
     batch = data.batch(step, 0, max(1, data.batch_size // count))  # the part of one of so many ranks
     _, chosen = data.indices(step)
-    by_key = {key: i for key, i in zip(data.keys.some(chosen), chosen, strict=True)}
+    by_key = dict(zip(data.keys.some(chosen), chosen, strict=True))
     count = min(count, len(batch.points))
     keys = batch.keys[:count]
     stored = data.clouds(np.array([by_key[key] for key in keys], dtype=np.int64))
