@@ -20,35 +20,36 @@ _FARTHEST = 1e150
 
 
 def check(mesh: Mesh) -> None:
-    """The DataErrors of `areas(triangles(mesh))`; its arrays are made only where there is one."""
+    """The DataErrors of `areas(triangles(mesh))`; its arrays are made only where there may be one: where a vertex that
+    no face uses is wrong, too."""
     parts = [part for part in mesh.parts if len(part.faces)]
-    unit = 0.0
-    for part in parts:
-        unit = max(unit, _reach(part.vertices, part.faces, parts[0].vertices, parts[0].faces[0, 0]))
-    if 0.0 < unit < _FARTHEST:
+    if parts and all(_in_range(part.faces, len(part.vertices)) for part in parts):
         origin = parts[0].vertices[parts[0].faces[0, 0]]
-        if any(_has_area(part.vertices, part.faces, origin, unit) for part in parts):
+        unit = max(_reach(part.vertices, origin) for part in parts)
+        if 0.0 < unit < _FARTHEST and any(_has_area(part.vertices, part.faces, origin, unit) for part in parts):
             return
     areas(triangles(mesh))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _reach(vertices: NDArray[np.float64], faces: NDArray[np.int32], first: NDArray[np.float64], origin: int) -> float:
-    """How far corners are from the vertex `origin` of `first` along an axis; infinity if they are wrong."""
-    reach = 0.0
-    if not 0 <= origin < len(first):
-        return np.inf
+@numba.njit(cache=True, nogil=True)
+def _in_range(faces: NDArray[np.int32], count: int) -> bool:
+    lowest, highest = 0, 0
     for face in range(len(faces)):
         for k in range(3):
-            vertex = faces[face, k]
-            if not 0 <= vertex < len(vertices):
-                return np.inf
-            for axis in range(3):
-                away = abs(vertices[vertex, axis] - first[origin, axis])
-                if not away < np.inf:  # NaN too
-                    return np.inf
-                reach = max(reach, away)
-    return reach
+            lowest, highest = min(lowest, faces[face, k]), max(highest, faces[face, k])
+    return lowest >= 0 and highest < count
+
+
+@numba.njit(cache=True, nogil=True)
+def _reach(vertices: NDArray[np.float64], origin: NDArray[np.float64]) -> float:
+    """How far vertices are from `origin` along an axis; infinity if one is NaN."""
+    reach, numbers = 0.0, True
+    for vertex in range(len(vertices)):
+        for axis in range(3):
+            away = abs(vertices[vertex, axis] - origin[axis])
+            numbers &= away == away
+            reach = max(reach, away)
+    return reach if numbers else np.inf
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -96,7 +96,7 @@ def _header(data: bytes) -> tuple[bool, tuple[int, int], int]:
 
 def _look(
     extra: NDArray[np.float64],
-    positions: NDArray[np.int32],
+    positions: NDArray[np.int32] | slice,
     colors: NDArray[np.float64],
     owners: NDArray[np.int32],
     told: Told,

@@ -53,8 +53,8 @@ def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     positions = np.stack([vertex.values[axis] for axis in _POSITION], axis=1)
     triangles, owners, uv, coordinates = _polygons(positions, face, limits, told)
     strips = _strips(rows, len(positions), limits, len(triangles))
-    corners = np.concatenate([triangles, strips])
-    owners = np.concatenate([owners, np.full(len(strips), -1, np.int32)])
+    corners = np.concatenate([triangles, strips]) if len(strips) else triangles
+    owners = np.concatenate([owners, np.full(len(strips), -1, np.int32)]) if len(strips) else owners
     if coordinates is None and (pair := _first(vertex.values, _UV)):
         uv, coordinates = np.stack([vertex.values[name] for name in pair], axis=1), corners
     elif coordinates is not None:
@@ -96,6 +96,10 @@ def _polygons(
     indices = _list(face, _INDICES)
     if indices is None:
         return np.empty((0, 3), np.int32), np.empty(0, np.int32), none, None
+    uv = _list(face, _FACE_UV)
+    if uv is None and (indices.lengths == 3).all() and len(indices.lengths) <= limits.faces:
+        corners = _in_range(indices, len(positions), least=0)
+        return corners.reshape(-1, 3), np.arange(len(indices.lengths), dtype=np.int32), none, None
     kept = indices.lengths >= 3
     count = int((indices.lengths[kept] - 2).sum())
     if count > limits.faces:
@@ -107,7 +111,6 @@ def _polygons(
     sizes = indices.lengths[kept].astype(np.int32)
     triangles, owners = triangulated(positions, sizes, corners)
     of_face = np.flatnonzero(kept).astype(np.int32)[owners]
-    uv = _list(face, _FACE_UV)
     if uv is None:
         return corners[triangles], of_face, none, None
     whole = uv.lengths == 2 * indices.lengths
@@ -156,7 +159,7 @@ def _unrolled(indices: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray
 def _in_range(indices: Lists, count: int, least: int) -> NDArray[np.int32]:
     values = indices.values
     if values.dtype.kind in "iu" and len(values) and values.min() >= least and values.max() < count:
-        return values.astype(np.int32)
+        return values.astype(np.int32, copy=False)
     with np.errstate(invalid="ignore"):
         right: NDArray[np.bool_] = (values >= least) & (values < count) & (values == np.floor(values))
     if not right.all():

@@ -139,7 +139,7 @@ def _columns(table: NDArray[np.void], element: Element, wanted: Collection[str])
         if p.name in wanted and p.counter:
             column = table[str(i)]
             lengths = np.full(len(table), column.shape[1], np.int64)
-            lists[p.name] = Lists(lengths, column.astype(column.dtype.newbyteorder("=")).reshape(-1))
+            lists[p.name] = Lists(lengths, np.ascontiguousarray(column, column.dtype.newbyteorder("=")).reshape(-1))
         elif p.name in wanted:
             with np.errstate(invalid="ignore"):  # NaN that signals
                 singles[p.name] = table[str(i)].astype(np.float64)

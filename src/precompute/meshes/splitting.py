@@ -8,19 +8,23 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+ALL = slice(None)
+"""All of an array that it is the index of, without a copy."""
+
 
 @dataclass(frozen=True)
 class Piece:
     """The triangles of one group.
 
     triangles: (F,) their places among all. faces: (F, 3) int32 into the piece's own vertices, of which vertex i is at
-    position `positions[i]` with the coordinate `coordinates[i]`, -1 where it has none.
+    position `positions[i]` with the coordinate `coordinates[i]`, -1 where it has none. Both places are `ALL` in a piece
+    that has all triangles and all positions.
     """
 
     group: int
-    triangles: NDArray[np.int64]
+    triangles: NDArray[np.int64] | slice
     faces: NDArray[np.int32]
-    positions: NDArray[np.int32]
+    positions: NDArray[np.int32] | slice
     coordinates: NDArray[np.int32]
 
 
@@ -39,8 +43,7 @@ def split(
         used = np.zeros(count, np.bool_)
         used[positions.reshape(-1)] = True
         if used.all():
-            whole = np.arange(count, dtype=np.int32)
-            return [Piece(int(groups[0]), np.arange(len(groups)), positions, whole, np.full(count, -1, np.int32))]
+            return [Piece(int(groups[0]), ALL, positions, ALL, np.broadcast_to(np.int32(-1), count))]
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))

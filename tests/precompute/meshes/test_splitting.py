@@ -19,16 +19,25 @@ def test_corners_that_name_the_same_share_a_vertex(seed: int, groups: int, mappe
     pieces = split(of, positions, coordinates if mapped else None, 20)
     assert [piece.group for piece in pieces] == sorted(set(of.tolist()))
     for piece in pieces:
-        assert piece.triangles.tolist() == np.flatnonzero(of == piece.group).tolist()
-        named = list(zip(piece.positions.tolist(), piece.coordinates.tolist(), strict=True))
+        triangles = np.arange(60)[piece.triangles].tolist()
+        assert triangles == np.flatnonzero(of == piece.group).tolist()
+        named = list(zip(np.arange(20)[piece.positions].tolist(), piece.coordinates.tolist(), strict=True))
         assert len(set(named)) == len(named)
         found = [[named[v] for v in face] for face in piece.faces.tolist()]
         assert found == [
-            [(int(positions[t, i]), int(coordinates[t, i]) if mapped else -1) for i in range(3)]
-            for t in piece.triangles
+            [(int(positions[t, i]), int(coordinates[t, i]) if mapped else -1) for i in range(3)] for t in triangles
         ]
         assert {v for face in piece.faces.tolist() for v in face} == set(range(len(named)))
 
 
 def test_nothing() -> None:
     assert split(np.empty(0, np.int64), np.empty((0, 3), np.int32), None, 5) == []
+
+
+def test_what_has_everything_is_taken_without_a_copy() -> None:
+    positions = np.array([[0, 1, 2], [2, 1, 3]], np.int32)
+    (piece,) = split(np.zeros(2, np.int32), positions, None, 4)
+    assert piece.faces is positions
+    assert np.shares_memory(positions[piece.triangles], positions)
+    (piece,) = split(np.zeros(2, np.int32), positions, None, 5)
+    assert isinstance(piece.positions, np.ndarray)  # one is used by no face

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -175,12 +176,25 @@ class _Reader:
         count, vertices = len(matrices), len(part.vertices)
         more = max(count - 1, 0)
         self._budget.take(len(part.faces) * more, vertices * more)
-        with np.errstate(all="ignore"):  # what is not finite is reported by who asks for the mesh
-            if count == 1:
-                return _replaced(part, part.vertices @ matrices[0, :3, :3].T + matrices[0, :3, 3], part.faces)
-            moved = part.vertices @ matrices[:, :3, :3].transpose(0, 2, 1) + matrices[:, None, :3, 3]
+        moved = _moved(part.vertices, np.ascontiguousarray(matrices[:, :3]))
+        if count == 1:
+            return _replaced(part, moved, part.faces)
         faces = (part.faces + (np.arange(count, dtype=np.int32) * vertices)[:, None, None]).reshape(-1, 3)
-        return _replaced(part, moved.reshape(-1, 3), faces, count)
+        return _replaced(part, moved, faces, count)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _moved(vertices: NDArray[np.float64], matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vertices (V, 3) at each of M places (M, 3, 4), (M * V, 3); not finite where one of both is not."""
+    count = len(vertices)
+    found = np.empty((len(matrices) * count, 3))
+    for place in range(len(matrices)):
+        m = matrices[place]
+        for i in range(count):
+            x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+            for axis in range(3):
+                found[place * count + i, axis] = m[axis, 0] * x + m[axis, 1] * y + m[axis, 2] * z + m[axis, 3]
+    return found
 
 
 def _replaced(part: MeshPart, vertices: NDArray[np.float64], faces: NDArray[np.int32], times: int = 1) -> MeshPart:
