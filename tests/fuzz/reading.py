@@ -20,9 +20,11 @@ from captionless.mesh import Mesh
 from captionless.precompute.object_files import ObjectFiles, Scope
 from captionless.spec.data import ReadingLimits
 from tests.fuzz import lines
-from tests.fuzz.formats import FORMATS
+from tests.fuzz.formats import FORMATS, Format
 
-LIMITS = ReadingLimits(bytes=1 << 26, faces=200_000, vertices=600_000, pixels=1 << 22, depth=50)
+
+def limits(of: Format) -> ReadingLimits:
+    return ReadingLimits(bytes=1 << 26, faces=200_000, vertices=600_000, pixels=of.pixels, depth=50)
 
 
 @dataclass
@@ -42,8 +44,8 @@ def batch(note: Callable[[int], None], name: str, numbers: Sequence[int], traced
     """Reads inputs of the format of that name; `note` gets the number of each before it is read."""
     found = Batch()
     of = FORMATS[name]
-    _warm(name)
     with lines.reached(of.counted) if traced else nullcontext({}) as reached:
+        _warm(name)
         for number in numbers:
             note(number)
             began = time.process_time()
@@ -63,7 +65,7 @@ def _warm(name: str) -> None:
 
 def one(name: str, number: int, found: Batch) -> None:
     of = FORMATS[name]
-    read = importlib.import_module(of.package).read
+    read = importlib.import_module(of.module).read
     files = of.files(number)
     with tempfile.TemporaryDirectory() as folder:
         for path, content in files.items():
@@ -71,7 +73,7 @@ def one(name: str, number: int, found: Batch) -> None:
             (Path(folder) / path).write_bytes(content)
         opened = ObjectFiles(str(Path(folder) / next(iter(files))), Scope((folder,)))
         try:
-            fault = _fault(read(opened.own(), opened, LIMITS).mesh)
+            fault = _fault(read(opened.own(), opened, limits(of)).mesh)
             found.read += 1
             if fault:
                 found.wrong[number] = fault

@@ -47,7 +47,7 @@ def test_only_data_errors_of_one_line_are_right(
     def read(*arguments: Any) -> None:
         raise raised
 
-    some = formats.Format("some", lambda: {"a": {"x.bin": b"1"}}, lambda whole, number: {}, "^no")
+    some = formats.Format("colour", lambda: {"a": {"x.bin": b"1"}}, lambda whole, number: {}, "^no", ())
     monkeypatch.setattr(reading, "FORMATS", {"some": some})
     monkeypatch.setattr(reading.importlib, "import_module", lambda name: SimpleNamespace(read=read))
     found = Batch()

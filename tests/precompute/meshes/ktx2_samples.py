@@ -7,11 +7,12 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 from numpy.typing import NDArray
 
 
@@ -51,3 +52,31 @@ def container(
     return (
         head + index + struct.pack("<3Q", at, len(level), len(level) if whole is None else whole) + descriptor + level
     )
+
+
+def repacked(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A file whose first level, once unpacked, is changed, and is as long as before; as it is where that cannot be."""
+    if len(data) < 104:
+        return data
+    scheme, (at, length, whole) = int.from_bytes(data[44:48], "little"), struct.unpack_from("<3Q", data, 80)
+    level = data[at : at + length]
+    if scheme not in _PACKED or whole > 1 << 20 or len(level) < length:
+        return data
+    packs, unpacks = _PACKED[scheme]
+    try:
+        raw = unpacks(level, whole)
+    except (OSError, zlib.error):  # damaged before
+        return data
+    packed = packs(change(raw)[: len(raw)].ljust(len(raw), b"\0"))
+    return data[:80] + struct.pack("<3Q", len(data), len(packed), whole) + data[104:] + packed
+
+
+_PACKED: Mapping[int, tuple[Callable[[bytes], bytes], Callable[[bytes, int], bytes]]] = {
+    0: (bytes, lambda level, whole: level),
+    2: (
+        lambda raw: pyarrow.Codec("zstd").compress(raw, asbytes=True),
+        lambda level, whole: pyarrow.Codec("zstd").decompress(level, whole, asbytes=True),
+    ),
+    3: (zlib.compress, lambda level, whole: zlib.decompress(level)),
+}
+"""By supercompression: what packs a level, and what unpacks it to so many bytes."""

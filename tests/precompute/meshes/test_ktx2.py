@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -141,3 +143,22 @@ def test_damage_does_no_harm() -> None:
         except ktx2.Damaged:
             refused += 1
     assert 100 < refused < 600
+
+
+def test_zstandard_needs_no_more_than_the_texels() -> None:
+    script = """
+import sys
+from captionless.precompute.meshes.ktx2 import container
+
+def pages():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0])
+
+before = pages()
+container.open_texture(sys.stdin.buffer.read())
+print(pages() - before)
+"""
+    taken = subprocess.run(
+        [sys.executable, "-c", script], input=SAMPLES["noise-uastc-zstd"].data, capture_output=True, check=True
+    )
+    assert int(taken.stdout) < 64 << 20 >> 12

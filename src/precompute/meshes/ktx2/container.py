@@ -122,7 +122,8 @@ def _expanded(level: bytes, scheme: int, whole: int, expected: int) -> bytes:
         return level
     try:
         if scheme == ZSTANDARD:
-            found = bytes(pyarrow.Codec("zstd").decompress(level, decompressed_size=expected))
+            # bytes of Python's: Arrow's own pool reserves a gigabyte, all that an object may have
+            found: bytes = pyarrow.Codec("zstd").decompress(level, decompressed_size=expected, asbytes=True)
         else:
             found = zlib.decompressobj().decompress(level, expected)
     except (OSError, ValueError, zlib.error) as error:
