@@ -2,8 +2,8 @@
 
 Pack records which files it has read for an object, with version and sha256 of each. As long as these have the versions
 that they had, the object's version stays what it was when it was packed. A file that was written again is read, once:
-if its content is the same, the new version is noted in the listing. Otherwise the object gets a version that it never
-had.
+if its content is the same, the new version is noted in the listing. Otherwise, and when the source names another file
+as the object's own, the object gets a version that it never had.
 """
 
 from __future__ import annotations
@@ -53,8 +53,15 @@ class _File(NamedTuple):
 
 @dataclass(frozen=True)
 class _Record:
+    """own: the path of the object's own file, which is read first; empty if it was not. files: those that can be
+    compared, which what only a signature gives access to cannot: it is not recorded."""
+
     version: str
+    own: str
     files: tuple[_File, ...]
+
+    def is_of(self, url: str) -> bool:
+        return self.own == public_url(url) or beside(url, self.own) == url
 
 
 def settle(
@@ -75,8 +82,10 @@ def settle(
     def settled(one: Listed) -> Settled | None:
         """Without reading anything; None if that leaves it open."""
         record = packed.get(one.key)
-        if one.url is None or record is None:
-            return Settled(text(one.token))
+        if one.url is None or record is None or not record.own:
+            return Settled(_unread(one))
+        if not record.is_of(one.url):
+            return Settled(_digest(record.version, public_url(one.url), one.token))
         for known in (noted.get(one.key), record):
             if known is not None and known.version == record.version and not _changed(one.url, known, tokens):
                 return Settled(record.version, None if known is record else _json(known.files))
@@ -94,6 +103,15 @@ def text(token: int) -> str:
     return f"{token:016x}"
 
 
+def _unread(one: Listed) -> str:
+    """The version of an object of which nothing was read."""
+    return text(one.token) if one.token or one.url is None else _digest(public_url(one.url))
+
+
+def _digest(*parts: object) -> str:
+    return objects.digest(*parts)[:16]
+
+
 def _changed(url: str, record: _Record, tokens: dict[str, int]) -> list[_File]:
     """The files of the object at `url` that have another version than was recorded, or one that says nothing."""
     return [
@@ -109,21 +127,21 @@ def _compared(url: str, record: _Record, tokens: dict[str, int], read: Callable[
     for file in _changed(url, record, tokens):
         content = read(url, file.path) if file.sha256 else None
         if content is None or hashlib.sha256(content).hexdigest() != file.sha256:
-            return Settled(objects.digest(record.version, [file[:2] for file in now])[:16])
+            return Settled(_digest(record.version, [file[:2] for file in now]))
     return Settled(record.version, _json(now))
 
 
 def _of(records: pa.Table, by_list: bool) -> dict[str, _Record]:
-    """The records of pack, or of the previous listing, by key. Files that only a signature gives access to, which is
-    not recorded, are left out: they cannot be compared."""
+    """The records of pack, or of the previous listing, by key."""
     found = {}
     for row in records.to_pylist():
         if row["by_list"] == by_list:
-            files = (
+            files = [
                 _File(path, _number(version) if by_list else token_of(version), sha256)
                 for path, version, sha256 in json.loads(row["files"])
-            )
-            found[row["key"]] = _Record(row["version"], tuple(f for f in files if not _is_signed(f.path)))
+            ]
+            own = files[0].path if files else ""
+            found[row["key"]] = _Record(row["version"], own, tuple(f for f in files if not _is_signed(f.path)))
     return found
 
 

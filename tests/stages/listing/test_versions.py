@@ -56,7 +56,7 @@ def pack(spec: AlignmentSpec, **references: list[str]) -> None:
 
 
 def _name(url: str | None) -> str:
-    return str(url).rsplit("/", 1)[-1]
+    return str(url).partition("?")[0].rsplit("/", 1)[-1]
 
 
 def _seen(own: str, path: str) -> list[str]:
@@ -250,3 +250,22 @@ def test_signatures_of_meshes_are_used_and_not_kept(tmp_path: Path) -> None:
     kept = b"".join(p.read_bytes() for p in Path(root).rglob("*") if p.is_file())
     assert b"5ecre7" not in kept
     assert b"5ecre7" not in str(rows(root)).encode()
+
+
+def test_another_file_of_an_objects_own_is_another_version(tmp_path: Path, shapes: Path) -> None:
+    root = str(tmp_path / "out")
+
+    def listed(mesh: str) -> str:
+        line = {"key": "one", "mesh": mesh}
+        spec = spec_of(root, "manifest", manifest(shapes / "list.jsonl", line, {"key": "two", "mesh": "box/001.obj"}))
+        listing.run(spec)
+        found = versions(root)["one"]
+        listing.run(spec)
+        assert versions(root)["one"] == found, "until it is packed, it is the same"
+        pack(spec)
+        listing.run(spec)
+        assert versions(root)["one"] == found, "and when it is packed"
+        return found
+
+    seen = [listed("box/000.obj"), listed("box/002.obj"), listed("box/none.obj"), listed("box/gone.obj")]
+    assert len({*seen}) == len(seen), "though the files that were packed before are as they were"
