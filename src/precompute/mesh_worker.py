@@ -38,4 +38,4 @@ def read(note: Callable[[Note], None], mesh: MeshFile, limits: ReadingLimits) ->
         raise
     except Exception as error:
         raise broken_by(error, files.seen) from error
-    return Loaded(mesh=found.mesh, files=tuple(files.seen), losses=found.losses), files.size
+    return Loaded(mesh=found.mesh, files=tuple(files.seen), losses=found.losses, beyond=files.beyond), files.size

@@ -95,26 +95,37 @@ def path_from(own: str, url: str) -> str | None:
     return relative if beside(own, relative) == url else None
 
 
+class OutsideScope(DataError):
+    """A file that is in none of the folders from which an object may be read."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """The folders, or single files, that an object may be read from, as URLs or paths; None: from anywhere.
 
-    origin: the URL of the source, as the user's spec gives it. Its web server may be in a private network.
+    origin: the URL of the source, as the user's spec gives it. Its web server may be in a private network. allowed:
+    further folders, which the user names (`data.allow`).
     """
 
     folders: tuple[str, ...] | None = None
     origin: str = ""
+    allowed: tuple[str, ...] = ()
 
     @cached_property
     def guard(self) -> Guard:
         return _guard(tuple(self.origin.split("::")))
 
     @cached_property
-    def _places(self) -> list[_Place]:
+    def _own(self) -> list[_Place]:
         return [_place(folder) for folder in self.folders or ()]
 
-    def check(self, url: str, what: str) -> None:
-        """DataError, which begins with `what`, if the file at `url` is none that an object may be read from."""
+    @cached_property
+    def _others(self) -> list[_Place]:
+        return [_place(folder) for folder in self.allowed]
+
+    def check(self, url: str, what: str) -> bool:
+        """Whether the file at `url` may be read whatever `allowed` says. DataError, which begins with `what`, if it is
+        none that an object may be read from; OutsideScope if another `allowed` could change that."""
         schemes = {*_SCHEMES, *map(_scheme, self.origin.split("::"))}
         for part in url.split("::"):
             if (scheme := _scheme(part)) not in schemes:
@@ -122,11 +133,14 @@ class Scope:
             if scheme == "file" and _is_of_kernel(os.path.realpath(local_path(part))):
                 raise DataError(f"{what}: devices and files of the kernel are not read")
         if self.folders is None:
-            return
+            return True
         found = _place(url)
-        if not any(found.store == p.store and found.path[: len(p.path)] == p.path for p in self._places):
-            home = public_url(_without_query(self.folders[0])) if self.folders else "the source's folder"
-            raise DataError(f"{what}: outside of {home}; if it is meant, add its folder to data.allow")
+        if any(map(found.is_in, self._own)):
+            return True
+        if any(map(found.is_in, self._others)):
+            return False
+        home = public_url(_without_query(self.folders[0])) if self.folders else "the source's folder"
+        raise OutsideScope(f"{what}: outside of {home}; if it is meant, add its folder to data.allow")
 
 
 @dataclass(frozen=True)
@@ -142,12 +156,14 @@ class MeshFile:
 
 
 class ObjectFiles:
-    """Reads the files of the object whose own file is at `url`; `seen` tells which."""
+    """Reads the files of the object whose own file is at `url`; `seen` tells which, and `beyond` whether it was up to
+    `Scope.allowed` if one of them could be read."""
 
     def __init__(self, url: str, scope: Scope = Scope()) -> None:
         self.url = url
         self.seen: list[FileSeen] = []
         self.size = 0  # bytes that were read
+        self.beyond = False
         self._scope = scope
         self._found: dict[str, bytes | None] = {}
         self._opened: Callable[[], None] = lambda: None
@@ -190,7 +206,7 @@ class ObjectFiles:
         found = ""
         for part in name.replace("\\", "/").split("/"):
             folder = beside(url, found or ".")
-            self._scope.check(folder, f"refers to {_shown(name)}")
+            self._check(folder, f"refers to {_shown(name)}")
             entry = part if part in ("", ".", "..") else _alike(local_path(folder), part)
             if entry is None:
                 return None
@@ -202,7 +218,7 @@ class ObjectFiles:
             return self._found[url]
         if len(self._found) == MAX_FILES:
             raise DataError(f"refers to more than {MAX_FILES} files")
-        self._scope.check(url, what)
+        self._check(url, what)
         path = path_from(self.url, url) or public_url(url)
         try:
             found = read_file(url, self._scope.guard)
@@ -218,6 +234,13 @@ class ObjectFiles:
         if self._most is not None and self.size > self._most:
             raise DataError(f"its files have {self.size} bytes; at most {self._most} are read")
         return found.data
+
+    def _check(self, url: str, what: str) -> None:
+        try:
+            self.beyond |= not self._scope.check(url, what)
+        except OutsideScope:
+            self.beyond = True
+            raise
 
 
 def _alike(folder: str, name: str) -> str | None:
@@ -256,6 +279,9 @@ class _Place:
 
     store: str
     path: tuple[str, ...]
+
+    def is_in(self, folder: _Place) -> bool:
+        return self.store == folder.store and self.path[: len(folder.path)] == folder.path
 
 
 def _place(url: str) -> _Place:

@@ -58,9 +58,9 @@ _log = logging.getLogger(__name__)
 _NOTES = ("made", "content", "renderer", "files", "faces", "textured")
 """What a shard's index notes of an object: the digest of what it was rendered from, that of its members, what rendered
 it, and columns of `store.packed.packed_rows`."""
-_NOTES_IF_ANY = ("losses", "limits")
+_NOTES_IF_ANY = ("losses", "limits", "beyond")
 """Notes that not all objects have: what was lost, since earlier releases did not note it; `data.limits` that are not
-the default."""
+the default; that `data.allow` decides what may be read for it."""
 
 _COPIED_AT_ONCE = 16
 _LARGE = 1_000_000  # faces: rendering takes half a kilobyte each, which another such mesh should not need meanwhile
@@ -157,10 +157,10 @@ class Packer:
         reading += [self.limits] if self.limits else []
         return objects.digest(chain.FORMATS[PACK], self.settings, self.data.allow, *reading, listed.fingerprint)
 
-    def made(self, wanted: ListedObject, files: str) -> str:
-        """The digest of what an object is made from. Whether it may be, depends on `data.allow` if one of its files, as
-        they are noted, is not in its own folder."""
-        allow = self.data.allow if any(p.startswith(("/", "../")) or ":" in p for p, _, _ in json.loads(files)) else ()
+    def made(self, wanted: ListedObject, beyond: bool) -> str:
+        """The digest of what an object is made from: `data.allow` too if it decides what may be read for it, see
+        `object_files.ObjectFiles`."""
+        allow = self.data.allow if beyond else ()
         return objects.digest(chain.FORMATS[PACK], self.settings, allow, wanted.version, wanted.up)
 
     def _before(self, name: str, fingerprint: str) -> ShardReader | None:
@@ -213,7 +213,7 @@ class Packer:
             within = before.note(one.key, "limits")
             if not self.data.limits.allows(ReadingLimits.model_validate_json(within) if within else ReadingLimits()):
                 return False
-            return before.note(one.key, "made") == self.made(one, before.note(one.key, "files") or "[]")
+            return before.note(one.key, "made") == self.made(one, before.note(one.key, "beyond") is not None)
 
         same = [one.key for one in wanted if is_same(one)]
         found = {}
@@ -240,17 +240,17 @@ class Packer:
         except Exception as error:  # whatever it is about this mesh: it costs this object
             reason = f"cannot be rendered: {type(error).__name__}: {one_line(error)}"
             raise BrokenObject(reason, loaded.files) from error
-        files = _files(loaded.files)
         self._count(loaded.losses)
         return members, {
-            "made": self.made(wanted, files),
+            "made": self.made(wanted, loaded.beyond),
             "content": content_digest(members),
             "renderer": RENDERER,
-            "files": files,
+            "files": _files(loaded.files),
             "faces": str(sum(len(part.faces) for part in mesh.parts)),
             "textured": str(any(part.texture is not None for part in mesh.parts)),
             "losses": losses.to_json(loaded.losses),
             **({"limits": self.limits} if self.limits else {}),
+            **({"beyond": "True"} if loaded.beyond else {}),
         }
 
     def _count(self, lost: Sequence[Loss]) -> None:

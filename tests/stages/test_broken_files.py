@@ -30,6 +30,7 @@ def _write(folder: Path, files: Files) -> None:
     """An object's files, and beside them some of what they may name."""
     folder.mkdir(parents=True)
     for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     (folder / "loop.png").symlink_to("loop.png")
     os.mkfifo(folder / "pipe.png")
@@ -165,6 +166,22 @@ def test_what_may_be_read_is_asked_again_when_it_changes(tmp_path: Path) -> None
     assert _counts(_spec(tmp_path, allow=[str(outside)])) == (0, GOOD + 1, 0)
     assert _counts(_spec(tmp_path)) == (0, GOOD, 1)
     assert "bad/outside/x" not in _packed(tmp_path)
+
+
+def test_only_what_is_beyond_the_source_is_made_again_when_it_changes(tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    within, linked = VALID["obj"](), VALID["obj"]()
+    (outside / "x.obj").write_bytes(linked.pop("x.obj"))
+    within["pictures/x.png"] = within.pop("x.png")
+    within["models/x.mtl"] = within.pop("x.mtl").replace(b"x.png", b"../pictures/x.png")
+    within["models/x.obj"] = within.pop("x.obj")
+    _shapes(tmp_path, {"within": within, "linked": linked})
+    (tmp_path / "shapes" / "bad" / "linked" / "x.obj").symlink_to(outside / "x.obj")
+    assert _counts(_spec(tmp_path, allow=[str(outside)])) == (GOOD + 2, 0, 0)
+    assert _counts(_spec(tmp_path, allow=[str(outside), str(tmp_path / "more")])) == (1, GOOD + 1, 0)
+    assert _counts(_spec(tmp_path)) == (0, GOOD + 1, 1)
+    assert "bad/linked/x" not in _packed(tmp_path)
 
 
 def test_what_broke_of_a_small_machine_is_tried_again_on_a_larger_one(

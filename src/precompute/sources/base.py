@@ -34,13 +34,14 @@ class Loaded:
     coordinates (`precompute.pointcloud.normalise`).
 
     files: those that it was read from, its own first; empty if it has none of its own. losses: what its file has and
-    the mesh lacks.
+    the mesh lacks. beyond: see `object_files.ObjectFiles`.
     """
 
     mesh: Mesh | None = None
     points: NDArray[np.floating] | None = None
     files: tuple[FileSeen, ...] = ()
     losses: tuple[Loss, ...] = ()
+    beyond: bool = False
 
 
 class Loader(Protocol):

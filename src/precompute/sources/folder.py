@@ -33,7 +33,7 @@ class FolderSource:
 
     def __init__(self, data: DataSpec) -> None:
         self._data = data
-        self._scope = Scope((data.source.url, *data.allow), data.source.url)
+        self._scope = Scope((data.source.url,), data.source.url, tuple(data.allow))
         if data.split == "manifest":
             raise SpecError(
                 'data.split: a folder has no manifest; use "hash", "folders" (train/ and test/ in each category), or '

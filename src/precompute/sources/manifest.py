@@ -90,7 +90,7 @@ class ManifestSource:
         absolute path, elsewhere: in its own."""
         url, manifest = self._address(ref), self._data.source.url
         own = (beside(manifest, ""),) if _is_relative(manifest, url) else (url, beside(url, ""))
-        return MeshFile(url, ref.up, Scope((*own, *self._data.allow), manifest))
+        return MeshFile(url, ref.up, Scope(own, manifest, tuple(self._data.allow)))
 
     def _address(self, ref: ObjectRef) -> str:
         """The URL of an object's mesh, with its signature: a listing, from which `ref` may be, does not keep it."""

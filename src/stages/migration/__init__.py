@@ -135,7 +135,9 @@ class _Migration:
         wanted = {o.key: o for o in listed.rows(shard)} if shard is not None else {}
         is_current = record.part in compared.current
         with Packer(compared.stage.url, self.spec.data, listed, Ledger(compared.stage.url), retry=False) as packer:
-            made = {key: packer.made(o, compared.files(key)) for key, o in wanted.items()} if is_current else {}
+            made = (
+                {key: packer.made(o, compared.contents[key].beyond) for key, o in wanted.items()} if is_current else {}
+            )
             exact = shard is not None and is_current and sorted(wanted) == shards.keys_of(record)
             fingerprint = packer.fingerprint(shard) if exact and shard is not None else _unknown(record)
         versions = {key: o.version for key, o in wanted.items()} if is_current else {}

@@ -43,6 +43,7 @@ class Content:
 
     digest: str
     files: tuple[FileSeen, ...] = ()
+    beyond: bool = False
 
 
 @dataclass
@@ -90,7 +91,7 @@ class EarlierShards:
         files = self.source.mesh_file(ref).open()
         axis = self.data.source.up if self.data.source.kind is SourceKind.folder else ref.up
         try:
-            return Content(objects.digest(meshfile.digest(files), axis), tuple(files.seen))
+            return Content(objects.digest(meshfile.digest(files), axis), tuple(files.seen), files.beyond)
         except DataError as error:
             return Content(f"unreadable: {error}", tuple(files.seen))
         except Exception as error:  # whatever a damaged file makes a parser stumble over
@@ -141,6 +142,7 @@ def packed_record(
                 notes[key] = {
                     "made": made[key], "content": content_digest(members), "renderer": EARLIER_RENDERER,
                     "files": files[key], "faces": "", "textured": "",
+                    **({"beyond": "True"} if compared.contents[key].beyond else {}),
                 }  # fmt: skip
     index = _noted(shard, notes)
     reasons = {str(s["key"]): str(s["reason"]) for s in record.facts["skipped"]}
