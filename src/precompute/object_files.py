@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from captionless.errors import DataError, one_line
 from captionless.mesh import Up
-from captionless.runtime.redaction import public_url, redacted
+from captionless.runtime.redaction import public_address, redacted
 from captionless.store.guarded_http import Guard
 from captionless.store.urls import local_path
 from captionless.store.whole_files import read_file
@@ -139,7 +139,7 @@ class Scope:
             return True
         if any(map(found.is_in, self._others)):
             return False
-        home = public_url(_without_query(self.folders[0])) if self.folders else "the source's folder"
+        home = public_address(_without_query(self.folders[0])) if self.folders else "the source's folder"
         raise OutsideScope(f"{what}: outside of {home}; if it is meant, add its folder to data.allow")
 
 
@@ -178,7 +178,7 @@ class ObjectFiles:
         """The object's own file. DataError when it is missing or must not be read."""
         for part in self.url.split("::"):
             _check_name(_without_query(part), "its file")
-        content = self._read(self.url, public_url(self.url))
+        content = self._read(self.url, public_address(self.url))
         if content is None:
             raise DataError(f"{self.url}: no such file")
         return content
@@ -219,7 +219,7 @@ class ObjectFiles:
         if len(self._found) == MAX_FILES:
             raise DataError(f"refers to more than {MAX_FILES} files")
         self._check(url, what)
-        path = path_from(self.url, url) or public_url(url)
+        path = path_from(self.url, url) or public_address(url)
         try:
             found = read_file(url, self._scope.guard)
         except FileNotFoundError:
@@ -266,7 +266,7 @@ def _check_name(name: str, what: str) -> None:
 
 def _shown(name: str) -> str:
     """A name for an error: of readable length, and without control characters."""
-    shown = repr(public_url(name))
+    shown = repr(public_address(name))
     return shown if len(shown) <= 100 else f"{shown[:96]}...'"
 
 

@@ -15,14 +15,23 @@ from typing import Any
 _HIDDEN = "***"
 _SHORTEST = 8
 """Characters: shorter values of environment variables are flags or test values, and would match inside other words."""
+_LONGEST_NAME = 32
+"""Characters: a longer name of a query's field may be a secret itself."""
 
 _NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
 _QUERY = re.compile(
-    r"(?<=[?&])(sig|[a-z0-9_.-]*(?:signature|credential|token|key|keyid|key-id|accessid|secret|password|passwd|pwd|hmac|jwt|auth))=(?!\*{3}[:\s])[^\s&'\"`#]+",
+    r"(?<=[?&])(sig|sign|code|ticket|hdnt[sl]|hdnea|[a-z0-9_.-]*(?:signature|credential|token_*|key|keyid|key-id|accessid|secret|password|passwd|pwd|hmac|jwt|auth|policy|session))=(?!\*{3}[:\s])[^\s&'\"`#]+",
     re.IGNORECASE,
 )
-_WHOLE_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"`<>]*)\?[^\s#'\"`<>]+", re.IGNORECASE)
+_WHOLE_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"`<>]*)\?([^\s#'\"`<>]+)", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"(?:version(?:id)?|v|rev(?:ision)?|ref|file(?:name)?|path|name|id|format|type|dl|download|raw)=[^=]*",
+    re.IGNORECASE,
+)
+"""Of a query: what says which file is meant, and nothing else."""
+_HIDDEN_BEFORE = re.compile(r"\*{3}(?:$|:)")
+"""And what is hidden already; a line's number may follow."""
 _HEADER = re.compile(
     r"\b(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)|bearer)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE
 )
@@ -33,7 +42,7 @@ def redacted(text: str) -> str:
     keys, tokens, secrets and passwords."""
     for value in sorted(_values(), key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
-    return _HEADER.sub(rf"\1 {_HIDDEN}", public_url(text))
+    return _HEADER.sub(rf"\1 {_HIDDEN}", public_url(public_address(text)))
 
 
 def public_url(text: str) -> str:
@@ -43,11 +52,32 @@ def public_url(text: str) -> str:
     return _QUERY.sub(rf"\1={_HIDDEN}", _USER.sub(f"{_HIDDEN}@", text))
 
 
-def public(value: Any) -> Any:
-    """A JSON value as it may be published: `redacted` texts whose URLs have no query at all.
+def public_address(text: str) -> str:
+    """A URL from which a file is read, or a text with such URLs: `public_url`, and of a query only what says which file
+    is meant. What signs it has a name of each service's own (`sig`, `Policy`, `hdnts` ...)."""
+    if "?" in text and "://" in text:
+        text = _WHOLE_QUERY.sub(lambda found: f"{found[1]}?{_meant(found[2])}", text)
+    return public_url(text)
 
-    What signs a URL has a name of each service's own (`sig`, `Policy`, `hdnts` ...), so that none of them is let pass.
-    """
+
+def _meant(query: str) -> str:
+    return "&".join(
+        pair
+        if _HARMLESS.fullmatch(pair) or _HIDDEN_BEFORE.match(value or name)
+        else f"{name}={_HIDDEN}"
+        if value and _is_name(name)
+        else _HIDDEN
+        for pair in query.split("&")
+        for name, _, value in [pair.partition("=")]
+    )
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and text.replace("-", "").replace("_", "").isalnum()
+
+
+def public(value: Any) -> Any:
+    """A JSON value as it may be published: `redacted` texts whose URLs have no query at all."""
     if isinstance(value, Mapping):
         return {key: public(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

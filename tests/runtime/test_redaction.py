@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from captionless.runtime.redaction import Formatter, public, public_url, redacted
+from captionless.runtime.redaction import Formatter, public, public_address, public_url, redacted
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,8 @@ from captionless.runtime.redaction import Formatter, public, public_url, redacte
         ("at https://ann:pa55word@host:1/x", "at https://***@host:1/x"),
         ("s3://bucket/run and https://host/a@b", "s3://bucket/run and https://host/a@b"),
         ("GET /o?X-Amz-Signature=abc123&partNumber=2", "GET /o?X-Amz-Signature=***&partNumber=2"),
-        ("https://h/x?a=1&access_token=abc#top", "https://h/x?a=1&access_token=***#top"),
-        ("https://h/x?AWSAccessKeyId=AKIA1&Signature=s%2B&Expires=9", "https://h/x?AWSAccessKeyId=***&Signature=***&Expires=9"),
+        ("https://h/x?id=1&access_token=abc#top", "https://h/x?id=1&access_token=***#top"),
+        ("https://h/x?AWSAccessKeyId=AKIA1&Signature=s%2B&Expires=9", "https://h/x?AWSAccessKeyId=***&Signature=***&Expires=***"),
         ("{'Authorization': 'Bearer abcdefgh12'}", "{'Authorization': 'Bearer ***'}"),
         ("Authorization: Basic YWxhZGRpbjpvcGVu", "Authorization: Basic ***"),
         ("basic geometry, token boundaries, keys=ab", "basic geometry, token boundaries, keys=ab"),
@@ -71,3 +71,21 @@ def test_log_records_and_their_tracebacks(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", ["GoogleAccessId", "pwd", "passwd", "jwt", "auth"])
 def test_names_of_other_services(name: str) -> None:
     assert public_url(f"https://h/x?v=1&{name}=hidden&w=2") == f"https://h/x?v=1&{name}=***&w=2"
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("versionId=3&id=7&file=a.obj", "versionId=3&id=7&file=a.obj"),
+        ("Policy=abc&Key-Pair-Id=K1&id=7", "Policy=***&Key-Pair-Id=***&id=7"),
+        ("hdnts=exp=9~hmac=abc", "hdnts=***"),
+        ("file=hmac=abc", "file=***"),
+        ("__token__=abc&code=1&sign=2&u=3", "__token__=***&code=***&sign=***&u=***"),
+        ("c2VjcmV0&=x&" + "a" * 40 + "=1", "***&***&***"),
+        ("sig=***", "sig=***"),
+    ],
+)
+def test_addresses_show_only_which_file_is_meant(query: str, shown: str) -> None:
+    url, expected = f"https://h/x.obj?{query}#top", f"https://h/x.obj?{shown}#top"
+    assert public_address(url) == public_address(expected) == expected
+    assert redacted(f"{url}: no such file") == f"{expected}: no such file"

@@ -15,7 +15,7 @@ from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.formats import Axes
 from captionless.precompute.object_files import MeshFile, Scope, beside, path_from, resolved
 from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, by_key, split_of
-from captionless.runtime.redaction import public_url
+from captionless.runtime.redaction import public_address, public_url
 from captionless.spec.data import DataSpec
 from captionless.store import objects
 from captionless.store.file_index import FileIndex
@@ -59,7 +59,7 @@ class ManifestSource:
 
     def stream(self, files: FileIndex) -> Iterator[ObjectRef]:
         url, number, empty = self._data.source.url, 0, True
-        named = public_url(url)  # a signature would be taken to reach as far as the line's number
+        named = public_address(url)  # a signature would be taken to reach as far as the line's number
         selection, axes = Selection(self._data.source.categories), Axes()
         for number, text in enumerate(_lines(url), start=1):
             if text.strip():
@@ -101,7 +101,7 @@ class ManifestSource:
     def _signed(self) -> dict[str, str]:
         """The signed URLs of the manifest by key."""
         urls = ((ref.key, str(ref.url)) for ref in self.stream(FileIndex()))
-        return {key: url for key, url in urls if url != public_url(url)}
+        return {key: url for key, url in urls if url != public_address(url)}
 
     def _ref(self, where: str, line: Line) -> ObjectRef:
         if self._data.split == "manifest" and line.split is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from captionless.errors import SpecError
 from captionless.precompute.sources import Source
-from captionless.runtime.redaction import public_url
+from captionless.runtime.redaction import public_address
 from captionless.stages.listing.gate import LONGEST, Gate
 from captionless.stages.listing.layout import SPLITS, order_of
 from captionless.store.file_index import FileIndex, token_of
@@ -126,7 +126,7 @@ class Gathered:
         for where, batch in self.batches() if places else ():
             here = wanted[np.searchsorted(wanted, where.start) : np.searchsorted(wanted, where.stop)]
             urls = batch["url"].take(pa.array(here - where.start)).to_pylist()
-            found |= {place: public_url(url or "") for place, url in zip(here.tolist(), urls, strict=True)}
+            found |= {place: public_address(url or "") for place, url in zip(here.tolist(), urls, strict=True)}
         return found
 
     def _by_hash(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
@@ -189,7 +189,7 @@ def _row(ref: ObjectRef, reason: str) -> dict[str, str | None]:
         "key": _short(shown(ref.key)), "category": _short(shown(ref.category)),
         "url": None if ref.url is None else shown(ref.url),
         "source": shown(ref.source), "licence": shown(ref.licence), "text": ref.text, "attributes": attributes,
-        "up": ref.up, "reason": public_url(reason) if reason else "",
+        "up": ref.up, "reason": public_address(reason) if reason else "",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from captionless.precompute.object_files import beside
-from captionless.runtime.redaction import public_url
+from captionless.runtime.redaction import public_address
 from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.listing.gathered import LookUp
 from captionless.store import objects
@@ -61,7 +61,7 @@ class _Record:
     files: tuple[_File, ...]
 
     def is_of(self, url: str) -> bool:
-        return self.own == public_url(url) or beside(url, self.own) == url
+        return self.own == public_address(url) or beside(url, self.own) == url
 
 
 def settle(
@@ -85,7 +85,7 @@ def settle(
         if one.url is None or record is None or not record.own:
             return Settled(_unread(one))
         if not record.is_of(one.url):
-            return Settled(_digest(record.version, public_url(one.url), one.token))
+            return Settled(_digest(record.version, public_address(one.url), one.token))
         for known in (noted.get(one.key), record):
             if known is not None and known.version == record.version and not _changed(one.url, known, tokens):
                 return Settled(record.version, None if known is record else _json(known.files))
@@ -105,7 +105,7 @@ def text(token: int) -> str:
 
 def _unread(one: Listed) -> str:
     """The version of an object of which nothing was read."""
-    return text(one.token) if one.token or one.url is None else _digest(public_url(one.url))
+    return text(one.token) if one.token or one.url is None else _digest(public_address(one.url))
 
 
 def _digest(*parts: object) -> str:
@@ -146,7 +146,7 @@ def _of(records: pa.Table, by_list: bool) -> dict[str, _Record]:
 
 
 def _is_signed(path: str) -> bool:
-    return "***" in path and path == public_url(path)
+    return "***" in path and path == public_address(path)
 
 
 def _json(files: Sequence[_File]) -> str:

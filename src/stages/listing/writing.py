@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from captionless.runtime.redaction import public_url
+from captionless.runtime.redaction import public_address
 from captionless.stages.listing.before import RECORDS, Before, deal_records
 from captionless.stages.listing.gathered import KEPT, ROWS, Gathered, LookUp
 from captionless.stages.listing.layout import NONE, SPLITS, Layout, Numbers, shard_name
@@ -152,7 +152,7 @@ def _finished(
             shard_name(split, shard) if verdict == KEPT else ""
             for split, shard, verdict in zip(splits, shards, verdicts, strict=True)
         ],
-        "url": [url if url is None else public_url(url) for url in table["url"].to_pylist()],
+        "url": [url if url is None else public_address(url) for url in table["url"].to_pylist()],
         "version": [one.version for one in settled],
         "size": gathered.sizes[places],
         "verdict": ["" if verdict == KEPT else VERDICTS[verdict - 1] for verdict in verdicts],
