@@ -6,7 +6,8 @@ its own spec with which settings each of its inputs, and theirs, should have bee
 however the stages are started (by a runner, by the operator, as Jobs by hand, by a worker that comes late), nothing is
 computed from what another spec has left in the folder. What is read and is no longer there (packed shards that were
 deleted to save space) is compared by what its readers have recorded of it. So is the table of `train.batches.from`,
-which no stage of the plan makes: trainings wait until it is there.
+which no stage of the plan makes: trainings wait until it is there. Files that the spec names are compared too
+(`outside_files`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from captionless.spec.section import Section, flat
 from captionless.spec.similarity import SimilaritySpec
 from captionless.spec.train import TrainSpec
 from captionless.spec.variant import variant_named
+from captionless.stages import outside_files
 from captionless.store import objects
 from captionless.store.manifest import MANIFEST, Header, InputRecord, MadeFrom, read_header
 from captionless.trainer.training_job import FORMAT
@@ -87,7 +89,9 @@ def _fields(
 
 def made_from(spec: AlignmentSpec, stage: str) -> MadeFrom:
     """What `stage` is going to be made from; its inputs are verified."""
-    return MadeFrom(settings(spec, stage), verify(spec, stage))
+    files = {field: outside_files.recorded(url) for field, url in outside_files.read_by(spec, stage).items()}
+    inputs = verify(spec, stage) | {field: record for field, record in files.items() if record is not None}
+    return MadeFrom(settings(spec, stage), inputs)
 
 
 def verify(spec: AlignmentSpec, stage: str, used: Sequence[str] | None = None) -> dict[str, InputRecord]:
@@ -114,7 +118,8 @@ def verify(spec: AlignmentSpec, stage: str, used: Sequence[str] | None = None) -
             for own in _named(spec, stage):
                 header(own.name)  # an earlier release had no listing: its manifest says what to do
             raise NotReady(f"{_manifest(spec, stages[name])}: not found: run {name} first")
-        inputs |= {**found.made_from.inputs, name: found.recorded}
+        inputs |= {n: i for n, i in found.made_from.inputs.items() if n in stages or n == NEIGHBOURS}
+        inputs[name] = found.recorded
     if used is None and _trains(stage) and spec.train.batches.from_:
         inputs[NEIGHBOURS] = InputRecord({}, _neighbours(spec))
     for name, record in inputs.items():
@@ -129,6 +134,7 @@ def verify(spec: AlignmentSpec, stage: str, used: Sequence[str] | None = None) -
             continue  # of an input's inputs: deleted since
         seen.add(name)
         _verify_neighbours(spec, stages[name], found)
+        _verify_files(spec, stages[name], found)
         for before in stages[name].after:
             current = header(before)
             recorded = found.made_from.inputs.get(before)
@@ -166,6 +172,16 @@ def _verify_neighbours(spec: AlignmentSpec, stage: Stage, found: Header) -> None
     if current != recorded.digest:
         url = spec.train.batches.from_
         raise NotReady(f"{_manifest(spec, stage)}: made from other neighbours than {url} has now; rerun {stage.name}")
+
+
+def _verify_files(spec: AlignmentSpec, stage: Stage, found: Header) -> None:
+    """NotReady if a stage has read a file that the spec names, and something else is in it now."""
+    for field, url in outside_files.read_by(spec, stage.name).items():
+        recorded = found.made_from.inputs.get(field)
+        if recorded is not None and outside_files.has_changed(url, recorded):
+            raise NotReady(
+                f"{_manifest(spec, stage)}: {field}: {public(url)} has changed since it was read; rerun {stage.name}"
+            )
 
 
 def recorded(urls: Mapping[str, str]) -> dict[str, InputRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +116,38 @@ def test_a_secret_in_a_url_is_neither_recorded_nor_compared() -> None:
     other = _spec(root, data={**data, "source": {**source, "url": source["url"].replace("first", "second")}},
                   landmarks=landmarks)  # fmt: skip
     assert chain.settings(other, "list") == settings
+
+
+@pytest.mark.parametrize("where", ["memory", "local"])
+@pytest.mark.parametrize(
+    ("field", "stage", "reader"),
+    [
+        ("data.source.url", "list", "pack"),
+        ("data.deny", "list", "eval"),
+        ("landmarks.file", "landmarks", "train-avg-seed0"),
+        ("train.init", "train", "eval"),
+    ],
+)
+def test_a_file_that_the_spec_names_is_compared_by_what_is_in_it(
+    tmp_path: Path, where: str, field: str, stage: str, reader: str
+) -> None:
+    root = f"memory://{uuid.uuid4()}"
+    url = f"{root}/named.pt" if where == "memory" else str(tmp_path / "named.pt")
+    sections: dict[str, Any] = {
+        "data.source.url": {"data": {"source": {"kind": "manifest", "url": url}}, "train": {"weights": ["i2i"]}},
+        "data.deny": {"data": {"deny": url}},
+        "landmarks.file": {"landmarks": {"origin": "file", "file": url}},
+        "train.init": {"train": {"init": url}},
+    }
+    spec = _spec(root, **sections[field])
+    objects.write_bytes(url, b"first")
+    _finish_all(spec)
+    objects.write_bytes(url, b"first")
+    chain.verify(spec, reader)  # written again, it is what it was
+    objects.write_bytes(url, b"other")
+    with pytest.raises(chain.NotReady, match=f"{field}: .* has changed since it was read; rerun {stage}"):
+        chain.verify(spec, reader)
+    _finish_all(spec)
+    chain.verify(spec, reader)
+    objects.remove(url)
+    chain.verify(spec, reader)
