@@ -21,7 +21,7 @@ from captionless.errors import DataError, one_line
 from captionless.mesh import Up
 from captionless.runtime.redaction import public_address, redacted
 from captionless.store.guarded_http import Guard
-from captionless.store.urls import local_path
+from captionless.store.urls import is_local, local_path
 from captionless.store.whole_files import read_file
 
 MAX_FILES = 1000
@@ -32,6 +32,7 @@ _SHARED_MEMORY = "/dev/shm"
 _SCHEMES = ("file", "s3", "gs", "az", "hf", "http", "https", "memory", "zip", "tar")
 """Storages that a data set's files may name; others connect to hosts, or run what they are given."""
 _SAME = {"s3a": "s3", "local": "file", "gcs": "gs", "abfs": "az", "abfss": "az"}
+_ARCHIVES = ("zip", "tar")
 _WEB = ("http", "https")
 _WEB_URLS = ("http://", "https://")
 _LONGEST_NAME = 255  # bytes of a path's segment on usual file systems
@@ -104,16 +105,17 @@ class Scope:
     """The folders, or single files, that an object may be read from, as URLs or paths; None: from anywhere.
 
     origin: the URL of the source, as the user's spec gives it. Its web server may be in a private network. allowed:
-    further folders, which the user names (`data.allow`).
+    further folders, which the user names (`data.allow`). servers: URLs on web servers that the source names.
     """
 
     folders: tuple[str, ...] | None = None
     origin: str = ""
     allowed: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
 
     @cached_property
     def guard(self) -> Guard:
-        return _guard(tuple(self.origin.split("::")))
+        return _guard(tuple(self.origin.split("::")), self.servers)
 
     @cached_property
     def _own(self) -> list[_Place]:
@@ -127,7 +129,10 @@ class Scope:
         """Whether the file at `url` may be read whatever `allowed` says. DataError, which begins with `what`, if it is
         none that an object may be read from; OutsideScope if another `allowed` could change that."""
         schemes = {*_SCHEMES, *map(_scheme, self.origin.split("::"))}
-        for part in url.split("::"):
+        inner, *archives = url.split("::")
+        if archives and _scheme(inner) not in _ARCHIVES and not is_local(url):
+            raise DataError(f"{what}: `::` joins only the name of an archive to that of a file in it (zip://, tar://)")
+        for part in (inner, *archives):
             if (scheme := _scheme(part)) not in schemes:
                 raise DataError(f"{what}: files on {scheme}:// are not read")
             if scheme == "file" and _is_of_kernel(os.path.realpath(local_path(part))):
@@ -320,6 +325,6 @@ def _is_of_kernel(path: str) -> bool:
 
 
 @functools.lru_cache(maxsize=16)
-def _guard(exempt: tuple[str, ...]) -> Guard:
+def _guard(exempt: tuple[str, ...], servers: tuple[str, ...]) -> Guard:
     """One for every origin: each has connections of its own."""
-    return Guard(exempt)
+    return Guard(exempt, servers)

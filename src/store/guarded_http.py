@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from captionless.store.web_servers import WebServers
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -24,12 +26,14 @@ class Guard:
     """Creates clients for fsspec. `exempt`: URLs whose host and port may have any address.
 
     refused: the last address that was refused, empty if none was since it was last cleared; libraries wrap the
-    exception.
+    exception. origins: `exempt`. servers: what is known of servers; `others`: URLs on some that are worth asking.
     """
 
-    def __init__(self, exempt: Iterable[str] = ()) -> None:
+    def __init__(self, exempt: Iterable[str] = (), others: Iterable[str] = ()) -> None:
+        self.origins = tuple(exempt)
         self.refused = ""
-        self._exempt = [urlsplit(url) for url in exempt if url.startswith(("http://", "https://"))]
+        self.servers = WebServers(self.client, [*others, *self.origins])
+        self._exempt = [urlsplit(url) for url in self.origins if url.startswith(("http://", "https://"))]
 
     async def client(self, **options: Any) -> Any:
         """An aiohttp session."""

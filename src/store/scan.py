@@ -15,19 +15,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from captionless.errors import SpecError
+from captionless.errors import Retryable, SpecError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store.guarded_http import Guard, PrivateAddress
-from captionless.store.storage_errors import http_status
+from captionless.store.storage_errors import is_transient, web_refusal
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import expanded_path, filesystem, is_local, join
 from captionless.store.versions import of_stat, version_of
+from captionless.store.web_servers import is_on_web
 
 _REQUESTS = 16  # under way at once
 _PAGE = 1000  # files
 _KERNEL = ("/proc/", "/sys/", "/dev/")
-_GONE = (404, 410)
-"""HTTP statuses of a file that does not exist."""
+UNANSWERED = "unanswered"
+"""The version of a file on the web whose server answers nothing about it, while others do."""
 
 _T = TypeVar("_T")
 
@@ -78,7 +79,7 @@ def look_up(urls: Sequence[str], guard: Guard | None = None) -> Iterator[list[Fo
             (s3 if _on_s3(url) else others).append(url)
     yield from ([f for url in some if (f := _stat(url)) is not None] for some in in_batches(local, _PAGE))
     for members in archives.values():
-        yield _in_archive(members)
+        yield _in_archive(members, guard)
     yield from _on_s3_between(s3)
     yield from _one_by_one(others, guard)
 
@@ -309,10 +310,19 @@ def _find(url: str) -> dict[str, Any]:
 
 def _one_by_one(urls: Sequence[str], guard: Guard | None = None) -> Iterator[list[Found]]:
     def ask(url: str) -> Found | None:
+        servers = guard.servers if guard is not None and is_on_web(url) else None
+        if servers is not None and servers.is_silent(url):
+            return Found(url, UNANSWERED, -1)
         try:
             info = _info(url, guard)
         except (IsADirectoryError, SpecError):
             return None
+        except Retryable:
+            if servers is None or not servers.fault(url):
+                raise
+            return Found(url, UNANSWERED, -1)
+        if servers is not None:
+            servers.answered(url)
         if info is None:
             return None
         size = info.get("size")
@@ -325,16 +335,19 @@ def _one_by_one(urls: Sequence[str], guard: Guard | None = None) -> Iterator[lis
 
 @retrying
 def _info(url: str, guard: Guard | None) -> dict[str, Any] | None:
-    """The metadata of a file, None when there is none or its address is private."""
-    fs, path = filesystem(url, guard)
+    """The metadata of a file; None when there is none, its address is private or it cannot be read."""
     try:
+        fs, path = filesystem(url, guard)
         return dict(fs.info(path))
-    except FileNotFoundError as error:
-        # fsspec says this of whatever goes wrong with a web server.
+    except FileNotFoundError as error:  # fsspec says this of whatever goes wrong with a web server
         cause = error.__cause__
-        if not isinstance(cause, Exception) or http_status(cause) in _GONE or _is_private(cause):
+        if not isinstance(cause, Exception) or _is_private(cause) or web_refusal(url, cause):
             return None
         raise cause from None
+    except Exception as error:
+        if is_on_web(url) and (_is_private(error) or web_refusal(url, error)):
+            return None
+        raise
 
 
 def _is_private(error: BaseException) -> bool:
@@ -344,17 +357,25 @@ def _is_private(error: BaseException) -> bool:
     )
 
 
-def _in_archive(urls: Sequence[str]) -> list[Found]:
-    """Members of one archive, which is opened once."""
-    try:
-        fs, _ = filesystem(urls[0])
-    except (FileNotFoundError, SpecError):
-        return []
+def _in_archive(urls: Sequence[str], guard: Guard | None) -> list[Found]:
+    """Members of one archive, which is opened once; none of one that cannot be."""
+    fs = _archive(urls[0], guard)
     found = []
-    for url in urls:
+    for url in urls if fs is not None else ():
         try:
             info = fs.info(url.split("::")[0].partition("://")[2])
         except (FileNotFoundError, KeyError):
             continue
         found.append(Found(url, version_of(info), int(info.get("size") or 0)))
     return found
+
+
+@retrying
+def _archive(url: str, guard: Guard | None) -> Any:
+    """The file system of a member's archive."""
+    try:
+        return filesystem(url, guard)[0]
+    except Exception as error:
+        if is_transient(url, error):
+            raise
+        return None

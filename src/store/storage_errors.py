@@ -16,17 +16,28 @@ _TRANSIENT = {
     "HTTPClientError", "ResponseParserError", "IncompleteReadError", "ClientConnectorError",
     "ClientPayloadError", "ServerDisconnectedError", "ClientOSError", "ServerTimeoutError",
     "FSTimeoutError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError", "TimeoutError",
+    "ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError", "PoolTimeout", "RemoteProtocolError",
 }  # fmt: skip
 """Exceptions about the connection, not about the request."""
 _TRANSIENT_CODES = {
     "SlowDown", "RequestTimeout", "Throttling", "OperationAborted", "IncompleteBody", "BadDigest",
     "ConditionalRequestConflict",
 }  # fmt: skip
+_NOT_ABOUT_THE_FILE = (408, 425, 429)
+"""HTTP statuses below 500."""
 _TRANSIENT_ERRNO = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT}
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"}
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_S3_REFUSALS = {
+    "NoSuchBucket": "there is no such bucket",
+    "InvalidBucketName": "no bucket can have such a name",
+    "KeyTooLongError": "its name is too long",
+}
 _MISCONFIGURED = {"ParamValidationError", "InvalidRegionError", "SSLCertVerificationError"}
-_LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "urllib3")
+_LIBRARIES = (
+    "botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "urllib3", "httpx", "httpcore", "huggingface_hub", "gcsfs",
+    "adlfs", "azure", "google",
+)  # fmt: skip
 
 
 def is_storage_error(error: Exception) -> bool:
@@ -60,6 +71,28 @@ def explain(url: str, error: BaseException) -> BaseException | None:
     if names & _TRANSIENT or number in _TRANSIENT_ERRNO:
         return None
     return error if isinstance(error, FileNotFoundError) else Retryable(f"{url}: {text}")
+
+
+def is_transient(url: str, error: BaseException) -> bool:
+    """Whether the operation should be tried again."""
+    return explain(url, error) is None
+
+
+def web_refusal(url: str, error: BaseException) -> str | None:
+    """Why a file on the web cannot be read, whatever is wrong with its URL, its server's answer or where that leads;
+    None if it may be another time."""
+    status = http_status(error)
+    if 400 <= status < 500 and status not in _NOT_ABOUT_THE_FILE:
+        return f"the server answered {status}"
+    return None if is_transient(url, error) else one_line(error)
+
+
+def s3_refusal(error: BaseException) -> str | None:
+    """What is wrong with the URL of an object on S3, whatever is in the storage; None if nothing is."""
+    chain = _chain(error)
+    if "ParamValidationError" in {type(e).__name__ for e in chain}:
+        return "no bucket or object can have such a name"
+    return _S3_REFUSALS.get(_http_answer(chain)[1])
 
 
 def http_status(error: BaseException) -> int:

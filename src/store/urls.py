@@ -33,7 +33,7 @@ def filesystem(url: str, guard: Guard | None = None) -> tuple[Any, str]:
         options = {name: {"get_client": guard.client} for name in ("http", "https") if f"{name}://" in url}
     try:
         fs, path = fsspec.core.url_to_fs(url, **options, **(_S3_OPTIONS if of_s3 else {}))
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, TypeError) as error:  # TypeError: a chain of what cannot be chained
         raise SpecError(f"{url}: unsupported storage ({error}); use file://, s3:// or a path") from error
     if of_s3:
         fs.retries = _S3_RETRIES

@@ -16,23 +16,18 @@ from typing import Any
 
 from fsspec.asyn import sync
 
-from captionless.errors import DataError, one_line
+from captionless.errors import DataError, Retryable, one_line
 from captionless.store.guarded_http import Guard
-from captionless.store.storage_errors import http_status, is_invalid_login
+from captionless.store.storage_errors import is_invalid_login, is_transient, s3_refusal, web_refusal
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import filesystem, is_local, local_path
 from captionless.store.versions import of_stat, version_of
+from captionless.store.web_servers import is_on_web
 from captionless.telemetry import catalog, registry
 
 MAX_BYTES = 4_000_000_000
 _CHUNK = 1 << 20
 _HTTP, _S3 = ("http://", "https://"), ("s3://", "s3a://")
-_NOT_ITS_FAULT = (408, 425, 429)
-"""HTTP statuses below 500 that are not about the file."""
-
-_ABOUT_THE_URL = {"InvalidURL", "TooManyRedirects", "ClientConnectorCertificateError", "ClientConnectorSSLError"}
-"""Exceptions of aiohttp."""
-
 _REFUSALS = {
     errno.ENAMETOOLONG: "its name is too long",
     errno.ELOOP: "a loop of symbolic links",
@@ -56,10 +51,26 @@ class Content:
 
 def read_file(url: str, guard: Guard) -> Content:
     """The file. FileNotFoundError when there is none; DataError, with the URL, when it may not or cannot be read."""
-    found = _attempt(url, guard)
+    found = _read(url, guard)
     if isinstance(found, str):
         raise DataError(f"{url}: {found}")
     registry.add(catalog.STAGE_READ_BYTES, len(found.data))
+    return found
+
+
+def _read(url: str, guard: Guard) -> Content | str:
+    if not is_on_web(url):
+        return _attempt(url, guard)
+    if guard.servers.is_silent(url):
+        return "its server did not answer a short time ago"
+    try:
+        found = _attempt(url, guard)
+    except Retryable as error:
+        fault = guard.servers.fault(url)
+        if not fault:
+            raise
+        return f"{fault} ({one_line(error.__cause__ or error)})"
+    guard.servers.answered(url)
     return found
 
 
@@ -81,9 +92,9 @@ def _attempt(url: str, guard: Guard) -> Content | str:
     except _Refused as error:
         return str(error)
     except Exception as error:
-        refusal = f"{guard.refused} is not a public address" if guard.refused else _refusal(url, error)
+        refusal = f"{guard.refused} is not a public address" if guard.refused else _refusal(url, error, guard)
         if refusal is None:
-            raise
+            raise _behind(url, error)  # noqa: B904 - it has its cause
         return refusal
 
 
@@ -159,15 +170,14 @@ def _other(fs: Any, path: str) -> Content:
         raise FileNotFoundError(path) from error
 
 
-def _refusal(url: str, error: Exception) -> str | None:
+def _refusal(url: str, error: Exception, guard: Guard) -> str | None:
     """Why this one file cannot be read; None if it is missing, or if the error is about the storage."""
+    if url.startswith(_S3) and not _is_of_origin(url, guard) and (reason := s3_refusal(error)):
+        return reason
     if isinstance(error, FileNotFoundError):
         return None
-    if url.startswith(_HTTP):
-        status = http_status(error)
-        if 400 <= status < 500 and status not in _NOT_ITS_FAULT:
-            return f"the server answered {status}"
-        return one_line(error) if _ABOUT_THE_URL & {kind.__name__ for kind in type(error).__mro__} else None
+    if is_on_web(url):
+        return web_refusal(url, error)
     if isinstance(error, OSError) and error.errno in _REFUSALS and not url.startswith(_S3):
         return _REFUSALS[error.errno]
     if isinstance(error, ValueError) and is_local(url):  # a NUL
@@ -175,6 +185,21 @@ def _refusal(url: str, error: Exception) -> str | None:
     if url.startswith(_S3) and isinstance(error, PermissionError) and not is_invalid_login(error) and _may_list(url):
         return "access denied"
     return None
+
+
+def _behind(url: str, error: Exception) -> Exception:
+    """What went wrong with a server for a while, and fsspec says of an archive there that it is missing; otherwise the
+    error itself."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and is_on_web(url) and isinstance(cause, Exception):
+        return cause if is_transient(url, cause) else error
+    return error
+
+
+def _is_of_origin(url: str, guard: Guard) -> bool:
+    """Whether an object is in the bucket of the source: what is wrong with that is wrong for all."""
+    bucket = url.partition("://")[2].partition("/")[0]
+    return any(o.startswith(_S3) and o.partition("://")[2].partition("/")[0] == bucket for o in guard.origins)
 
 
 def _may_list(url: str) -> bool:

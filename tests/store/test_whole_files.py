@@ -15,6 +15,7 @@ import pytest
 from captionless.errors import DataError, Retryable, SpecError
 from captionless.store import objects, storage_retry, whole_files
 from captionless.store.guarded_http import Guard, is_public
+from captionless.store.scan import UNANSWERED, look_up
 from captionless.store.urls import filesystem
 from captionless.store.versions import version_of
 from captionless.store.whole_files import Content, read_file
@@ -135,7 +136,14 @@ def test_on_s3_one_denied_file_is_its_own_failure_but_bad_credentials_are_the_st
     with pytest.raises(SpecError):
         read_file("s3://bucket/in/a.bin", GUARD)
     with pytest.raises(SpecError, match="bucket"):
-        read_file("s3://no-such-bucket/in/a.bin", GUARD)
+        read_file("s3://no-such-bucket/in/a.bin", Guard(["s3://no-such-bucket/list.jsonl"]))
+
+
+@pytest.mark.parametrize("url", ["s3://no-such-bucket/in/a.bin", "s3://A_B/x.obj", "s3://bucket/", "s3://"])
+def test_on_s3_names_that_cannot_be(s3: FaultyS3, url: str) -> None:
+    with pytest.raises((DataError, FileNotFoundError)) as caught:
+        read_file(url, GUARD)
+    assert not isinstance(caught.value, SpecError)
 
 
 def test_on_s3_what_is_transient_is_tried_again(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +168,16 @@ class _Pages(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if kind == "closed":
+            self.close_connection = True
+            return
         self.send_response(200)
+        if kind in ("gzip", "short"):
+            self.send_header(*(("Content-Encoding", "gzip") if kind == "gzip" else ("Content-Length", "9")))
+            self.end_headers()
+            self.wfile.write(b"0123")
+            self.close_connection = True
+            return
         if kind == "endless":
             self.end_headers()
             try:
@@ -208,6 +225,60 @@ def test_over_http(pages: list[str]) -> None:
         read_file(f"{pages[0]}/302/{pages[0]}/302", guard)  # to nowhere
     with pytest.raises(DataError):
         read_file(f"{pages[0]}/307/", guard)  # in circles
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_retry, "RETRY_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com:99999/a.obj",
+        "http://a..b/a.obj",
+        "http:///a.obj",
+        "http://exa mple.com/a.obj",
+        "http://[::1/a.obj",
+        "http://xn--/a.obj",
+        "{}/302/file:///etc/hostname",
+        "{}/418",
+        "zip://a.obj::{}/x.zip",
+    ],
+)
+def test_over_http_what_cannot_be_is_the_files(pages: list[str], url: str) -> None:
+    with pytest.raises((DataError, FileNotFoundError)):
+        read_file(url.format(pages[0]), Guard([pages[0]]))
+    found = [f for page in look_up([url.format(pages[0])], Guard([pages[0]])) for f in page]
+    assert all(each.version in ("", UNANSWERED) or each.url.startswith(pages[0]) for each in found)
+
+
+@pytest.mark.parametrize("page", ["500", "503", "gzip", "short", "closed"])
+@pytest.mark.usefixtures("impatient")
+def test_over_http_a_file_that_is_never_answered_is_at_fault_where_its_server_answers(
+    pages: list[str], page: str
+) -> None:
+    with pytest.raises(DataError, match="its server answers, but not with this file"):
+        read_file(f"{pages[0]}/{page}", Guard([pages[0]]))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_over_http_a_silent_server_is_at_fault_where_another_answers_and_is_not_asked_again(pages: list[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{free.getsockname()[1]}"
+    alone, beside = Guard([silent]), Guard([silent, pages[0]])
+    with pytest.raises(Retryable):
+        read_file(f"{silent}/a.bin", alone)
+    with pytest.raises(Retryable):
+        list(look_up([f"{silent}/a.bin"], alone))
+    with pytest.raises(DataError, match="does not answer, while others do"):
+        read_file(f"{silent}/a.bin", beside)
+    with pytest.raises(DataError, match="did not answer a short time ago"):
+        read_file(f"{silent}/b.bin", beside)
+    found = [f for page in look_up(sorted([f"{silent}/a.bin", f"{pages[0]}/a.bin"]), beside) for f in page]
+    assert {f.url: f.version == UNANSWERED for f in found} == {f"{silent}/a.bin": True, f"{pages[0]}/a.bin": False}
+    assert read_file(f"{pages[0]}/a.bin", beside).data == b"0123"
 
 
 def test_over_http_too_large(pages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

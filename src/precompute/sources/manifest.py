@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,10 +21,13 @@ from captionless.spec.data import DataSpec
 from captionless.store import objects
 from captionless.store.file_index import FileIndex
 from captionless.store.shards import check_ends
+from captionless.store.web_servers import is_on_web, server_of
 
 _PLAIN = re.compile(r"(?!\.)[^/\\:?#]+(/(?!\.)[^/\\:?#]+)*")
 """A path to which its folder's URL is simply prepended: the usual one, of which there may be millions."""
 _BLOCK = 16 << 20  # bytes of a manifest that are read at once
+_LINES_FOR_SERVERS = 2000
+_SERVERS = 8
 
 
 class Line(BaseModel):
@@ -90,12 +94,20 @@ class ManifestSource:
         absolute path, elsewhere: in its own."""
         url, manifest = self._address(ref), self._data.source.url
         own = (beside(manifest, ""),) if _is_relative(manifest, url) else (url, beside(url, ""))
-        return MeshFile(url, ref.up, Scope(own, manifest, tuple(self._data.allow)))
+        servers = self._servers if is_on_web(url) else ()
+        return MeshFile(url, ref.up, Scope(own, manifest, tuple(self._data.allow), servers))
 
     def _address(self, ref: ObjectRef) -> str:
         """The URL of an object's mesh, with its signature: a listing, from which `ref` may be, does not keep it."""
         url = str(ref.url)
         return self._signed.get(ref.key, url) if "***" in url else url
+
+    @cached_property
+    def _servers(self) -> tuple[str, ...]:
+        """A few of the web servers that the manifest names."""
+        first = islice(self.stream(FileIndex()), _LINES_FOR_SERVERS)
+        found = dict.fromkeys(server for ref in first if (server := server_of(str(ref.url))))
+        return tuple(found)[:_SERVERS]
 
     @cached_property
     def _signed(self) -> dict[str, str]:

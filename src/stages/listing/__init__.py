@@ -20,6 +20,7 @@ from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.object_files import Scope
 from captionless.precompute.sources import MeshLoader, ObjectRef, Source, open_source
 from captionless.runtime import temporary_files
+from captionless.runtime.redaction import public_address
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import DataSpec, SourceKind
 from captionless.spec.plan import LIST, PACK
@@ -80,6 +81,7 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
         path = os.path.join(scratch, "objects.parquet")
         pack = None if earlier else objects.join(spec.root, PACK)
         written = write_listing(path, gathered, layout, before, previous, pack, files.look_up, files.named)
+        told += files.told()
         for line in told:
             say(f"list: {line}")
         facts = {"sealed": sealed, **summary.facts(gathered, layout, groups)}
@@ -145,10 +147,25 @@ class _Files:
     """Finds and reads files of the objects where these may be read."""
 
     def __init__(self, source: Source, data: DataSpec):
-        self._source, self._guard = source, Scope(origin=data.source.url).guard
+        self._source, self._origin = source, data.source.url
+        self._unanswered: list[str] = []
 
     def look_up(self, urls: Sequence[str]) -> Iterator[list[Found]]:
-        return scan.look_up(urls, self._guard)
+        scope = Scope(origin=self._origin)
+        if isinstance(self._source, MeshLoader) and urls:
+            scope = self._source.mesh_file(_ref(urls[0])).scope
+        for page in scan.look_up(urls, scope.guard):
+            self._unanswered += [found.url for found in page if found.version == scan.UNANSWERED]
+            yield page
+
+    def told(self) -> list[str]:
+        """What there is to say of files of silent servers."""
+        if not self._unanswered:
+            return []
+        return [
+            f"{len(self._unanswered):,} files are on servers that do not answer, and are taken for what they were "
+            f"({public_address(self._unanswered[0])}, ...)"
+        ]
 
     def own(self, url: str) -> bytes:
         """An object's own file. DataError when it is missing or must not be read."""

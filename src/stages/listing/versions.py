@@ -3,7 +3,8 @@
 Pack records which files it has read for an object, with version and sha256 of each. As long as these have the versions
 that they had, the object's version stays what it was when it was packed. A file that was written again is read, once:
 if its content is the same, the new version is noted in the listing. Otherwise, and when the source names another file
-as the object's own, the object gets a version that it never had.
+as the object's own, the object gets a version that it never had. A file whose server does not answer is taken for what
+it was.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.listing.gathered import LookUp
 from captionless.store import objects
 from captionless.store.file_index import FileIndex, token_of
-from captionless.store.scan import Found
+from captionless.store.scan import UNANSWERED, Found
 
 _READERS = 4  # files are read whole
+_UNANSWERED = token_of(UNANSWERED)
 
 
 class Listed(NamedTuple):
@@ -114,16 +116,21 @@ def _digest(*parts: object) -> str:
 
 def _changed(url: str, record: _Record, tokens: dict[str, int]) -> list[_File]:
     """The files of the object at `url` that have another version than was recorded, or one that says nothing."""
+    now = ((file, tokens[beside(url, file.path)]) for file in record.files)
     return [
         file
-        for file in record.files
-        if tokens[beside(url, file.path)] != file.token or (file.sha256 and not file.token)
+        for file, token in now
+        if token != _UNANSWERED and (token != file.token or (file.sha256 and not file.token))
     ]
 
 
 def _compared(url: str, record: _Record, tokens: dict[str, int], read: Callable[[str, str], bytes | None]) -> Settled:
     """The version of an object with files to be compared by their content."""
-    now = tuple(file._replace(token=tokens[beside(url, file.path)]) for file in record.files)
+    tokens_now = [tokens[beside(url, file.path)] for file in record.files]
+    now = tuple(
+        file if token == _UNANSWERED else file._replace(token=token)
+        for file, token in zip(record.files, tokens_now, strict=True)
+    )
     for file in _changed(url, record, tokens):
         content = read(url, file.path) if file.sha256 else None
         if content is None or hashlib.sha256(content).hexdigest() != file.sha256:
