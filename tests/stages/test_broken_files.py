@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,12 @@ from captionless.precompute import isolated_reader
 from captionless.spec import load
 from captionless.stages import listing, pack
 from captionless.stages.remedies import broken_objects, remedy
+from captionless.store import storage_retry
 from captionless.store.ledger import Ledger
 from captionless.store.packed import content_digest
 from captionless.store.shards import ShardReader
 from tests.meshes import CRASHES, VALID, Files, mutated, picture
+from tests.store.web import serving
 
 GOOD = 12
 
@@ -197,3 +200,31 @@ def test_what_broke_of_a_small_machine_is_tried_again_on_a_larger_one(
     assert _counts(_spec(tmp_path), retry=True) == (1, GOOD, 0)
     assert not list(broken_objects(f"{tmp_path}/out/pack"))
     assert _counts(_spec(tmp_path), retry=True) == (0, GOOD + 1, 0)
+
+
+def test_odd_addresses_and_silent_servers_cost_their_objects_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPTIONLESS_STORE_RETRY_SECONDS", "0.1")  # of the process that reads
+    monkeypatch.setattr(storage_retry, "RETRY_SECONDS", 0.1)
+    _shapes(tmp_path, {})
+    with socket.socket() as free, serving(tmp_path / "shapes") as url:
+        free.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{free.getsockname()[1]}"
+        bad = {
+            "port": "http://example.com:99999/a.obj", "host": "http://a..b/a.obj", "none": "http:///a.obj",
+            "blank": "http://exa mple.com/a.obj", "silent": f"{silent}/a.obj", "again": f"{silent}/b.obj",
+            "chain": "a-good/a::b.obj", "bucket": "s3://", "scheme": "nosuch://a/b.obj",
+        }  # fmt: skip
+        meshes = {f"g{n:02d}": f"{('a-good', 'z-good')[n % 2]}/g{n:02d}.glb" for n in range(GOOD)} | bad
+        lines = [
+            {"key": key, "category": "box", "mesh": mesh, "source": "here", "licence": "CC0"}
+            for key, mesh in meshes.items()
+        ]
+        (tmp_path / "shapes" / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        spec = _spec(tmp_path, source={"kind": "manifest", "url": f"{url}/list.jsonl", "up": "y"})
+        assert _counts(spec) == (GOOD, 0, len(bad))
+        broken = {each.key: each.reason for each in broken_objects(f"{tmp_path}/out/pack")}
+        assert broken.keys() == bad.keys()
+        assert not any("Error" in reason.split(":")[0] for reason in broken.values()), broken
+        assert _counts(spec) == (0, GOOD, len(bad))
