@@ -111,8 +111,9 @@ class ManifestSource:
 
     @cached_property
     def _signed(self) -> dict[str, str]:
-        """The signed URLs of the manifest by key."""
-        urls = ((ref.key, str(ref.url)) for ref in self.stream(FileIndex()))
+        """The signed URLs of the manifest by key. Its lines were found to be right when it was listed."""
+        lines = (json.loads(text) for text in _lines(self._data.source.url) if b"?" in text)
+        urls = ((_key(line["key"]), self._url(line["mesh"])) for line in lines)
         return {key: url for key, url in urls if url != public_address(url)}
 
     def _ref(self, where: str, line: Line) -> ObjectRef:
@@ -121,7 +122,7 @@ class ManifestSource:
         named = line.split if self._data.split == "manifest" else None
         attributes = line.attributes and {name: public_url(value) for name, value in line.attributes.items()}
         return ObjectRef(
-            key=public_url(line.key) if "://" in line.key else line.key,  # as a whole URL it is left out, and listed
+            key=_key(line.key),
             category=line.category,
             split=named or split_of(line.key, self._data.test_fraction),
             source=public_url(line.source),
@@ -135,6 +136,10 @@ class ManifestSource:
     def _url(self, mesh: str) -> str:
         plain = self._folder and _PLAIN.fullmatch(mesh)
         return self._folder + mesh if plain else _url(self._data.source.url, mesh)
+
+
+def _key(key: str) -> str:
+    return public_url(key) if "://" in key else key  # as a whole URL it is left out, and listed
 
 
 def _url(manifest: str, mesh: str) -> str:
