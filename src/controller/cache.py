@@ -71,8 +71,9 @@ class Cache:
         """Removes a deleted object; returns the Alignment that it concerned."""
         return self._forget(str((found.get("metadata") or {}).get("uid", "")))
 
-    def replace(self, kind: str, found: Iterable[Mapping[str, Any]], since: float) -> set[Key]:
-        """Takes over a full listing of a kind, begun at monotonic time `since`; returns the Alignments that changed.
+    def replace(self, kind: str, found: Iterable[Mapping[str, Any]], since: float, namespace: str = "") -> set[Key]:
+        """Takes over a full listing of a kind, in a namespace or in all, begun at monotonic time `since`; returns the
+        Alignments that changed.
 
         Objects that the listing lacks are removed, unless they were seen after it began.
         """
@@ -83,7 +84,8 @@ class Cache:
             if key is not None:
                 news.add(key)
         with self._lock:
-            stale = [u for u, e in self._entries.items() if e.kind == kind and u not in listed and e.at < since]
+            of_kind = [(u, e) for u, e in self._entries.items() if e.kind == kind and namespace in ("", e.key[0])]
+            stale = [u for u, e in of_kind if u not in listed and e.at < since]
         for uid in stale:
             key = self._forget(uid)
             if key is not None:

@@ -148,7 +148,7 @@ class Controller:
         """Reads the cluster, then starts to act."""
         settings, lease = self.settings, self.lease
         counted = self._metrics()
-        kinds = _kinds(self.api)
+        kinds = _kinds(self.api, settings.namespaces)
         operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
         reconciler = Reconciler(self.api, self.cache, operator, settings.identity, kinds)
         resync = Resync(self.api, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
@@ -231,14 +231,21 @@ def _served(serve: Callable[[Given, int], Server], given: Given, port: int) -> S
         raise Retryable(f"port {port}: {error.strerror or error}") from None
 
 
-def _kinds(api: Api) -> tuple[str, ...]:
+def _kinds(api: Api, namespaces: tuple[str, ...]) -> tuple[str, ...]:
     """The kinds to watch. JobSets only if they are installed and may be read."""
-    try:
-        next(api.list("Alignment"), None)
-    except (NotFound, NoSuchKind):
-        raise Retryable("the kind Alignment is not served; install the CRD alignments.captionless.dev") from None
-    try:
-        next(api.list("JobSet"), None)
-    except Refused:
-        return KINDS
-    return ("JobSet", *KINDS)
+    if isinstance(_refusal(api, "Alignment", namespaces), NotFound | NoSuchKind):
+        raise Retryable("the kind Alignment is not served; install the CRD alignments.captionless.dev")
+    return KINDS if _refusal(api, "JobSet", namespaces) else ("JobSet", *KINDS)
+
+
+def _refusal(api: Api, kind: str, namespaces: tuple[str, ...]) -> Refused | None:
+    """Why a kind may not be listed in any of the namespaces."""
+    last: Refused | None = None
+    for namespace in namespaces or ("",):
+        try:
+            next(api.list(kind, namespace=namespace), None)
+        except Refused as error:
+            last = error
+        else:
+            return None
+    return last

@@ -3,6 +3,8 @@
 Every `TICK`: the progress of running stages is read from their pods, and their Alignments are reconciled again,
 since no event announces a stall. Every `LISTING`: everything is listed, since
 a watch can miss a deletion. The Pushgateway is swept with each listing and after an Alignment was deleted.
+A namespace that may not be listed any more, since it or our role in it was deleted, is tried again each time; what was
+in it is forgotten after a while.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from captionless.controller.stage_status import SETTLING
 from captionless.controller.workqueue import WorkQueue
 from captionless.errors import CaptionlessError
 from captionless.kube.api import Api
+from captionless.kube.api_errors import Refused
 from captionless.kube.observed_state import Key, ObservedState
 
 log = logging.getLogger(__name__)
 
 TICK = 5.0
 LISTING = 300.0
+_FORGOTTEN = 3 * LISTING
 _AT_ONCE = 128
 """Pods that are asked at the same time: a thousand that drop packets take eight seconds."""
 
@@ -47,6 +51,8 @@ class Resync:
         self.api, self.cache, self.queue, self.kinds = api, cache, queue, kinds
         self.namespaces, self.gateway = namespaces, gateway
         self._known: set[Key] = set()
+        self._closed: dict[str, float] = {}
+        """Namespaces that may not be listed, and since when."""
 
     def run(self, stop: Callable[[float], bool]) -> None:
         """Runs until `stop(seconds)`, which waits, returns true."""
@@ -92,10 +98,29 @@ class Resync:
                 self.cache.mark_namespace_terminating(seen.alignment.uid)
 
     def list_all(self) -> None:
-        """Replaces the cache by a full listing."""
+        """Replaces the cache by a full listing. ApiError if no namespace may be listed."""
+        for namespace in self.namespaces or ("",):
+            try:
+                self._list(namespace)
+            except Refused as error:
+                since = self._closed.setdefault(namespace, time.monotonic())
+                if len(self._closed) == len(self.namespaces or ("",)):
+                    raise
+                log.warning("the namespace %s cannot be listed: %s; it is tried again", namespace, error)
+                if time.monotonic() - since > _FORGOTTEN:
+                    self._forget(namespace)
+            else:
+                self._closed.pop(namespace, None)
+
+    def _list(self, namespace: str) -> None:
         for kind in self.kinds:
             since = time.monotonic()
-            for key in self.cache.replace(kind, self.api.list(kind), since):
+            for key in self.cache.replace(kind, self.api.list(kind, namespace=namespace), since, namespace):
+                self.queue.add(key)
+
+    def _forget(self, namespace: str) -> None:
+        for kind in self.kinds:
+            for key in self.cache.replace(kind, (), time.monotonic(), namespace):
                 self.queue.add(key)
 
     def sweep(self) -> None:

@@ -55,8 +55,8 @@ _PATIENCE = 120.0
 class Api(Protocol):
     """What the controller asks of a cluster. Names of kinds are Kubernetes'."""
 
-    def list(self, kind: str) -> Iterator[Object]:
-        """All objects of a kind in the namespaces that are watched: Alignments, and what we manage."""
+    def list(self, kind: str, *, namespace: str = "") -> Iterator[Object]:
+        """All objects of a kind in a namespace, or in all that are watched: Alignments, and what we manage."""
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """An object, or None."""
@@ -117,10 +117,11 @@ class KubernetesApi:
 
     # -- objects
 
-    def list(self, kind: str, selector: str = "") -> Iterator[Object]:
-        """The objects of a kind: Alignments, and of other kinds what we manage or what the label selector chooses."""
-        for namespace in self.namespaces or ("",):
-            for page in self._pages(kind, namespace, _selected(kind, selector)):
+    def list(self, kind: str, selector: str = "", namespace: str = "") -> Iterator[Object]:
+        """The objects of a kind: Alignments, and of other kinds what we manage or what the label selector chooses.
+        namespace: one of those to list, if not all."""
+        for each in (namespace,) if namespace else self.namespaces or ("",):
+            for page in self._pages(kind, each, _selected(kind, selector)):
                 yield from _items(kind, page)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from captionless.controller import manager, resync
+from captionless.controller import handlers, manager, resync
 from captionless.controller.cache import Cache
 from captionless.controller.handlers import WATCHED, handle_event, registry, settings
 from captionless.controller.lease import Lease
@@ -64,17 +66,77 @@ def test_the_crd_is_needed_and_jobsets_are_not() -> None:
         def __init__(self, **wrong: Exception):
             self.wrong = wrong
 
-        def list(self, kind: str) -> Iterator[dict[str, Any]]:
-            if kind in self.wrong:
+        def list(self, kind: str, *, namespace: str = "") -> Iterator[dict[str, Any]]:
+            if kind in self.wrong and namespace != "open":
                 raise self.wrong[kind]
             return iter(())
 
-    kinds = manager._kinds
+    kinds = partial(manager._kinds, namespaces=())
     assert kinds(Listing()) == ("JobSet", "Job", "Pod", "Alignment")  # type: ignore[arg-type]
     assert kinds(Listing(JobSet=NotFound("x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
     assert kinds(Listing(JobSet=Forbidden("x"))) == ("Job", "Pod", "Alignment")  # type: ignore[arg-type]
     with pytest.raises(Retryable, match="CRD"):
         kinds(Listing(Alignment=NotFound("x")))  # type: ignore[arg-type]
+    half = Listing(JobSet=Forbidden("x"), Alignment=Forbidden("x"))
+    assert manager._kinds(half, ("closed", "open")) == ("JobSet", "Job", "Pod", "Alignment")  # type: ignore[arg-type]
+
+
+def test_a_namespace_whose_watches_fail_begins_again_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began: list[str] = []
+    ready = asyncio.Event()
+
+    async def operator(*, namespaces: list[str], clusterwide: bool, **_: Any) -> None:
+        (namespace,) = namespaces
+        assert not clusterwide
+        began.append(namespace)
+        if namespace == "gone" and began.count("gone") < 3:
+            raise PermissionError("watch of pods is forbidden")
+        if namespace == "gone":
+            ready.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(handlers.kopf, "operator", operator)
+    monkeypatch.setattr(handlers, "AGAIN", 0.01)
+
+    async def main() -> None:
+        watching = asyncio.create_task(
+            handlers.watch(Cache(), WorkQueue[Key](), ("Pod",), ("lab", "gone"), lambda: None)
+        )
+        await asyncio.wait_for(ready.wait(), 30)
+        assert not watching.done()
+        watching.cancel()
+
+    asyncio.run(main())
+    assert began.count("lab") == 1
+    assert caplog.text.count("watches of the namespace gone have ended (watch of pods is forbidden)") == 2
+
+
+def test_a_namespace_that_is_closed_keeps_what_is_known_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, cache = World(), Cache()
+    world.align()
+    closed: set[str] = set()
+    known = world.list
+
+    def listing(kind: str, *, namespace: str = "") -> Iterator[dict[str, Any]]:
+        if namespace in closed:
+            raise Forbidden("closed")
+        return known(kind, namespace=namespace)
+
+    monkeypatch.setattr(world, "list", listing)
+    resyncing = Resync(world, cache, WorkQueue[Key](), ("Job", "Pod", "Alignment"), ("other", KEY[0]))
+    resyncing.list_all()
+    assert cache.alignments() == [KEY]
+    closed.add(KEY[0])
+    resyncing.list_all()
+    assert cache.alignments() == [KEY]
+    monkeypatch.setattr(resync, "_FORGOTTEN", -1.0)
+    resyncing.list_all()
+    assert cache.alignments() == []
+    closed.add("other")
+    with pytest.raises(Forbidden):
+        resyncing.list_all()
 
 
 @pytest.mark.parametrize(
@@ -121,6 +183,7 @@ def test_kopf_keeps_nothing_in_the_objects() -> None:
     kept = settings(tuple(WATCHED))
     assert not kept.posting.enabled
     assert kept.scanning.disabled
+    assert kept.watching.chunk_size == 500, "or the first list of all pods is in memory at once"
     assert list(kept.watching.label_selectors.values()) == [MANAGED] * (len(WATCHED) - 1)
 
 

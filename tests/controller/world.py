@@ -48,9 +48,10 @@ class World:
 
     # -- the API server
 
-    def list(self, kind: str) -> Iterator[Object]:
-        self._call(f"list {kind}")
-        return iter([copy.deepcopy(o) for (k, _, _), o in self.objects.items() if k == kind])
+    def list(self, kind: str, *, namespace: str = "") -> Iterator[Object]:
+        self._call(f"list {kind} {namespace}".rstrip())
+        found = ((k, n, o) for (k, n, _), o in self.objects.items())
+        return iter([copy.deepcopy(o) for k, n, o in found if k == kind and namespace in ("", n)])
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         found = copy.deepcopy(self.objects.get((kind, namespace, name)))
