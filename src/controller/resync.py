@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from captionless.controller import pushgateway
 from captionless.controller.cache import Cache
@@ -32,8 +31,6 @@ log = logging.getLogger(__name__)
 TICK = 5.0
 LISTING = 300.0
 _FORGOTTEN = 3 * LISTING
-_AT_ONCE = 128
-"""Pods that are asked at the same time: a thousand that drop packets take eight seconds."""
 
 
 class Resync:
@@ -57,22 +54,21 @@ class Resync:
     def run(self, stop: Callable[[float], bool]) -> None:
         """Runs until `stop(seconds)`, which waits, returns true."""
         listed = time.monotonic()
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scrape") as pool:
-            while True:
-                try:
-                    self.tick(pool)
-                    if time.monotonic() - listed > LISTING:
-                        listed = time.monotonic()
-                        self.list_all()
-                        self.sweep()
-                except CaptionlessError as error:
-                    log.warning("%s", error)
-                except Exception:
-                    log.exception("resync failed; the next one is in %.0f s", TICK)
-                if stop(TICK):
-                    return
+        while True:
+            try:
+                self.tick()
+                if time.monotonic() - listed > LISTING:
+                    listed = time.monotonic()
+                    self.list_all()
+                    self.sweep()
+            except CaptionlessError as error:
+                log.warning("%s", error)
+            except Exception:
+                log.exception("resync failed; the next one is in %.0f s", TICK)
+            if stop(TICK):
+                return
 
-    def tick(self, pool: ThreadPoolExecutor) -> None:
+    def tick(self) -> None:
         """Reads progress, and queues every Alignment that may change by time alone."""
         running: list[ObservedState] = []
         alive = self.cache.alignments()
@@ -87,7 +83,7 @@ class Resync:
                 running.append(seen)
             elif (at := ttl.due(seen.alignment)) is not None and now() >= at:
                 self.queue.add(key)
-        answers = scrape((p for seen in running for p in reporting_pods(seen)), pool)
+        answers = scrape(p for seen in running for p in reporting_pods(seen))
         for pod, reading in answers.readings.items():
             self.cache.read(pod, reading)
         self.cache.heard(answers.asked, answers.silent, now())

@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -234,7 +233,7 @@ def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.M
     controller.see()
     asked: list[str] = []
 
-    def scrape(pods: Any, pool: Any) -> Answers:
+    def scrape(pods: Any) -> Answers:
         found = {p.uid: reading(1, 2, 0) for p in pods}
         asked.extend(found)
         first, *others = found
@@ -243,8 +242,7 @@ def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.M
     monkeypatch.setattr(resync, "scrape", scrape)
     queue = WorkQueue[Key]()
     found = Resync(world, controller.cache, queue, ("Job", "Pod", "Alignment"))
-    with ThreadPoolExecutor(1) as pool:
-        found.tick(pool)
+    found.tick()
     assert len(asked) == 3, "two shards of pack, and landmarks"
     keys = {queue.get() for _ in range(len(queue))}
     assert KEY in keys
@@ -257,7 +255,7 @@ def test_a_round_reads_progress_and_queues_what_is_at_work(monkeypatch: pytest.M
 
 def test_the_jobs_of_a_namespace_that_ends_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As found: its pods are deleted and kept by their Jobs, whose replacements are refused."""
-    monkeypatch.setattr(resync, "scrape", lambda pods, pool: Answers({}, frozenset(), frozenset()))
+    monkeypatch.setattr(resync, "scrape", lambda pods: Answers({}, frozenset(), frozenset()))
     monkeypatch.setattr(resync, "now", lambda: world.time + timedelta(seconds=60))
     world = World()
     world.align()
@@ -270,8 +268,7 @@ def test_the_jobs_of_a_namespace_that_ends_are_removed(monkeypatch: pytest.Monke
     controller.work()
     assert {j["metadata"]["name"] for j in world.live()} == jobs, "pods may be deleted for other reasons"
     world.terminating.add("lab")
-    with ThreadPoolExecutor(1) as pool:
-        Resync(world, controller.cache, WorkQueue(), ()).tick(pool)
+    Resync(world, controller.cache, WorkQueue(), ()).tick()
     controller.work()
     assert all("deletionTimestamp" in j["metadata"] for j in world.live())
     assert jobs
@@ -301,13 +298,12 @@ def test_the_pushgateway_is_swept_when_an_alignment_has_gone(monkeypatch: pytest
     controller = Controller(world)
     controller.see()
     found = Resync(world, controller.cache, WorkQueue(), ("Alignment",), ("lab",), "http://gateway")
-    with ThreadPoolExecutor(1) as pool:
-        found.tick(pool)
-        assert not swept
-        del world.objects[("Alignment", "lab", "shapes")]
-        controller.see()
-        found.tick(pool)
-        found.tick(pool)
+    found.tick()
+    assert not swept
+    del world.objects[("Alignment", "lab", "shapes")]
+    controller.see()
+    found.tick()
+    found.tick()
     assert swept == [("http://gateway", set(), ("lab",))]
 
 

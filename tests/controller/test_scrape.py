@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -73,15 +76,46 @@ def test_a_pod_without_progress_has_no_reading() -> None:
 
 def test_pods_are_asked_and_those_that_do_not_answer_are_told_apart(served: list[str]) -> None:
     here, away = pod(ip="127.0.0.1"), pod(index=1, ip="127.0.0.2")
-    with ThreadPoolExecutor(2) as pool:
-        found = scrape([here, away], pool)
-        assert (set(found.readings), found.silent, found.asked) == ({here.uid}, {away.uid}, {here.uid, away.uid})
-        served.append("# HELP up x\n# TYPE up gauge\nup 1\n")
-        found = scrape([here], pool)
-        assert (dict(found.readings), found.silent) == ({}, frozenset())
-        served.append("garbage{")
-        found = scrape([here], pool)
-        assert (dict(found.readings), found.silent) == ({}, {here.uid})
+    found = scrape([here, away])
+    assert (set(found.readings), found.silent, found.asked) == ({here.uid}, {away.uid}, {here.uid, away.uid})
+    served.append("# HELP up x\n# TYPE up gauge\nup 1\n")
+    found = scrape([here])
+    assert (dict(found.readings), found.silent) == ({}, frozenset())
+    served.append("garbage{")
+    found = scrape([here])
+    assert (dict(found.readings), found.silent) == ({}, {here.uid})
+    served.append("x" * (scraping._LONGEST + 1))
+    assert scrape([here]).silent == {here.uid}
+    assert scrape([]).asked == frozenset()
+
+
+def _trickle(before: bytes) -> tuple[socket.socket, threading.Thread]:
+    """A server that says something, then a byte at a time, for ever."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(before)
+            while True:
+                connection.sendall(b"#")
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return listening, thread
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
+def test_an_answer_that_trickles_in_ends(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    listening, thread = _trickle(before)
+    monkeypatch.setattr(scraping, "METRICS_PORT", listening.getsockname()[1])
+    monkeypatch.setattr(scraping, "_TIMEOUT", aiohttp.ClientTimeout(total=0.5))
+    with listening:
+        here = pod(ip="127.0.0.1")
+        assert scrape([here]).silent == {here.uid}
+        thread.join(60)
+        assert not thread.is_alive(), "the connection is closed"
 
 
 def progress(total: str, done: str, advanced: str) -> str:
@@ -98,8 +132,7 @@ def test_no_number_of_a_pod_stops_the_round(served: list[str], total: str, done:
     """An infinite one once did, every five seconds, for all runs."""
     served.append(progress(total, done, "1"))
     here = pod(ip="127.0.0.1")
-    with ThreadPoolExecutor(1) as pool:
-        found = scrape([here], pool)
+    found = scrape([here])
     assert (dict(found.readings), found.silent) == ({}, {here.uid})
 
 
