@@ -2,11 +2,14 @@
 
 Files in the wild hold NaN vertices, faces of no area and vertices that no face uses.
 Here, and only here, it is decided what of that is tolerable: faces of no area are
-carried along (they cover no pixel and get no sample), anything that leaves no
-surface or no finite size is a `DataError`.
+carried along (they cover no pixel and get no sample) unless they would make an object
+larger than what is seen of it, anything that leaves no surface or no finite size is a
+`DataError`.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -17,6 +20,9 @@ from captionless.mesh import Mesh, MeshPart
 
 _FARTHEST = 1e150
 """How far corners may be apart: areas beyond have no place in float64."""
+
+_ROUNDED = 4 * float(np.finfo(np.float64).eps)
+"""The height of a triangle, as a share of its coordinates, up to which it has no area but what rounding gives it."""
 
 
 def check(mesh: Mesh) -> None:
@@ -70,6 +76,75 @@ def _has_area(
         if square > 0.0:
             return True
     return False
+
+
+def without_outliers(mesh: Mesh) -> Mesh:
+    """The mesh; or, where faces of no area reach beyond all others, without any of these: nodes that are scaled to
+    nothing and corners at infinity, as exporters leave behind, would shrink what is seen to a dot."""
+    parts = [part for part in mesh.parts if len(part.faces)]
+    if not all(_in_range(part.faces, len(part.vertices)) for part in parts):
+        return mesh
+    seen, flat = (np.array([[np.inf] * 3, [-np.inf] * 3]) for _ in range(2))
+    for part in parts:
+        _reach_out(part.vertices, part.faces, seen, flat)
+    if not seen[0, 0] < np.inf or not ((flat[0] < seen[0]) | (flat[1] > seen[1])).any():
+        return mesh
+    return Mesh(tuple(_solid(part) for part in mesh.parts))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _reach_out(
+    vertices: NDArray[np.float64], faces: NDArray[np.int32], seen: NDArray[np.float64], flat: NDArray[np.float64]
+) -> None:
+    """Widens `seen`, the lowest and the highest coordinates of faces, and `flat`, those of faces of no area that
+    reached beyond what was seen before them."""
+    for face in range(len(faces)):
+        beyond = False
+        for k in range(3):
+            for axis in range(3):
+                place = vertices[faces[face, k], axis]
+                beyond |= place < seen[0, axis] or place > seen[1, axis]
+        if beyond:
+            box = flat if _is_flat(vertices, faces[face]) else seen
+            for k in range(3):
+                for axis in range(3):
+                    place = vertices[faces[face, k], axis]
+                    box[0, axis], box[1, axis] = min(box[0, axis], place), max(box[1, axis], place)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _is_flat(vertices: NDArray[np.float64], corners: NDArray[np.int32]) -> bool:
+    """Whether a triangle has no area; one whose corners are not finite has."""
+    a, b, c = vertices[corners[0]], vertices[corners[1]], vertices[corners[2]]
+    longest, farthest, size = 0.0, 0.0, 0.0
+    for axis in range(3):
+        longest = max(longest, abs(b[axis] - a[axis]), abs(c[axis] - a[axis]))
+        farthest = max(farthest, abs(a[axis]), abs(b[axis]), abs(c[axis]))
+        size += abs(b[axis] - a[axis]) + abs(c[axis] - a[axis])
+    if longest == 0.0:
+        return size == 0.0
+    square = 0.0
+    for axis in range(3):
+        one, two = (axis + 1) % 3, (axis + 2) % 3
+        square += (
+            (b[one] - a[one]) / longest * ((c[two] - a[two]) / longest)
+            - (b[two] - a[two]) / longest * ((c[one] - a[one]) / longest)
+        ) ** 2
+    return bool(np.sqrt(square) * longest <= _ROUNDED * farthest)
+
+
+def _solid(part: MeshPart) -> MeshPart:
+    kept = ~_flat(part.vertices, part.faces)
+    colors = part.face_colors
+    return replace(part, faces=part.faces[kept], face_colors=None if colors is None else colors[kept])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _flat(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.bool_]:
+    found = np.empty(len(faces), np.bool_)
+    for face in range(len(faces)):
+        found[face] = _is_flat(vertices, faces[face])
+    return found
 
 
 def triangles(mesh: Mesh) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 Exporters hide things behind materials of no opacity and textures whose texels have none. A face goes by the texels in
 the box around its place on the texture: it is left out when none of them is seen. Parts whose opacity says nothing,
-since all of it is whole, become opaque ones.
+since all of it is whole, become opaque ones. Nor can faces of no area be seen, which are left out where that matters.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart, Picture, Wrap
+from captionless.precompute.surface import without_outliers
 
 
 def shown(mesh: Mesh) -> Mesh:
     """The mesh without the faces that nobody can see. DataError when it has faces, and none of them is left."""
-    if all(part.alpha == "opaque" for part in mesh.parts):
-        return mesh
-    parts = tuple(_shown(part) for part in mesh.parts)
-    if mesh.face_count and not sum(len(part.faces) for part in parts):
-        raise DataError("nothing of the mesh can be seen: all of it has an opacity of 0")
-    return Mesh(parts)
+    if any(part.alpha != "opaque" for part in mesh.parts):
+        parts = tuple(_shown(part) for part in mesh.parts)
+        if mesh.face_count and not sum(len(part.faces) for part in parts):
+            raise DataError("nothing of the mesh can be seen: all of it has an opacity of 0")
+        mesh = Mesh(parts)
+    return without_outliers(mesh)
 
 
 def opacity(part: MeshPart, face: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart
-from captionless.precompute.surface import areas, check, triangles
+from captionless.precompute.surface import areas, check, triangles, without_outliers
 
 _CORNERS = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -73,3 +73,12 @@ def test_a_mesh_that_has_an_area_passes(parts: list[MeshPart]) -> None:
     mesh = Mesh(tuple(parts))
     areas(triangles(mesh))
     check(mesh)
+
+
+def test_corners_that_are_not_finite_are_told_whatever_else_is_left_out() -> None:
+    far = _part([[1, 1, 1]], np.array(_CORNERS) * 9)
+    broken = _part([[0, 1, 1], [2, 2, 2]], _moved((2, 0), np.nan))
+    mesh = without_outliers(Mesh((_GOOD, far, broken)))
+    assert mesh.face_count == 2
+    with pytest.raises(DataError, match="1 of 2 faces have NaN"):
+        check(mesh)

@@ -14,6 +14,7 @@ from captionless.mesh import Mesh, MeshPart, Picture
 from captionless.precompute import translucency
 from captionless.precompute.pointcloud import cloud, sample_surface
 from captionless.precompute.render import Renderer
+from captionless.precompute.surface import check
 from captionless.precompute.visibility import shown
 from tests.parts import painted, quad
 
@@ -152,6 +153,34 @@ def test_what_nobody_sees_is_not_drawn_not_sampled_and_no_part_of_the_bounds(gho
         views(ghost)
     with pytest.raises(DataError, match="nothing of the mesh can be seen"):
         cloud(Mesh((ghost,)), 64, "k")
+
+
+_AT = np.array([0.3, 0.1, 0.7])
+_FAR_DOTS = {
+    "point": [_AT * 1e3] * 3,
+    "edge": [_AT * 0, _AT * 1e3, _AT * 1e3],
+    "line": [_AT * 40, _AT * 7, _AT * 1e3],
+    "line-far-away": [_AT + 1e6, _AT * 3 + 1e6, _AT * 8 + 1e6],
+    "farther-than-precision": [_AT * 1e20] * 3,
+}
+
+
+@pytest.mark.parametrize("corners", _FAR_DOTS.values(), ids=_FAR_DOTS.keys())
+@pytest.mark.parametrize("is_first", [True, False])
+def test_faces_of_no_area_are_no_part_of_the_bounds(corners: list[np.ndarray], is_first: bool) -> None:
+    plain = square(0.5, color=RED)
+    flat = MeshPart(np.array(corners), np.array([[0, 1, 2]], np.int32), face_colors=np.zeros((1, 3), np.uint8))
+    parts = (flat, plain) if is_first else (plain, flat)
+    np.testing.assert_array_equal(views(*parts), views(plain))
+    np.testing.assert_array_equal(cloud(Mesh(parts), 64, "k"), cloud(Mesh((plain,)), 64, "k"))
+    check(shown(Mesh(parts)))
+
+
+def test_faces_of_no_area_among_others_are_carried_along() -> None:
+    plain = square(0.5, color=RED)
+    mesh = Mesh((plain, MeshPart(plain.vertices, np.array([[0, 1, 1]], np.int32))))
+    assert shown(mesh) is mesh
+    assert shown(Mesh(mesh.parts[1:])).face_count == 1
 
 
 def test_opacity_says_nothing_of_opaque_parts() -> None:

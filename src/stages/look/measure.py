@@ -19,6 +19,7 @@ from captionless.precompute.pointcloud import cloud
 from captionless.precompute.render import Renderer
 from captionless.precompute.sources import FileSeen, Loaded, ObjectRef, open_source
 from captionless.precompute.surface import areas, triangles
+from captionless.precompute.visibility import shown
 from captionless.spec.load import load_spec
 from captionless.stages.eval_dataset import is_cloud_file
 from captionless.store import objects
@@ -117,7 +118,7 @@ def _seen(
 
 
 def _facts(mesh: Mesh, textures: Sequence[Picture]) -> list[tuple[str, str]]:
-    corners = triangles(mesh).reshape(-1, 3)
+    corners = triangles(shown(mesh)).reshape(-1, 3)
     low, high = corners.min(axis=0), corners.max(axis=0)
     kinds = {
         "textures": sum(part.texture is not None for part in mesh.parts),
@@ -148,7 +149,7 @@ def _doubts(mesh: Mesh) -> list[str]:
     """What is not lost, and often wrong all the same."""
     corners = triangles(mesh)
     flat = int((areas(corners) == 0).sum())
-    points = corners.reshape(-1, 3)
+    points = triangles(shown(mesh)).reshape(-1, 3)
     low, high = points.min(axis=0), points.max(axis=0)
     extent, away = float((high - low).max()), float(np.abs(low / 2 + high / 2).max())
     found = []
