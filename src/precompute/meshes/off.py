@@ -33,7 +33,7 @@ from captionless.precompute.meshes.polygons import triangulated
 from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import split
 from captionless.precompute.meshes.told import Told
-from captionless.precompute.meshes.written_colors import levels, light, see_through
+from captionless.precompute.meshes.written_colors import fractions, levels, light, see_through
 from captionless.precompute.object_files import ObjectFiles
 from captionless.spec.data import ReadingLimits
 
@@ -111,8 +111,7 @@ def _look(
     if not has.any():
         return {}
     own = light(np.where(has[:, None], colors, 0.0)[:, :3])
-    opacity = colors[has, 3]
-    if (np.isfinite(opacity) & (opacity < (255 if np.nanmax(colors) > 1 else 1))).any():
+    if (fractions(colors[has, 3]) < 1.0).any():
         told("colours dropped", "the opacity of single faces")
     by_face = np.where(has[:, None], levels(own), MeshPart.color).astype(np.uint8)
     return {"face_colors": by_face[owners]}

@@ -22,7 +22,7 @@ from captionless.precompute.meshes.polygons import triangulated
 from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import Piece, split
 from captionless.precompute.meshes.told import Told
-from captionless.precompute.meshes.written_colors import levels, light, see_through
+from captionless.precompute.meshes.written_colors import FRACTIONS, LEVELS, fractions, levels, light, see_through
 from captionless.precompute.object_files import ObjectFiles
 from captionless.spec.data import ReadingLimits
 
@@ -34,8 +34,8 @@ _INDICES = ("vertex_indices", "vertex_index")
 _FACE_UV = ("texcoord", "texcoords")
 _NUMBER = ("texnumber", "texture_number")
 _STRIPS = ("tristrips", "tristrip")
-_FULL = {"u2": 65535.0, "f4": 1.0, "f8": 1.0}
-"""What full light is written as, by type; 255 for all others. Fractions above 1 are of 255 all the same."""
+_FULL = {"f4": FRACTIONS, "f8": FRACTIONS}
+"""What full light may be written as, by type; one of `LEVELS` for all others."""
 
 
 def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
@@ -216,13 +216,13 @@ def _light(element: Element, rows: Rows, told: Told) -> NDArray[np.float32] | No
     if not names or not rows.count:
         return None
     types = {p.name: p.type for p in element.properties}
-    written = [rows.values[name] for name in names]
+    found = light(np.stack([rows.values[name] for name in names], axis=1), _FULL.get(types[names[0]], LEVELS))
     opacity = _one(rows.values, _OPACITY)
     if opacity and not rows.values[opacity].any():  # whoever writes that means nothing by it
         told("colours dropped", f"an opacity of 0 everywhere, as {opacity}")
     elif opacity:
-        written.append(rows.values[opacity] / _FULL.get(types[opacity], 255.0) * _FULL.get(types[names[0]], 255.0))
-    return light(np.stack(written, axis=1), _FULL.get(types[names[0]], 255.0))
+        found[:, 3] = fractions(rows.values[opacity], _FULL.get(types[opacity], LEVELS))
+    return found
 
 
 def _list(rows: Rows, names: Sequence[str]) -> Lists | None:

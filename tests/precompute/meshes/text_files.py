@@ -146,7 +146,7 @@ def _obj(text: bytes, library: bytes = LIBRARY, name: str = "x.mtl", picture_nam
 
 
 def _paint(side: int, full: float = 1) -> str:
-    return "".join(f" {c * full / 255:g}" for c in PAINT[side // 2])
+    return "".join(f" {c * full / 255:.9g}" for c in PAINT[side // 2])
 
 
 def _obj_texts() -> Iterator[tuple[str, Case]]:
@@ -259,6 +259,14 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
         return _paint(side, 255)
 
     yield "colours-255", Case({"x.obj": obj("{v}", head="", use="", colors=bytes_of)}, painted())
+    over = obj("{v}", head="", use="", colors=lambda side: _paint(side).replace("1", "1.0000001"))
+    yield "colours-above-1", Case({"x.obj": over}, painted())
+    glare = obj("{v}", head="", use="", colors=lambda side: _paint(side, 1.5))
+    yield "colours-of-glare", Case({"x.obj": glare}, painted())
+    yield (
+        "colours-65535",
+        Case({"x.obj": obj("{v}", head="", use="", colors=lambda side: _paint(side, 65535))}, painted()),
+    )
     yield (
         "colours-opacity",
         Case({"x.obj": obj("{v}", head="", use="", colors=lambda side: _paint(side) + " 0.5")}, painted(0.5)),
@@ -433,6 +441,13 @@ def _ply_features(form: str) -> Iterator[tuple[str, Case]]:
             extra = [f"{kind} {prefix}{c}" for c in ("red", "green", "blue")]
             elements = [vertices(extra, lambda k, i, f=full: [c * f / 255 for c in PAINT[k // 2]]), FACES]
             yield f"colours-{prefix}{kind}", case(elements, painted())
+    for name, kind, full in (
+        ("ushort-of-255", "ushort", 255), ("int-of-65535", "int", 65535), ("float-of-255", "float", 255),
+        ("float-above-1", "float", 1.000001), ("double-of-glare", "double", 1.7),
+    ):  # fmt: skip
+        extra = [f"{kind} {c}" for c in ("red", "green", "blue")]
+        elements = [vertices(extra, lambda k, i, f=full: [c * f / 255 for c in PAINT[k // 2]]), FACES]
+        yield f"colours-{name}", case(elements, painted())
     short = [f"uchar {c}" for c in "rgb"]
     yield "colours-r", case([vertices(short, lambda k, i: PAINT[k // 2]), FACES], painted())
     rgba = [f"uchar {c}" for c in ("red", "green", "blue", "alpha")]
@@ -442,6 +457,8 @@ def _ply_features(form: str) -> Iterator[tuple[str, Case]]:
         "alpha-float",
         case([vertices([*rgba[:3], "float alpha"], lambda k, i: (*PAINT[k // 2], 0.2)), FACES], painted(0.2)),
     )
+    mixed = [*(f"ushort {c}" for c in ("red", "green", "blue")), "uchar alpha"]
+    yield "alpha-uchar", case([vertices(mixed, lambda k, i: (*PAINT[k // 2], 51)), FACES], painted(0.2))
     yield (
         "alpha-none",
         case(
@@ -568,7 +585,7 @@ def off(
 
 
 def _words(values: Sequence[float]) -> str:
-    return "".join(f" {v:g}" for v in values)
+    return "".join(f" {v:.9g}" for v in values)
 
 
 def _off_texts() -> Iterator[tuple[str, Case]]:
@@ -588,6 +605,10 @@ def _off_features() -> Iterator[tuple[str, Case]]:
     yield "comments", Case({"x.off": off().replace(b"\n", b" # x\n# y\n")}, everywhere(GREY))
     unit = [[c / 255 for c in color] for color in PAINT]
     yield "coff-float", Case({"x.off": off("COFF\n", vertex=lambda k, i: _words((*unit[k // 2], 1)))}, painted())
+    over = [[1.0000001 * c for c in color] for color in unit]
+    yield "coff-above-1", Case({"x.off": off("COFF\n", vertex=lambda k, i: _words((*over[k // 2], 1)))}, painted())
+    level = Case({"x.off": off("COFF\n", vertex=lambda k, i: _words((*unit[k // 2], 255)))}, painted())
+    yield "coff-float-opacity-255", level
     yield "coff-three", Case({"x.off": off("COFF\n", vertex=lambda k, i: _words(PAINT[k // 2]))}, painted())
     yield "coff-alpha", Case({"x.off": off("coff\n", vertex=lambda k, i: _words((*unit[k // 2], 0.5)))}, painted(0.5))
     yield "noff", Case({"x.off": off("NOFF\n", vertex=lambda k, i: " 0 0 1")}, everywhere(GREY))
