@@ -29,10 +29,11 @@ from captionless.spec.data import ReadingLimits
 _SURFACES = frozenset(("surf", "bzp", "bsp", "cdc", "res"))
 _CURVES = frozenset(("curv", "curv2", "cdp"))
 _UNSEEN = frozenset((
-    "bevel", "bmat", "c_interp", "call", "con", "csh", "cstype", "ctech", "d_interp", "deg", "end", "hole", "lod",
-    "maplib", "mg", "parm", "scrv", "shadow_obj", "sp", "stech", "step", "trace_obj", "trim", "usemap",
+    "bevel", "bmat", "c_interp", "con", "csh", "cstype", "ctech", "d_interp", "deg", "end", "hole", "lod",
+    "maplib", "mg", "parm", "scrv", "shadow_obj", "sp", "stech", "step", "trace_obj", "trim",
 ))  # fmt: skip
 """Statements that change nothing, or only what has been told."""
+_NO_MAP = frozenset(("", "off", "(null)"))
 
 
 def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
@@ -86,6 +87,11 @@ def _tell(text: ObjText, told: Told) -> None:
                 told("faces dropped", "free-form surfaces")
             elif known in _CURVES:
                 told("points or lines not drawn", "free-form curves")
+            elif known == "call":
+                told("faces dropped", f"those of the file {shown(_rest(statement).encode())}, which the file calls")
+            elif known == "usemap":
+                if _rest(statement).lower() not in _NO_MAP:
+                    told("texture not read", f"the statement usemap {shown(_rest(statement).encode())}")
             elif known not in _UNSEEN:
                 told("extension ignored", f"the statement {shown(word)}")
 

@@ -307,6 +307,12 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
     )
     yield "short-face", Case({"x.obj": obj("{v}", head="", use="") + b"f 1 2\n"}, losses=frozenset({"faces dropped"}))
     yield "groups", Case({"x.obj": b"g a b\no C:\\x\\\ns off\n" + obj("{v}", head="", use="")}, everywhere(GREY))
+    for name, statement, kind in (
+        ("call", "call other.obj 1 2", "faces dropped"), ("usemap", "usemap brick", "texture not read"),
+        ("usemap-off", "maplib x.map\nusemap off", ""), ("bevel", "bevel off\nlod 3\nc_interp off", ""),
+    ):  # fmt: skip
+        text = f"{statement}\n".encode() + obj("{v}", head="", use="")
+        yield f"statement-{name}", Case({"x.obj": text}, everywhere(GREY), losses=frozenset({kind} - {""}))
     yield (
         "unknown-statement",
         Case({"x.obj": b"colour red\n" + obj("{v}", head="", use="")}, losses=frozenset({"extension ignored"})),
