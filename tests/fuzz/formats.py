@@ -155,6 +155,7 @@ FORMATS: Mapping[str, Format] = {
             "lexing",
             "decimals",
             "polygons",
+            "polypaint",
             "splitting",
         ),
     ),

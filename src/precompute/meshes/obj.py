@@ -1,7 +1,8 @@
 """Wavefront OBJ (Alias|Wavefront, "Object Files (.obj)", version 3.0): its polygons, with their materials.
 
-Read besides: colours of vertices behind their coordinates, as MeshLab and ZBrush write them. Lines, points and
-free-form curves and surfaces are told, not drawn. Normals are not needed: views are shaded by the surface itself.
+Read besides: colours of vertices behind their coordinates, as MeshLab writes them, and ZBrush's in comments. Lines,
+points and free-form curves and surfaces are told, not drawn. Normals are not needed: views are shaded by the surface
+itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from captionless.precompute.meshes.obj_lines import LIBRARY, NONE, OTHER, USE
 from captionless.precompute.meshes.obj_looks import WHITE, Look
 from captionless.precompute.meshes.obj_text import ObjText, Statement, scanned
 from captionless.precompute.meshes.polygons import triangulated
+from captionless.precompute.meshes.polypaint import polypaint
 from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.meshes.splitting import Piece, split
 from captionless.precompute.meshes.told import Told
@@ -39,18 +41,20 @@ _NO_MAP = frozenset(("", "off", "(null)"))
 def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of an OBJ file; see `reading.Reader`."""
     told = Told()
-    text = scanned(plain(data), limits)
+    data = plain(data)
+    text = scanned(data, limits)
     _tell(text, told)
+    written = polypaint(data, len(text.vertices), told) if text.colors is None else text.colors
     looks = _Looks(text, files, limits, told)
     triangles, owners = triangulated(text.vertices, text.sizes, text.corners[0])
     corners = text.corners[:, triangles]
     mapped: NDArray[np.bool_] = np.all(corners[1] != NONE, axis=1)
-    painted = _painted(text.colors, corners[0])
+    painted = _painted(written, corners[0])
     # a piece for each material and both kinds of faces of it
     groups = (looks.by_face()[owners] * 2 + mapped) * 2 + painted
     coordinates = np.where(mapped[:, None], corners[1], NONE)
     pieces = split(groups, corners[0], coordinates if mapped.any() else None, len(text.vertices))
-    colors = None if text.colors is None else light(text.colors)
+    colors = None if written is None else light(written)
     uv = np.where(np.isfinite(text.coordinates), text.coordinates, 0.0)
     parts = []
     for piece in pieces:

@@ -149,6 +149,12 @@ def _paint(side: int, full: float = 1) -> str:
     return "".join(f" {c * full / 255:.9g}" for c in PAINT[side // 2])
 
 
+def _polypaint(count: int = 24) -> bytes:
+    """As ZBrush writes it, but that it has 64 vertices a line."""
+    words = [f"ff{r:02x}{g:02X}{b:02x}" for r, g, b in (PAINT[i // 8] for i in range(count))]
+    return f"# polypaint\n#MRGB {''.join(words[:10])}\n#MRGB {''.join(words[10:])}\n# End of MRGB block\n".encode()
+
+
 def _obj_texts() -> Iterator[tuple[str, Case]]:
     """OBJ files that every encoding is tried on."""
     yield "plain", Case({"x.obj": obj("{v}", head="", use="")}, everywhere(GREY))
@@ -159,6 +165,7 @@ def _obj_texts() -> Iterator[tuple[str, Case]]:
     yield "textured-normals", Case(_obj(obj("{v}/{t}/{n}")), textured())
     yield "textured-relative", Case(_obj(obj("{v}/{t}/{n}", relative=True)), textured())
     yield "colours", Case({"x.obj": obj("{v}", head="", use="", colors=_paint)}, painted())
+    yield "polypaint", Case({"x.obj": obj("{v}", head="", use="") + _polypaint()}, painted())
     yield "exponents", Case({"x.obj": obj("{v}", head="", use="", number="{:+.3E}")}, everywhere(GREY))
 
 
@@ -271,6 +278,9 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
         "colours-opacity",
         Case({"x.obj": obj("{v}", head="", use="", colors=lambda side: _paint(side) + " 0.5")}, painted(0.5)),
     )
+    few = obj("{v}", head="", use="") + _polypaint(23)
+    yield "polypaint-of-some", Case({"x.obj": few}, everywhere(GREY), losses=frozenset({"colours dropped"}))
+    yield "polypaint-and-kd", Case(_obj(obj() + _polypaint(), b"newmtl m\nKd 1 1 1\n"), painted())
     yield "weights", Case({"x.obj": obj("{v}", head="", use="", colors=lambda side: " 1.0")}, everywhere(GREY))
     yield "colours-and-kd", Case(_obj(obj(colors=_paint), b"newmtl m\nKd 1 1 1\n"), painted())
     yield "colours-and-texture", Case(_obj(obj(colors=_paint)), textured())
