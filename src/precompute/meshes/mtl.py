@@ -34,7 +34,8 @@ class Map:
 class Material:
     """What of a material is seen. Colours are as written, sRGB in 0..1; None where it has none.
 
-    opacity: `d`, or one less `Tr` where there is no `d`.
+    opacity: `d`, or one less `Tr` where there is no `d`; but a `Tr` of 1 alone says nothing, since MeshLab, 3ds Max and
+    others meant opaque by it.
     """
 
     name: str
@@ -110,6 +111,9 @@ class _Draft:
 
     def material(self, name: str) -> Material:
         opacity = self._opacity.get("d", 1.0 - self._opacity.get("tr", 0.0))
+        if opacity == 0.0 and "d" not in self._opacity:
+            opacity = 1.0
+            self._ignored["Tr 1, by which nothing would be seen,"] = None
         return Material(name, self._colors.get("kd"), self._colors.get("ke"), opacity, self._maps, tuple(self._ignored))
 
 

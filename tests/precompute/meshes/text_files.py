@@ -220,6 +220,8 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
     yield "d", Case(_library("newmtl m\nKd 1 0 0\nd 0.25\n"), red)
     yield "d-halo", Case(_library("newmtl m\nKd 1 0 0\nd -halo 0.25\n"), red)
     yield "tr", Case(_library("newmtl m\nKd 1 0 0\nTr 0.75\n"), red)
+    opaque = _library("newmtl m\nKd 1 0 0\nTr 1.000000\n")
+    yield "tr-of-1", Case(opaque, everywhere((255, 0, 0)), losses=frozenset({"option ignored"}))
     yield "d-before-tr", Case(_library("newmtl m\nKd 1 0 0\nTr 1\nd 0.25\n"), red)
     half = tuple(replace(x, opacity=128 / 255 if x.at[1] > 0.5 else 1.0) for x in textured())
     masked = {**_library(LIBRARY.decode() + "map_d mask.png\n"), "mask.png": picture(alpha=True)}
