@@ -49,6 +49,8 @@ class Look:
         else:
             found["color"] = levels(self.material.diffuse)
         mask = self._picture(maps.get("opacity"))
+        if mask is not None and texture is not None and says_nothing(texture, mask):
+            mask = None
         lies = maps.get("diffuse") if texture is not None else maps.get("opacity")
         if mask is not None:
             texture = masked(texture or _plain(found.pop("color"), mask), mask)
@@ -87,6 +89,12 @@ def levels(color: Color | None) -> tuple[int, int, int]:
         return GREY
     red, green, blue = (round(255 * c) for c in color)
     return red, green, blue
+
+
+def says_nothing(picture: Picture, mask: Picture) -> bool:
+    """Whether a mask is the picture itself, without alpha: exporters that link its alpha write that, and do not mean
+    its brightness."""
+    return bool((mask.texels[..., 3] == _OPAQUE).all()) and np.array_equal(mask.texels, picture.texels)
 
 
 def masked(picture: Picture, mask: Picture) -> Picture:

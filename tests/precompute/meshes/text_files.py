@@ -226,6 +226,9 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
     half = tuple(replace(x, opacity=128 / 255 if x.at[1] > 0.5 else 1.0) for x in textured())
     masked = {**_library(LIBRARY.decode() + "map_d mask.png\n"), "mask.png": picture(alpha=True)}
     yield "map-d", Case(masked, half)
+    yield "map-d-of-itself", Case(_library(LIBRARY.decode() + "map_d ./tex.png\n"), textured())
+    linked = {**_library(LIBRARY.decode() + "map_d tex.png\n"), "tex.png": picture(alpha=True)}
+    yield "map-d-of-itself-with-alpha", Case(linked, half)
     yield "ke", Case(_library("newmtl m\nKd 0 0 0\nKe 0 0.5 0\n"), everywhere((0, 128, 0)))
     yield "map-ke", Case(_library("newmtl m\nKd 0 0 0\nKe 1 1 1\nmap_Ke tex.png\n"), textured())
     yield "map-ke-alone", Case(_library("newmtl m\nKd 0 0 0\nmap_Ke tex.png\n"), textured())
