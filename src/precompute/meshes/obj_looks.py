@@ -18,6 +18,7 @@ from captionless.precompute.meshes.written_colors import see_through
 
 GREY = (178, 178, 178)
 WHITE = (255, 255, 255)
+_BLACK = (0.0, 0.0, 0.0)
 _OPAQUE = 255
 
 
@@ -41,10 +42,12 @@ class Look:
             self.told("texture coordinates missing", f"of faces with the material {self.material.name}")
         found: dict[str, Any] = {}
         texture = self._picture(maps.get("diffuse"))
+        glow = self._glow(uv, maps.get("emission"))
         missing = "diffuse" in self.material.maps and texture is None
+        unlit = "emission" in self.material.maps and glow is None
         if texture is None and vertex_colors is not None:
             found.update(color=WHITE, vertex_colors=vertex_colors, alpha=see_through(vertex_colors))
-        elif missing and (uv is not None or self.material.diffuse in (None, (0.0, 0.0, 0.0))):
+        elif (missing and uv is not None) or ((missing or unlit) and self.material.diffuse in (None, _BLACK)):
             found["color"] = GREY  # the colour beside a texture is often black
         else:
             found["color"] = levels(self.material.diffuse)
@@ -62,7 +65,6 @@ class Look:
             found.update(texture=texture, uv=_laid(uv, lies))
         if self.material.opacity < 1.0:
             found.update(factor=(1.0, 1.0, 1.0, self.material.opacity), alpha="blend")
-        glow = self._glow(uv, maps.get("emission"))
         if glow is not None:
             found["glow"] = glow
         return found
@@ -76,11 +78,14 @@ class Look:
         return self.finder.picture(named.name, self.by, wrap)
 
     def _glow(self, uv: NDArray[np.float64] | None, named: Map | None) -> Glow | None:
-        picture = self._picture(named)
+        """What the material emits: by its map, if it has one, and nothing where that is missing."""
         color = self.material.emission
-        if picture is not None and uv is not None and named is not None:
-            return Glow(_linear(color or (1.0, 1.0, 1.0)), _laid(uv, named), picture)
-        return Glow(_linear(color)) if color is not None and any(color) else None
+        if "emission" not in self.material.maps:
+            return Glow(_linear(color)) if color is not None and any(color) else None
+        picture = self._picture(named)
+        if picture is None or uv is None or named is None:
+            return None
+        return Glow(_linear(color or (1.0, 1.0, 1.0)), _laid(uv, named), picture)
 
 
 def levels(color: Color | None) -> tuple[int, int, int]:

@@ -203,6 +203,19 @@ def pictures() -> Iterator[tuple[str, Case]]:
     document = Document()
     look = {"emissiveTexture": {"index": document.texture(b"", how="tex.png")}, "emissiveFactor": [1, 1, 1]}
     yield "emissive-picture-missing", on_box(look, document, losses=("texture missing",))
+    black = {"baseColorFactor": [0, 0, 0, 1]}
+    document = Document()
+    look = {
+        "emissiveTexture": {"index": document.texture(b"", how="tex.png")}, "emissiveFactor": [1, 1, 1],
+        "pbrMetallicRoughness": black,
+    }  # fmt: skip
+    yield "emissive-picture-missing-black", on_box(look, document, colors=grey, losses=("texture missing",))
+    document = Document()
+    look = {
+        "emissiveTexture": {"index": document.texture(b"", how="tex.png")}, "emissiveFactor": [1, 1, 1],
+        "pbrMetallicRoughness": black | {"baseColorTexture": {"index": document.texture(picture())}},
+    }  # fmt: skip
+    yield "emissive-picture-missing-textured", on_box(look, document, colors=SEEN, losses=("texture missing",))
     for name, data in (("garbage", b"this is no picture"), ("truncated", picture(64)[:150]), ("empty", b"")):
         for how in ("view", "data", "tex.png"):
             document = Document()

@@ -231,6 +231,22 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
     yield "map-d-of-itself-with-alpha", Case(linked, half)
     yield "ke", Case(_library("newmtl m\nKd 0 0 0\nKe 0 0.5 0\n"), everywhere((0, 128, 0)))
     yield "map-ke", Case(_library("newmtl m\nKd 0 0 0\nKe 1 1 1\nmap_Ke tex.png\n"), textured())
+    for name, statements, seen in (
+        ("black", "Kd 0 0 0", GREY), ("black-and-ke", "Kd 0 0 0\nKe 1 1 1", GREY), ("no-kd", "Ke 1 1 1", GREY),
+        ("red", "Kd 1 0 0\nKe 1 1 1", (255, 0, 0)),
+    ):  # fmt: skip
+        gone = _library(f"newmtl m\n{statements}\nmap_Ke gone.png\n")
+        yield f"map-ke-missing-{name}", Case(gone, everywhere(seen), losses=lost)
+    gone = _library("newmtl m\nKd 0 0 0\nmap_Kd tex.png\nmap_Ke gone.png\n")
+    yield "map-ke-missing-beside-map-kd", Case(gone, textured(), losses=lost)
+    yield (
+        "map-ke-without-vt",
+        Case(
+            _obj(obj("{v}"), b"newmtl m\nKd 0 0 0\nKe 1 1 1\nmap_Ke tex.png\n"),
+            everywhere(GREY),
+            losses=frozenset({"texture coordinates missing"}),
+        ),
+    )
     yield "map-ke-alone", Case(_library("newmtl m\nKd 0 0 0\nmap_Ke tex.png\n"), textured())
     # libraries
     for name, head in {
@@ -463,12 +479,12 @@ def _ply_features(form: str) -> Iterator[tuple[str, Case]]:
             elements = [vertices(extra, lambda k, i, f=full: [c * f / 255 for c in PAINT[k // 2]]), FACES]
             yield f"colours-{prefix}{kind}", case(elements, painted())
     for name, kind, full in (
-        ("ushort-of-255", "ushort", 255), ("int-of-65535", "int", 65535), ("float-of-255", "float", 255),
-        ("float-above-1", "float", 1.000001), ("double-of-glare", "double", 1.7),
+        ("of-255", "ushort", 255), ("of-65535", "int", 65535), ("of-255", "float", 255), ("above-1", "float", 1.000001),
+        ("of-glare", "double", 1.7),
     ):  # fmt: skip
         extra = [f"{kind} {c}" for c in ("red", "green", "blue")]
         elements = [vertices(extra, lambda k, i, f=full: [c * f / 255 for c in PAINT[k // 2]]), FACES]
-        yield f"colours-{name}", case(elements, painted())
+        yield f"colours-{name}-{kind}", case(elements, painted())
     short = [f"uchar {c}" for c in "rgb"]
     yield "colours-r", case([vertices(short, lambda k, i: PAINT[k // 2]), FACES], painted())
     rgba = [f"uchar {c}" for c in ("red", "green", "blue", "alpha")]

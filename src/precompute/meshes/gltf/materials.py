@@ -33,6 +33,11 @@ class Material:
     cutoff: float = 0.5
     unlit: bool = False
 
+    @property
+    def is_black(self) -> bool:
+        """Whether nothing is seen of it but what it emits."""
+        return max(self.factor[:3]) < _BLACK
+
 
 class Materials:
     """Reads each material once."""

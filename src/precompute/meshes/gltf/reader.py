@@ -110,15 +110,19 @@ class _Reader:
     ) -> MeshPart:
         attributes = primitive.attributes
         uv, picture = self._textured(entry, attributes, material.texture, weights)
+        color = _WHITE if material.texture is None or picture is not None else _GREY
         glow = None
         if max(material.glow) > 0:
             glow_uv, glow_picture = self._textured(entry, attributes, material.glow_texture, weights)
             if material.glow_texture is None or glow_picture is not None:
                 glow = Glow(material.glow, glow_uv, glow_picture)
+            elif material.is_black:  # what only glows, and has lost its glow, would be
+                material = replace(material, factor=(1.0, 1.0, 1.0, material.factor[3]))
+                color = _GREY
         return MeshPart(
             positions,
             primitive.faces,
-            color=_WHITE if material.texture is None or picture is not None else _GREY,
+            color=color,
             uv=uv,
             texture=picture,
             factor=material.factor,
