@@ -22,7 +22,9 @@ from captionless.spec.data import ReadingLimits
 MAX_TEXTURE = 1024
 """Texels a side: a view shows no more of a texture, and a larger one costs its look-ups."""
 
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TGA", "TIFF", "GIF", "WEBP", "PPM", "PCX", "SGI", "DDS", "JPEG2000", "PSD")
+_FORMATS = (
+    "PNG", "JPEG", "BMP", "DIB", "TGA", "TIFF", "GIF", "WEBP", "AVIF", "PPM", "PCX", "SGI", "DDS", "JPEG2000", "PSD"
+)  # fmt: skip
 
 
 def picture(data: bytes, what: str, limits: ReadingLimits, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Picture:

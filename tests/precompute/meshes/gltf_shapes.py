@@ -55,6 +55,8 @@ def picture(size: int = 16, kind: str = "PNG", alpha: int = 255) -> bytes:
     image = Image.fromarray(pixels)
     if kind == "JPEG":
         image.convert("RGB").resize((64, 64), Image.Resampling.NEAREST).save(sink, kind, quality=100, subsampling=0)
+    elif kind == "AVIF":
+        image.resize((64, 64), Image.Resampling.NEAREST).save(sink, kind, quality=100, subsampling="4:4:4")
     elif kind == "WEBP":
         image.save(sink, kind, lossless=True)
     else:

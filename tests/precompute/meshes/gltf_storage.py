@@ -181,6 +181,14 @@ def pictures() -> Iterator[tuple[str, Case]]:
                 yield f"{name}{'-fallback' if fallback else ''}", case
             else:
                 yield name, Case(case.files, error=r"cannot read the texture images\[0\]")
+    document = Document()
+    document.uses("EXT_texture_avif", required=True)
+    index = document.texture(picture(kind="AVIF"))
+    texture = document.json["textures"][index]
+    texture["extensions"] = {"EXT_texture_avif": {"source": texture.pop("source")}}
+    document.json["images"][0]["mimeType"] = "image/avif"
+    look = {"pbrMetallicRoughness": {"baseColorTexture": {"index": index}}}
+    yield "EXT_texture_avif-picture", on_box(look, document, colors=SEEN, tolerance=4)
     for sample in ("quarters-etc1s", "quarters-uastc-zstd"):
         document = Document()
         document.uses("KHR_texture_basisu", required=True)
