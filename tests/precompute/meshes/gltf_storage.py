@@ -236,7 +236,7 @@ def pictures() -> Iterator[tuple[str, Case]]:
 def compressed() -> Iterator[tuple[str, Case]]:
     """Draco streams from DracoPy."""
     color = np.rint(np.column_stack([SIDES, np.ones(24)]) * 255).astype(np.uint8)
-    for name, look in (("plain", ""), ("texture", "uv"), ("colors", "color"), ("all", "uv color")):
+    for name, look in (("plain", ""), ("strip", ""), ("texture", "uv"), ("colors", "color"), ("all", "uv color")):
         for fallback in (True, False):
             document = Document()
             document.uses("KHR_draco_mesh_compression", required=not fallback)
@@ -270,6 +270,7 @@ def compressed() -> Iterator[tuple[str, Case]]:
                 indices=indices,
                 material=textured(document) if "uv" in look else None,
                 extensions={"KHR_draco_mesh_compression": extension},
+                mode=5 if name == "strip" else 4,
             )
             base = linear(SEEN) if "uv" in look else np.ones((12, 3))
             seen = srgb(base * (SIDE if "color" in look else 1))

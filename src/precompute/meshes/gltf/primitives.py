@@ -112,6 +112,7 @@ def read_primitive(entry: Entry, accessors: Accessors, buffers: Buffers, budget:
     packed = entry.extension(draco.NAME)
     if packed is not None:
         indices, stored, count = _decoded(entry, packed, buffers)
+        mode = _TRIANGLES  # a stream has nothing else, whatever a writer would make of them
     else:
         positions = _positions(entry)
         if positions is None:
