@@ -128,6 +128,7 @@ UNREAD: Mapping[str, str] = {
     "gltf/picture-TIFF": "browsers decode no TIFF",
     "gltf/picture-TGA": "browsers decode no TGA",
     "gltf/EXT_texture_avif-fallback": _INSISTS,
+    "gltf/*-other-missing": _INSISTS,
     "gltf/KHR_texture_basisu-fallback": _INSISTS,
     "gltf/picture-missing*": _MISSING,
     "gltf/emissive-picture-missing-*": _MISSING,

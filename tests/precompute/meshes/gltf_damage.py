@@ -98,7 +98,6 @@ def damaged() -> Iterator[tuple[str, Case]]:
             ("materials", 0, "pbrMetallicRoughness", "baseColorTexture", "index"), 5, r"textures\[5\]"
         ),
         "image-not-there": (("textures", 0, "source"), 5, r"images\[5\]"),
-        "no-picture-at-all": (("textures", 0), {}, "names no picture"),
         "alpha-mode": (("materials", 0, "alphaMode"), "GLASS", "alphaMode"),
         "color-of-three": (("materials", 0, "pbrMetallicRoughness", "baseColorFactor"), [1, 1, 1], "4 numbers"),
         "wrap": (("samplers",), [{"wrapS": 1}], "wrapS"),

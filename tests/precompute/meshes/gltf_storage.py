@@ -204,6 +204,23 @@ def pictures() -> Iterator[tuple[str, Case]]:
     yield "other-maps-are-not-read", on_box(look, document, colors=SEEN)
     grey = np.full((12, 3), 178.0)
     yield "picture-missing", Case(picture_box(data=b"", how="tex.png").glb(), colors=grey, losses=("texture missing",))
+    for name, extensions in (("picture-missing-not-named", {}), ("picture-missing-unknown-extension", {"ACME": {}})):
+        document = Document()
+        if extensions:
+            document.uses("ACME")
+        look = textured(document, sampler={})
+        document.json["textures"][0] = {"sampler": 0, "extensions": extensions}
+        losses = (*(["extension ignored"] if extensions else []), "texture missing")
+        yield name, on_box(look, document, colors=grey, losses=losses)
+    for name in ("EXT_texture_webp", "KHR_texture_basisu", "EXT_texture_avif"):
+        document = Document()
+        document.uses(name)
+        there, gone = document.texture(picture()), document.texture(b"", how="gone")
+        images = document.json["textures"][there]["source"], document.json["textures"][gone]["source"]
+        first, second = images if name != "EXT_texture_webp" else images[::-1]
+        document.json["textures"] = [{"source": second, "extensions": {name: {"source": first}}}]
+        look = {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}
+        yield f"{name}-other-missing", on_box(look, document, colors=SEEN)
     document = Document()
     look = textured(document, data=b"", how="tex.png")
     look["pbrMetallicRoughness"]["baseColorFactor"] = [0.5, 0.5, 0.5, 1]

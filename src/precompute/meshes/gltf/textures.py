@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,33 +49,37 @@ class Textures:
     def texture(self, info: Entry) -> Texture:
         """What a `textureInfo` means. DataError for a damaged picture, or of a kind that is not read."""
         texture = self._document.get("textures", info.whole("index"), info.place("index"))
-        source, by = self._source(texture)
-        image = self._document.get("images", source, by)
-        if source not in self._pictures:
-            self._pictures[source] = self._picture(image)
-        picture = self._pictures[source]
+        picture, name = self._found(texture)
         transform = info.extension("KHR_texture_transform")
         coordinates = info.whole("texCoord", 0)
         if transform is not None:
             coordinates = transform.whole("texCoord", coordinates)
         return Texture(
             replace(picture, wrap=self._wrap(texture)) if picture is not None else None,
-            image.text("uri")[:100] or image.at,
+            name,
             coordinates,
             _matrix(transform) if transform is not None else None,
         )
 
-    def _source(self, texture: Entry) -> tuple[int, str]:
-        """The number of the image, and the place that names it."""
-        for name in _DECODED:
-            if (better := texture.extension(name)) is not None:
-                return better.whole("source"), better.place("source")
-        if (source := texture.index("source")) is not None:
-            return source, texture.place("source")
-        for name in _PREFERABLY_NOT:
-            if (other := texture.extension(name)) is not None:
-                return other.whole("source"), other.place("source")
-        raise DataError(f"{texture.at}: names no picture")
+    def _found(self, texture: Entry) -> tuple[Picture | None, str]:
+        """The first of a texture's pictures that is there, None if none is, and its name: that of the first then."""
+        name = ""
+        for source, by in self._sources(texture):
+            image = self._document.get("images", source, by)
+            name = name or image.text("uri")[:100] or image.at
+            if source not in self._pictures:
+                self._pictures[source] = self._picture(image)
+            if (picture := self._pictures[source]) is not None:
+                return picture, image.text("uri")[:100] or image.at
+        return None, name or f"{texture.at}, which names none"
+
+    def _sources(self, texture: Entry) -> Iterator[tuple[int, str]]:
+        """The numbers of a texture's pictures, the best first, each with the place that names it. There may be none,
+        or only one of an extension that is not known."""
+        for name in (*_DECODED, "", *_PREFERABLY_NOT):
+            by = texture.extension(name) if name else texture
+            if by is not None and (source := by.index("source")) is not None:
+                yield source, by.place("source")
 
     def _picture(self, image: Entry) -> Picture | None:
         if (uri := image.text("uri")) and not image.has("bufferView"):
