@@ -155,7 +155,41 @@ def _glossy() -> Iterator[tuple[str, Case]]:
     document.uses(name, required=True)
     glossy = {"diffuseTexture": {"index": document.texture(picture())}, "diffuseFactor": [0.5, 1, 1, 1]}
     look = {"extensions": {name: glossy}, "pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}}
+    yield from _glossy_pictures(name)
     yield "glossy-texture", on_box(look, document, colors=srgb(linear(SEEN) * (0.5, 1, 1)))
+
+
+def _glossy_pictures(name: str) -> Iterator[tuple[str, Case]]:
+    """Metals have their colour in the specular picture."""
+    right, all_of_it = [(1, 0), (1, 1)], [(0, 0), (0, 1), (1, 0), (1, 1)]
+    left = np.where(SEEN[:, 1:2] > 100, 0, SEEN)  # green and yellow are on the right
+    grey, half = np.full((12, 3), 178.0), np.array([0.5, 1, 1])
+    black = {"diffuseFactor": [0, 0, 0, 1]}
+    dull, tinted = {"specularFactor": [0.04] * 3}, {"specularFactor": [0.5, 1, 1]}
+    missing, other = ("texture missing",), ("texture not read",)
+    cases: dict[str, tuple[dict[str, Any], list[tuple[int, int]] | None, Any, Any, tuple[str, ...]]] = {
+        # other properties, the black quarters of the diffuse picture, that of gloss, what is seen, losses
+        "specular-texture": (black | tinted, None, {}, srgb(linear(SEEN) * half), ()),
+        "specular-texture-missing": (black, None, None, grey, missing),
+        "atlas-of-metal": ({}, all_of_it, {}, SEEN, ()),
+        "atlas": (tinted, right, {}, np.where(SEEN[:, 1:2] > 100, srgb(linear(SEEN) * half), SEEN), ()),
+        "atlas-of-no-metal": (dull, right, {}, left, ()),
+        "atlas-tinted": (
+            {"diffuseFactor": [0.5, 1, 1, 1]}, right, {},
+            np.where(SEEN[:, 1:2] > 100, SEEN, srgb(linear(SEEN) * half)), (),
+        ),
+        "atlas-specular-missing": ({}, right, None, left, missing),
+        "atlas-that-lies-otherwise": ({}, right, {"texCoord": 1}, left, other),
+        "atlas-without-black": ({}, [], None, SEEN, ()),
+    }  # fmt: skip
+    for case, (glossy, dark, info, seen, losses) in cases.items():
+        document = Document()
+        gloss = document.texture(picture(32) if info is not None else b"", how="view" if info is not None else "no.png")
+        glossy = {**glossy, "specularGlossinessTexture": {"index": gloss, **(info or {})}}
+        if dark is not None:
+            glossy["diffuseTexture"] = {"index": document.texture(picture(black=dark))}
+        document.uses(name)
+        yield f"glossy-{case}", on_box({"extensions": {name: glossy}}, document, colors=seen, losses=losses)
 
 
 def _emissive() -> Iterator[tuple[str, Case]]:

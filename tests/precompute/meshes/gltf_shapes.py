@@ -6,6 +6,7 @@ The shape is a box of 24 vertices, a side of which shows a whole picture of four
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,13 +45,14 @@ SIDES = np.repeat([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.2, 0.2, 0.2], [1, 1, 0]
 PLATE = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
 
 
-def picture(size: int = 16, kind: str = "PNG", alpha: int = 255) -> bytes:
-    """Four colours, in quarters; alpha: opacity of the right half."""
+def picture(size: int = 16, kind: str = "PNG", alpha: int = 255, black: Sequence[tuple[int, int]] = ()) -> bytes:
+    """Four colours, in quarters; alpha: opacity of the right half. black: quarters that are."""
     pixels = np.zeros((size, size, 4), np.uint8)
     half = size // 2
     for (column, row), color in QUARTERS.items():
         opacity = alpha if column else 255
-        pixels[row * half :][:half, column * half :][:, :half] = (*color, opacity)
+        levels = (0, 0, 0) if (column, row) in black else color
+        pixels[row * half :][:half, column * half :][:, :half] = (*levels, opacity)
     sink = io.BytesIO()
     image = Image.fromarray(pixels)
     if kind == "JPEG":

@@ -1,8 +1,7 @@
 """Materials: the colour of a surface as glTF says it, whichever way it is written.
 
 Kept are base colour, opacity and what is emitted. A metal has its colour as base colour too, and is drawn in it: there
-is nothing around an object that it could mirror. Of specular-glossiness materials the base is the diffuse colour; where
-that is black, as metals have it, the specular one.
+is nothing around an object that it could mirror. Of specular-glossiness materials `glossy` finds the base.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ import numpy as np
 
 from captionless.errors import DataError
 from captionless.mesh import Alpha
+from captionless.precompute.meshes.gltf import glossy
 from captionless.precompute.meshes.gltf.document import Document, Entry
+from captionless.precompute.meshes.gltf.glossy import Base, Bases
 from captionless.precompute.meshes.gltf.textures import Texture, Textures
+from captionless.precompute.meshes.reading import Loss
 
 _ALPHA: dict[str, Alpha] = {"OPAQUE": "opaque", "MASK": "mask", "BLEND": "blend"}
-_BLACK = 1e-3  # of linear light
 
 
 @dataclass(frozen=True)
 class Material:
     """factor: linear light and opacity, which multiply `texture`. glow: linear light, which multiplies
-    `glow_texture`."""
+    `glow_texture`. losses: what of the material is missing, its textures apart."""
 
     factor: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     texture: Texture | None = None
@@ -32,11 +33,12 @@ class Material:
     alpha: Alpha = "opaque"
     cutoff: float = 0.5
     unlit: bool = False
+    losses: tuple[Loss, ...] = ()
 
     @property
     def is_black(self) -> bool:
         """Whether nothing is seen of it but what it emits."""
-        return max(self.factor[:3]) < _BLACK
+        return max(self.factor[:3]) < glossy.BLACK
 
 
 class Materials:
@@ -46,6 +48,7 @@ class Materials:
         self._document = document
         self._textures = textures
         self._found: dict[int, Material] = {}
+        self._bases = Bases()
 
     def material(self, index: int | None, by: str) -> Material:
         """The material that `by`, a place in the document, names; white if it names none."""
@@ -59,32 +62,30 @@ class Materials:
         mode = entry.text("alphaMode", "OPAQUE")
         if mode not in _ALPHA:
             raise DataError(f"{entry.place('alphaMode')}: expected OPAQUE, MASK or BLEND, found {mode[:20]!r}")
-        factor, texture = self._base(entry)
+        base = self._base(entry)
         unlit = entry.extension("KHR_materials_unlit") is not None
         glow, glow_texture = ((0.0, 0.0, 0.0), None) if unlit else self._emitted(entry)
         return Material(
-            factor=factor,
-            texture=texture,
+            factor=base.factor,
+            texture=base.texture,
             glow=glow,
             glow_texture=glow_texture,
             alpha=_ALPHA[mode],
             cutoff=entry.number("alphaCutoff", 0.5),
             unlit=unlit,
+            losses=base.losses,
         )
 
-    def _base(self, entry: Entry) -> tuple[tuple[float, float, float, float], Texture | None]:
-        glossy = entry.extension("KHR_materials_pbrSpecularGlossiness")
-        if glossy is None:
-            pbr = entry.entry("pbrMetallicRoughness")
-            if pbr is None:
-                return (1.0, 1.0, 1.0, 1.0), None
-            return _color(pbr, "baseColorFactor"), self._texture(pbr, "baseColorTexture")
-        diffuse = _color(glossy, "diffuseFactor")
-        specular = _unit(glossy, "specularFactor", (1.0, 1.0, 1.0))
-        if max(diffuse[:3]) < _BLACK and max(specular) >= _BLACK:
-            # the specular texture's opacity is glossiness
-            return (*specular, diffuse[3]), None
-        return diffuse, self._texture(glossy, "diffuseTexture")
+    def _base(self, entry: Entry) -> Base:
+        extension = entry.extension(glossy.NAME)
+        if extension is not None:
+            specular = _unit(extension, "specularFactor", (1.0, 1.0, 1.0))
+            textures = (self._texture(extension, n) for n in ("diffuseTexture", "specularGlossinessTexture"))
+            return self._bases.base(_color(extension, "diffuseFactor"), specular, *textures)
+        pbr = entry.entry("pbrMetallicRoughness")
+        if pbr is None:
+            return Base((1.0, 1.0, 1.0, 1.0), None)
+        return Base(_color(pbr, "baseColorFactor"), self._texture(pbr, "baseColorTexture"))
 
     def _emitted(self, entry: Entry) -> tuple[tuple[float, float, float], Texture | None]:
         strength = entry.extension("KHR_materials_emissive_strength")

@@ -97,6 +97,8 @@ class _Reader:
         positions = attributes.numbers("POSITION", ("VEC3",), weights)
         assert positions is not None  # `read_primitive` counts them
         material = self._materials.material(entry.index("material"), entry.place("material"))
+        for loss in material.losses:
+            self._lost(loss.kind, loss.detail)
         part = self._dressed(entry, primitive, positions, material, weights)
         return _Looks(primitive, positions, part)
 
