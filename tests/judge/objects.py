@@ -205,6 +205,7 @@ UNREAD: Mapping[str, str] = {
     "ply/*-tristrips*": "three.js reads no triangle strips",
     "field/ply-tristrips": "three.js reads no triangle strips",
     "ply/*-colours-*int": "three.js takes whole numbers of any type for 255 levels, or for 1",
+    "ply/*-colours-of-capitals": "three.js knows the usual case of names alone",
     "ply/*-colours-*double": "three.js cannot draw colours in double precision",
     "ply/*-alpha": _OPACITY,
     "ply/*-alpha-float": _OPACITY,

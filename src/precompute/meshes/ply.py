@@ -6,6 +6,7 @@ scans, MeshLab, Blender, Open3D and CloudCompare write. Pictures are named in co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.mesh import Mesh, MeshPart, Picture
 from captionless.precompute.meshes.finding import Finder
+from captionless.precompute.meshes.lexing import shown
 from captionless.precompute.meshes.ply_body import Lists, Rows, body
 from captionless.precompute.meshes.ply_header import Element, Header, header
 from captionless.precompute.meshes.polygons import triangulated
@@ -34,6 +36,9 @@ _INDICES = ("vertex_indices", "vertex_index")
 _FACE_UV = ("texcoord", "texcoords")
 _NUMBER = ("texnumber", "texture_number")
 _STRIPS = ("tristrips", "tristrip")
+_COLORLIKE = re.compile(r"(^|_)(red|green|blue|colou?rs?|material_ind(ex|ices)|intensity|gr[ae]y)$")
+_BRIGHTNESS = re.compile(r"(^|_)(intensity|gr[ae]y)$")
+"""Names of what may be meant to be seen, and of those of it that mean nothing where they are the same everywhere."""
 _FULL = {"f4": FRACTIONS, "f8": FRACTIONS}
 """What full light may be written as, by type; one of `LEVELS` for all others."""
 
@@ -44,7 +49,12 @@ def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     head = header(data)
     elements = {e.name: e for e in head.elements}
     _check(head, elements, limits)
-    singles = [*_POSITION, *(n for names in (*_COLORS, *_UV) for n in names), *_OPACITY]
+    singles = [
+        *_POSITION,
+        *_brightness(elements["vertex"]),
+        *(n for names in (*_COLORS, *_UV) for n in names),
+        *_OPACITY,
+    ]
     faces = [*_INDICES, *_FACE_UV, *_NUMBER, *(n for names in _COLORS for n in names), *_OPACITY]
     rows = body(data, head, {"vertex": singles, "face": faces, **dict.fromkeys(_STRIPS, _INDICES)})
     vertex, face = rows.get("vertex", Rows()), rows.get("face", Rows())
@@ -207,7 +217,21 @@ def _colored(
         if see_through(colors) != "opaque":
             told("colours dropped", "the opacity of single faces")
         return {"face_colors": levels(colors)[of]}
+    _tell_unread(elements["vertex"], vertex, told)
+    if "face" in elements:
+        _tell_unread(elements["face"], face, told)
     return {}
+
+
+def _tell_unread(element: Element, rows: Rows, told: Told) -> None:
+    """Tells what of an element that has no colours may be some all the same."""
+    for name in (p.name for p in element.properties if _COLORLIKE.search(p.name)):
+        if not (_BRIGHTNESS.search(name) and name in rows.values and np.ptp(rows.values[name]) == 0):
+            told("colours dropped", f"the property {shown(name.encode())} of {element.name}")
+
+
+def _brightness(element: Element) -> list[str]:
+    return [p.name for p in element.properties if _BRIGHTNESS.search(p.name)]
 
 
 def _light(element: Element, rows: Rows, told: Told) -> NDArray[np.float32] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,8 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Property:
-    """type: as numpy writes it, without the order of bytes. counter: of the length before a list; else None."""
+    """name: in lower case, unless two differ by that alone. type: as numpy writes it, without the order of bytes.
+    counter: of the length before a list; else None."""
 
     name: str
     type: str
@@ -85,7 +87,13 @@ def header(data: bytes) -> Header:
             raise DataError(f"line {number}: expected a keyword of a PLY header, not {shown(keyword)}")
     if form is None:
         raise DataError("its header has no format")
-    return Header(form, tuple(Element(n, c, tuple(p)) for n, c, p in elements), tuple(t for t in textures if t), at)
+    return Header(form, tuple(Element(n, c, _folded(p)) for n, c, p in elements), tuple(t for t in textures if t), at)
+
+
+def _folded(properties: list[Property]) -> tuple[Property, ...]:
+    """With names in lower case, as they are by custom, where that leaves them different."""
+    counts = Counter(p.name.lower() for p in properties)
+    return tuple(replace(p, name=p.name.lower()) if counts[p.name.lower()] == 1 else p for p in properties)
 
 
 def _line(data: bytes, at: int) -> tuple[bytes, int]:

@@ -487,6 +487,21 @@ def _ply_features(form: str) -> Iterator[tuple[str, Case]]:
         yield f"colours-{name}-{kind}", case(elements, painted())
     short = [f"uchar {c}" for c in "rgb"]
     yield "colours-r", case([vertices(short, lambda k, i: PAINT[k // 2]), FACES], painted())
+    upper = [f"uchar {c}" for c in ("Red", "GREEN", "Blue")]
+    capitals = vertices(upper, lambda k, i: PAINT[k // 2], ("float X", "float Y", "float Z"))
+    yield "colours-of-capitals", case([capitals, FACES], painted())
+    dropped = frozenset({"colours dropped"})
+    for name, extra in (
+        ("intensity", ["float intensity"]), ("scalar", ["float scalar_Intensity"]),
+        ("two", ["uchar red", "uchar green"]),
+        ("ambient", [f"uchar ambient_{c}" for c in ("red", "green", "blue")]),
+    ):  # fmt: skip
+        unread = vertices(extra, lambda k, i, n=len(extra): [k] * n)
+        yield f"unread-{name}", case([unread, FACES], grey, losses=dropped)
+    yield "intensity-of-nothing", case([vertices(["float intensity"], lambda k, i: [0.5]), FACES], grey)
+    for prop, value in (("list uchar float color", (0.5,) * 12), ("int material_index", 0)):
+        faces: Element = ("face", [*FACES[1], prop], [[*f, value] for f in FACES[2]])
+        yield f"unread-{prop.split()[-1]}", case([vertices(), faces], grey, losses=dropped)
     rgba = [f"uchar {c}" for c in ("red", "green", "blue", "alpha")]
     yield "alpha", case([vertices(rgba, lambda k, i: (*PAINT[k // 2], 51)), FACES], painted(0.2))
     yield "alpha-full", case([vertices(rgba, lambda k, i: (*PAINT[k // 2], 255)), FACES], painted())
