@@ -153,6 +153,14 @@ def test_train_and_test_folders_become_the_split(tmp_path: Path, layout: str) ->
     assert all(f"{r.split}/" in r.key for r in refs)
 
 
+def test_folders_without_meshes_are_no_categories(tmp_path: Path) -> None:
+    there = [f"{category}/{split}/x.off" for category in ("chair", "bed") for split in ("train", "test")]
+    beside = ["__MACOSX/chair/train/._x.off", ".cache/huggingface/x.off", "figures/a/overview.png", "README.md"]
+    data = started(tmp_path, put(tmp_path / "set", *there, *beside, content=OFF), "--up", "z")["data"]
+    assert data["split"] == "folders"
+    assert len(open_source(load_spec(str(tmp_path / "spec.yaml")).data).refs()) == 4
+
+
 def test_modelnet_as_it_unpacks(tmp_path: Path) -> None:
     started(tmp_path, FIELD / "modelnet-own-split" / "ModelNet", "--up", "z")
     refs = open_source(load_spec(str(tmp_path / "spec.yaml")).data).refs()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -61,11 +61,17 @@ def survey(url: str) -> Survey:
 
 
 def _splits(url: str, names: Sequence[str]) -> bool:
-    """Whether there are folders of both splits, around the categories or in each one that is looked into."""
+    """Whether there are folders of both splits, around the categories or in each one that is looked into: folders
+    without meshes, such as those that archives of macOS bring, are none."""
     if set(FOLDERS) <= set(names):
         return True
-    found = [_has_both(objects.join(url, name)) for name in names[:_CATEGORIES] if _is_folder(objects.join(url, name))]
-    return bool(found) and all(found)
+    folders = [folder for name in names[:_CATEGORIES] if _is_folder(folder := objects.join(url, name))]
+    whole = [folder for folder in folders if not _has_both(folder)]
+    return len(whole) < len(folders) and not any(_has_meshes(folder) for folder in whole)
+
+
+def _has_meshes(folder: str) -> bool:
+    return any(file_type(file) is not None for file in _some_files(folder))
 
 
 def _has_both(category: str) -> bool:
@@ -91,6 +97,9 @@ def _links(url: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _without_axis(url: str) -> tuple[str, ...]:
-    files = islice((found.url for page in scan(url) for found in page), _FILES)
-    kinds = {kind for file in files if (kind := file_type(file)) is not None}
+    kinds = {kind for file in _some_files(url) if (kind := file_type(file)) is not None}
     return () if any(DEFAULT_UP[kind] for kind in kinds) else tuple(sorted(kinds))
+
+
+def _some_files(url: str) -> Iterator[str]:
+    return islice((found.url for page in scan(url) for found in page), _FILES)
