@@ -1,12 +1,15 @@
 """OFF, the Object File Format of Geomview (the Geometry Center, 1996), as text: polygons, with colours.
 
-Each vertex and each face stands on a line of its own. Before OFF stand letters for what vertices have: C colours, N
-normals, ST texture coordinates, for which the format has no picture. ModelNet writes the counts on the first line.
+Each vertex and each face stands on a line of its own, with as many numbers as the first has. Before OFF stand letters
+for what vertices have: C colours, N normals, ST texture coordinates, for which the format has no picture. ModelNet
+writes the counts on the first line. Geomview itself reads number after number, wherever lines end but behind the
+corners of a face, where a colour may follow: what is not a file of such lines is read so, if it is one to its end.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Any
 
 import numba
@@ -38,28 +41,26 @@ from captionless.precompute.object_files import ObjectFiles
 from captionless.spec.data import ReadingLimits
 
 _BLANK = rb"(?:\s|#[^\r\n]*)*"
+_GAP = rb"(?:\s|#[^\r\n]*)+"
 _HEAD = re.compile(_BLANK + rb"(?:((?:st|[cn4])*)(off)(?![a-z]))?" + _BLANK, re.IGNORECASE)
 _BINARY = re.compile(rb"binary\b", re.IGNORECASE)
+_FREE_COUNTS = re.compile(rb"(\d{1,15})" + _GAP + rb"(\d{1,15})" + _GAP + rb"-?\d{1,15}(?=[\s#]|\Z)")
 _COUNTS = re.compile(rb"(\d{1,15})[^\S\r\n]+(\d{1,15})(?:[^\S\r\n]+-?\d+)?[^\S\r\n]*(?:#[^\r\n]*)?(?=[\r\n]|\Z)")
 
 _DONE, _ENDED, _NUMBER, _VALUES, _INDEX, _COLOR = range(6)
+_LINES, _FREE, _PLAIN = range(3)
+"""How numbers stand: on lines; as they come, colours of faces on the rest of a line; as they come, without these."""
 _MOST_COLUMNS = 12  # x y z, a normal, four of a colour, two of a texture
 _COLOR_VALUES = 4
+_LEAST_OF_BOTH = 9  # columns with a normal and a colour
 
 
 def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of an OFF file; see `reading.Reader`."""
     data = plain(data)
-    normals, (count_v, count_f), at = _header(data)
-    if count_v > limits.vertices or count_f > limits.faces:
-        raise DataError(
-            f"has {count_f} faces of {count_v} vertices; at most {limits.faces} of {limits.vertices} are supported: "
-            "simplify the mesh"
-        )
-    if 2 * (count_v + count_f) > len(data) - at + 1:  # a line has a character and an end
-        raise DataError(f"has {count_v} vertices and {count_f} faces by its header, and ends before: it is truncated")
+    letters, at = _header(data)
+    table, sizes, corners, colors = _contents(data, letters, at, limits)
     told = Told()
-    table, sizes, corners, colors = _body(data, at, count_v, count_f, 3 + 3 * normals)
     kept = sizes >= 3
     if not kept.all():
         told("faces dropped", f"{int((~kept).sum())} of fewer than three corners")
@@ -70,13 +71,13 @@ def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     positions = np.ascontiguousarray(table[:, :3])
     triangles, owners = triangulated(positions, sizes, corners)
     for piece in split(np.zeros(len(triangles), np.int32), corners[triangles], None, len(positions)):
-        look = _look(table[:, 3 + 3 * normals :], piece.positions, colors, owners, told)
+        look = _look(_extra(table, letters), b"c" in letters, piece.positions, colors, owners, told)
         return Reading(Mesh((MeshPart(positions[piece.positions], piece.faces, **look),)), told.losses())
     return Reading(Mesh(), told.losses())
 
 
-def _header(data: bytes) -> tuple[bool, tuple[int, int], int]:
-    """Whether vertices have normals, the counts of vertices and faces, and where the first vertex is sought."""
+def _header(data: bytes) -> tuple[bytes, int]:
+    """The letters before OFF, in lower case, and where the counts are sought."""
     head = _HEAD.match(data)
     letters, off = (head[1] or b"", head[2]) if head else (b"", None)
     at = head.end() if head else 0
@@ -86,24 +87,66 @@ def _header(data: bytes) -> tuple[bool, tuple[int, int], int]:
         raise DataError("nOFF is not read: its vertices have any number of coordinates")
     if off and _BINARY.match(data, at):
         raise DataError("OFF BINARY is not read; expected text")
-    counts = _COUNTS.match(data, at)
-    if counts is None:
-        if not off:
-            raise DataError("is not an OFF file: it does not begin with OFF")
-        raise wrong(data, at, "the numbers of vertices and faces")
-    return b"n" in letters.lower(), (int(counts[1]), int(counts[2])), counts.end()
+    if not off and not _COUNTS.match(data, at):
+        raise DataError("is not an OFF file: it does not begin with OFF")
+    return letters.lower(), at
+
+
+Contents = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
+"""The numbers of vertices (V, K); the sizes of faces (F,), their corners, all in range, and their colours (F, 4), NaN
+where there is none."""
+
+
+def _contents(data: bytes, letters: bytes, at: int, limits: ReadingLimits) -> Contents:
+    """What follows the letters: by lines, or else as it comes. DataError for what is wrong with the lines."""
+    least = 3 + 3 * (b"n" in letters)
+    try:
+        if (counts := _COUNTS.match(data, at)) is None:
+            raise wrong(data, at, "the numbers of vertices and faces")
+        return _body(data, counts, least, 0, limits, _LINES)
+    except DataError as error:
+        if (counts := _FREE_COUNTS.match(data, at)) is None:
+            raise
+        colors = (4, 3) if b"c" in letters else (0,)
+        for width, form in product(colors, (_FREE, _PLAIN)):
+            try:
+                return _body(data, counts, least, least + width + 2 * (b"st" in letters), limits, form)
+            except DataError:
+                continue
+        raise error
+
+
+def _extra(table: NDArray[np.float64], letters: bytes) -> NDArray[np.float64]:
+    """What vertices have besides coordinates and normals that may be colours. Normals stand before colours; MeshLab
+    writes them behind."""
+    if b"st" in letters and b"c" not in letters:
+        return table[:, :0]
+    if b"n" not in letters:
+        return table[:, 3:]
+    if (table[:, 6:9] < 0).any() and table.shape[1] >= _LEAST_OF_BOTH and not (table[:, 3:-3] < 0).any():
+        return table[:, 3:-3]
+    return table[:, 6:]
 
 
 def _look(
     extra: NDArray[np.float64],
+    has_colors: bool,
     positions: NDArray[np.int32] | slice,
     colors: NDArray[np.float64],
     owners: NDArray[np.int32],
     told: Told,
 ) -> dict[str, Any]:
-    """The vertices' colours, or else the faces'. extra: what vertices have besides coordinates and normals."""
-    if extra.shape[1] >= 3:
+    """The vertices' colours, or else the faces'. extra: what vertices have besides coordinates and normals.
+    has_colors: whether that is said to be colours."""
+    if has_colors and 0 < extra.shape[1] < 3:
+        told("colours dropped", "numbers of a colour map, which the file does not have")
+    elif extra.shape[1] >= 3 and (extra[:, :3] < 0).any():
+        told("colours dropped", "numbers of vertices in the place of colours, some of them negative")
+    elif extra.shape[1] >= 3:
         own = light(extra[:, : _COLOR_VALUES if extra.shape[1] in (4, 6) else 3])[positions]
+        if not own[:, 3].any():  # whoever writes that means nothing by it
+            told("colours dropped", "an opacity of 0 everywhere")
+            own[:, 3] = 1.0
         return {"color": (255, 255, 255), "vertex_colors": own, "alpha": see_through(own)}
     has: NDArray[np.bool_] = np.isfinite(colors[:, :3].sum(axis=1))
     if (np.isfinite(colors[:, 0]) & ~has).any():
@@ -117,28 +160,36 @@ def _look(
     return {"face_colors": by_face[owners]}
 
 
-def _body(
-    data: bytes, at: int, count_v: int, count_f: int, least: int
-) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """What stands on the lines of vertices (V, K); the sizes of faces (F,), their corners, all in range, and their
-    colours (F, 4), NaN where there is none."""
+def _body(data: bytes, counts: re.Match[bytes], least: int, columns: int, limits: ReadingLimits, form: int) -> Contents:
+    """What follows the counts. least, columns: the numbers of a vertex, as many as the first line has for `_LINES`."""
+    count_v, count_f, at = int(counts[1]), int(counts[2]), counts.end()
+    if count_v > limits.vertices or count_f > limits.faces:
+        raise DataError(
+            f"has {count_f} faces of {count_v} vertices; at most {limits.faces} of {limits.vertices} are supported: "
+            "simplify the mesh"
+        )
+    if 2 * (count_v + count_f) > len(data) - at + 1:  # a line has a character and an end
+        raise DataError(f"has {count_v} vertices and {count_f} faces by its header, and ends before: it is truncated")
     text = np.frombuffer(data, np.uint8)
-    columns = _columns(text, at) if count_v else least
+    if form == _LINES:
+        columns = _columns(text, at) if count_v else least
     if count_v and not least <= columns <= _MOST_COLUMNS:
         raise wrong(data, _first_word(text, at), f"a line of {least} to {_MOST_COLUMNS} numbers of a vertex")
     if 2 * columns * count_v > len(data) - at + 1:
         raise DataError(f"has {count_v} vertices by its header, and ends before: it is truncated")
     table, sizes = np.empty((count_v, columns)), np.empty(count_f, np.int32)
     colors = np.full((count_f, _COLOR_VALUES), np.nan)
-    code, row, begin, notes, odd, total = _vertices(text, at, table)
+    code, row, begin, notes, odd, total = _vertices(text, at, table, form)
     _raise(data, code, row, count_v, begin, "vertex", f"{columns} numbers, as the first vertex has")
     for which, column, start, end in notes[:odd].tolist():
         table[which, column] = undecided(data, start, end)
-    code, row, stop, total = _measured(text, begin, sizes)
+    code, row, stop, total = _measured(text, begin, sizes, form)
     _raise(data, code, row, count_f, stop, "face", "a number of corners")
     corners = np.empty(total, np.int32)
-    code, row, stop = _faces(text, begin, count_v, sizes, corners, colors)
+    code, row, stop = _faces(text, begin, count_v, sizes, corners, colors, form)
     _raise(data, code, row, count_f, stop, "face", f"a whole number from 0 to {count_v - 1}" if code == _INDEX else "")
+    if form != _LINES and (rest := _first_word(text, stop)) < len(data):
+        raise wrong(data, rest, "the end of the file")
     return table, sizes, corners, colors
 
 
@@ -171,6 +222,12 @@ def _ends(data: NDArray[np.uint8], at: int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)
+def _next(data: NDArray[np.uint8], at: int, form: int) -> int:
+    """The next word of a row, or where there is none."""
+    return after_blanks(data, at) if form == _LINES else _first_word(data, at)
+
+
+@numba.njit(cache=True, nogil=True)
 def _columns(data: NDArray[np.uint8], at: int) -> int:
     """The words on the next line."""
     count = 0
@@ -183,7 +240,7 @@ def _columns(data: NDArray[np.uint8], at: int) -> int:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _vertices(
-    data: NDArray[np.uint8], at: int, table: NDArray[np.float64]
+    data: NDArray[np.uint8], at: int, table: NDArray[np.float64], form: int
 ) -> tuple[int, int, int, NDArray[np.int64], int, int]:
     notes = np.empty((16, 4), np.int64)
     odd = 0
@@ -192,7 +249,7 @@ def _vertices(
         if at >= len(data):
             return _ENDED, row, at, notes, odd, 0
         for column in range(table.shape[1]):
-            at = after_blanks(data, at)
+            at = _next(data, at, form)
             if _ends(data, at):
                 return _VALUES, row, at, notes, odd, 0
             value, after, decided = decimal(data, at, len(data))
@@ -203,23 +260,25 @@ def _vertices(
                 value = 0.0
             table[row, column] = value
             at = end
-        at = after_blanks(data, at)
-        if not _ends(data, at):
-            return _VALUES, row, at, notes, odd, 0
-        at = line_end(data, at)
+        if form == _LINES:
+            at = after_blanks(data, at)
+            if not _ends(data, at):
+                return _VALUES, row, at, notes, odd, 0
+            at = line_end(data, at)
     return _DONE, 0, at, notes, odd, 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _measured(data: NDArray[np.uint8], at: int, sizes: NDArray[np.int32]) -> tuple[int, int, int, int]:
-    """Fills the sizes of faces, none larger than its line is long; returns a code, the face, where, and their sum."""
+def _measured(data: NDArray[np.uint8], at: int, sizes: NDArray[np.int32], form: int) -> tuple[int, int, int, int]:
+    """Fills the sizes of faces, none larger than its line, or the file, is long; returns a code, the face, where, and
+    their sum."""
     total = 0
     for row in range(len(sizes)):
         at = _first_word(data, at)
         if at >= len(data):
             return _ENDED, row, at, total
         value, after, decided = decimal(data, at, len(data))
-        end = line_end(data, after)
+        end = line_end(data, after) if form == _LINES else len(data)
         if not decided or word_end(data, after) > after or value < 0 or value != np.floor(value):
             return _VALUES, row, at, total
         if 2 * value > end - after:
@@ -227,6 +286,12 @@ def _measured(data: NDArray[np.uint8], at: int, sizes: NDArray[np.int32]) -> tup
         sizes[row] = np.int32(value)
         total += sizes[row]
         at = end
+        if form != _LINES:
+            at = after
+            for _ in range(sizes[row]):
+                at = word_end(data, _first_word(data, at))
+        if form == _FREE:
+            at = line_end(data, at)
     return _DONE, 0, at, total
 
 
@@ -238,13 +303,14 @@ def _faces(
     sizes: NDArray[np.int32],
     corners: NDArray[np.int32],
     colors: NDArray[np.float64],
+    form: int,
 ) -> tuple[int, int, int]:
     """Fills the corners of faces, and their colours; returns a code, the face, and where it arose."""
     c = 0
     for row in range(len(sizes)):
         at = word_end(data, _first_word(data, at))
         for _ in range(sizes[row]):
-            at = after_blanks(data, at)
+            at = _next(data, at, form)
             if _ends(data, at):
                 return _INDEX, row, at
             value, after, decided = decimal(data, at, len(data))
@@ -253,6 +319,8 @@ def _faces(
             corners[c] = np.int32(value)
             c += 1
             at = after
+        if form == _PLAIN:
+            continue
         count = 0
         at = after_blanks(data, at)
         while not _ends(data, at):

@@ -663,6 +663,18 @@ def _off_features() -> Iterator[tuple[str, Case]]:
     yield "coff-float-opacity-255", level
     yield "coff-three", Case({"x.off": off("COFF\n", vertex=lambda k, i: _words(PAINT[k // 2]))}, painted())
     yield "coff-alpha", Case({"x.off": off("coff\n", vertex=lambda k, i: _words((*unit[k // 2], 0.5)))}, painted(0.5))
+    dropped = frozenset({"colours dropped"})
+    hidden = off("COFF\n", vertex=lambda k, i: _words((*PAINT[k // 2], 0)))
+    yield "coff-alpha-none", Case({"x.off": hidden}, painted(), losses=dropped)
+    yield "coff-map", Case({"x.off": off("COFF\n", vertex=lambda k, i: " 3")}, everywhere(GREY), losses=dropped)
+    yield "six-columns-of-normals", Case(
+        {"x.off": off(vertex=lambda k, i: _words(SIDES[k].mean(axis=0)))}, everywhere(GREY), losses=dropped
+    )  # fmt: skip
+    for name, alpha in (("", (255,)), ("-three", ())):
+        last = off("NCOFF\n", vertex=lambda k, i, a=alpha: _words((*PAINT[k // 2], *a, *SIDES[k].mean(axis=0))))
+        yield f"ncoff-of-meshlab{name}", Case({"x.off": last}, painted())
+    first = off("NCOFF\n", vertex=lambda k, i: _words((*SIDES[k].mean(axis=0), *PAINT[k // 2], 255)))
+    yield "ncoff-of-negative-normals", Case({"x.off": first}, painted())
     yield "noff", Case({"x.off": off("NOFF\n", vertex=lambda k, i: " 0 0 1")}, everywhere(GREY))
     for head in ("CNOFF", "NCOFF"):
         yield (
@@ -689,10 +701,31 @@ def _off_features() -> Iterator[tuple[str, Case]]:
         "face-map",
         Case({"x.off": off(face=lambda k: f" {k}")}, everywhere(GREY), losses=frozenset({"colours dropped"})),
     )
+    yield "stoff-three", Case({"x.off": off("STOFF\n", vertex=lambda k, i: " 0.5 0.5 0")}, everywhere(GREY))
+    yield from _off_free()
     short = off(counts="24 7 0\n") + b"2 0 1\n"
     yield "short-face", Case({"x.off": short}, everywhere(GREY), losses=frozenset({"faces dropped"}))
     outline = "OFF\n6 1 0\n" + "".join(f"{x} {y} 0\n" for x, y in L) + "6 0 1 2 3 4 5\n"
     yield "concave", Case({"x.off": outline.encode()}, (), 4, 12.0, (0, 0, 0), (4, 4, 0))
+
+
+def _off_free() -> Iterator[tuple[str, Case]]:
+    """Numbers as they come, which Geomview reads."""
+    whole = off()
+    for name, text in {
+        "counts": off(counts="24 # of vertices\n\n6\n0\n"), "word-a-line": whole.replace(b" ", b"\n"),
+        "one-line": whole.replace(b"\n", b" "), "comments": whole.replace(b" ", b" # x\n# y\n"),
+        "two-vertices-a-line": whole.replace(b"\n-0.5", b" -0.5"), "counts-before-a-vertex": off(counts="24 6 0 "),
+        "corners-on-lines": whole.replace(b"\n4 ", b"\n4\n"),
+    }.items():  # fmt: skip
+        yield f"free-{name}", Case({"x.off": text}, everywhere(GREY))
+    painted_faces = off(face=lambda k: _words(PAINT[k // 2])).replace(b"\n-0.5", b" -0.5")
+    yield "free-face-colours", Case({"x.off": painted_faces}, painted())
+    for head in ("COFF\n", "STCNOFF\n"):
+        more = (lambda k, i: _words((*PAINT[k // 2], 255))) if head[0] == "C" else (
+            lambda k, i: " 0 0 1" + _words((*PAINT[k // 2], 255, *SQUARE[i]))
+        )  # fmt: skip
+        yield f"free-{head[:-1].lower()}", Case({"x.off": off(head, vertex=more).replace(b" ", b"\n")}, painted())
 
 
 def _encoded(case: Case, encoding: Encoding) -> Case:
