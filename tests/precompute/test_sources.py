@@ -308,6 +308,10 @@ def test_points_from_h5_with_a_test_file(tmp_path: Path) -> None:
         ("bag-test-00000", "test"), ("bag-train-00000", "train"), ("bag-train-00002", "train"),
         ("bin-test-00001", "test"), ("bin-train-00001", "train"), ("bin-train-00003", "train"),
     ]  # fmt: skip
+    for name in ("b\u00e4g", "bag"):
+        for raw in (name.encode("latin-1"), name.encode("utf-8-sig")):
+            (tmp_path / "shape_names.txt").write_bytes(raw + b"\nbin\n")
+            assert {r.category for r in source("points", tmp_path / "train.h5", up="y").refs()} == {name, "bin"}
     (tmp_path / "shape_names.txt").unlink()
     with pytest.raises(DataError, match=r"train\.h5: .*shape_names\.txt"):
         source("points", tmp_path / "train.h5", up="y").refs()

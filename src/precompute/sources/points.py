@@ -197,7 +197,7 @@ def _numbered(url: str, field: str, labels: NDArray[np.generic], known: Sequence
 def _classes_beside(url: str) -> list[str]:
     for name in _CLASS_FILES:
         try:
-            lines = objects.read_bytes(beside(url, name)).decode().splitlines()
+            lines = _text(objects.read_bytes(beside(url, name))).splitlines()
         except FileNotFoundError:
             continue
         return [line.strip() for line in lines if line.strip()]
@@ -205,4 +205,12 @@ def _classes_beside(url: str) -> list[str]:
 
 
 def _strings(values: NDArray[np.generic]) -> list[str]:
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+    return [_text(v) if isinstance(v, bytes) else str(v) for v in values.tolist()]
+
+
+def _text(raw: bytes) -> str:
+    """Text in UTF-8, with or without its mark, or where it is not, in Latin-1."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
