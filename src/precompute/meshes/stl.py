@@ -71,14 +71,17 @@ def _binary(data: bytes, limits: ReadingLimits, told: Told) -> MeshPart:
 
 
 def _colored(head: bytes, attributes: NDArray[np.uint16], told: Told) -> dict[str, Any]:
-    """Magics writes the object's colour into the header, and that of a face as 5 bits each, the top bit clear."""
+    """Magics writes the object's colour into the header, and that of a face as 5 bits each, the top bit clear; with the
+    top bit set a face has the object's, unless MeshLab has written its own beside it. Zeros alone say nothing."""
     at = head.find(_MAGICS)
     if at < 0 or at + len(_MAGICS) + 3 > len(head):
         if attributes.any():
             told("colours dropped", "attribute bytes of faces, whose meaning the file does not say")
         return {}
     red, green, blue = head[at + len(_MAGICS) :][:3]
+    if not attributes.any():
+        return {"color": (red, green, blue)}
     levels = np.stack([attributes >> shift & 31 for shift in (0, 5, 10)], axis=1)
-    own = (attributes & 0x8000) == 0
+    own = ~np.isin(attributes, (0x8000, 0xFFFF))
     colors = np.where(own[:, None], np.rint(levels * (255 / 31)), (red, green, blue)).astype(np.uint8)
     return {"color": (red, green, blue), "face_colors": colors}
