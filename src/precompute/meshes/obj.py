@@ -144,7 +144,7 @@ class _Looks:
     def _number(self, name: str, only: int) -> int:
         if not name:
             return only
-        found = self._by_name.get(name) or self._by_folded.get(name.casefold())
+        found = self._by_name.get(name) or self._by_folded.get(_folded(name))
         if found is None:
             self._told("material missing", name)
         return found or 0
@@ -173,7 +173,12 @@ class _Looks:
             self._told("option ignored", f"{ignored} of the material {material.name}")
         self._all.append(Look(material, url if url != self._files.url else "", self._finder, self._told))
         self._by_name[material.name] = len(self._all)
-        self._by_folded.setdefault(material.name.casefold(), len(self._all))
+        self._by_folded.setdefault(_folded(material.name), len(self._all))
+
+
+def _folded(name: str) -> str:
+    """A material's name in one case, without a comment: `a # red`, but not the 25 of `Material #25`."""
+    return name.partition(" # ")[0].rstrip().casefold()
 
 
 def _rest(statement: Statement) -> str:

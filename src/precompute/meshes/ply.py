@@ -36,7 +36,7 @@ _INDICES = ("vertex_indices", "vertex_index")
 _FACE_UV = ("texcoord", "texcoords")
 _NUMBER = ("texnumber", "texture_number")
 _STRIPS = ("tristrips", "tristrip")
-_COLORLIKE = re.compile(r"(^|_)(red|green|blue|colou?rs?|material_ind(ex|ices)|intensity|gr[ae]y)$")
+_COLORLIKE = re.compile(r"(^|_)(red|green|blue|rgba?|colou?rs?|material_ind(ex|ices)|intensity|gr[ae]y)$")
 _BRIGHTNESS = re.compile(r"(^|_)(intensity|gr[ae]y)$")
 """Names of what may be meant to be seen, and of those of it that mean nothing where they are the same everywhere."""
 _FULL = {"f4": FRACTIONS, "f8": FRACTIONS}

@@ -276,6 +276,11 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
     yield "use-unknown", Case(_obj(obj(use="usemtl who\n"), two), everywhere(GREY), losses=none)
     yield "use-case", Case(_obj(obj(use="usemtl M\n")), textured())
     yield "use-spaces", Case(_obj(obj(use="usemtl my own  \n"), b"newmtl  my own\nmap_Kd tex.png\n"), textured())
+    yield "use-comment", Case(_obj(obj(use="usemtl m # of the box\n")), textured())
+    yield "use-commented", Case(_obj(obj(), b"newmtl m # of the box\nmap_Kd tex.png\nnewmtl n\n"), textured())
+    yield "use-number", Case(
+        _obj(obj(use="usemtl m #2\n"), LIBRARY.replace(b" m", b" m #1") + b"newmtl n\n"), everywhere(GREY), losses=none
+    )  # fmt: skip
     yield "use-two", Case(_obj(obj() + b"usemtl n\nf 1 2 3 4\n", two), textured(sides=range(1, 6)), faces=14, area=7.0)
     yield (
         "first-of-two-libraries",
@@ -616,6 +621,12 @@ def _stl_features() -> Iterator[tuple[str, Case]]:
     yield (
         "binary-magics-whole",
         Case({"x.stl": stl_binary(b"COLOR=" + bytes((200, 40, 40, 255)), [0x8000] * 12)}, everywhere((200, 40, 40))),
+    )
+    meshlab = stl_binary(b"COLOR=\x7f\x7f\x7f ", [bit | 0x8000 for bit in paint])
+    yield "binary-magics-of-meshlab", Case({"x.stl": meshlab}, painted())
+    yield (
+        "binary-magics-zeros",
+        Case({"x.stl": stl_binary(b"COLOR=" + bytes((200, 40, 40, 255)))}, everywhere((200, 40, 40))),
     )
 
 
