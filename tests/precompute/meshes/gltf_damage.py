@@ -28,7 +28,13 @@ def extensions() -> Iterator[tuple[str, Case]]:
             document = plain_box()
             document.uses(name, required)
             yield f"{name}{'-required' if required else ''}", Case(document.glb(), losses=("extension ignored",))
-    for name in ("KHR_lights_punctual", "KHR_materials_clearcoat", "KHR_materials_variants", "MSFT_lod"):
+    for name in (
+        "KHR_lights_punctual",
+        "KHR_materials_clearcoat",
+        "KHR_materials_variants",
+        "MSFT_lod",
+        "FB_ngon_encoding",
+    ):
         document = plain_box()
         document.uses(name, required=True)
         yield name, Case(document.glb())

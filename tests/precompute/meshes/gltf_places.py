@@ -115,6 +115,11 @@ def _instances() -> Iterator[tuple[str, Case]]:
     document = Document()
     node = {"extensions": {name: {"attributes": {"TRANSLATION": document.accessor(np.zeros((0, 3)))}}}}
     yield "instances-none", Case(shown(shown(document), node=node).glb())
+    document = Document()
+    attributes = {"TRANSLATION": document.accessor(np.zeros((1, 3))), "_COLOR_0": document.accessor(np.ones((1, 3)))}
+    document.uses(name)
+    node = {"extensions": {name: {"attributes": attributes}}}
+    yield "instances-of-colours", Case(shown(document, node=node).glb(), losses=("colours dropped",))
 
 
 def morphs() -> Iterator[tuple[str, Case]]:

@@ -52,6 +52,7 @@ EXTENSIONS: dict[str, Handling] = {
     "EXT_mesh_features": "not shown",
     "EXT_mesh_manifold": "not shown",
     "EXT_structural_metadata": "not shown",
+    "FB_ngon_encoding": "not shown",
     "GODOT_single_root": "not shown",
     "KHR_animation2": "not shown",
     "KHR_animation_pointer": "not shown",

@@ -77,6 +77,8 @@ class _Reader:
         weights = placed.node.numbers("weights")
         if weights is None:
             weights = mesh.numbers("weights", None)
+        if placed.has_colors:
+            self._lost("colours dropped", f"{placed.node.at}: those of single instances")
         key = (placed.mesh, tuple(weights) if weights is not None else ())
         first = key not in self._looks
         if first:

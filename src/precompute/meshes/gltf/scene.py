@@ -17,6 +17,7 @@ from captionless.precompute.meshes.gltf.document import Document, Entry
 
 Matrix = NDArray[np.float64]
 _IDENTITY = np.eye(4)
+_INSTANCING = "EXT_mesh_gpu_instancing"
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,24 @@ class Placed:
     mesh: int
     matrices: Matrix
 
+    @property
+    def has_colors(self) -> bool:
+        """Whether each instance has a colour of its own, as three.js writes them."""
+        extension = self.node.extension(_INSTANCING)
+        attributes = extension.entry("attributes") if extension is not None else None
+        return attributes is not None and attributes.has("_COLOR_0")
+
 
 class Scene:
     """The nodes of a document: each has at most one parent, and none is above itself."""
 
     def __init__(self, document: Document, accessors: Accessors, depth: int, instances: int) -> None:
-        """depth: most levels of nodes below nodes. instances: most of a node's mesh."""
+        """depth: most levels of nodes below nodes. instances: most of all nodes together."""
         self._document = document
         self._accessors = accessors
         self._depth = depth
         self._most = instances
+        self._instanced = 0
         self._worlds: dict[int, Matrix] = {}
         self._parents: list[int] | None = None
 
@@ -102,7 +111,7 @@ class Scene:
 
     def _instances(self, node: Entry, world: Matrix) -> Matrix:
         """(N, 4, 4): one, or those of EXT_mesh_gpu_instancing."""
-        extension = node.extension("EXT_mesh_gpu_instancing")
+        extension = node.extension(_INSTANCING)
         attributes = extension.entry("attributes") if extension is not None else None
         if attributes is None:
             return world[None]
@@ -110,8 +119,9 @@ class Scene:
         if len(set(counts.values())) > 1:
             raise DataError(f"{attributes.at}: instances of different numbers: {counts}")
         count = next(iter(counts.values()), 1)
-        if count > self._most:
-            raise DataError(f"{attributes.at}: {count} instances; at most {self._most} are read")
+        self._instanced += count
+        if self._instanced > self._most:
+            raise DataError(f"{attributes.at}: {self._instanced} instances so far; at most {self._most} are read")
         moved = self._rows(attributes, "TRANSLATION", "VEC3")
         turned = self._rows(attributes, "ROTATION", "VEC4")
         scaled = self._rows(attributes, "SCALE", "VEC3")

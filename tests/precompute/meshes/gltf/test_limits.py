@@ -66,6 +66,18 @@ def test_instances_count(count: int, tmp_path: Path) -> None:
     assert reading(_instanced(5).glb(), tmp_path, ReadingLimits(faces=60)).mesh.face_count == 60
 
 
+def test_instances_of_all_nodes_count_also_of_meshes_without_faces(tmp_path: Path) -> None:
+    document = _instanced(20)
+    document.json["meshes"][0]["primitives"] = []
+    node = document.json["nodes"][0]
+    document.node(dict(node))
+    document = shown(document)
+    assert reading(document.glb(), tmp_path, ReadingLimits(faces=40)).mesh.face_count == 12
+    document.node(dict(node))
+    with pytest.raises(DataError, match="60 instances so far; at most 40"):
+        reading(document.glb(), tmp_path, ReadingLimits(faces=40))
+
+
 def test_a_mesh_that_many_nodes_show_counts_each_time(tmp_path: Path) -> None:
     document = plain_box()
     for _ in range(4):
