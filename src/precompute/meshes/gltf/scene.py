@@ -132,7 +132,8 @@ class Scene:
             found[:, :3, :3] *= scaled[:, None, :]
         if moved is not None:
             found[:, :3, 3] = moved
-        return np.asarray(world @ found)
+        with np.errstate(invalid="ignore"):  # places that are not finite: `surface` refuses them
+            return np.asarray(world @ found)
 
     def _rows(self, attributes: Entry, name: str, kind: str) -> NDArray[np.float64] | None:
         index = attributes.index(name)
