@@ -85,6 +85,8 @@ class Rules(Values):
     enabled: bool = False
     labels: dict[str, str] = {}
     """Labels by which your Prometheus selects rules."""
+    runbook: str = "docs/runbook.md"
+    """The URL at which you serve docs/runbook.md: each alert has that of its section as `runbook_url`."""
 
 
 class Dashboards(Values):

@@ -21,7 +21,7 @@ def test_it_says_how_bad_it_is_and_what_to_do(name: str) -> None:
     assert rule["labels"]["severity"] in ("info", "warning", "critical")
     assert rule["annotations"]["summary"]
     assert rule["annotations"]["description"]
-    assert rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
+    assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
 
 
 @pytest.mark.parametrize("name", ALERTS)
