@@ -36,7 +36,7 @@ def pending(name: str = "pack", age: float = 60, **changed: Any) -> Pod:
     ("found", "expected"),
     [
         (pending(waiting=("ImagePullBackOff", "Back-off pulling image x")), "ImagePullFailed: .*Back-off pulling"),
-        (pending(waiting=("ErrImageNeverPull", "")), "ImagePullFailed: .*pods.image"),
+        (pending(waiting=("ErrImageNeverPull", "")), "ImagePullFailed: .*submit it with another"),
         (pending(waiting=("InvalidImageName", "couldn't parse")), "ImagePullFailed: .*couldn't parse"),
         (pending(waiting=("CreateContainerConfigError", 'secret "s3"')), 'CreateContainerConfigError: .*"s3"'),
         (pending(node="", unschedulable="0/3 nodes: Insufficient cpu"), "Unschedulable: .*Insufficient cpu"),
