@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from captionless.clip.class_names import spoken
 from captionless.errors import SpecError, did_you_mean
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -50,4 +51,4 @@ def templates(prompt: str) -> tuple[str, ...]:
 def class_texts(prompt: str, classes: Sequence[str]) -> list[list[str]]:
     """C lists of T texts: every template of `prompt` filled with each class (underscores read as spaces)."""
     chosen = templates(prompt)
-    return [[template.format(name.replace("_", " ")) for template in chosen] for name in classes]
+    return [[template.format(spoken(name)) for template in chosen] for name in classes]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+from captionless.clip.class_names import as_read
 from captionless.store import objects
 
 TAXONOMY = "taxonomy.json"
@@ -35,22 +36,32 @@ NAMES = {
 }  # fmt: skip
 
 
-def named(categories: Iterable[str], folder: str) -> dict[str, str]:
+def named(categories: Collection[str], folder: str) -> dict[str, str]:
     """The names, in words, of those categories that are synsets and known, by the table or by the `taxonomy.json` in
-    the folder at this URL."""
-    offsets = {category: found[1] for category in categories if (found := SYNSET.fullmatch(category))}
-    known = {**NAMES, **taxonomy(objects.join(folder, TAXONOMY))} if set(offsets.values()) - NAMES.keys() else NAMES
-    return {category: known[offset] for category, offset in offsets.items() if offset in known}
+    the folder at this URL. Each has the first of its names that no other category has; one without stays unnamed."""
+    offsets = {category: found[1] for category in sorted(categories) if (found := SYNSET.fullmatch(category))}
+    known: dict[str, Sequence[str]] = {offset: (name,) for offset, name in NAMES.items()}
+    if set(offsets.values()) - known.keys():
+        known |= taxonomy(objects.join(folder, TAXONOMY))
+    taken = {as_read(category) for category in categories if category not in offsets}
+    chosen: dict[str, str] = {}
+    for category, offset in offsets.items():
+        name = next((name for name in known.get(offset, ()) if as_read(name) not in taken), None)
+        if name is not None:
+            chosen[category] = name
+            taken.add(as_read(name))
+    return chosen
 
 
-def taxonomy(url: str) -> Mapping[str, str]:
-    """The first name of each synset in a `taxonomy.json`; none if there is no such file, or another one."""
+def taxonomy(url: str) -> Mapping[str, Sequence[str]]:
+    """The names of each synset in a `taxonomy.json`; none if there is no such file, or another one."""
     size = objects.size(url)
     if size is None or size > _LARGEST:
         return {}
     try:
         entries = json.loads(objects.read_bytes(url))
-        found = {str(each["synsetId"]): str(each["name"]).partition(",")[0].strip() for each in entries}
+        found = {str(each["synsetId"]): str(each["name"]).split(",") for each in entries}
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}
-    return {offset: name for offset, name in found.items() if name}
+    named = {offset: [name.strip() for name in names if name.strip()] for offset, names in found.items()}
+    return {offset: names for offset, names in named.items() if names}

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from captionless.clip.class_names import alike
 from captionless.spec.quantities import Quantity, whole_bytes
 from captionless.spec.section import Section
 
@@ -118,7 +119,7 @@ class DataSpec(Section):
     """Leave out the objects of categories that have fewer objects than this."""
     class_names: tuple[Annotated[str, Field(pattern=r"^[^=]+=.")], ...] = ()
     """Names of categories in prompts and reports, each as `category=name`, where folders or manifests have others
-    (`02691156=airplane`)."""
+    (`02691156=airplane`). No two may have the same name: their prompts would be the same."""
 
     strict: Literal["none", "geometry", "appearance", "all"] = "none"
     """Losses that make an object broken: what its file has and reading cannot give it. `geometry`: faces, skins, morphs
@@ -143,7 +144,14 @@ class DataSpec(Section):
         named = [entry.partition("=")[0] for entry in self.class_names]
         again = next((name for name in named if named.count(name) > 1), None)
         if again is not None:
-            raise ValueError(f"class_names: {again} is named twice")
+            raise ValueError(f"classNames: {again} is named twice")
+        same = alike([entry.partition("=")[2] for entry in self.class_names])
+        if same:
+            first, second = (self.class_names[at] for at in same[0])
+            raise ValueError(
+                f'classNames: "{first}" and "{second}" make the same prompts, by which no object can be told to be of '
+                "one or the other category; give one of them another name"
+            )
         return self
 
     def display_name(self, category: str) -> str:

@@ -6,8 +6,10 @@ Without the classes that no test object is of, the task would be easier than the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from captionless.clip.class_names import alike, spoken
+from captionless.errors import DataError
 from captionless.store import objects
 from captionless.telemetry.progress import say
 
@@ -27,6 +29,25 @@ def tell(what: str, classes: Sequence[str], absent: Sequence[str]) -> None:
             f"{what}: {len(absent):,} of {len(classes):,} classes have no test object and are candidates of zero-shot "
             f"classification all the same: {named}"
         )
+
+
+def check(what: str, classes: Sequence[str], names: Sequence[str], present: Collection[str]) -> None:
+    """Refuses classes with the same prompts, of which no object can be told to be the one or the other.
+
+    present: the classes that have a test object. Among the others such a pair is only told: it makes one candidate
+    count twice, and no object's class is wrong for it.
+
+    Raises:
+        DataError: one of a pair has test objects, so these would all count as wrong.
+    """
+    for first, second in alike(names):
+        one, other = classes[first], classes[second]
+        line = f'classes "{one}" and "{other}" have the same prompts, of "{spoken(names[first])}"'
+        remedy = "give one of them another name in data.classNames"
+        if {one, other}.isdisjoint(present):
+            say(f"{what}: {line}, and count as two candidates of zero-shot classification; {remedy}")
+        else:
+            raise DataError(f"{line}, so that zero-shot classification would count their objects as wrong; {remedy}")
 
 
 def labels(classes: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -103,7 +103,7 @@ class _Evaluation:
         self.models = {r.name: train.published_model(spec, r) for r in self.runs}
 
     def run(self) -> Outcome:
-        self.unseen.tell()
+        self.unseen.check()
         clip = clip_identity(self.spec.clip).embeddings
         same = objects.digest(chain.FORMATS[EVAL], self.unseen.digest, clip, self._measured())
         items = [self._run_item(r, objects.digest(same, self.models[r.name])) for r in self.runs]

@@ -96,6 +96,8 @@ def evaluate(
 
     protocols = protocols_of(dataset, asked)
     templates = list(prompts.templates(prompt))
+    if "zero-shot" in protocols:
+        candidates.check("eval", dataset.classes, dataset.names, {ref.category for ref in dataset.refs})
     sha256 = model_digest(url)
     model, meta = load_model(url, sha256)
     if "clip" not in meta:

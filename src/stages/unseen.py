@@ -115,8 +115,9 @@ class Unseen:
         about = {"digest": clip.digest, **({"revision": clip.revision} if clip.revision else {})}
         return clip.texts(texts), about
 
-    def tell(self) -> None:
-        """Says on stderr which candidates have no test object."""
+    def check(self) -> None:
+        """Says on stderr which candidates have no test object. DataError if some cannot be told apart."""
+        candidates.check("eval", self.classes, self.names, self.data.classes)
         candidates.tell("eval", self.classes, sorted(set(self.classes) - set(self.data.classes)))
 
 

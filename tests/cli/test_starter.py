@@ -206,6 +206,14 @@ def test_synsets_are_named(tmp_path: Path) -> None:
     assert started(tmp_path, shapes)["data"]["classNames"] == [
         "00000001=spinning wheel", "02691156=airplane", "n03001627=chair",
     ]  # fmt: skip
+    put(shapes, "n02691156/a.obj", "00000002/b.obj", "Wheel/c.obj", content=b"v 0 0 0\n")
+    alike = b'{"synsetId": "00000001", "name": "wheel"}, {"synsetId": "00000002", "name": "mug,beaker"}'
+    (shapes / "taxonomy.json").write_bytes(b"[%b]" % alike)
+    (tmp_path / "spec.yaml").unlink()
+    # of two folders of one synset the first is named, and nothing as another category is
+    assert started(tmp_path, shapes)["data"]["classNames"] == [
+        "00000002=beaker", "02691156=airplane", "n03001627=chair",
+    ]  # fmt: skip
     for damaged in (b"{", b"[1]", b'{"synsetId": 1}', b'[{"synsetId": "00000001"}]'):
         (shapes / "taxonomy.json").write_bytes(damaged)
         (tmp_path / "spec.yaml").unlink()

@@ -60,6 +60,12 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("data.source.kind=foldr", "data.source.kind", ["'foldr'", '"folder"']),
         ("data.source.kind=folder", "data.source", ["url", "folder"]),
         ("data.source=3", "data.source", ["3"]),
+        ("data.classNames=[a=x, a=y]", "data", ["classNames", "a is named twice"]),
+        (
+            "data.classNames=[a=x, b=night_stand, c=Night  Stand]",
+            "data",
+            ["classNames", "b=night_stand", "c=Night  Stand"],
+        ),
         ("train.batchSize=many", "train.batchSize", ["integer", "'many'"]),
         ("train.batchSize=1", "train.batchSize", ["2", "1"]),
         ("train.points=20000", "train.points", ["20000", "data.points", "10000"]),

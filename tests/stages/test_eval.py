@@ -21,7 +21,7 @@ from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import compare, embed, listing, pack, train
 from captionless.stages import eval as evaluation
-from captionless.stages.candidates import labels
+from captionless.stages.candidates import check, labels
 from captionless.stages.chain import NotReady
 from captionless.store import objects
 from captionless.store.ledger import Ledger
@@ -57,7 +57,7 @@ def spec_of(folder: Path, url: str, **changes: dict[str, Any]) -> AlignmentSpec:
         "output": str(folder / "out"),
         "data": {
             "source": {"kind": "manifest", "url": url}, "split": "manifest", "views": 2, "imageSize": 32, "points": 64,
-            "maxSkipped": 1, "classNames": ["n02=flat thing", "box=thing", "rod=thing"],
+            "maxSkipped": 1, "classNames": ["n02=flat thing", "box=thing", "rod=long_thing"],
         },
         "clip": {"model": "captionless-demo"},
         "train": {
@@ -106,7 +106,7 @@ def test_a_class_without_test_object_is_a_candidate(
     folder, spec = run
     found, about = read(folder)["figures"], read(folder)["provenance"]
     assert found["classes"] == ["box", "n02", "rod"]
-    assert found["names"] == ["thing (box)", "flat thing", "thing (rod)"]
+    assert found["names"] == ["thing", "flat thing", "long_thing"]
     assert found["without_objects"] == ["n02"]
     assert found["chance"]["zero_shot"]["top1"] == pytest.approx(1 / 3, abs=1e-6)
     tree = found["runs"]["uniform"]["0"]["zero_shot"]
@@ -127,12 +127,37 @@ def test_ranks_are_those_of_the_texts_with_the_names(run: tuple[Path, AlignmentS
     kept = loads((folder / beside["file"]).read_bytes(), "outcomes")
     shapes = np.load(next((folder / "runs").glob("uniform-seed1-*.npy"))).astype(np.float64)
     texts = openclip.load("captionless-demo").texts(
-        [f"a point cloud of a {n}" for n in ("thing", "flat thing", "thing")]
+        [f"a point cloud of a {n}" for n in ("thing", "flat thing", "long thing")]
     )
     scores = shapes @ texts.astype(np.float64).T
     own = scores[np.arange(5), kept.labels]
     assert kept.ranks["zero_shot"][:, 0].tolist() == (scores >= own[:, None] - 1e-9).sum(axis=1).tolist()
-    assert min(kept.ranks["zero_shot"]) == 2  # a class of the same name ties, against the method
+
+
+def test_classes_of_one_prompt_are_refused_where_objects_are_of_one(run: tuple[Path, AlignmentSpec]) -> None:
+    folder, spec = run
+    before = everything(folder)
+
+    def named(*names: str) -> AlignmentSpec:
+        return spec.model_copy(update={"data": spec.data.model_copy(update={"class_names": names})})
+
+    for names in (("n02=Rod",), ("box=night_stand", "rod=Night Stand")):
+        with pytest.raises(DataError, match=r'"\w+" and "rod".*data\.classNames') as refused:
+            evaluation.run(named(*names))
+        assert "\n" not in str(refused.value)
+    assert everything(folder) == before
+
+
+def test_classes_of_one_prompt_without_object_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    classes = ["Dining_table", "dining table", "lamp"]
+    check("eval", classes, classes, ["lamp"])
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert '"Dining_table" and "dining table"' in line
+    assert "data.classNames" in line
+    check("eval", classes, ["a", "b", "c"], ["lamp"])
+    assert not capfd.readouterr().err
+    with pytest.raises(DataError, match='"Dining_table" and "dining table"'):
+        check("eval", classes, classes, ["dining table"])
 
 
 def test_what_signs_urls_stands_in_no_result(run: tuple[Path, AlignmentSpec]) -> None:

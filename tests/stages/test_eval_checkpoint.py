@@ -205,6 +205,9 @@ def test_classes_without_an_object_of_the_split_are_candidates(
     ranks = [1 + sum(row @ text >= row @ texts[own] for i, text in enumerate(texts) if i != own)
              for row, own in zip(rows, (0, 2), strict=True)]  # fmt: skip
     assert renamed["outcomes"]["ranks"] == {"zero_shot": ", ".join(map(str, ranks))}
+    (tmp_path / "data.yaml").write_text(f'{section}classNames: ["vase=Lamp"]\n')
+    with pytest.raises(DataError, match=r'"lamp" and "vase".*data\.classNames'):
+        eval_checkpoint.evaluate(model, open_eval_dataset(str(tmp_path / "data.yaml")))
 
 
 @pytest.mark.parametrize(
