@@ -171,6 +171,53 @@ def test_what_has_changed_since_is_named_and_nothing_else_made(folder: Path) -> 
     assert (found["made"], found["kept"]) == (12 - others, others)
 
 
+DAMAGED = {
+    "pack/train/00000.tar": {"pack": 5, "embed": 5, "similarity-i2i": 6, "similarity-i2l": 6},
+    "pack/test/00000.index": {"pack": 3, "embed": 3},
+    "embed/train/00001.tar": {"embed": 4, "similarity-i2i": 6, "similarity-i2l": 6},
+    "landmarks/box.npy": {"landmarks": 8},
+    "similarity/i2i/box.0-0.sim": {"similarity-i2i": 3},
+    "gallery/0.faiss": {},
+    "train/avg-seed0/model.pt": {},
+}
+"""Files of a run, and what the stages make again if one is not what it was."""
+
+
+@pytest.mark.parametrize("how", ["truncated", "altered", "missing"])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_damaged_is_made_again_and_the_rest_migrated(folder: Path, name: str, how: str) -> None:
+    spec, path = spec_of(folder), folder / "finished" / name
+    data = path.read_bytes()
+    half = len(data) // 2
+    path.unlink()
+    if how != "missing":
+        path.write_bytes(data[:half] + (bytes([data[half] ^ 1]) + data[half + 1 :]) * (how == "altered"))
+    lines = _migrated(spec, dry_run=True)
+    assert _migrated(spec) == lines
+    line = next(line for line in lines if name.startswith(line.partition(":")[0]))
+    assert f"damaged or missing{'' if name.startswith(('pack', 'embed')) else ', to be made again'}: " in line
+    assert path.name in line
+    for stage, (run, kept, skipped) in DATA.items():
+        made = DAMAGED[name].get(stage, 0)
+        found = run(spec)
+        assert (found.made, found.kept, found.skipped) == (made, kept - made, skipped), stage
+    if name.startswith("train"):
+        train.run(spec)
+        load_model(str(path.parent))
+
+
+def test_a_run_of_which_no_shard_is_whole_is_made_again(folder: Path) -> None:
+    spec = spec_of(folder)
+    for path in (folder / "finished" / "pack").rglob("*.tar"):
+        path.unlink()
+    assert "to be made again: test-00000, train-00000, train-00001" in _migrated(spec)[0]
+    for stage in ("list", "pack", "embed"):
+        run, count, skipped = DATA[stage]
+        found = run(spec)
+        assert (found.made + found.kept, found.skipped) == (count, skipped), stage
+    assert len(open_embeddings(str(folder / "finished" / "embed"), "train")) == 9
+
+
 def test_a_gallery_is_migrated_by_its_folder(folder: Path) -> None:
     with pytest.raises(DataError, match="SPEC"):
         migration.migrate_folder(str(folder / "finished" / "pack"), False, print)

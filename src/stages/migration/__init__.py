@@ -3,10 +3,12 @@
 Only records are written: manifests, tables, and the indices beside shards. Tars, tiles and models stay as they are.
 Packed and embedded shards are compared with what the spec and the source describe now, by the fingerprints that the
 earlier release recorded; those that are current get today's records, and the others stay stored until pack or embed
-make them again. What is made from them (`landmarks`, tiles, models, figures, galleries) is taken over as it is, with
-the fingerprints that it has: its own stage compares these in the next run, computes nothing where they are right, and
-until then readers are told to rerun that stage. Views stay those of the earlier renderer, OpenGL, and are recorded as
-such: objects that are added later are drawn by today's, whose pictures are the same but for rounding.
+make them again. Of a shard that is damaged or missing no record is left, as if it had never been made. What is made
+from them (`landmarks`, tiles, models, figures, galleries) is taken over as it is, with the fingerprints that it has:
+its own stage compares these in the next run, computes nothing where they are right, and until then readers are told to
+rerun that stage. A damaged or missing part of it loses its fingerprint, and its damaged files are deleted, so that it
+is made again. Views stay those of the earlier renderer, OpenGL, and are recorded as such: objects that are added later
+are drawn by today's, whose pictures are the same but for rounding.
 
 A folder's manifest is replaced in one step, after its tables: killed at any point, a migration is continued by the
 next. Folders that have nothing of the earlier format are left alone.
@@ -14,7 +16,7 @@ next. Folders that have nothing of the earlier format are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from captionless.clip.names import HUB, is_url
@@ -47,7 +49,7 @@ def migrate(spec: AlignmentSpec, dry_run: bool, tell: Tell) -> None:
     dry_run: only says what would be done.
 
     Raises:
-        DataError: no packed shard is what the spec and its source describe, or stored files are damaged.
+        DataError: no packed shard is what the spec and its source describe.
         Retryable: another process is writing there.
     """
     _Migration(spec, dry_run, tell).run()
@@ -113,11 +115,12 @@ class _Migration:
                 "data.views, data.imageSize, data.elevation, data.points, or every mesh, is another; give the spec "
                 f"that it was made with, or delete {found.url}"
             )
-        self._say(PACK, len(compared.current), len(found.records), sorted(found.records.keys() - compared.current))
+        compared.current -= found.lost.keys()
+        self._say(PACK, compared.current, found)
         if self.dry_run:
             return
         listed = self._list(found)
-        records = {name: self._packed(record, compared, listed) for name, record in found.records.items()}
+        records = {name: self._packed(record, compared, listed) for name, record in found.whole.items()}
         by_name = {shard.name for shard in listed.shards}
         made_from = self._made_from(PACK, by_name == set(records) and all(exact for _, exact in records.values()))
         kept = {name: record for name, (record, exact) in records.items() if exact or found.manifest is not None}
@@ -150,21 +153,21 @@ class _Migration:
         same = self._same_weights(found)
         current = {
             name
-            for name, record in found.records.items()
+            for name, record in found.whole.items()
             if same and name in packed and record.fingerprint == earlier.embed_fingerprint(_tar(packed[name])[1], model)
         }
-        self._say(EMBED, len(current), len(found.records), sorted(found.records.keys() - current))
+        self._say(EMBED, current, found)
         if self.dry_run:
             return
         source = objects.join(self.spec.root, PACK)
         embedder = Embedder(source, found.url, self.spec.clip, self.spec.data.views, Ledger(found.url))
         records = {}
-        for name, record in found.records.items():
+        for name, record in found.whole.items():
             is_current = name in current
             made = embedder.made_of(packed[name]) if is_current else {}
             fingerprint = embedder.fingerprint(packed[name]) if is_current else _unknown(record)
             records[name] = replace(shards.embedded_record(found.url, record, made), fingerprint=fingerprint)
-        made_from = self._made_from(EMBED, set(packed) == current == set(records))
+        made_from = self._made_from(EMBED, set(packed) == current == set(found.records))
         kept = {name: r for name, r in records.items() if name in current or found.manifest is not None}
         # trainings know their model by the identity that it had
         identity = clip_identity(self.spec.clip)._replace(weights=earlier.weights_identity(self.spec.clip))
@@ -176,7 +179,7 @@ class _Migration:
         url = objects.join(self.spec.root, PACK)
         found = read_earlier(url)
         if found is not None:
-            return found.records
+            return found.whole
         return Ledger(url).manifest().records if objects.exists(objects.join(url, MANIFEST)) else {}
 
     def _same_weights(self, found: EarlierStage) -> bool:
@@ -212,11 +215,12 @@ class _Migration:
             inputs = {name: InputRecord(i.settings, "") for name, i in inputs.items()}
         return MadeFrom(chain.settings(self.spec, stage), inputs)
 
-    def _say(self, stage: str, current: int, count: int, stale: list[str]) -> None:
-        line = f"{stage}: {current} of {count} shards are what the spec and the source describe"
-        if stale:
-            more = f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
-            line += f"; to be made again: {', '.join(stale[:_NAMED])}{more}"
+    def _say(self, stage: str, current: Collection[str], found: EarlierStage) -> None:
+        line = f"{stage}: {len(current)} of {len(found.records)} shards are what the spec and the source describe"
+        if found.lost:
+            line += f"; damaged or missing: {_some(found.lost_files)}"
+        if stale := sorted(found.records.keys() - set(current)):
+            line += f"; to be made again: {_some(stale)}"
         self._tell(line)
 
 
@@ -224,17 +228,23 @@ def _take_over(
     found: EarlierStage, dry_run: bool, tell: Tell, name: str, fingerprints: Mapping[str, str] | None = None
 ) -> None:
     """Records a stage's parts anew, as they are, or with other `fingerprints`, by part."""
-    missing = [file for record in found.records.values() for file in found.missing(record)]
-    line = f"{name}: {len(found.records)} part{'' if len(found.records) == 1 else 's'} taken over"
-    tell(line + (f"; missing, to be made again: {', '.join(missing[:_NAMED])}" if missing else ""))
+    line = f"{name}: {len(found.whole)} part{'' if len(found.whole) == 1 else 's'} taken over"
+    tell(line + (f"; damaged or missing, to be made again: {_some(found.lost_files)}" if found.lost else ""))
     if dry_run:
         return
-    known = fingerprints or {}
+    known = {**(fingerprints or {}), **{part: _unknown(found.records[part]) for part in found.lost}}
     records = {
         part: replace(record, fingerprint=known.get(part, record.fingerprint)) for part, record in found.records.items()
     }
     with writer(found.url, settings="migrate"):
+        for file in found.lost_files:  # a stage that finds a damaged one would ask for it to be deleted
+            objects.remove_file(objects.join(found.url, file))
         LedgerOver(found).take_over(records, found.facts)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _unknown(record: WorkRecord) -> str:

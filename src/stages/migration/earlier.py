@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from captionless.clip import checkpoints
@@ -40,20 +41,32 @@ class EarlierStage:
     facts: Mapping[str, Any]
     records: Mapping[str, WorkRecord]
 
-    def missing(self, record: WorkRecord) -> list[str]:
-        """A part's files that are not there. DataError for one that was modified since it was recorded."""
-        gone = []
+    @cached_property
+    def lost(self) -> dict[str, list[str]]:
+        """The parts with files that are missing, truncated or modified since they were recorded, and these files."""
+        with thread_pool(_REQUESTS) as pool:
+            found = zip(self.records, pool.map(self._lost, self.records.values()), strict=True)
+            return {part: files for part, files in found if files}
+
+    @property
+    def whole(self) -> dict[str, WorkRecord]:
+        """The records of all other parts."""
+        return {part: record for part, record in self.records.items() if part not in self.lost}
+
+    @property
+    def lost_files(self) -> list[str]:
+        return sorted(file for files in self.lost.values() for file in files)
+
+    def _lost(self, record: WorkRecord) -> list[str]:
         recorded = objects.modified(_record_url(self.url, f"{record.part}.json")) or 0.0
-        for name, expected in record.files.items():
-            url = objects.join(self.url, name)
-            found = objects.status(url)
-            if found is None:
-                gone.append(name)
-            elif found.size != expected["size"] or (
-                found.modified > recorded and objects.sha256(url) != expected["sha256"]
-            ):
-                raise DataError(f"{url}: truncated, or modified since it was recorded; delete it and rerun")
-        return gone
+        return [name for name, expected in record.files.items() if not self._is_whole(name, expected, recorded)]
+
+    def _is_whole(self, name: str, expected: Mapping[str, Any], recorded: float) -> bool:
+        url = objects.join(self.url, name)
+        found = objects.status(url)
+        if found is None or found.size != expected["size"]:
+            return False
+        return found.modified <= recorded or objects.sha256(url) == expected["sha256"]
 
 
 def read_earlier(url: str) -> EarlierStage | None:
