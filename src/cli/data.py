@@ -20,7 +20,7 @@ def broken(
 ) -> None:
     """List the objects that could not be read, and those that lack something of their files, with what can be done.
 
-    Works during and after a run of `captionless pack`, also one that failed. `--json` lists all of them.
+    Works as soon as `captionless pack` has finished a shard, also while it runs and if it failed. `--json` lists all.
 
     Examples: `captionless data broken run.yaml`, `captionless data broken run.yaml --json`
     """

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from captionless.errors import DataError
 from captionless.precompute import losses
 from captionless.precompute.meshes.reading import Loss
 from captionless.store import objects
@@ -140,7 +141,7 @@ class Broken:
 
 def broken_objects(url: str) -> Iterator[Broken]:
     """Those of the stage whose output is under `url`, in the order of its parts; also of one that has not finished, or
-    that failed since there are too many of them."""
+    that failed since there are too many of them. DataError if it has recorded nothing yet."""
     for key, reason in _values(url, "reason"):
         yield Broken(key, reason)
 
@@ -156,6 +157,10 @@ def _values(url: str, column: str) -> Iterator[tuple[str, str]]:
     """Key and value of the objects that have one in a column of the stage's rows."""
     ledger = Ledger(url)
     loose = _unpublished(ledger)
+    if ledger.published is None and not loose:
+        raise DataError(
+            f"{url}: no object has been packed yet, so that none is known to be broken; run `captionless pack`"
+        )
     if ledger.published is not None and (table := ledger.published.rows_url) is not None:
         reader = TableReader(table)
         if column in reader.schema.names:

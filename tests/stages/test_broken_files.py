@@ -126,6 +126,20 @@ def test_too_many_fail_the_stage_only_when_all_have_been_tried(tmp_path: Path) -
     assert (outcome.made, outcome.skipped) == (0, len(skipped))  # what was made is kept
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_before_anything_is_packed_none_is_said_to_be_broken(tmp_path: Path, options: tuple[str, ...]) -> None:
+    _shapes(tmp_path, {})
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(_spec(tmp_path)))
+    listing.run(load.load_spec(str(spec)))
+    refused = subprocess.run(
+        [sys.executable, "-m", "captionless", "data", "broken", str(spec), *options], capture_output=True, text=True
+    )
+    assert (refused.returncode, refused.stdout) == (65, "")
+    (line,) = refused.stderr.strip().splitlines()
+    assert "captionless pack" in line
+
+
 @pytest.mark.chaos
 def test_three_hundred_broken_files_and_three_workers(tmp_path: Path) -> None:
     folder, bad = tmp_path / "run", {**_crashes(), **_mutations(300)}
