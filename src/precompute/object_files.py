@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Literal
 from urllib.parse import unquote
 
 from captionless.errors import DataError, one_line
@@ -22,7 +23,7 @@ from captionless.mesh import Up
 from captionless.runtime.redaction import public_address, redacted
 from captionless.store.guarded_http import Guard
 from captionless.store.urls import is_local, local_path
-from captionless.store.whole_files import read_file
+from captionless.store.whole_files import digest_of_file, read_file
 
 MAX_FILES = 1000
 """Files that one object may name."""
@@ -181,9 +182,7 @@ class ObjectFiles:
 
     def own(self) -> bytes:
         """The object's own file. DataError when it is missing or must not be read."""
-        for part in self.url.split("::"):
-            _check_name(_without_query(part), "its file")
-        content = self._read(self.url, public_address(self.url))
+        content = self._read(*self._own())
         if content is None:
             raise DataError(f"{self.url}: no such file")
         return content
@@ -193,11 +192,39 @@ class ObjectFiles:
 
         DataError when it is outside of the scope, cannot be read, or when the object names too many files.
         """
+        return self._read(*self._named(name, by))
+
+    def own_digest(self, algorithm: Literal["md5", "sha256"]) -> bytes:
+        """The digest of what `own` gives, which is not held and not `seen`."""
+        found = self._digest(*self._own(), algorithm)
+        if found is None:
+            raise DataError(f"{self.url}: no such file")
+        return found
+
+    def named_digest(self, name: str) -> bytes | None:
+        """The sha256 of what `named` gives, likewise."""
+        return self._digest(*self._named(name, ""), "sha256")
+
+    def _own(self) -> tuple[str, str]:
+        """URL of the object's own file, and what to call it in errors."""
+        for part in self.url.split("::"):
+            _check_name(_without_query(part), "its file")
+        return self.url, public_address(self.url)
+
+    def _named(self, name: str, by: str) -> tuple[str, str]:
+        """The same of a file that is named."""
         what = f"refers to {_shown(name)}"
         _check_name(name, what)
         if "::" in name:
             raise DataError(f"{what}: not a name of a file")
-        return self._read(beside(by or self.url, name), what)
+        return beside(by or self.url, name), what
+
+    def _digest(self, url: str, what: str, algorithm: Literal["md5", "sha256"]) -> bytes | None:
+        self._check(url, what)
+        try:
+            return digest_of_file(url, self._scope.guard, algorithm)
+        except FileNotFoundError:
+            return None
 
     def spelled_alike(self, name: str, by: str = "") -> str | None:
         """The name of a file that differs from `name`, as `named` takes it, only in upper and lower case.

@@ -1,4 +1,4 @@
-"""Reading a file of unknown origin whole, together with its version.
+"""Reading a file of unknown origin whole, together with its version; or only its digest, piece by piece.
 
 What is read here was named by a data set, not by the user: it may be a device that never ends, a file that nobody may
 read, a page of another network. Whatever is wrong with the one file is a `DataError`; failures of the storage remain
@@ -8,11 +8,13 @@ read, a page of another network. Whatever is wrong with the one file is a `DataE
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from fsspec.asyn import sync
 
@@ -51,20 +53,62 @@ class Content:
 
 def read_file(url: str, guard: Guard) -> Content:
     """The file. FileNotFoundError when there is none; DataError, with the URL, when it may not or cannot be read."""
-    found = _read(url, guard)
+    held, version = _taken(url, guard, _Held)
+    return Content(b"".join(held.pieces), version)
+
+
+def digest_of_file(url: str, guard: Guard, algorithm: Literal["md5", "sha256"]) -> bytes:
+    """The digest of a file, of which no more than a piece is held. Raises what `read_file` does."""
+    hashed, _ = _taken(url, guard, partial(_Hashed, algorithm))
+    return hashed.hash.digest()
+
+
+class _Held:
+    """Keeps the pieces of a file."""
+
+    at_once = -1  # of a local file: all of it, which need not be joined then
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        self.size += len(piece)
+
+
+class _Hashed:
+    """Keeps the digest of the pieces of a file."""
+
+    at_once = _CHUNK
+
+    def __init__(self, algorithm: str) -> None:
+        self.hash, self.size = hashlib.new(algorithm, usedforsecurity=False), 0
+
+    def add(self, piece: bytes) -> None:
+        self.hash.update(piece)
+        self.size += len(piece)
+
+
+_Sink = TypeVar("_Sink", _Held, _Hashed)
+
+
+def _taken(url: str, guard: Guard, begin: Callable[[], _Sink]) -> tuple[_Sink, str]:
+    """What a file was read into, and its version."""
+    found = _read(url, guard, begin)
     if isinstance(found, str):
         raise DataError(f"{url}: {found}")
-    registry.add(catalog.STAGE_READ_BYTES, len(found.data))
+    registry.add(catalog.STAGE_READ_BYTES, found[0].size)
     return found
 
 
-def _read(url: str, guard: Guard) -> Content | str:
+def _read(url: str, guard: Guard, begin: Callable[[], _Sink]) -> tuple[_Sink, str] | str:
     if not is_on_web(url):
-        return _attempt(url, guard)
+        return _attempt(url, guard, begin)
     if guard.servers.is_silent(url):
         return "its server did not answer a short time ago"
     try:
-        found = _attempt(url, guard)
+        found = _attempt(url, guard, begin)
     except Retryable as error:
         fault = guard.servers.fault(url)
         if not fault:
@@ -75,20 +119,20 @@ def _read(url: str, guard: Guard) -> Content | str:
 
 
 @retrying
-def _attempt(url: str, guard: Guard) -> Content | str:
-    """The file, or why it is refused."""
-    guard.refused = ""
+def _attempt(url: str, guard: Guard, begin: Callable[[], _Sink]) -> tuple[_Sink, str] | str:
+    """What the file was read into and its version, or why it is refused."""
+    guard.refused, into = "", begin()
     try:
         if is_local(url):
-            return _local(local_path(url))
+            return into, _local(local_path(url), into)
         for archive in filter(is_local, url.split("::")[1:]):
             _regular(os.stat(local_path(archive)))
         fs, path = filesystem(url, guard)
         if url.startswith(_S3):
-            return sync(fs.loop, _s3, fs, path)  # type: ignore[no-any-return]
+            return into, sync(fs.loop, _s3, fs, path, into)
         if url.startswith(_HTTP):
-            return sync(fs.loop, _http, fs, path)  # type: ignore[no-any-return]
-        return _other(fs, path)
+            return into, sync(fs.loop, _http, fs, path, into)
+        return into, _other(fs, path, into)
     except _Refused as error:
         return str(error)
     except Exception as error:
@@ -107,13 +151,19 @@ def _limited(size: int | None, at_least: str = "") -> None:
         raise _Refused(f"has {at_least}{size:,} bytes; at most {MAX_BYTES:,} are read")
 
 
-def _local(path: str) -> Content:
+def _local(path: str, into: _Held | _Hashed) -> str:
     _regular(os.stat(path))  # before it is opened: opening some devices has effects
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         found = os.fstat(file.fileno())
         _regular(found)
         _limited(found.st_size)
-        return Content(file.read(), of_stat(found))
+        _feed(into, file.read)
+        return of_stat(found)
+
+
+def _feed(into: _Held | _Hashed, read: Callable[[int], bytes]) -> None:
+    while piece := read(into.at_once):
+        into.add(piece)
 
 
 def _regular(found: os.stat_result) -> None:
@@ -123,20 +173,20 @@ def _regular(found: os.stat_result) -> None:
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
 
 
-async def _s3(fs: Any, path: str) -> Content:
+async def _s3(fs: Any, path: str, into: _Held | _Hashed) -> str:
     bucket, key, version = fs.split_path(path)
     response = await fs._call_s3("get_object", Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
     body = response["Body"]
     try:
         size = int(response["ContentLength"])
         _limited(size)
-        data = b"".join([chunk async for chunk in _chunks(lambda: body.read(_CHUNK))])
+        await _feed_chunks(into, lambda: body.read(_CHUNK))
     finally:
         body.close()
-    return Content(data, version_of({"ETag": response.get("ETag"), "size": size}))
+    return version_of({"ETag": response.get("ETag"), "size": size})
 
 
-async def _http(fs: Any, url: str) -> Content:
+async def _http(fs: Any, url: str, into: _Held | _Hashed) -> str:
     session = await fs.set_session()
     options = {**fs.kwargs, "headers": {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}}
     async with session.get(fs.encode_url(url), **options) as response:
@@ -146,26 +196,29 @@ async def _http(fs: Any, url: str) -> Content:
         if response.status >= 300:
             raise _Refused(f"the server answered {response.status}")
         _limited(response.content_length)
-        data = b"".join([chunk async for chunk in _chunks(lambda: response.content.read(_CHUNK))])
+        await _feed_chunks(into, lambda: response.content.read(_CHUNK))
         about = {name: response.headers.get(name) for name in ("ETag", "Content-MD5", "Last-Modified")}
-        return Content(data, version_of({**about, "size": response.content_length}))
+        return version_of({**about, "size": response.content_length})
 
 
-async def _chunks(read: Callable[[], Any]) -> AsyncIterator[bytes]:
-    total = 0
+async def _feed_chunks(into: _Held | _Hashed, read: Callable[[], Any]) -> None:
     while chunk := await read():
-        total += len(chunk)
-        _limited(total, "at least ")
-        yield chunk
+        into.add(chunk)
+        _limited(into.size, "at least ")
 
 
-def _other(fs: Any, path: str) -> Content:
+def _other(fs: Any, path: str, into: _Held | _Hashed) -> str:
     info = fs.info(path)
     if info["type"] != "file":
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     _limited(info.get("size"))
     try:
-        return Content(bytes(fs.cat_file(path)), version_of(info))
+        if into.at_once < 0:
+            into.add(bytes(fs.cat_file(path)))
+        else:
+            with fs.open(path, "rb") as file:
+                _feed(into, file.read)
+        return version_of(info)
     except KeyError as error:  # of archives
         raise FileNotFoundError(path) from error
 

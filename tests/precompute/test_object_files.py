@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,19 @@ def test_files_of_the_folder_are_read_and_remembered(folder: Path, scheme: str) 
     assert of.size == sum(map(len, ["data/chair/a.obj", "data/chair/a.mtl", "data/textures/t.png"]))
     for file in of.seen:
         assert objects.exists(beside(of.url, file.path)) == bool(file.version)
+    assert of.own_digest("md5") == hashlib.md5(b"data/chair/a.obj", usedforsecurity=False).digest()
+    assert of.named_digest("a.mtl") == hashlib.sha256(b"data/chair/a.mtl").digest()
+    assert of.named_digest("none.png") is None
+    with pytest.raises(DataError, match=r"none\.obj: no such file"):
+        ObjectFiles(beside(of.url, "none.obj")).own_digest("md5")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nothing_else_is_read(folder: Path, name: str) -> None:
     of = files(folder)
-    with pytest.raises(DataError, match=r"^refers to "):
-        of.named(name)
+    for read in (of.named, of.named_digest):
+        with pytest.raises(DataError, match=r"^refers to "):
+            read(name)
     assert of.seen == []
     assert of.size == 0
 
@@ -104,8 +111,10 @@ def test_links_are_followed_before_it_is_decided(folder: Path) -> None:
         with pytest.raises(DataError):
             of.named(name)
     (folder / "data" / "chair" / "b.obj").symlink_to(folder / "secret" / "s.png")
-    with pytest.raises(DataError, match=r"b\.obj: outside of .*data\.allow"):
-        ObjectFiles(f"{folder}/data/chair/b.obj", Scope((f"{folder}/data",))).own()
+    outside = ObjectFiles(f"{folder}/data/chair/b.obj", Scope((f"{folder}/data",)))
+    for read in (outside.own, partial(outside.own_digest, "md5")):
+        with pytest.raises(DataError, match=r"b\.obj: outside of .*data\.allow"):
+            read()
     (folder / "link-to-data").symlink_to(folder / "data")  # the source's own folder may be a link
     of = ObjectFiles(f"{folder}/link-to-data/chair/a.obj", Scope((f"{folder}/link-to-data",)))
     assert of.named("../textures/t.png") == b"data/textures/t.png"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from captionless.store.guarded_http import Guard, is_public
 from captionless.store.scan import UNANSWERED, look_up
 from captionless.store.urls import filesystem
 from captionless.store.versions import version_of
-from captionless.store.whole_files import Content, read_file
+from captionless.store.whole_files import Content, digest_of_file, read_file
 from tests.store.faulty_s3 import Fault, FaultyS3, reached_by_environment
 
 GUARD = Guard()
@@ -93,6 +96,41 @@ def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_file(str(tmp_path / "x"), GUARD)
 
 
+def digests(url: str, guard: Guard = GUARD) -> list[str]:
+    return [digest_of_file(url, guard, "md5").hex(), digest_of_file(url, guard, "sha256").hex()]
+
+
+def expected(data: bytes) -> list[str]:
+    return [hashlib.md5(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest()]
+
+
+def test_digests_are_of_the_content_and_refused_like_it(root: str, tmp_path: Path) -> None:
+    url = objects.join(root, "a.bin")
+    data = bytes(range(256)) * 12_345  # some pieces
+    objects.write_bytes(url, data)
+    assert digests(url) == expected(data)
+    with pytest.raises(FileNotFoundError):
+        digests(objects.join(root, "none"))
+    (tmp_path / "x").mkdir()
+    with pytest.raises(DataError, match="x: a folder"):
+        digests(str(tmp_path / "x"))
+
+
+def test_of_digests_a_piece_is_held_at_a_time(tmp_path: Path) -> None:
+    size = 48 << 20
+    with open(tmp_path / "x", "wb") as file:
+        file.truncate(size)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "x", "x")
+    for url in (str(tmp_path / "x"), f"zip://x::{tmp_path}/x.zip"):
+        tracemalloc.start()
+        assert digest_of_file(url, GUARD, "md5") == hashlib.md5(bytes(size), usedforsecurity=False).digest()
+        tracemalloc.reset_peak()
+        digest_of_file(url, GUARD, "sha256")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        tracemalloc.stop()
+
+
 # S3
 
 
@@ -121,8 +159,9 @@ def test_on_s3_a_file_and_its_version_take_one_request(s3: FaultyS3) -> None:
 
 def test_on_s3_too_large(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole_files, "MAX_BYTES", 3)
-    with pytest.raises(DataError, match="has 4 bytes; at most 3 "):
-        read_file("s3://bucket/in/a.bin", GUARD)
+    for read in (read_file, partial(digest_of_file, algorithm="md5")):
+        with pytest.raises(DataError, match="has 4 bytes; at most 3 "):
+            read("s3://bucket/in/a.bin", GUARD)
 
 
 def test_on_s3_one_denied_file_is_its_own_failure_but_bad_credentials_are_the_storages(s3: FaultyS3) -> None:
@@ -149,6 +188,8 @@ def test_on_s3_names_that_cannot_be(s3: FaultyS3, url: str) -> None:
 def test_on_s3_what_is_transient_is_tried_again(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
     s3.faults += [Fault(503, "SlowDown"), Fault(0)]
     assert read_file("s3://bucket/in/a.bin", GUARD).data == b"0123"
+    s3.faults += [Fault(503, "SlowDown"), Fault(0)]
+    assert digests("s3://bucket/in/a.bin") == expected(b"0123")
     monkeypatch.setattr(storage_retry, "RETRY_SECONDS", 0.1)
     s3.faults[:] = [Fault(503, "SlowDown", times=99)]
     with pytest.raises(Retryable):
@@ -215,6 +256,7 @@ def pages() -> Iterator[list[str]]:
 def test_over_http(pages: list[str]) -> None:
     guard = Guard([f"{pages[0]}/list.jsonl"])
     assert read_file(f"{pages[0]}/a.bin", guard) == Content(b"0123", version(f"{pages[0]}/a.bin"))
+    assert digests(f"{pages[0]}/a.bin", guard) == expected(b"0123")
     for status in (404, 410):
         with pytest.raises(FileNotFoundError):
             read_file(f"{pages[0]}/{status}", guard)
@@ -285,8 +327,9 @@ def test_over_http_too_large(pages: list[str], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(whole_files, "MAX_BYTES", 3)
     guard = Guard([pages[0]])
     for page in ("a.bin", "endless"):
-        with pytest.raises(DataError, match="at most 3 "):
-            read_file(f"{pages[0]}/{page}", guard)
+        for read in (read_file, partial(digest_of_file, algorithm="md5")):
+            with pytest.raises(DataError, match="at most 3 "):
+                read(f"{pages[0]}/{page}", guard)
 
 
 def test_private_addresses_are_refused_however_they_are_reached(pages: list[str]) -> None:
@@ -299,8 +342,9 @@ def test_private_addresses_are_refused_however_they_are_reached(pages: list[str]
         f"{pages[0]}/302/{pages[1]}/a.bin",
         f"zip://a.obj::{pages[1]}/x.zip",
     ):
-        with pytest.raises(DataError, match=r"not a (public address|canonical)"):
-            read_file(url, guard)
+        for read in (read_file, partial(digest_of_file, algorithm="md5")):
+            with pytest.raises(DataError, match=r"not a (public address|canonical)"):
+                read(url, guard)
     assert read_file(f"{pages[0]}/302/{pages[0]}/a.bin", guard).data == b"0123"
     assert read_file(f"{pages[1]}/a.bin", Guard([pages[1]])).data == b"0123"
 

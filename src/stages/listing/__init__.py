@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.object_files import Scope
@@ -144,7 +144,7 @@ def _check_seal(url: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 class _Files:
-    """Finds and reads files of the objects where these may be read."""
+    """Finds files of the objects, and reads their digests, where these may be read."""
 
     def __init__(self, source: Source, data: DataSpec):
         self._source, self._origin = source, data.source.url
@@ -167,16 +167,17 @@ class _Files:
             f"({public_address(self._unanswered[0])}, ...)"
         ]
 
-    def own(self, url: str) -> bytes:
-        """An object's own file. DataError when it is missing or must not be read."""
+    def own(self, url: str, algorithm: Literal["md5", "sha256"]) -> bytes:
+        """The digest of an object's own file. DataError when it is missing or must not be read."""
         assert isinstance(self._source, MeshLoader)
-        return self._source.mesh_file(_ref(url)).open().own()
+        return self._source.mesh_file(_ref(url)).open().own_digest(algorithm)
 
     def named(self, url: str, path: str) -> bytes | None:
-        """A file that the one at `url` names; None when there is none, or it must not be read: pack will say why."""
+        """The sha256 of a file that the one at `url` names; None when there is none, or it must not be read: pack will
+        say why."""
         assert isinstance(self._source, MeshLoader)
         try:
-            return self._source.mesh_file(_ref(url)).open().named(path)
+            return self._source.mesh_file(_ref(url)).open().named_digest(path)
         except DataError:
             return None
 

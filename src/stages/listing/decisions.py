@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from captionless.errors import DataError, SpecError
 from captionless.spec.data import DataSpec, SourceKind
 from captionless.stages.listing.before import Before
-from captionless.stages.listing.duplicates import Group, copies, describe, find_groups
+from captionless.stages.listing.duplicates import Group, ReadDigest, copies, describe, find_groups
 from captionless.stages.listing.gathered import KEPT, Gathered
 from captionless.stages.listing.layout import NONE, SPLITS, Layout, lay_out
 from captionless.store.listing import VERDICTS
 
 
-def decide(
-    data: DataSpec, gathered: Gathered, before: Before, read: Callable[[str], bytes]
-) -> tuple[Layout, list[Group]]:
+def decide(data: DataSpec, gathered: Gathered, before: Before, read: ReadDigest) -> tuple[Layout, list[Group]]:
     """Where the objects go, and the groups of kept ones with the same content. Drops objects from `gathered`.
 
     read: see `duplicates.find_groups`.
@@ -33,7 +31,7 @@ def decide(
     reasons = dict(gathered.reasons)
     # What is kept is older than what was left out, so that a copy that was dropped never takes the other one's place.
     youth = (before.shards == NONE).astype(np.int8) + ~sealed
-    groups = find_groups(gathered, before.contents, youth, read)
+    groups = find_groups(gathered, before.contents, youth, data.limits.bytes, read)
     if groups and data.duplicates == "error":
         raise DataError(
             f"data.duplicates: {copies(groups):,} objects have the same content as others: {describe(gathered, groups)}"

@@ -2,14 +2,14 @@
 
 S3's ETag of an object that was uploaded in one piece is its MD5, so equal sizes and ETags are equal content. Files of
 equal size elsewhere are read, once: what they were found to be is kept in the listing, for as long as their version is
-the same.
+the same. Nothing is read of files that are larger than `data.limits` allows, which pack will say: they are no copies.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,10 @@ from captionless.store.file_index import token_of
 Digests = NDArray[np.uint8]
 """(n, 32): a sha256 of every object's file, or an MD5 and zeros, or zeros where there is none."""
 
-_READERS = 4  # files are read whole
+ReadDigest = Callable[[str, Literal["md5", "sha256"]], bytes]
+"""Gives the digest of the file at a URL. DataError where it cannot."""
+
+_READERS = 4
 _MD5_BYTES = 16
 
 
@@ -38,15 +41,16 @@ class Group:
 
 
 def find_groups(
-    gathered: Gathered, contents: Digests, youth: NDArray[np.int8], read: Callable[[str], bytes]
+    gathered: Gathered, contents: Digests, youth: NDArray[np.int8], most: int, read: ReadDigest
 ) -> list[Group]:
     """The groups of kept objects that are copies of one another.
 
     contents: what is known of the files; what is read for the comparison is filled in. youth: (n,) the lesser, the
-    older; of equally old ones the lesser key is older. read: gives the content of a file by its URL, DataError where it
-    cannot; such an object is no copy.
+    older; of equally old ones the lesser key is older. most: bytes of a file that may be read. read: an object whose
+    file it cannot read is no copy.
     """
-    sizes = np.where(gathered.kept & (gathered.tokens != 0) & (gathered.sizes > 0), gathered.sizes, -1)
+    usable = (gathered.sizes > 0) & (gathered.sizes <= most)
+    sizes = np.where(gathered.kept & (gathered.tokens != 0) & usable, gathered.sizes, -1)
     alike = _repeated(sizes)
     alike &= sizes > 0
     _read_contents(gathered, contents, alike & ~gathered.of_content & ~contents.any(axis=1), read)
@@ -72,23 +76,15 @@ def _repeated(values: NDArray[np.int64]) -> NDArray[np.bool_]:
     return found
 
 
-def _read_contents(
-    gathered: Gathered, contents: Digests, wanted: NDArray[np.bool_], read: Callable[[str], bytes]
-) -> None:
+def _read_contents(gathered: Gathered, contents: Digests, wanted: NDArray[np.bool_], read: ReadDigest) -> None:
     """Fills in the contents of the wanted objects' files."""
 
     def digest(url: str) -> bytes:
+        on_s3 = url.startswith(("s3://", "s3a://"))  # which describes the files of equal size by their MD5
         try:
-            data = read(url)
+            return read(url, "md5" if on_s3 else "sha256").ljust(32, b"\0")
         except DataError:
             return bytes(32)  # pack will say what is wrong with it
-        # S3 describes the files of equal size by their MD5
-        on_s3 = url.startswith(("s3://", "s3a://"))
-        return (
-            hashlib.md5(data, usedforsecurity=False).digest().ljust(32, b"\0")
-            if on_s3
-            else hashlib.sha256(data).digest()
-        )
 
     if not wanted.any():
         return

@@ -9,7 +9,6 @@ it was.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from captionless.store import objects
 from captionless.store.file_index import FileIndex, token_of
 from captionless.store.scan import UNANSWERED, Found
 
-_READERS = 4  # files are read whole
+_READERS = 4
 _UNANSWERED = token_of(UNANSWERED)
 
 
@@ -75,7 +74,7 @@ def settle(
 ) -> list[Settled]:
     """The versions of some objects.
 
-    records: what is recorded of their files, see `before.RECORDS`. read: gives the content of the file that the one at
+    records: what is recorded of their files, see `before.RECORDS`. read: gives the sha256 of the file that the one at
     a URL names, None if there is none or it must not be read.
     """
     packed, noted = _of(records, by_list=False), _of(records, by_list=True)
@@ -133,7 +132,7 @@ def _compared(url: str, record: _Record, tokens: dict[str, int], read: Callable[
     )
     for file in _changed(url, record, tokens):
         content = read(url, file.path) if file.sha256 else None
-        if content is None or hashlib.sha256(content).hexdigest() != file.sha256:
+        if content is None or content.hex() != file.sha256:
             return Settled(_digest(record.version, [file[:2] for file in now]))
     return Settled(record.version, _json(now))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -103,13 +105,44 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     spec = spec_of(root, "folder", str(shapes))
     read: list[str] = []
     own = listing._Files.own
-    monkeypatch.setattr(listing._Files, "own", lambda self, url: (read.append(url), own(self, url))[1])
+    monkeypatch.setattr(listing._Files, "own", lambda self, url, how: (read.append(url), own(self, url, how))[1])
     listing.run(spec)
     assert sorted(read) == [f"{shapes}/box/a.obj", f"{shapes}/box/b.obj"], "those of equal size"
     read.clear()
     put(str(shapes), box__d="12345")
     listing.run(spec)
     assert read == [f"{shapes}/box/d.obj"]
+    assert open_listing(f"{root}/list").facts["copies"] == 1
+
+
+def test_large_files_of_equal_size_are_not_held(tmp_path: Path) -> None:
+    shapes, root, size = tmp_path / "shapes", str(tmp_path / "out"), 64 << 20
+    put(str(shapes), box__a="1", box__b="1", box__c="1", box__d="4")
+    for key, byte in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        with open(shapes / "box" / f"{key}.obj", "r+b") as file:
+            file.truncate(size)  # sparse
+            file.seek(size - 1)
+            file.write(byte)
+    spec = spec_of(root, "folder", str(shapes))
+    listing.run(spec)  # imports what it needs
+    shutil.rmtree(f"{root}/list")
+    tracemalloc.start()
+    listing.run(spec)
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
+    assert open_listing(f"{root}/list").facts["copies"] == 1
+
+
+def test_nothing_is_read_of_files_that_are_too_large_to_be_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes, root = tmp_path / "shapes", str(tmp_path / "out")
+    put(str(shapes), box__a="12345", box__b="12345", box__c="123", box__d="123")
+    read: list[str] = []
+    own = listing._Files.own
+    monkeypatch.setattr(listing._Files, "own", lambda self, url, how: (read.append(url), own(self, url, how))[1])
+    listing.run(spec_of(root, "folder", str(shapes), limits={"bytes": 4}))
+    assert sorted(read) == [f"{shapes}/box/c.obj", f"{shapes}/box/d.obj"]
     assert open_listing(f"{root}/list").facts["copies"] == 1
 
 
