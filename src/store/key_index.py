@@ -20,10 +20,12 @@ _FOLD = np.uint64(32)
 
 
 class KeyIndex:
-    """Looks up places in a column of keys. `repeated`: a key that is there twice, whose first place counts, or None."""
+    """Looks up places in a column of keys. `repeated`: a key that is there twice, whose first place counts, or None.
+    `longest`: bytes of the longest key."""
 
     def __init__(self, keys: pa.Array) -> None:
         self._bytes, self._offsets = _memory(keys)
+        self.longest = int(np.diff(self._offsets).max(initial=0))
         slots = 4
         while slots < 2 * len(keys):
             slots *= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import shutil
 from collections.abc import Iterator
@@ -146,6 +147,26 @@ def test_a_key_that_is_still_somewhere_is_reported(folder: Path) -> None:
     assert report.found == [(objects.join(str(run), "notes.txt"), GONE)]
     with pytest.raises(DataError, match=r"notes\.txt"):
         report.check()
+
+
+def test_a_path_or_url_that_ends_in_the_key_names_it(folder: Path) -> None:
+    spec, run = _spec(folder), folder / "finished"
+    _rerun(spec)
+    texts = {
+        "plain.log": f"read /m/{GONE}.obj",
+        "percent.log": "GET /m/box%2F01.obj",
+        "json.log": r'{"mesh": "box\/01.obj"}',
+        "packed.log.gz": f"read /m/{GONE}.obj",
+        "kept.log": "read /m/box/02.obj",
+    }
+    (run / "logs").mkdir(exist_ok=True)
+    for name, text in texts.items():
+        data = text.encode()
+        (run / "logs" / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    pruning.prune(spec).check()
+    assert [path.name for path in (run / "logs").iterdir()] == ["kept.log"]
+    (run / "notes.txt").write_text(f"s3://meshes/{GONE}.obj looks odd")
+    assert pruning.prune(spec).found == [(objects.join(str(run), "notes.txt"), GONE)]
 
 
 @pytest.mark.parametrize("where", ["", "embed", "search/new", "train/avg-seed9"])

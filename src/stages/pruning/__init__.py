@@ -266,7 +266,7 @@ class _Pruning:
 
     def _naming(self, store: Store, names: Sequence[str]) -> list[str]:
         """The files that name an object that is gone."""
-        search = KeySearch(self.gone)
+        search = KeySearch(self.gone, self.listed)
         return [name for name in names if search.in_file(objects.join(store.url, name))]
 
     def _delete(self, store: Store, names: Sequence[str], why: str, telling: Collection[str] = ()) -> None:
@@ -296,7 +296,7 @@ class _Pruning:
         files = {objects.join(store.url, name): size for store in found.stores for name, size in store.files.items()}
         files |= {objects.join(self.root, name): size for name, size in found.others.items()}
         files.pop(listing.table_url, None)
-        search = KeySearch(self.gone)
+        search = KeySearch(self.gone, self.listed)
         with Progress("search", len(files), "file") as progress, thread_pool(_SEARCHED_AT_ONCE) as pool:
 
             def look(url: str) -> set[str]:
