@@ -92,9 +92,12 @@ class KeySearch:
         """Whether what was found is the end of a path that is, from some place on, a listed key."""
         if self._listed is None or data[start - 1 : start] != b"/":
             return False
-        begins = _BEGINNING.finditer(data, max(0, start - self._left), start - 1)
-        texts = [text for match in begins for text in _readings(data[match.start() : end])]
-        return bool((self._listed.places(texts) >= 0).any())
+        begins = [match.start() for match in _BEGINNING.finditer(data, max(0, start - self._left), start - 1)]
+        for some in (begins[-1:], begins[:-1]):  # mostly it is the shortest one
+            texts = [text for begin in some for text in _readings(data[begin:end])]
+            if (self._listed.places(texts) >= 0).any():
+                return True
+        return False
 
     def _contents(self, url: str) -> Iterator[tuple[bytes, bool, bool]]:
         """A file's bytes in pieces, as `in_bytes` takes them."""

@@ -2,6 +2,7 @@
 version.
 
     list/objects-<digest>.parquet   a row an object, sorted by shard and key
+    list/removed-<digest>.parquet   what was listed once, for `list` and `prune` (`stages.listing.removed`)
     list/manifest.json              see `ledger`: the shards, each with the fingerprint of its rows
 
 Row groups hold whole shards, so that a worker reads the rows of its own shards by a ranged read or two, however many
@@ -15,17 +16,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from captionless.errors import DataError
 from captionless.mesh import Up
 from captionless.store import objects
+from captionless.store.atomic_writes import store_file
 from captionless.store.ledger import Ledger
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from captionless.store.table import TableReader
+    from captionless.store.table import TableInfo, TableReader
 
 Split = Literal["train", "test"]
 
@@ -34,6 +37,9 @@ VERDICTS = ("name", "denied", "filter", "licence", "duplicate", "category")
 
 TABLE = "objects"
 """The part of the stage that is the table; the others are the shards."""
+
+REMOVED = "removed"
+"""What the name of that part's other file begins with."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +98,21 @@ class Listing:
     """A published listing for reading; the rows are read when they are asked for.
 
     facts: of the listing as a whole, as `stages.listing.summary` has them. digest: of all of it. file: the table's
-    name. size: its bytes.
+    name. size: its bytes. removed: the file of what was listed once, as its record has it; empty if there is none.
     """
 
     def __init__(
-        self, url: str, shards: Sequence[ListedShard], facts: Mapping[str, Any], digest: str, file: str, size: int
+        self,
+        url: str,
+        shards: Sequence[ListedShard],
+        facts: Mapping[str, Any],
+        digest: str,
+        file: str,
+        size: int,
+        removed: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ):
         self.url, self.shards, self.facts, self.digest = url, tuple(shards), facts, digest
+        self.removed = removed
         self._table_url, self._size = objects.join(url, file), size
         self._held: tuple[int, pa.Table] | None = None
 
@@ -106,6 +120,11 @@ class Listing:
     def table_url(self) -> str:
         """The file of the table."""
         return self._table_url
+
+    @property
+    def removed_url(self) -> str | None:
+        """The file of what was listed once, if there is one."""
+        return next((objects.join(self.url, name) for name in self.removed), None)
 
     @property
     def objects(self) -> int:
@@ -156,13 +175,24 @@ def open_listing(url: str) -> Listing:
     manifest = Ledger(url).manifest()
     if TABLE not in manifest.records:
         raise DataError(f"{url}: not a listing; delete it and rerun `captionless list`")
-    ((file, stored),) = manifest.records[TABLE].files.items()
+    files = manifest.records[TABLE].files
+    removed = {name: files[name] for name in files if name.startswith(f"{REMOVED}-")}
+    ((file, stored),) = ((name, files[name]) for name in files if name not in removed)
     shards = [
         ListedShard(name, record.fingerprint, record.facts["objects"], record.facts["group"])
         for name, record in sorted(manifest.records.items())
         if name != TABLE
     ]
-    return Listing(url, shards, manifest.own, manifest.digest, file, int(stored["size"]))
+    return Listing(url, shards, manifest.own, manifest.digest, file, int(stored["size"]), removed)
+
+
+def store_table(url: str, name: str, path: str, table: TableInfo) -> dict[str, dict[str, Any]]:
+    """Stores a local table in a listing's folder, named by its content; the file as its record is to have it."""
+    file = f"{name}-{table.sha256[:16]}.parquet"
+    target = objects.join(url, file)
+    if objects.size(target) != table.bytes:
+        store_file(target, path)
+    return {file: {"size": table.bytes, "sha256": table.sha256}}
 
 
 def _listed(table: pa.Table) -> list[ListedObject]:

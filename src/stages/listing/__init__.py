@@ -1,6 +1,7 @@
 """list: one pass over the source -> the sealed listing by which every later stage deals its work.
 
     list/objects-<digest>.parquet    see store.listing
+    list/removed-<digest>.parquet    see `removed`
 
 Every object passes the gate (`gate`, `duplicates`), gets its split and its shard, which it keeps for good (`layout`),
 and the version of its content (`versions`), which stays the same until the content changes. Only what the source lists
@@ -25,8 +26,8 @@ from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import DataSpec, SourceKind
 from captionless.spec.plan import LIST, PACK
 from captionless.stages import chain
-from captionless.stages.listing import summary
-from captionless.stages.listing.before import read_before
+from captionless.stages.listing import removed, summary
+from captionless.stages.listing.before import Before, read_before
 from captionless.stages.listing.decisions import decide
 from captionless.stages.listing.gate import Gate
 from captionless.stages.listing.gathered import ROWS, Gathered, LookUp, gather
@@ -34,14 +35,16 @@ from captionless.stages.listing.layout import NONE
 from captionless.stages.listing.writing import Written, write_listing
 from captionless.stages.work_items import Counts, Outcome
 from captionless.store import objects, scan
-from captionless.store.atomic_writes import store_file
 from captionless.store.ledger import Ledger
-from captionless.store.listing import TABLE, Listing, open_listing
+from captionless.store.listing import TABLE, Listing, open_listing, store_table
 from captionless.store.manifest import MadeFrom, WorkRecord
 from captionless.store.scan import Found
 from captionless.store.spill import Spill
 from captionless.store.writers import Lease, writer
 from captionless.telemetry.progress import Progress, say
+
+Files = Mapping[str, Mapping[str, Any]]
+"""As a record has them."""
 
 
 def run(spec: AlignmentSpec, earlier: Listing | None = None) -> Outcome:
@@ -86,7 +89,8 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
             say(f"list: {line}")
         facts = {"sealed": sealed, **summary.facts(gathered, layout, groups)}
         lease.check()
-        _publish(ledger, path, written, facts, made_from)
+        gone = _removed(url, scratch, previous, before)
+        _publish(ledger, path, written, gone, facts, made_from)
     kept = int(gathered.kept.sum())
     stayed = int((gathered.kept & (before.shards != NONE)).sum())
     return Counts(kept - written.unchanged, written.unchanged, before.packable - stayed, len(gathered) - kept)
@@ -111,15 +115,19 @@ def _gathered(source: Source, gate: Gate, rows: Spill, look_up: LookUp, keys_of_
         return gather(source, gate, rows, look_up, advance, keys_of_files)
 
 
-def _publish(ledger: Ledger, path: str, written: Written, facts: Mapping[str, Any], made_from: MadeFrom) -> None:
-    """Stores the table, and publishes it with the shards that it holds."""
-    table = written.table
-    file = f"objects-{table.sha256[:16]}.parquet"
-    target = objects.join(ledger.url, file)
-    if objects.size(target) != table.bytes:
-        store_file(target, path)
-    stored = {file: {"size": table.bytes, "sha256": table.sha256}}
-    facts_of_table = {"count": table.count, "content": written.content}
+def _removed(url: str, scratch: str, previous: Listing | None, before: Before) -> Files:
+    """The file of what was listed once, stored if it is another than before."""
+    if before.removed is None:
+        return {} if previous is None else previous.removed
+    return removed.store(url, scratch, before.removed)
+
+
+def _publish(
+    ledger: Ledger, path: str, written: Written, gone: Files, facts: Mapping[str, Any], made_from: MadeFrom
+) -> None:
+    """Stores the table, and publishes it with what was `removed` and with the shards that it holds."""
+    stored = {**store_table(ledger.url, TABLE, path, written.table), **gone}
+    facts_of_table = {"count": written.table.count, "content": written.content}
     records = {TABLE: WorkRecord(TABLE, written.content, stored, facts_of_table)}
     for shard in written.shards:
         facts_of_shard = {"objects": shard.objects, "group": shard.group}

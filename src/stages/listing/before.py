@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from captionless.stages.listing import removed
 from captionless.stages.listing.duplicates import Digests
 from captionless.stages.listing.gathered import Gathered
 from captionless.stages.listing.layout import NONE, SPLITS, Numbers, shard_of
@@ -32,7 +33,7 @@ class Before:
 
     splits: as they are sealed, NONE where nothing is. shards: NONE for what was not in one. versions: as numbers, 0 for
     none. contents: what is known of the files' content, zeros where nothing is. packable: how many objects it had,
-    those that are gone included.
+    those that are gone included. removed: see `removed.renewed`.
     """
 
     splits: NDArray[np.int8]
@@ -40,10 +41,11 @@ class Before:
     versions: NDArray[np.uint64]
     contents: Digests
     packable: int
+    removed: pa.Table | None = None
 
 
 def read_before(gathered: Gathered, listing: Listing | None) -> Before:
-    """What the previous listing says of the gathered objects."""
+    """What the previous listing says of the gathered objects, and of those that are gone."""
     count = len(gathered)
     found = Before(
         np.full(count, NONE, np.int8), np.full(count, NONE, np.int32), np.zeros(count, np.uint64),
@@ -51,8 +53,11 @@ def read_before(gathered: Gathered, listing: Listing | None) -> Before:
     )  # fmt: skip
     if listing is None:
         return found
+    gone = [removed.ROWS.empty_table()]
     for batch in listing.batches(["key", "split", "shard", "version", "token", "content"]):
         places = gathered.places(batch["key"])
+        if (places < 0).any():
+            gone.append(removed.rows_of(batch.filter(pa.array(places < 0))))
         rows = np.flatnonzero(places >= 0)
         for place, row in zip(places[rows].tolist(), batch.take(pa.array(rows)).to_pylist(), strict=True):
             found.splits[place] = SPLITS.index(row["split"])
@@ -61,7 +66,7 @@ def read_before(gathered: Gathered, listing: Listing | None) -> Before:
             if row["content"] and int(row["token"], 16) == int(gathered.tokens[place]):
                 content = bytes.fromhex(row["content"])
                 found.contents[place, : len(content)] = np.frombuffer(content, np.uint8)
-    return found
+    return replace(found, removed=removed.renewed(listing, pa.concat_tables(gone), gathered, found.splits))
 
 
 def deal_records(gathered: Gathered, buckets: Numbers, listing: Listing | None, pack: str | None, spill: Spill) -> None:

@@ -31,6 +31,7 @@ from captionless.runtime.thread_pools import thread_pool
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import LANDMARKS, LIST, TRAIN, plan
 from captionless.stages import chain
+from captionless.stages.listing import removed
 from captionless.stages.listing.card import FILE as CARD
 from captionless.stages.listing.gate import denied_keys
 from captionless.stages.model_records import PART
@@ -289,13 +290,15 @@ class _Pruning:
     # -- the proof
 
     def _search(self, listing: Listing) -> None:
-        """Searches every file for the keys that are gone; the listing's own table says of denied ones that they are."""
+        """Searches every file for the keys that are gone; the listing's own table says of denied ones that they are,
+        and the one beside it of removed ones, until they are found nowhere else."""
         if not self.gone:
             return
         found = contents(self.root)
         files = {objects.join(store.url, name): size for store in found.stores for name, size in store.files.items()}
         files |= {objects.join(self.root, name): size for name, size in found.others.items()}
-        files.pop(listing.table_url, None)
+        for url in (listing.table_url, listing.removed_url):
+            files.pop(url or "", None)
         search = KeySearch(self.gone, self.listed)
         with Progress("search", len(files), "file") as progress, thread_pool(_SEARCHED_AT_ONCE) as pool:
 
@@ -308,6 +311,8 @@ class _Pruning:
                 if hits:
                     self.report.found.append((url, min(hits)))
         self.report.searched = (len(files), sum(files.values()))
+        if not self.report.found:
+            removed.forget_keys(listing.url)
 
 
 def _turn(name: str, telling: Collection[str]) -> int:

@@ -66,7 +66,7 @@ def test_what_is_new_fills_the_last_shard_and_nothing_else_moves(tmp_path: Path)
         Path(shapes, "box", f"{number:03d}.obj").unlink()
     assert counts(listing.run(spec)) == (0, 32, 3, 0)
     assert all(set(keys) >= set(shards(root).get(name, [])) for name, keys in after.items())
-    assert len([f for f in objects.list_names(f"{root}/list") if f.endswith(".parquet")]) == 1
+    assert len([f for f in objects.list_names(f"{root}/list") if f.startswith("objects-")]) == 1
 
 
 def test_shards_are_filled_up_to_another_size_only_where_they_are_new(tmp_path: Path) -> None:
