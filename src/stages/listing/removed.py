@@ -3,7 +3,8 @@
     list/removed-<digest>.parquet    a row an object: its key's `hash` (`layout.order_of`), by which they are sorted,
                                      `split`, and `key`
 
-The keys are what pruning searches for. Once it has proved that nothing names them, it empties them, so that of what was taken down no name is
+An object that comes back gets the split that it had, since it may have shaped the weights. The keys are what pruning
+searches for. Once it has proved that nothing names them, it empties them, so that of what was taken down no name is
 left either. The file belongs to the same part of the stage as the listing's table, with which it is published, but is
 no part of what the listing says: the listing's digest stays the same. Where nothing was removed there is no file, and
 it is read only where something is new or removed.
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from captionless.errors import DataError
 from captionless.runtime import temporary_files
 from captionless.stages.listing.gathered import Gathered
-from captionless.stages.listing.layout import NONE, order_of
+from captionless.stages.listing.layout import NONE, SPLITS, order_of
 from captionless.store.ledger import Ledger
 from captionless.store.listing import REMOVED, TABLE, Listing, open_listing, store_table
 from captionless.store.table import GROUP_ROWS, TableReader, write_table
@@ -42,7 +43,7 @@ def rows_of(batch: pa.Table) -> pa.Table:
 def renewed(listing: Listing, gone: pa.Table, gathered: Gathered, splits: NDArray[np.int8]) -> pa.Table | None:
     """What is to be recorded when `gone` are no longer listed; None if it is what `listing` has recorded.
 
-    splits: (n,) of what was gathered, NONE for what is new.
+    splits: (n,) of what was gathered, NONE for what is new; filled in for objects that are back.
     """
     new = np.flatnonzero(splits == NONE)
     if not len(gone) and (listing.removed_url is None or not len(new)):
@@ -52,7 +53,9 @@ def renewed(listing: Listing, gone: pa.Table, gathered: Gathered, splits: NDArra
     if len(hashes) and len(new):
         at = np.searchsorted(hashes, gathered.order[new]).clip(max=len(hashes) - 1)
         back = hashes[at] == gathered.order[new]
-        before = before.filter(pa.array(~np.isin(np.arange(len(before)), at[back])))
+        at, new = at[back], new[back]
+        splits[new] = [SPLITS.index(split) for split in before["split"].take(pa.array(at)).to_pylist()]
+        before = before.filter(pa.array(~np.isin(np.arange(len(before)), at)))
     # Of two objects of the same key the last one counts: those that were left out come first.
     rows = pa.concat_tables([before, gone]).combine_chunks()
     rows = rows.take(pa.array(np.arange(len(rows))[::-1]))

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from captionless.errors import DataError
+from captionless.errors import DataError, SpecError
+from captionless.precompute.sources import split_of
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import listing, pruning
 from captionless.stages.listing import removed
@@ -19,7 +20,7 @@ from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.listing import open_listing
 from captionless.store.table import TableReader
-from tests.stages.listing.sources import fill, put, rows, spec_of
+from tests.stages.listing.sources import fill, manifest, put, rows, spec_of
 
 
 @pytest.fixture
@@ -128,6 +129,48 @@ def test_many_rows_are_stored_in_groups(tmp_path: Path, spec: AlignmentSpec) -> 
     table = table.append_column("split", pa.array(["train"] * len(keys))).select(removed.ROWS.names).cast(removed.ROWS)
     stored = removed.store(f"{spec.root}/list", str(tmp_path), table)
     assert pq.read_metadata(tmp_path / "out" / "list" / next(iter(stored))).num_row_groups == 3
+
+
+# -- the split
+
+
+def test_a_copy_that_comes_back_alone_has_the_split_that_it_had(tmp_path: Path) -> None:
+    shapes, root = tmp_path / "shapes", str(tmp_path / "out")
+    names = [f"n{n:02d}" for n in range(100)]
+    older = next(name for name in names if split_of(f"box/{name}", 0.25) == "train")
+    copy = next(name for name in names if split_of(f"box/{name}", 0.25) == "test")
+    fill(str(shapes), 4)
+    put(str(shapes), **{f"box__{older}": "the same content"})
+    spec = spec_of(root, "folder", str(shapes))
+    listing.run(spec)
+    put(str(shapes), **{f"box__{copy}": "the same content"})
+    listing.run(spec)
+    for name in (older, copy):
+        (shapes / "box" / f"{name}.obj").unlink()
+    listing.run(spec)
+    pruning.prune(spec).check()  # of the keys nothing is left, of the splits everything
+    put(str(shapes), **{f"box__{copy}": "the same content"})
+    listing.run(spec)
+    assert rows(root)[f"box/{copy}"]["split"] == "train"
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_manifest_that_moves_an_object_that_was_gone_is_refused(tmp_path: Path, pruned: bool) -> None:
+    root, path = str(tmp_path / "out"), tmp_path / "m" / "list.jsonl"
+    kept = {"key": "b", "split": "test"}
+    spec = spec_of(root, "manifest", manifest(path, {"key": "gone", "split": "train"}, kept), split="manifest")
+    listing.run(spec)
+    manifest(path, kept)
+    for _ in range(2):
+        listing.run(spec)
+    if pruned:
+        pruning.prune(spec).check()
+    manifest(path, {"key": "gone", "split": "test"}, kept)
+    with pytest.raises(SpecError, match="split of gone: test, but sealed as train"):
+        listing.run(spec)
+    manifest(path, {"key": "gone", "split": "train"}, kept)
+    listing.run(spec)
+    assert rows(root)["gone"]["split"] == "train"
 
 
 # -- the key
