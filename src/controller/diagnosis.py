@@ -145,7 +145,8 @@ def _not_starting(stage: Stage, pods: Iterable[Pod], others_run: bool, now: date
     for pod in idle:  # faults first: capacity may be found, a wrong image will not fix itself
         reason, words = pod.waiting[0], " ".join(pod.waiting[1].split())
         if reason in _IMAGE:
-            return Cause("ImagePullFailed", truncate(f"pod {pod.name}: {reason}: {words or 'push the image, or delete the run and submit it with another'}"))
+            words = words or "push the image, or delete the run and submit it with another"
+            return Cause("ImagePullFailed", truncate(f"pod {pod.name}: {reason}: {words}"))
         if reason not in ("", "ContainerCreating", "PodInitializing"):
             return Cause(reason, truncate(f"pod {pod.name}: {words or reason}"))
     for pod in idle:

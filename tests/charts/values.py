@@ -20,7 +20,12 @@ OPERATOR: dict[str, dict[str, Any]] = {
         "crds": {"keep": False},
         "serviceAccount": {"annotations": {"a": "b"}},
         "networkPolicy": {"apiServerPorts": [16443], "egress": [{"ports": [{"port": 8443}]}]},
-        "monitoring": {"podMonitor": _ON, "serviceMonitor": _ON, "rules": {**_ON, "runbook": "https://docs.lab/runbook"}, "dashboards": _ON},
+        "monitoring": {
+            "podMonitor": _ON,
+            "serviceMonitor": _ON,
+            "rules": {**_ON, "runbook": "https://docs.lab/runbook"},
+            "dashboards": _ON,
+        },
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "control", "operator": "Exists"}],
