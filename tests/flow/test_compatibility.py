@@ -192,6 +192,10 @@ def test_what_is_damaged_is_made_again_and_the_rest_migrated(folder: Path, name:
     path.unlink()
     if how != "missing":
         path.write_bytes(data[:half] + (bytes([data[half] ^ 1]) + data[half + 1 :]) * (how == "altered"))
+    if name.startswith("train") and how != "missing":
+        with pytest.raises(DataError, match=r"model\.pt: truncated, or modified .* restore it, or delete it"):
+            _migrated(spec)
+        path.unlink()
     lines = _migrated(spec, dry_run=True)
     assert _migrated(spec) == lines
     line = next(line for line in lines if name.startswith(line.partition(":")[0]))

@@ -7,8 +7,9 @@ make them again. Of a shard that is damaged or missing no record is left, as if 
 from them (`landmarks`, tiles, models, figures, galleries) is taken over as it is, with the fingerprints that it has:
 its own stage compares these in the next run, computes nothing where they are right, and until then readers are told to
 rerun that stage. A damaged or missing part of it loses its fingerprint, and its damaged files are deleted, so that it
-is made again. Views stay those of the earlier renderer, OpenGL, and are recorded as such: objects that are added later
-are drawn by today's, whose pictures are the same but for rounding.
+is made again; but a model or curve that is not what its training left may be somebody's work, and is for its owner to
+restore or delete. Views stay those of the earlier renderer, OpenGL, and are recorded as such: objects that are added
+later are drawn by today's, whose pictures are the same but for rounding.
 
 A folder's manifest is replaced in one step, after its tables: killed at any point, a migration is continued by the
 next. Folders that have nothing of the earlier format are left alone.
@@ -23,7 +24,7 @@ from captionless.clip.names import HUB, is_url
 from captionless.errors import DataError
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.landmarks import LandmarkOrigin
-from captionless.spec.plan import EMBED, LANDMARKS, LIST, PACK
+from captionless.spec.plan import EMBED, LANDMARKS, LIST, PACK, TRAIN
 from captionless.stages import chain, listing
 from captionless.stages.clip_model import FACT, clip_facts, clip_identity, load_clip
 from captionless.stages.embed import Embedder
@@ -49,7 +50,7 @@ def migrate(spec: AlignmentSpec, dry_run: bool, tell: Tell) -> None:
     dry_run: only says what would be done.
 
     Raises:
-        DataError: no packed shard is what the spec and its source describe.
+        DataError: no packed shard is what the spec and its source describe, or a training's file was modified.
         Retryable: another process is writing there.
     """
     _Migration(spec, dry_run, tell).run()
@@ -100,7 +101,10 @@ class _Migration:
             elif folder == objects.join(root, LANDMARKS):
                 self._landmarks(found)
             else:
-                _take_over(found, self.dry_run, self._tell, folder.removeprefix(root).strip("/"))
+                name = folder.removeprefix(root).strip("/")
+                if name.startswith(f"{TRAIN}/"):
+                    _refuse_modified(found)
+                _take_over(found, self.dry_run, self._tell, name)
         if not some:
             self._tell(f"{root}: nothing of an earlier release")
 
@@ -240,6 +244,15 @@ def _take_over(
         for file in found.lost_files:  # a stage that finds a damaged one would ask for it to be deleted
             objects.remove_file(objects.join(found.url, file))
         LedgerOver(found).take_over(records, found.facts)
+
+
+def _refuse_modified(found: EarlierStage) -> None:
+    for file in found.lost_files:
+        if objects.exists(url := objects.join(found.url, file)):
+            raise DataError(
+                f"{url}: truncated, or modified since its training ended; restore it, or delete it to train again, and "
+                "migrate again"
+            )
 
 
 def _some(names: Sequence[str]) -> str:
