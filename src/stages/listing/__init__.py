@@ -17,6 +17,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
+from captionless.clip.class_names import alike
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.object_files import Scope
 from captionless.precompute.sources import MeshLoader, ObjectRef, Source, open_source
@@ -78,7 +81,11 @@ def _list(spec: AlignmentSpec, url: str, made_from: MadeFrom, lease: Lease, earl
         told = gate.check()
         before = read_before(gathered, previous)
         layout, groups = decide(spec.data, gathered, before, files.own)
-        told += _without_objects(spec.data, gathered.categories) + summary.lines(gathered, layout, groups)
+        told += (
+            _without_objects(spec.data, gathered.categories)
+            + _reading_alike(spec.data, gathered)
+            + summary.lines(gathered, layout, groups)
+        )
         if not gathered.kept.any():
             raise DataError(f"data: all {len(gathered):,} objects are left out; {'; '.join(told)}")
         path = os.path.join(scratch, "objects.parquet")
@@ -102,6 +109,17 @@ def _without_objects(data: DataSpec, categories: Sequence[str]) -> list[str]:
     return [
         f"data.classNames: no object is of category {name!r}{did_you_mean(name, categories)}"
         for name in sorted(named.difference(categories))
+    ]
+
+
+def _reading_alike(data: DataSpec, gathered: Gathered) -> list[str]:
+    """Says which categories with objects CLIP could not tell apart: an evaluation refuses them."""
+    categories = sorted(gathered.categories[code] for code in np.unique(gathered.category[gathered.kept]).tolist())
+    names = [data.display_name(category) for category in categories]
+    return [
+        f"the categories {categories[one]!r} and {categories[other]!r} both read {names[other]!r} to CLIP; name them "
+        "apart by data.classNames before they are evaluated"
+        for one, other in alike(names)
     ]
 
 

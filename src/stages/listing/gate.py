@@ -29,6 +29,7 @@ class Gate:
         for each in self._filters:
             if not each.excludes:
                 self._any.setdefault(each.field, set()).add(each.value)
+        self._met: set[tuple[str, str]] = set()
         self._denied = denied_keys(data.deny)
         self._found: set[str] = set()
         self._attributes: set[str] = set()
@@ -40,8 +41,8 @@ class Gate:
         self.licences[ref.licence] += 1
         if reason := flaw(ref):
             return "name", reason
-        if ref.key in self._denied:
-            self._found.add(ref.key)
+        if (key := ref.key.strip()) in self._denied:
+            self._found.add(key)
             return "denied", "in data.deny"
         if self._filters and (reason := self._filtered(ref)):
             return "filter", reason
@@ -58,7 +59,11 @@ class Gate:
                     f"data.filter: {each.text}: no object has an attribute {each.field!r}"
                     f"{did_you_mean(each.field, known)} (fields: {', '.join(known[:20])})"
                 )
-        told = []
+        told = [
+            f"data.filter: {each.text}: no object is that"
+            for each in self._filters
+            if not each.excludes and (each.field, each.value) not in self._met
+        ]
         unknown = sorted(self._licences - set(self.licences))
         if unknown:
             told.append(f"data.licences: no object has {_some(map(repr, unknown))}; there are {_some(self.licences)}")
@@ -71,6 +76,8 @@ class Gate:
         self._attributes.update(ref.attributes or ())
         for each in self._filters:
             value = _value(ref, each.field)
+            if value == each.value:
+                self._met.add((each.field, value))
             if (value == each.value) if each.excludes else (value not in self._any[each.field]):
                 return f"{each.field} is {value!r}, and data.filter has {each.text}"
         return ""
@@ -116,7 +123,8 @@ def _shown(name: str) -> str:
 
 
 def denied_keys(url: str) -> frozenset[str]:
-    """The keys in the file that `data.deny` names; none if it is empty. SpecError when there is no such file."""
+    """The keys in the file that `data.deny` names, without blanks around them; none if it is empty. SpecError when
+    there is no such file."""
     if not url:
         return frozenset()
     try:
@@ -127,7 +135,7 @@ def denied_keys(url: str) -> frozenset[str]:
         lines = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise SpecError(f"data.deny: {url}: not a text file in UTF-8 ({error.reason})") from error
-    return frozenset(line.strip("\r") for line in lines if line.strip())
+    return frozenset(filter(None, map(str.strip, lines)))
 
 
 def _some(names: Iterable[str]) -> str:

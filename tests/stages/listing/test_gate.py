@@ -169,7 +169,7 @@ def test_a_key_beyond_all_measure_is_not_written_out(tmp_path: Path, capsys: pyt
 
 def test_denied_keys_of_a_windows_editor(tmp_path: Path) -> None:
     url = manifest(tmp_path / "list.jsonl", {"key": "a"}, {"key": "b"}, {"key": "c"})
-    (tmp_path / "deny").write_bytes("\ufeffa\r\n\r\nb\r\n".encode())
+    (tmp_path / "deny").write_bytes("\ufeffa\r\n\r\n\tb  \r\n".encode())
     listing.run(spec_of(str(tmp_path / "out"), "manifest", url, deny=str(tmp_path / "deny")))
     assert {key for key, row in rows(str(tmp_path / "out")).items() if row["verdict"] == "denied"} == {"a", "b"}
 
@@ -185,3 +185,14 @@ def test_classes_without_test_objects_are_told(tmp_path: Path, capsys: pytest.Ca
     assert [name for name in counts if not counts[name]["test"]] == ["rod", "tube"]
     assert "rod, tube" in told
     assert """data.classNames: no object is of category 'tubes'; did you mean "tube"?""" in told
+
+
+def test_what_matches_nothing_and_what_reads_alike_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lines = [{"key": "a", "category": "Dining_table"}, {"key": "b", "category": "dining table"}, {"key": "c"}]
+    url = manifest(tmp_path / "list.jsonl", *lines)
+    filters = ["category=Dining_table", "category=dining table", "category=taple"]
+    listing.run(spec_of(str(tmp_path / "out"), "manifest", url, filter=filters))
+    told = capfd.readouterr().err
+    assert "data.filter: category=taple: no object is that" in told
+    assert told.count("no object is that") == 1
+    assert "the categories 'Dining_table' and 'dining table' both read 'dining table' to CLIP" in told
