@@ -22,8 +22,13 @@ def refused(losses: Sequence[Loss], strict: Strict) -> str:
     wrong = [loss for loss in losses if strict == "all" or KINDS[loss.kind] == strict]
     if not wrong:
         return ""
-    more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-    return f"data.strict is {strict}, and it has lost: {'; '.join(map(text, wrong[:_NAMED]))}{more}"
+    return f"data.strict is {strict}, and it has lost: {described(wrong)}"
+
+
+def described(losses: Sequence[Loss]) -> str:
+    """The first losses, and how many more there are, in one line."""
+    more = f"; and {len(losses) - _NAMED} more" if len(losses) > _NAMED else ""
+    return "; ".join(map(text, losses[:_NAMED])) + more
 
 
 def text(loss: Loss) -> str:

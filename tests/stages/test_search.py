@@ -188,6 +188,14 @@ def test_a_mesh_is_sampled_and_encoded_as_the_gallery_was(
         search(str(tmp_path / "lying" / "box-03.ply"))
 
 
+def test_what_a_mesh_lacks_is_told(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    box = trimesh.creation.box().export(file_type="obj")
+    (tmp_path / "box.obj").write_text(f"mtllib none.mtl\nusemtl red\n{box}")
+    assert Search(str(root / "gallery"), str(root / "model.pt"), up="y")(str(tmp_path / "box.obj")).hits
+    assert "box.obj: lacks something that its file has: " in (told := capfd.readouterr().err)
+    assert "none.mtl" in told
+
+
 def test_a_cloud_is_normalised_and_thinned(root: Path, made: Any, rows: dict[str, np.ndarray], tmp_path: Path) -> None:
     points = made[1]["rod-05"][:, :3].astype(np.float32)
     np.save(tmp_path / "scan.npy", np.concatenate([3 * points + 1, np.ones_like(points)], axis=1))

@@ -26,14 +26,16 @@ from captionless.clip import checkpoints, openclip
 from captionless.errors import DataError, SpecError
 from captionless.eval import prompts, zero_shot
 from captionless.mesh import Up, points_y_up
-from captionless.precompute import file_kinds, point_files
+from captionless.precompute import file_kinds, losses, point_files
 from captionless.precompute.file_kinds import FileKind
 from captionless.precompute.formats import DEFAULT_UP
+from captionless.precompute.object_files import ObjectFiles
 from captionless.stages import cloud_drawing
 from captionless.stages.source_clouds import Cloud, stored_cloud
 from captionless.store import objects
 from captionless.store.gallery import Gallery
 from captionless.store.views import encode_view, on_white
+from captionless.telemetry.progress import say
 from captionless.trainer.run_folder import model_digest, model_url
 
 Kind = Literal["text", "picture", "shape", "object"]
@@ -194,7 +196,7 @@ def _own_model(gallery: Gallery) -> str:
 
 def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
     """The first points of a file's shape in the form of stored clouds, sampled with a seed from the file's name."""
-    from captionless.precompute.meshfile import load_mesh  # brings decoders and compiled kernels
+    from captionless.precompute.meshfile import read_object  # brings decoders and compiled kernels
     from captionless.precompute.sources import Loaded
 
     name = posixpath.splitext(posixpath.basename(url))[0]
@@ -204,7 +206,10 @@ def _cloud(url: str, up: Up | None, count: int, sampled: int) -> Cloud:
         raise SpecError(f"--up: required, since {url} does not define an up axis; expected x, y or z")
     cloud = point_files.points(kind, data)
     if cloud is None:
-        loaded = Loaded(mesh=load_mesh(url, up))
+        reading = read_object(ObjectFiles(url), up)  # which the user names: it may refer to files anywhere
+        if reading.losses:
+            say(f"{url}: lacks something that its file has: {losses.described(reading.losses)}")
+        loaded = Loaded(mesh=reading.mesh)
     else:
         loaded = Loaded(points=points_y_up(_some(cloud, sampled, name), up or "y"))
     return stored_cloud(loaded, name, count, sampled, _WANTS, count)
