@@ -31,7 +31,7 @@ from pyarrow import parquet
 from benchmarks.measure import table
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
-from captionless.stages import embed, listing, pack, pruning
+from captionless.stages import embed, listing, pack
 from captionless.stages.work_items import Outcome
 from captionless.store import objects
 from captionless.store.embeddings import open_embeddings
@@ -73,7 +73,6 @@ def growth_table(folder: Path, count: int, changed: int, real: bool) -> str:
         _mesh_file(folder, number).unlink()
     with contextlib.nullcontext() if real else _in_place_of_arithmetic():
         rows += _run(grown, f"{changed:,} removed")
-    pruning.prune(grown).check()
     keys = {_key(number) for number in gone}
     left = {
         stage: {name: digest for name, digest in members.items() if name[0] not in keys}

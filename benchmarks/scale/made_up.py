@@ -97,7 +97,7 @@ def _packed(
         [[file]] = made_up([str(each.ref.url)])
         files = json.dumps([[Path(file.url).name, file.version, _digest(each.key)]])
         done.notes[each.key] = {
-            "made": self.made(each, files), "content": _digest(each.key), "renderer": RENDERER, "files": files,
+            "made": self.made(each, beyond=False), "content": _digest(each.key), "renderer": RENDERER, "files": files,
             "faces": "1000", "textured": "True",
         }  # fmt: skip
         yield each.key, {}

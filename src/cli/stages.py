@@ -62,6 +62,7 @@ def pack(
     shard: Shard = "",
     wait: Wait = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try broken objects again, with more memory perhaps.")] = False,
+    redraw: Annotated[bool, typer.Option("--redraw", help="Draw again what another release has drawn.")] = False,
     quiet: Quiet = False,
     json_: OutcomeJson = False,
 ) -> None:
@@ -71,7 +72,7 @@ def pack(
     """
     from captionless.stages import pack as stage
 
-    report(stage.run(start_stage("pack", spec, set_, wait), parse_shard(shard), retry), json_)
+    report(stage.run(start_stage("pack", spec, set_, wait), parse_shard(shard), retry, redraw), json_)
 
 
 def embed(

@@ -67,10 +67,11 @@ _LARGE = 1_000_000  # faces: rendering takes half a kilobyte each, which another
 _NAMED = 5  # broken objects of a shard that its record names; its rows name all
 
 
-def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Outcome:
+def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False, redraw: bool = False) -> Outcome:
     """Renders and samples the objects of this worker's shards.
 
-    retry: broken objects, too, in shards that are complete: what broke them may have been this machine.
+    retry: broken objects, too, in shards that are complete: what broke them may have been this machine. redraw: what
+    another release has drawn, too.
     """
     url = objects.join(spec.root, PACK)
     objects.check(url)
@@ -80,7 +81,7 @@ def run(spec: AlignmentSpec, shard: Shard = Shard(), retry: bool = False) -> Out
     made_from = chain.made_from(spec, "pack")
     listing = open_listing(objects.join(spec.root, LIST))
     ledger = Ledger(url, SUFFIXES, packed_rows)
-    with Packer(url, spec.data, listing, ledger, retry) as packer:
+    with Packer(url, spec.data, listing, ledger, retry, redraw) as packer:
         items = [packer.work_item(listed) for listed in listing.shards]
         own = [items[i] for i in shard.range(len(items))]
 
@@ -112,8 +113,19 @@ _Sample = tuple[dict[str, bytes], dict[str, str]]
 
 
 class Packer:
-    def __init__(self, url: str, data: DataSpec, listing: Listing, ledger: Ledger, retry: bool):
-        self.url, self.data, self.listing, self.ledger, self.retry = url, data, listing, ledger, retry
+    """What makes the shards. retry, redraw: see `run`."""
+
+    def __init__(
+        self,
+        url: str,
+        data: DataSpec,
+        listing: Listing,
+        ledger: Ledger,
+        retry: bool = False,
+        redraw: bool = False,
+    ):
+        self.url, self.data, self.listing, self.ledger = url, data, listing, ledger
+        self.retry, self.redraw = retry, redraw
         self.settings = {n: getattr(data, n) for n in sorted(DataSpec.RENDERING)}
         self.limits = data.limits.model_dump_json() if data.limits != ReadingLimits() else ""
         """`data.limits` as objects note them; empty if they are the default."""
@@ -148,8 +160,12 @@ class Packer:
             counts = Counts(len(info.keys) - done.copied, done.copied, len(gone), len(done.reasons))
             return WorkOutput({tar: info.sha256, index_url(tar): ""}, facts, counts, _rows(wanted, done))
 
-        again = (lambda record: record.facts["skipped"] > 0) if self.retry else None
-        return WorkItem(listed.name, fingerprint, listed.objects, make, again=again)
+        return WorkItem(listed.name, fingerprint, listed.objects, make, again=self._again)
+
+    def _again(self, record: WorkRecord) -> bool:
+        """Whether a shard that is as it should be is made all the same."""
+        is_drawn_otherwise = not set(record.facts["renderers"]) <= {RENDERER}
+        return (self.retry and record.facts["skipped"] > 0) or (self.redraw and is_drawn_otherwise)
 
     def fingerprint(self, listed: ListedShard) -> str:
         """Of a shard, of everything it is made from."""
@@ -203,7 +219,7 @@ class Packer:
             return {}
 
         def is_same(one: ListedObject) -> bool:
-            if one.key not in before.index:
+            if one.key not in before.index or (self.redraw and before.note(one.key, "renderer") != RENDERER):
                 return False
             lost = before.note(one.key, "losses")
             if self.data.strict != "none" and (

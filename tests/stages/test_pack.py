@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import trimesh
 
 from captionless.errors import DataError
+from captionless.mesh import Mesh
 from captionless.precompute.isolated_reader import IsolatedReader
 from captionless.precompute.meshes.reading import KINDS, Loss
 from captionless.precompute.object_files import MeshFile
@@ -133,6 +135,36 @@ def test_a_damaged_shard_is_not_copied_from(tmp_path: Path) -> None:
     listing.run(scratch)
     pack.run(scratch)
     assert _members(spec, "pack") == _members(scratch, "pack")
+
+
+def test_what_another_release_has_drawn_is_drawn_again_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _folder(tmp_path / "shapes", 3)
+    spec, scratch = _spec(tmp_path), _spec(tmp_path, "scratch")
+    with monkeypatch.context() as then:
+        then.setattr(pack, "RENDERER", "another")
+        then.setattr(pack.Packer, "_rendered", _tinted(pack.Packer._rendered))
+        _run(spec)
+    _folder(tmp_path / "shapes", 4)
+    listing.run(spec)
+    assert _counts(pack.run(spec)) == (1, 3, 0)
+    assert _counts(pack.run(spec, redraw=True)) == (3, 1, 0)
+    assert _counts(pack.run(spec, redraw=True)) == (0, 4, 0)
+    assert _counts(embed.run(spec)) == (4, 0, 0)
+    _run(scratch)
+    for stage_name in ("pack", "embed"):
+        assert _members(spec, stage_name) == _members(scratch, stage_name)
+
+
+def _tinted(rendered: Callable[..., dict[str, bytes]]) -> Callable[..., dict[str, bytes]]:
+    """Views that are not what they should be."""
+
+    def wrongly(packer: pack.Packer, mesh: Mesh, key: str) -> dict[str, bytes]:
+        mesh = Mesh(tuple(replace(part, color=(250, 10, 10)) for part in mesh.parts))
+        return rendered(packer, mesh, key)
+
+    return wrongly
 
 
 def test_workers_share_the_shards_and_leave_what_one_would(tmp_path: Path) -> None:

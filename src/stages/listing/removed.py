@@ -1,13 +1,14 @@
 """What was listed once and is not any more: of each object its split, for good, and for a while its key.
 
     list/removed-<digest>.parquet    a row an object: its key's `hash` (`layout.order_of`), by which they are sorted,
-                                     `split`, and `key`
+                                     `split`, and `hex`, its key in hexadecimal
 
 An object that comes back gets the split that it had, since it may have shaped the weights. The keys are what pruning
-searches for. Once it has proved that nothing names them, it empties them, so that of what was taken down no name is
-left either. The file belongs to the same part of the stage as the listing's table, with which it is published, but is
-no part of what the listing says: the listing's digest stays the same. Where nothing was removed there is no file, and
-it is read only where something is new or removed.
+searches for, and written so that who searches the run's files for one finds it only where it should not be. Once
+pruning has proved that nothing names them, it empties them, so that of what was taken down no name is left. The file
+belongs to the same part of the stage as the listing's table, with which it is published, but is no part of what the
+listing says: the listing's digest stays the same. Where nothing was removed there is no file, and it is read only where
+something is new or removed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from captionless.store.table import GROUP_ROWS, TableReader, write_table
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 ROWS = pa.schema({"hash": pa.uint64(), "split": _NAME, "key": pa.string()})
+_STORED = pa.schema({"hash": pa.uint64(), "split": _NAME, "hex": pa.string()})
 
 
 def rows_of(batch: pa.Table) -> pa.Table:
@@ -69,9 +71,15 @@ def read(listing: Listing) -> pa.Table:
     if url is None:
         return ROWS.empty_table()
     try:
-        return TableReader(url).read(ROWS.names).cast(ROWS)
+        stored = TableReader(url).read(_STORED.names).cast(_STORED)
     except FileNotFoundError:
         raise DataError(f"{url}: missing; restore it: it says in which split objects were that may come back") from None
+    return _with(stored, [text and bytes.fromhex(text).decode() for text in stored["hex"].to_pylist()], ROWS)
+
+
+def keys(listing: Listing) -> set[str]:
+    """The keys that pruning has not proved to be gone."""
+    return {key for key in read(listing)["key"].to_pylist() if key is not None}
 
 
 def store(url: str, scratch: str, rows: pa.Table) -> dict[str, dict[str, Any]]:
@@ -80,8 +88,14 @@ def store(url: str, scratch: str, rows: pa.Table) -> dict[str, dict[str, Any]]:
     if not len(rows):
         return {}
     path = os.path.join(scratch, "removed.parquet")
+    rows = _with(rows, [key and key.encode().hex() for key in rows["key"].to_pylist()], _STORED)
     parts = (rows.slice(start, GROUP_ROWS) for start in range(0, len(rows), GROUP_ROWS))
-    return store_table(url, REMOVED, path, write_table(path, parts, ROWS))
+    return store_table(url, REMOVED, path, write_table(path, parts, _STORED))
+
+
+def _with(rows: pa.Table, texts: list[str | None], schema: pa.Schema) -> pa.Table:
+    """The rows with other texts in the last column."""
+    return pa.table([*rows.columns[:-1], pa.chunked_array([pa.array(texts, pa.string())])], schema=schema)
 
 
 def forget_keys(url: str) -> None:
@@ -90,7 +104,7 @@ def forget_keys(url: str) -> None:
     rows = read(listing)
     if rows["key"].null_count == len(rows):
         return
-    rows = rows.set_column(rows.schema.get_field_index("key"), ROWS.field("key"), pa.nulls(len(rows), pa.string()))
+    rows = _with(rows, [None] * len(rows), ROWS)
     with tempfile.TemporaryDirectory(prefix=temporary_files.prefix()) as scratch:
         stored = store(url, scratch, rows)
     manifest = ledger.manifest()

@@ -141,7 +141,7 @@ class _Migration:
         shard = next((s for s in listed.shards if s.name == record.part), None)
         wanted = {o.key: o for o in listed.rows(shard)} if shard is not None else {}
         is_current = record.part in compared.current
-        with Packer(compared.stage.url, self.spec.data, listed, Ledger(compared.stage.url), retry=False) as packer:
+        with Packer(compared.stage.url, self.spec.data, listed, Ledger(compared.stage.url)) as packer:
             made = (
                 {key: packer.made(o, compared.contents[key].beyond) for key, o in wanted.items()} if is_current else {}
             )

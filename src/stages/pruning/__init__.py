@@ -141,6 +141,7 @@ class _Pruning:
             listing = open_listing(objects.join(self.root, LIST))
             self.listed = _listed(listing)
             self._check_denied()
+            self.gone |= removed.keys(listing)
             for name in self.stages.values():
                 self._check_current(name)
             for store in found.stores:
@@ -290,15 +291,13 @@ class _Pruning:
     # -- the proof
 
     def _search(self, listing: Listing) -> None:
-        """Searches every file for the keys that are gone; the listing's own table says of denied ones that they are,
-        and the one beside it of removed ones, until they are found nowhere else."""
+        """Searches every file for the keys that are gone; the listing's own table says of denied ones that they are."""
         if not self.gone:
             return
         found = contents(self.root)
         files = {objects.join(store.url, name): size for store in found.stores for name, size in store.files.items()}
         files |= {objects.join(self.root, name): size for name, size in found.others.items()}
-        for url in (listing.table_url, listing.removed_url):
-            files.pop(url or "", None)
+        files.pop(listing.table_url, None)
         search = KeySearch(self.gone, self.listed)
         with Progress("search", len(files), "file") as progress, thread_pool(_SEARCHED_AT_ONCE) as pool:
 
