@@ -65,6 +65,9 @@ def nodes() -> Iterator[tuple[str, Case]]:
     yield "second-scene", Case(document.glb(), triangles=np.roll(both, 12, axis=0), colors=twice["colors"])
     del document.json["scenes"], document.json["scene"]
     yield "no-scene", Case(document.glb(), **twice)
+    for node, names in enumerate(([1], [])):
+        document.json["nodes"][node]["extensions"] = {"MSFT_lod": {"ids": names}}
+    yield "no-scene-of-levels", Case(document.glb(), triangles=both[:12])
     del document.json["nodes"]
     yield "no-nodes", Case(document.glb())
     document = shown(Document())
@@ -200,6 +203,10 @@ def skins() -> Iterator[tuple[str, Case]]:
         "WEIGHTS_1": document.accessor(weights * (0, 1, 0, 0)),
     }
     yield "skin-of-eight-joints", Case(skinned(document, attributes, pose).glb(), triangles=seen(True), near=1e-5)
+    document = Document()
+    beyond = np.where(weights > 0, joints, 9)
+    attributes = {"JOINTS_0": document.accessor(beyond, "u1"), "WEIGHTS_0": document.accessor(weights)}
+    yield "skin-beyond-what-holds", Case(skinned(document, attributes, pose).glb(), triangles=seen(True), near=1e-5)
     document = Document()
     attributes = {"JOINTS_0": document.accessor(none, "u1"), "WEIGHTS_0": document.accessor(none)}
     held = Case(skinned(document, attributes, pose).glb(), triangles=moved_by(first @ pose[0]), near=1e-5)

@@ -43,6 +43,10 @@ def containers() -> Iterator[tuple[str, Case]]:
     yield "gltf-file-below", Case(picture_box().gltf("data/x.bin"), colors=SEEN)
     yield "gltf-data-uri", Case(picture_box().gltf(""), colors=SEEN)
     yield "gltf-byte-order-mark", Case(picture_box().gltf(head=b"\xef\xbb\xbf"), colors=SEEN)
+    for order, mark in (("le", b"\xff\xfe"), ("be", b"\xfe\xff")):
+        wide = picture_box().gltf()
+        wide["x.gltf"] = mark + wide["x.gltf"].decode().encode(f"utf-16-{order}")
+        yield f"gltf-utf-16-{order}", Case(wide, colors=SEEN)
     yield "gltf-of-blank-lines", Case(picture_box().gltf(head=b"\n \r\n\t"), colors=SEEN)
     named = picture_box().gltf()
     named["x.gltf"] = named["x.gltf"].replace(b'{"asset"', b'{"extras": {"name": "M\xf6bel"}, "asset"', 1)

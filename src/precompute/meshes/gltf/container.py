@@ -64,8 +64,8 @@ def _json(data: bytes) -> Entry:
         raise ValueError(f"{constant} is not JSON")
 
     try:
-        # Names in another encoding do no harm; a byte order mark is none of the specification's, but is written.
-        text = data.decode("utf-8-sig", "replace").rstrip("\0")
+        # Names in another encoding do no harm. The specification has neither byte order marks nor UTF-16; writers do.
+        text = data.decode(json.detect_encoding(data), "replace").rstrip("\0")
         return Entry(json.loads(text, parse_constant=refused))
     except (ValueError, RecursionError) as error:
         raise DataError(f"not a glTF file: its header is not valid JSON ({error})") from error

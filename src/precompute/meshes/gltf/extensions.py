@@ -76,7 +76,7 @@ EXTENSIONS: dict[str, Handling] = {
     "KHR_xmp": "not shown",
     "KHR_xmp_json_ld": "not shown",
     "MPEG_audio_spatial": "not shown",
-    "MSFT_lod": "not shown",  # a scene names the finest level
+    "MSFT_lod": "not shown",  # a scene names the finest level; where there is none, the others are left out
     "MSFT_packing_normalRoughnessMetallic": "not shown",
     "MSFT_packing_occlusionRoughnessMetallic": "not shown",
     "OMI_physics_body": "not shown",

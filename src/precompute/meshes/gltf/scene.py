@@ -106,8 +106,11 @@ class Scene:
             scene = self._document.get("scenes", self._document.root.whole("scene", 0), "scene")
             at = scene.place("nodes")
             return [(index, at) for index in dict.fromkeys(scene.indices("nodes"))]
-        below = {child for node in self._document.root.entries("nodes") for child in node.indices("children")}
-        return [(i, "nodes") for i in range(self._document.count("nodes")) if i not in below]
+        named: set[int] = set()  # by other nodes: as below them, or as themselves in less detail
+        for node in self._document.root.entries("nodes"):
+            levels = node.extension("MSFT_lod")
+            named.update(node.indices("children"), levels.indices("ids") if levels is not None else ())
+        return [(i, "nodes") for i in range(self._document.count("nodes")) if i not in named]
 
     def _instances(self, node: Entry, world: Matrix) -> Matrix:
         """(N, 4, 4): one, or those of EXT_mesh_gpu_instancing."""

@@ -82,6 +82,8 @@ def _followed(attributes: Attributes, count: int) -> Iterator[tuple[NDArray[np.i
         weights = attributes.numbers(f"WEIGHTS_{number}", ("VEC4",))
         if names is None or weights is None:
             return
-        if names.size and not (names.min() >= 0 and names.max() < count):
+        weights = np.maximum(np.nan_to_num(weights, nan=0.0, posinf=0.0, neginf=0.0), 0)
+        there = (names >= 0) & (names < count)
+        if (~there & (weights > 0)).any():
             raise DataError(f"a vertex follows joint {names.max():.0f}, but the skin has {count}")
-        yield names.astype(np.int64), np.maximum(np.nan_to_num(weights, nan=0.0, posinf=0.0, neginf=0.0), 0)
+        yield np.where(there, names, 0).astype(np.int64), weights
