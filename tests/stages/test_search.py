@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -255,6 +256,7 @@ def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch
         "text:chair.png": Query("text", "chair.png"),
         "a chair. Red": Query("text", "a chair. Red"),
         "a.chair": Query("text", "a.chair"),
+        "chair/stool": Query("text", "chair/stool"),
         "mesh.png": Query("shape", "mesh.png"),
         "picture": Query("picture", "picture"),
         long: Query("text", long),
@@ -267,6 +269,13 @@ def test_the_kind_of_a_query_follows_from_what_it_is(tmp_path: Path, monkeypatch
         parse("notes.txt")
     with pytest.raises(SpecError, match=r"^page\.npy: an HTML page.*\.png"):
         parse("page.npy")
+    for folder in ("../", f"../{tmp_path.name}", "./a.chair", "a.chair/", "..", str(tmp_path)):
+        with pytest.raises(SpecError, match=rf"^{re.escape(folder)}: a folder; expected .*text:WORDS$"):
+            parse(folder)
+    for name, title in (("many.npz", "an npz archive"), ("notes.txt", "neither a picture nor a shape")):
+        objects.write_bytes(name, b"x")
+        with pytest.raises(SpecError, match=rf"^{name}: {title}; expected a picture"):
+            parse(name)
     with pytest.raises(SpecError, match="key:NAME"):
         parse(" ")
 

@@ -43,6 +43,8 @@ Kind = Literal["text", "picture", "shape", "object"]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CLOUDS = (".npy",)
 _CLOUD_KINDS = ("npy",)
+_FOLDERS = (".", "..")  # and all that is written with a slash; other names of folders may be words, as categories are
+_NEITHER = "neither a picture nor a shape"
 AS_IT_IS = "{}"
 """The template that leaves the words unchanged."""
 
@@ -67,7 +69,8 @@ class EmbeddedQuery:
 
 
 def parse(text: str) -> Query:
-    """The query of a command-line argument. SpecError for an empty one, DataError for a missing file."""
+    """The query of a command-line argument. SpecError for an empty one, a folder, or a file that is none; DataError for
+    a missing file."""
     kind, _, rest = text.partition(":")
     if kind in ("key", "text") and rest:
         return Query("object" if kind == "key" else "text", rest)
@@ -78,12 +81,14 @@ def parse(text: str) -> Query:
         if named is not None and _kind_of(named) is not None:
             raise DataError(f"{text}: no such file; to search for these words, use text:{text}")
         if "://" in text:
-            raise _unsupported(text, "a file")
+            raise _unsupported(text, _NEITHER)
+        if ("/" in text or text in _FOLDERS) and objects.exists(text):
+            raise _unsupported(text, "a folder")
         return Query("text", text)
     head = objects.read_bytes(text, 0, min(size, file_kinds.HEAD)) if size else b""
     found = file_kinds.by_content(head, size) or named
     if found is None or (of_query := _kind_of(found)) is None:
-        raise _unsupported(text, found.title if found is not None else "a file")
+        raise _unsupported(text, found.title if found is not None else _NEITHER)
     return Query(of_query, text)
 
 
@@ -96,8 +101,8 @@ def _kind_of(found: FileKind) -> Literal["picture", "shape"] | None:
 
 def _unsupported(text: str, what: str) -> SpecError:
     return SpecError(
-        f"{text}: {what} of an unsupported type; expected a picture ({', '.join(PICTURES)}), a shape (a mesh file or "
-        f"{', '.join(CLOUDS)}), or text:WORDS"
+        f"{text}: {what}; expected a picture ({', '.join(PICTURES)}), a shape (a mesh file or {', '.join(CLOUDS)}), "
+        "or text:WORDS"
     )
 
 
