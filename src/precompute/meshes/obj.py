@@ -81,6 +81,8 @@ def _tell(text: ObjText, told: Told) -> None:
         told("faces dropped", f"{text.unfinished} of fewer than three corners")
     if text.lines:
         told("points or lines not drawn", f"{text.lines} statements")
+    if text.long:
+        told("colours dropped", f"{text.long} vertices of more than seven numbers, which may have colours anywhere")
     if len(text.coordinates) and not np.isfinite(text.coordinates).all():
         told("texture coordinates missing", "some are not finite")
     for statement in text.statements:

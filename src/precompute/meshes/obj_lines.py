@@ -22,8 +22,11 @@ COMMENT, VERTEX, COORDINATE, FACE, LINE, USE, LIBRARY, PASSED, OTHER = range(9)
 DONE, COLORED, NUMBER, FEW, INDEX, BEYOND, UNFINISHED = range(7)
 """How reading ends: with all lines, at a vertex with a colour, for which there is no place, or at what is wrong."""
 
-VERTICES, COORDINATES, FACES, CORNERS, SHORT, ODD = range(6)
-"""What is counted while reading: SHORT are faces of fewer than three corners, ODD the notes of `lexing.noted`."""
+VERTICES, COORDINATES, FACES, CORNERS, SHORT, ODD, LONG = range(7)
+"""What is counted while reading: SHORT are faces of fewer than three corners, ODD the notes of `lexing.noted`, LONG the
+vertices of more numbers than coordinates and a colour."""
+
+_LEAST_COLORED, _MOST_COLORED = 6, 7  # numbers of a vertex: x y z r g b, and an opacity
 
 _MOST_OTHER = 256  # statements of other kinds that are kept
 _FARTHEST = 2**31 - 1
@@ -125,7 +128,7 @@ def counted(data: NDArray[np.uint8], face: int) -> tuple[int, int, int, int, int
                 words += 1
                 end = _within(data, _cut(data, end))
             if kind == VERTEX:
-                colored = colored or (vertices == 0 and words >= 6)
+                colored = colored or (vertices == 0 and _LEAST_COLORED <= words <= _MOST_COLORED)
                 vertices += 1
             elif kind == COORDINATE:
                 coordinates += 1
@@ -222,8 +225,10 @@ def _vertex(
         at = _within(data, after)
     if column < 3:
         return FEW, at, notes
-    if column < 6:  # a fourth is a weight, which says nothing here
+    # a fourth is a weight, which says nothing here; of eight or more, which are the colour cannot be known
+    if column < _LEAST_COLORED or column > _MOST_COLORED:
         red = green = blue = np.nan
+        done[LONG] += column > _MOST_COLORED
     elif len(colors) == 0:
         return COLORED, at, notes
     if len(colors):

@@ -15,6 +15,7 @@ from captionless.precompute.meshes.obj_lines import (
     DONE,
     FEW,
     INDEX,
+    LONG,
     NUMBER,
     ODD,
     SHORT,
@@ -41,7 +42,8 @@ class ObjText:
     vertices: (V, 3) float64. colors: (V, 4) float32 as written, NaN where a vertex has none; None if none has.
     coordinates: (C, 2) float64. sizes: (F,) int32, corners of each face. corners: (2, sum of sizes) int32: the vertex
     of each and its texture coordinate, or `NONE`; all are in range. unfinished: faces of fewer than three corners,
-    which are left out. lines: statements of points and lines.
+    which are left out. lines: statements of points and lines. long: vertices of more numbers than coordinates and a
+    colour, of which only the coordinates are taken.
     """
 
     vertices: NDArray[np.float64]
@@ -52,6 +54,7 @@ class ObjText:
     statements: list[Statement]
     unfinished: int
     lines: int
+    long: int
 
 
 def scanned(data: bytes, limits: ReadingLimits) -> ObjText:
@@ -68,7 +71,7 @@ def scanned(data: bytes, limits: ReadingLimits) -> ObjText:
     found = np.empty((count_s, 4), np.int64)
     while True:
         colors = np.empty((count_v if colored else 0, 4), np.float32)
-        done = np.zeros(6, np.int64)
+        done = np.zeros(7, np.int64)
         code, at, notes = filled(text, vertices, colors, coordinates, sizes, corners, found, done)
         if code != COLORED:
             break
@@ -85,9 +88,9 @@ def scanned(data: bytes, limits: ReadingLimits) -> ObjText:
             colors[row, column - 3] = value
     _check(data, text, sizes, corners, count_v, count_t)
     statements = [Statement(kind, before, data[a:b]) for kind, before, a, b in found.tolist()]
-    return ObjText(
-        vertices, colors if colored else None, coordinates, sizes, corners, statements, int(done[SHORT]), lines
-    )
+    written = colors if colored else None
+    short, long = int(done[SHORT]), int(done[LONG])
+    return ObjText(vertices, written, coordinates, sizes, corners, statements, short, lines, long)
 
 
 def _error(data: bytes, code: int, at: int) -> DataError:

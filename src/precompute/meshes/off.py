@@ -9,6 +9,7 @@ corners of a face, where a colour may follow: what is not a file of such lines i
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -52,6 +53,7 @@ _LINES, _FREE, _PLAIN = range(3)
 """How numbers stand: on lines; as they come, colours of faces on the rest of a line; as they come, without these."""
 _MOST_COLUMNS = 12  # x y z, a normal, four of a colour, two of a texture
 _COLOR_VALUES = 4
+_POINT = 4  # the column behind them: 1 where one of a face's has a point
 _LEAST_OF_BOTH = 9  # columns with a normal and a colour
 
 
@@ -59,8 +61,11 @@ def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     """The mesh of an OFF file; see `reading.Reader`."""
     data = plain(data)
     letters, at = _header(data)
-    table, sizes, corners, colors = _contents(data, letters, at, limits)
+    found = _contents(data, letters, at, limits)
+    table, sizes, corners, colors = found.table, found.sizes, found.corners, found.colors
     told = Told()
+    if found.beyond:
+        told("faces dropped", f"what stands from line {found.beyond} on, behind the {len(sizes)} that are counted")
     kept = sizes >= 3
     if not kept.all():
         told("faces dropped", f"{int((~kept).sum())} of fewer than three corners")
@@ -92,12 +97,19 @@ def _header(data: bytes) -> tuple[bytes, int]:
     return letters.lower(), at
 
 
-Contents = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]
-"""The numbers of vertices (V, K); the sizes of faces (F,), their corners, all in range, and their colours (F, 4), NaN
-where there is none."""
+@dataclass(frozen=True)
+class _Contents:
+    """table: (V, K) the numbers of vertices. sizes: (F,) of faces. corners: theirs, all in range. colors: (F, 5), NaN
+    where a face has none, and `_POINT`. beyond: the line of what stands behind the last face, 0 if nothing does."""
+
+    table: NDArray[np.float64]
+    sizes: NDArray[np.int32]
+    corners: NDArray[np.int32]
+    colors: NDArray[np.float64]
+    beyond: int
 
 
-def _contents(data: bytes, letters: bytes, at: int, limits: ReadingLimits) -> Contents:
+def _contents(data: bytes, letters: bytes, at: int, limits: ReadingLimits) -> _Contents:
     """What follows the letters: by lines, or else as it comes. DataError for what is wrong with the lines."""
     least = 3 + 3 * (b"n" in letters)
     try:
@@ -153,14 +165,18 @@ def _look(
         told("colours dropped", "numbers of a colour map, which the file does not have")
     if not has.any():
         return {}
-    own = light(np.where(has[:, None], colors, 0.0)[:, :3])
-    if (fractions(colors[has, 3]) < 1.0).any():
-        told("colours dropped", "the opacity of single faces")
-    by_face = np.where(has[:, None], levels(own), MeshPart.color).astype(np.uint8)
+    by_face = np.full((len(colors), 3), MeshPart.color, np.uint8)
+    pointed = colors[:, _POINT] > 0
+    for of in (has & pointed, has & ~pointed):  # whole numbers are of 255 also where others are fractions
+        by_face[of] = levels(light(colors[of, :3]))
+        if (fractions(colors[of, 3]) < 1.0).any():
+            told("colours dropped", "the opacity of single faces")
     return {"face_colors": by_face[owners]}
 
 
-def _body(data: bytes, counts: re.Match[bytes], least: int, columns: int, limits: ReadingLimits, form: int) -> Contents:
+def _body(
+    data: bytes, counts: re.Match[bytes], least: int, columns: int, limits: ReadingLimits, form: int
+) -> _Contents:
     """What follows the counts. least, columns: the numbers of a vertex, as many as the first line has for `_LINES`."""
     count_v, count_f, at = int(counts[1]), int(counts[2]), counts.end()
     if count_v > limits.vertices or count_f > limits.faces:
@@ -178,7 +194,7 @@ def _body(data: bytes, counts: re.Match[bytes], least: int, columns: int, limits
     if 2 * columns * count_v > len(data) - at + 1:
         raise DataError(f"has {count_v} vertices by its header, and ends before: it is truncated")
     table, sizes = np.empty((count_v, columns)), np.empty(count_f, np.int32)
-    colors = np.full((count_f, _COLOR_VALUES), np.nan)
+    colors = np.full((count_f, _COLOR_VALUES + 1), np.nan)
     code, row, begin, notes, odd, total = _vertices(text, at, table, form)
     _raise(data, code, row, count_v, begin, "vertex", f"{columns} numbers, as the first vertex has")
     for which, column, start, end in notes[:odd].tolist():
@@ -188,9 +204,10 @@ def _body(data: bytes, counts: re.Match[bytes], least: int, columns: int, limits
     corners = np.empty(total, np.int32)
     code, row, stop = _faces(text, begin, count_v, sizes, corners, colors, form)
     _raise(data, code, row, count_f, stop, "face", f"a whole number from 0 to {count_v - 1}" if code == _INDEX else "")
-    if form != _LINES and (rest := _first_word(text, stop)) < len(data):
+    rest = _first_word(text, stop)
+    if form != _LINES and rest < len(data):
         raise wrong(data, rest, "the end of the file")
-    return table, sizes, corners, colors
+    return _Contents(table, sizes, corners, colors, line_of(data, rest) if rest < len(data) else 0)
 
 
 def _raise(data: bytes, code: int, row: int, count: int, at: int, what: str, expected: str) -> None:
@@ -308,6 +325,7 @@ def _faces(
     """Fills the corners of faces, and their colours; returns a code, the face, and where it arose."""
     c = 0
     for row in range(len(sizes)):
+        colors[row, _POINT] = 0.0
         at = word_end(data, _first_word(data, at))
         for _ in range(sizes[row]):
             at = _next(data, at, form)
@@ -325,9 +343,11 @@ def _faces(
         at = after_blanks(data, at)
         while not _ends(data, at):
             value, after, decided = decimal(data, at, len(data))
-            if not decided or word_end(data, after) > after or count == colors.shape[1]:
+            if not decided or word_end(data, after) > after or count == _COLOR_VALUES:
                 return _COLOR, row, at
             colors[row, count] = value
+            if 46 in data[at:after]:
+                colors[row, _POINT] = 1.0
             count += 1
             at = after_blanks(data, after)
         if count == 2:

@@ -49,6 +49,8 @@ def read(data: bytes, files: ObjectFiles, limits: ReadingLimits) -> Reading:
     head = header(data)
     elements = {e.name: e for e in head.elements}
     _check(head, elements, limits)
+    if "edge" in elements and elements["edge"].count:
+        told("points or lines not drawn", f"{elements['edge'].count} of the element edge")
     singles = [
         *_POSITION,
         *_brightness(elements["vertex"]),

@@ -226,6 +226,10 @@ def _measured(
                 at += length * _SIZES[types[p]]
                 if at > len(data):
                     return _ENDED, row, at
+        if form == _TEXT:  # here too: what is left over would be taken for the next row's length
+            after = after_blanks(data, at)
+            if after < len(data) and not is_end(data[after]):
+                return _MORE, row, after
     return _DONE, 0, at
 
 

@@ -26,7 +26,7 @@ from captionless.spec.data import ReadingLimits
 _HEADER = 84
 _RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _LOOKED_AT = 4096  # bytes in which a text file shows itself
-_TEXT = re.compile(rb"\s*solid\b", re.IGNORECASE)
+_TEXT = re.compile(rb"\s*solid\b", re.IGNORECASE)  # without it, text has at least no byte of 0
 _STATEMENT = re.compile(rb"\bfacet\s+normal\b|\bend\s*solid\b", re.IGNORECASE)
 _MAGICS = b"COLOR="
 
@@ -43,7 +43,7 @@ def _is_text(data: bytes) -> bool:
     if len(data) >= _HEADER and len(data) == _HEADER + count * _RECORD.itemsize:
         return False
     start = plain(data[:_LOOKED_AT])
-    return bool(_TEXT.match(start) and _STATEMENT.search(start))
+    return bool((_TEXT.match(start) or b"\0" not in start) and _STATEMENT.search(start))
 
 
 def _text(data: bytes, limits: ReadingLimits) -> MeshPart:
@@ -63,11 +63,22 @@ def _binary(data: bytes, limits: ReadingLimits, told: Told) -> MeshPart:
         raise DataError(f"has {count} faces by its header and {there} by its length: it is truncated, or no STL file")
     if count > limits.faces:
         raise DataError(f"has {count} faces; at most {limits.faces} are supported: simplify the mesh")
+    if count < there and _is_facet(np.frombuffer(data, _RECORD, 1, _HEADER + count * _RECORD.itemsize)[0]):
+        told("faces dropped", f"{there - count} behind the {count} that are counted")
     table = np.frombuffer(data, _RECORD, count, _HEADER)
     with np.errstate(invalid="ignore"):  # NaN that signals; `surface` refuses any
         vertices = table["corners"].astype(np.float64).reshape(-1, 3)
     faces = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
     return MeshPart(vertices, faces, **_colored(data[:80], table["attribute"], told))
+
+
+def _is_facet(record: np.void) -> bool:
+    """Whether bytes behind the last facet look like one more: a normal of length 0 or 1, and corners that differ."""
+    corners = record["corners"].astype(np.float64)
+    length = float(np.linalg.norm(record["normal"].astype(np.float64)))
+    return bool(
+        np.isfinite(corners).all() and np.ptp(corners, axis=0).any() and (length == 0 or abs(length - 1) < 0.01)
+    )
 
 
 def _colored(head: bytes, attributes: NDArray[np.uint16], told: Told) -> dict[str, Any]:

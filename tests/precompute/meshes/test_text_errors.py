@@ -71,6 +71,7 @@ WRONG = {
         (ply(rows=POINTS + "3 0 1 0.5\n"), "face 0 names vertex 0.5"),
         (ply(rows=POINTS + "-3 0 1 2\n"), "length of a list"),
         (ply(rows=POINTS + "3 0 1 two\n"), "line 13: expected a number, not 'two'"),
+        (ply(rows=POINTS + "3 0 1 2 7\n"), "line 13: expected the end of face 0 of 1, not '7'"),
         (
             ply(rows=POINTS.replace("0 0 0", "0 0 0 7") + "3 0 1 2\n"),
             "line 10: expected the end of vertex 0 of 3, not '7'",
@@ -81,6 +82,7 @@ WRONG = {
         (b"\x00" * 83, "not an STL"),
         (b"\x00" * 80 + struct.pack("<I", 9) + b"\x00" * 50, "9 faces by its header and 1 by its length"),
         (text_files.stl_binary()[:-1], "truncated"),
+        (f"# by hand\n{STL}".encode(), "line 1: expected a statement .*'#'"),
         (f"{STL}facet normal".encode(), "ends within a facet"),
         (STL.replace("endfacet\n", "").encode(), "ends within a facet"),
         (STL.replace("vertex 1 0 0", "vertex 1 x 0").encode(), "line 5: expected a number, not 'x'"),

@@ -304,6 +304,12 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
         "colours-opacity",
         Case({"x.obj": obj("{v}", head="", use="", colors=lambda side: _paint(side) + " 0.5")}, painted(0.5)),
     )
+    for name, more in (("eight", " 1"), ("nine", " 0 0 -1")):
+        long = obj("{v}", head="", use="", colors=lambda side, more=more: _paint(side) + " 0"[: 6 - len(more)] + more)
+        yield (
+            f"colours-of-{name}-numbers",
+            Case({"x.obj": long}, everywhere(GREY), losses=frozenset({"colours dropped"})),
+        )
     few = obj("{v}", head="", use="") + _polypaint(23)
     yield "polypaint-of-some", Case({"x.obj": few}, everywhere(GREY), losses=frozenset({"colours dropped"}))
     yield "polypaint-and-kd", Case(_obj(obj() + _polypaint(), b"newmtl m\nKd 1 1 1\n"), painted())
@@ -471,13 +477,16 @@ def _ply_features(form: str) -> Iterator[tuple[str, Case]]:
             [
                 ("camera", ["float a", "list uchar float b"], [[1, (2, 3)], [4, ()]]),
                 vertices(["uchar flags", "float nx"], lambda k, i: (7, 0.5)),
-                ("edge", ["int vertex1", "int vertex2"], [[0, 1]]),
+                ("pair", ["int vertex1", "int vertex2"], [[0, 1]]),
                 ("face", ["int group", "list uchar short neighbours", *FACES[1]], [[3, (1, 2), *f] for f in FACES[2]]),
                 ("material", ["list int uchar name"], [[(65, 66)]]),
             ],
             grey,
         ),
     )
+    edges = ("edge", ["int vertex1", "int vertex2"], [[0, 1], [1, 2]])
+    lines = frozenset({"points or lines not drawn"})
+    yield "edges", case([vertices(), edges, FACES], grey, losses=lines)
     for prefix in ("", "diffuse_"):
         for kind, full in {"uchar": 255, "ushort": 65535, "float": 1, "double": 1, "int": 255}.items():
             extra = [f"{kind} {prefix}{c}" for c in ("red", "green", "blue")]
@@ -603,12 +612,15 @@ def _stl_features() -> Iterator[tuple[str, Case]]:
         "nan-normals": stl_text(normal="nan -nan(ind) 1.#QNAN"),
         "two-solids": stl_text()[:-13].replace(b"solid box", b"solid a", 1) + b"endsolid a\nsolid b\nendsolid b\n",
         "end-apart": stl_text().replace(b"endl", b"end l").replace(b"endf", b"end f"),
+        "no-solid": stl_text().partition(b"\n")[2],
         "integers": stl_text(form="{:.1f}"), "wrapped": stl_text().replace(b"vertex ", b"vertex\n "),
     }.items():  # fmt: skip
         yield f"text-{name}", Case({"x.stl": text}, everywhere(GREY))
     yield "binary", Case({"x.stl": stl_binary()}, everywhere(GREY))
     yield "binary-solid", Case({"x.stl": stl_binary(b"solid facet normal")}, everywhere(GREY))
     yield "binary-trailing", Case({"x.stl": stl_binary(more=b"end of file\0" * 9)}, everywhere(GREY))
+    few = stl_binary()[:80] + struct.pack("<I", 2) + stl_binary(more=b"\r\n")[84:]
+    yield "binary-few-counted", Case({"x.stl": few}, faces=2, area=1.0, losses=frozenset({"faces dropped"}))
     yield "binary-solid-trailing", Case({"x.stl": stl_binary(b"solid from a CAD", more=b"\0\0")}, everywhere(GREY))
     marked = frozenset({"colours dropped"})
     yield (
@@ -708,6 +720,19 @@ def _off_features() -> Iterator[tuple[str, Case]]:
             (*everywhere(GREY)[:2], *painted()[2:]),
         ),
     )
+    # each colour in one of two scales, and whole numbers among fractions
+    scales = [(PAINT, unit)[k % 2][k // 2] for k in range(6)]
+    dotted = off(face=lambda k: "".join(f" {v:.1f}" if k % 2 else f" {v:d}" for v in map(int, scales[k])))
+    yield "face-of-two-scales", Case({"x.off": dotted}, painted())
+    grey_and_paint = off(face=lambda k: _words(PAINT[k // 2]) if k > 1 else " 0.5 0.5 0.5 1.0")
+    yield (
+        "face-of-fractions-and-levels",
+        Case({"x.off": grey_and_paint}, (*everywhere((128, 128, 128))[:2], *painted()[2:])),
+    )
+    whole = off(face=lambda k: " 1 0 0" if k < 2 else " 0.5 0.5 0.5")
+    yield "face-of-fractions-and-ones", Case({"x.off": whole}, (*painted()[:2], *everywhere((128, 128, 128))[2:]))
+    more = off() + b"\n# and\n4 0 1 2 3\n4 4 5 6 7\n"
+    yield "more-faces-than-counted", Case({"x.off": more}, everywhere(GREY), losses=frozenset({"faces dropped"}))
     yield (
         "face-map",
         Case({"x.off": off(face=lambda k: f" {k}")}, everywhere(GREY), losses=frozenset({"colours dropped"})),
