@@ -71,7 +71,10 @@ WRONG = {
         (ply(rows=POINTS + "3 0 1 0.5\n"), "face 0 names vertex 0.5"),
         (ply(rows=POINTS + "-3 0 1 2\n"), "length of a list"),
         (ply(rows=POINTS + "3 0 1 two\n"), "line 13: expected a number, not 'two'"),
-        (ply(rows=POINTS + "3 0 1 2 7\n"), "line 13: expected the end of face 0 of 1, not '7'"),
+        (
+            ply(face=FACE.replace("face 1", "face 2"), rows=POINTS + "3 0 1 2 7\n" * 2),
+            "line 13: expected the end of face 0 of 2, not '7'",
+        ),
         (
             ply(rows=POINTS.replace("0 0 0", "0 0 0 7") + "3 0 1 2\n"),
             "line 10: expected the end of vertex 0 of 3, not '7'",
