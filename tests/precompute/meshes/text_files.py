@@ -311,7 +311,7 @@ def _obj_features() -> Iterator[tuple[str, Case]]:
             Case({"x.obj": long}, everywhere(GREY), losses=frozenset({"colours dropped"})),
         )
     few = obj("{v}", head="", use="") + _polypaint(23)
-    yield "polypaint-of-some", Case({"x.obj": few}, everywhere(GREY), losses=frozenset({"colours dropped"}))
+    yield "part-of-polypaint", Case({"x.obj": few}, everywhere(GREY), losses=frozenset({"colours dropped"}))
     yield "polypaint-and-kd", Case(_obj(obj() + _polypaint(), b"newmtl m\nKd 1 1 1\n"), painted())
     yield "weights", Case({"x.obj": obj("{v}", head="", use="", colors=lambda side: " 1.0")}, everywhere(GREY))
     yield "colours-and-kd", Case(_obj(obj(colors=_paint), b"newmtl m\nKd 1 1 1\n"), painted())
