@@ -62,7 +62,7 @@ class Look:
             if texture is not None and "diffuse" in maps and not _lie_alike(maps["diffuse"], maps["opacity"]):
                 self.told("option ignored", f"map_d {maps['opacity'].name}: lies otherwise than map_Kd")
         if texture is not None and uv is not None and lies is not None:
-            found.update(texture=texture, uv=_laid(uv, lies))
+            found.update(texture=texture, uv=self._laid(uv, lies))
         if self.material.opacity < 1.0:
             found.update(factor=(1.0, 1.0, 1.0, self.material.opacity), alpha="blend")
         if glow is not None:
@@ -85,7 +85,18 @@ class Look:
         picture = self._picture(named)
         if picture is None or uv is None or named is None:
             return None
-        return Glow(_linear(color or (1.0, 1.0, 1.0)), _laid(uv, named), picture)
+        return Glow(_linear(color or (1.0, 1.0, 1.0)), self._laid(uv, named), picture)
+
+    def _laid(self, uv: NDArray[np.float64], named: Map) -> NDArray[np.float64]:
+        """Texture coordinates by the options of a map."""
+        if named.scale == (1.0, 1.0) and named.offset == (0.0, 0.0):
+            return uv
+        with np.errstate(over="ignore"):
+            laid = uv * named.scale + named.offset
+        if not np.isfinite(laid).all():
+            self.told("texture coordinates missing", "some are not finite")
+            laid = np.where(np.isfinite(laid), laid, 0.0)
+        return laid
 
 
 def levels(color: Color | None) -> tuple[int, int, int]:
@@ -121,12 +132,6 @@ def _plain(color: tuple[int, int, int], like: Picture) -> Picture:
 
 def _lie_alike(one: Map, other: Map) -> bool:
     return (one.scale, one.offset, one.clamp) == (other.scale, other.offset, other.clamp)
-
-
-def _laid(uv: NDArray[np.float64], named: Map) -> NDArray[np.float64]:
-    if named.scale == (1.0, 1.0) and named.offset == (0.0, 0.0):
-        return uv
-    return uv * named.scale + named.offset
 
 
 def _linear(color: Color) -> Color:

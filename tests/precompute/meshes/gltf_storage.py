@@ -299,3 +299,8 @@ def compressed() -> Iterator[tuple[str, Case]]:
                 f"draco-{name}{'-fallback' if fallback else ''}",
                 Case(document.glb(), colors=seen, near=2e-3, tolerance=1.5),
             )
+    document = shown(Document())
+    document.uses("KHR_draco_mesh_compression")
+    extension = {"bufferView": document.view(stream), "attributes": {}}
+    shown(document, attributes={"POSITION": None}, extensions={"KHR_draco_mesh_compression": extension})
+    yield "draco-no-positions", Case(document.glb(), losses=("faces dropped",))

@@ -11,6 +11,7 @@ import pytest
 from captionless.precompute.meshes.reading import Reading
 from captionless.precompute.object_files import ObjectFiles, Scope
 from captionless.spec.data import ReadingLimits
+from tests.precompute.meshes import text_files
 from tests.precompute.meshes.sampling import look_at
 from tests.precompute.meshes.text_files import CASES, Files
 
@@ -25,6 +26,17 @@ def read(folder: Path, files: Files, limits: ReadingLimits = ReadingLimits()) ->
     reader = importlib.import_module(f"captionless.precompute.meshes.{own.rpartition('.')[2]}")
     found: Reading = reader.read(opened.own(), opened, limits)
     return found
+
+
+def test_coordinates_that_a_map_scales_beyond_all_numbers_are_told(tmp_path: Path) -> None:
+    far = text_files.obj().replace(b"vt 1.0 1.0", b"vt 1.0 1e308", 1)
+    library = b"newmtl m\nmap_Kd -s 2 3 1 tex.png\nmap_Ke -o 1 -s 2 3 1 tex.png\n"
+    found = read(tmp_path, {"x.obj": far, "x.mtl": library, "tex.png": text_files.picture()})
+    assert [loss.kind for loss in found.losses] == ["texture coordinates missing"]
+    (part,) = found.mesh.parts
+    for uv in (part.uv, part.glow and part.glow.uv):
+        assert uv is not None
+        assert np.isfinite(uv).all()
 
 
 def test_there_are_many() -> None:

@@ -108,15 +108,15 @@ def read_primitive(entry: Entry, accessors: Accessors, buffers: Buffers, budget:
         return replace(_nothing(entry, accessors, _POINTS_OR_LINES[mode]), without_faces=True)
     if mode not in (_TRIANGLES, _STRIP, _FAN):
         raise DataError(f"{entry.place('mode')}: {mode} is no way to join vertices")
+    positions = _positions(entry)
+    if positions is None:
+        return _nothing(entry, accessors, "no positions")
     stored: dict[str, NDArray[Any]] = {}
     packed = entry.extension(draco.NAME)
     if packed is not None:
         indices, stored, count = _decoded(entry, packed, buffers)
         mode = _TRIANGLES  # a stream has nothing else, whatever a writer would make of them
     else:
-        positions = _positions(entry)
-        if positions is None:
-            return _nothing(entry, accessors, "no positions")
         count = accessors.count(*positions)
         indices = _indices(entry, accessors, count)
     faces = _faces(indices, mode)
