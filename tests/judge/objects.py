@@ -119,7 +119,7 @@ UNREAD: Mapping[str, str] = {
     "*/*-utf-16-?e": "three.js reads UTF-8 alone",
     # glTF
     "gltf/glb-padded-with-zeros": "three.js takes only blanks, which the specification demands, as padding",
-    "gltf/no-positions": "a primitive without positions; three.js reads nothing of such a file",
+    "gltf/*no-positions": "a primitive without positions; three.js reads nothing of such a file",
     "gltf/positions-f8": "three.js has no KHR_accessor_float64",
     "gltf/uv-f8-*": "three.js has no KHR_accessor_float64",
     "gltf/texcoord-missing": "coordinates are missing: three.js draws one texel, captionless the factor, and tells",
