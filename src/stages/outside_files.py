@@ -1,9 +1,10 @@
 """Files that a spec names and no stage makes: whether they are what they were when a stage read them.
 
 That a spec names the same file says nothing of what is in it. So a stage records, among its inputs, the sha256 of each
-such file that it reads, and its version where the storage gives one that all machines see. Who reads the stage compares
-these with the file as it is now, and reads it only where the version leaves that open. A file that cannot be read, by
-this process or any more, is taken for what it was.
+such file that it reads, and its version where the storage gives one that all machines see. Of a text file on the web
+addresses count without what signs them: a manifest may be signed anew whenever it is asked for. Who reads the stage
+compares these with the file as it is now, and reads it only where the version leaves that open. A file that cannot be
+read, by this process or any more, is taken for what it was.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import hashlib
 
 from captionless.errors import CaptionlessError
+from captionless.runtime.redaction import public_address
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.data import SourceKind
 from captionless.spec.landmarks import LandmarkOrigin
@@ -79,5 +81,13 @@ def _at_version(url: str, seen: str) -> str:
 
 def _content(url: str) -> str:
     if url.startswith(("http://", "https://")):  # not every server reads parts
-        return hashlib.sha256(objects.read_bytes(url)).hexdigest()
+        content = objects.read_bytes(url)
+        try:
+            lines = content.decode().split("\n")
+        except UnicodeDecodeError:
+            return hashlib.sha256(content).hexdigest()
+        found = hashlib.sha256()
+        for line in lines:
+            found.update(public_address(line).encode() + b"\n")
+        return found.hexdigest()
     return objects.sha256(url)

@@ -11,11 +11,12 @@ import pytest
 
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import plan
-from captionless.stages import chain
+from captionless.stages import chain, outside_files
 from captionless.store import objects
 from captionless.store.ledger import Ledger
 from captionless.store.manifest import WorkRecord
 from tests.flow.conftest import TINY
+from tests.store.web import serving
 
 
 @pytest.fixture
@@ -151,3 +152,17 @@ def test_a_file_that_the_spec_names_is_compared_by_what_is_in_it(
     chain.verify(spec, reader)
     objects.remove(url)
     chain.verify(spec, reader)
+
+
+def test_a_manifest_that_is_signed_anew_is_the_same(tmp_path: Path) -> None:
+    def write(signature: str, mesh: str = "a.obj") -> None:
+        (tmp_path / "list.jsonl").write_text(f'{{"mesh": "https://h.invalid/{mesh}?sig={signature}&id=1"}}\n')
+
+    write("one")
+    with serving(tmp_path) as url:
+        recorded = outside_files.recorded(f"{url}/list.jsonl")
+        assert recorded is not None
+        write("three")
+        assert not outside_files.has_changed(f"{url}/list.jsonl", recorded)
+        write("three", "other.obj")
+        assert outside_files.has_changed(f"{url}/list.jsonl", recorded)
