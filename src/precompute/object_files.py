@@ -126,18 +126,22 @@ class Scope:
     def _others(self) -> list[_Place]:
         return [_place(folder) for folder in self.allowed]
 
-    def check(self, url: str, what: str) -> bool:
-        """Whether the file at `url` may be read whatever `allowed` says. DataError, which begins with `what`, if it is
-        none that an object may be read from; OutsideScope if another `allowed` could change that."""
+    def check_address(self, url: str, what: str) -> None:
+        """DataError, which begins with `what`, if the file at `url` is on no storage from which objects are read."""
         schemes = {*_SCHEMES, *map(_scheme, self.origin.split("::"))}
         inner, *archives = url.split("::")
-        if archives and _scheme(inner) not in _ARCHIVES and not is_local(url):
-            raise DataError(f"{what}: `::` joins only the name of an archive to that of a file in it (zip://, tar://)")
+        if bool(archives) != (_scheme(inner) in _ARCHIVES) and not is_local(url):
+            raise DataError(f"{what}: `::` joins the name of an archive to that of a file in it (zip://, tar://)")
         for part in (inner, *archives):
             if (scheme := _scheme(part)) not in schemes:
                 raise DataError(f"{what}: files on {scheme}:// are not read")
             if scheme == "file" and _is_of_kernel(os.path.realpath(local_path(part))):
                 raise DataError(f"{what}: devices and files of the kernel are not read")
+
+    def check(self, url: str, what: str) -> bool:
+        """Whether the file at `url` may be read whatever `allowed` says. DataError, which begins with `what`, if it is
+        none that an object may be read from; OutsideScope if another `allowed` could change that."""
+        self.check_address(url, what)
         if self.folders is None:
             return True
         found = _place(url)

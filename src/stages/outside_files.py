@@ -19,6 +19,7 @@ from captionless.spec.data import SourceKind
 from captionless.spec.landmarks import LandmarkOrigin
 from captionless.spec.plan import LANDMARKS, LIST, TRAIN
 from captionless.store import objects
+from captionless.store.guarded_http import Guard
 from captionless.store.manifest import InputRecord
 from captionless.store.scan import look_up
 from captionless.store.urls import is_local
@@ -61,12 +62,19 @@ def has_changed(url: str, record: InputRecord) -> bool:
 
 def _versions(url: str) -> tuple[str, str]:
     """The version for all machines, empty where there is none, and the one for this process. FileNotFoundError when
-    there is no such file."""
-    for page in look_up([url]):
+    there is no such file, or no short try reaches it: whoever needs it tries longer."""
+    guard = _guard(url)
+    for page in look_up([url], guard) if guard.servers.answer(url) else ():
         for found in page:
             if found.url == url:
                 return "" if is_local(url) else found.version, found.version
     raise FileNotFoundError(url)
+
+
+@functools.lru_cache(maxsize=64)
+def _guard(url: str) -> Guard:
+    """Remembers whether a server is silent."""
+    return Guard([url])
 
 
 def _sha256(url: str, seen: str) -> str:

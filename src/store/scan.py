@@ -15,14 +15,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from captionless.errors import Retryable, SpecError
+from captionless.errors import SpecError
 from captionless.runtime.thread_pools import thread_pool
 from captionless.store.guarded_http import Guard, PrivateAddress
 from captionless.store.storage_errors import is_transient, web_refusal
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import expanded_path, filesystem, is_local, join
 from captionless.store.versions import of_stat, version_of
-from captionless.store.web_servers import is_on_web
+from captionless.store.web_servers import Unanswered, is_on_web
 
 _REQUESTS = 16  # under way at once
 _PAGE = 1000  # files
@@ -65,7 +65,8 @@ def scan(url: str, tell_hidden: Callable[[str], None] = lambda path: None) -> It
 
 def look_up(urls: Sequence[str], guard: Guard | None = None) -> Iterator[list[Found]]:
     """The files of these URLs, and what was listed with them, in no order; those that do not exist, or may not be read,
-    are left out. `urls` are sorted and differ. `guard`: whose HTTP clients are used."""
+    are left out. `urls` are sorted and differ. `guard`: whose HTTP clients are used; None: the user has named them."""
+    guard = guard or Guard(urls)
     local: list[str] = []
     s3: list[str] = []
     others: list[str] = []
@@ -80,7 +81,7 @@ def look_up(urls: Sequence[str], guard: Guard | None = None) -> Iterator[list[Fo
     yield from ([f for url in some if (f := _stat(url)) is not None] for some in in_batches(local, _PAGE))
     for members in archives.values():
         yield _in_archive(members, guard)
-    yield from _on_s3_between(s3)
+    yield from _on_s3_between(s3, guard)
     yield from _one_by_one(others, guard)
 
 
@@ -266,7 +267,7 @@ def _side_by_side(tasks: Iterator[Callable[[], list[Found] | None]]) -> Iterator
             fill()
 
 
-def _on_s3_between(urls: Sequence[str]) -> Iterator[list[Found]]:
+def _on_s3_between(urls: Sequence[str], guard: Guard) -> Iterator[list[Found]]:
     missing = set(urls)
     try:
         for found in _side_by_side(_stretches(urls)):
@@ -274,7 +275,7 @@ def _on_s3_between(urls: Sequence[str]) -> Iterator[list[Found]]:
             yield found
     except SpecError:
         pass  # files may be read, but not listed
-    yield from _one_by_one(sorted(missing))
+    yield from _one_by_one(sorted(missing), guard)
 
 
 def _stretches(urls: Sequence[str]) -> Iterator[Callable[[], list[Found] | None]]:
@@ -308,21 +309,14 @@ def _find(url: str) -> dict[str, Any]:
     return dict(fs.find(path, detail=True))
 
 
-def _one_by_one(urls: Sequence[str], guard: Guard | None = None) -> Iterator[list[Found]]:
+def _one_by_one(urls: Sequence[str], guard: Guard) -> Iterator[list[Found]]:
     def ask(url: str) -> Found | None:
-        servers = guard.servers if guard is not None and is_on_web(url) else None
-        if servers is not None and servers.is_silent(url):
-            return Found(url, UNANSWERED, -1)
         try:
-            info = _info(url, guard)
+            info = guard.servers.ask(url, lambda: _info(url, guard))
         except (IsADirectoryError, SpecError):
             return None
-        except Retryable:
-            if servers is None or not servers.fault(url):
-                raise
+        except Unanswered:
             return Found(url, UNANSWERED, -1)
-        if servers is not None:
-            servers.answered(url)
         if info is None:
             return None
         size = info.get("size")
@@ -334,7 +328,7 @@ def _one_by_one(urls: Sequence[str], guard: Guard | None = None) -> Iterator[lis
 
 
 @retrying
-def _info(url: str, guard: Guard | None) -> dict[str, Any] | None:
+def _info(url: str, guard: Guard) -> dict[str, Any] | None:
     """The metadata of a file; None when there is none, its address is private or it cannot be read."""
     try:
         fs, path = filesystem(url, guard)
@@ -357,9 +351,12 @@ def _is_private(error: BaseException) -> bool:
     )
 
 
-def _in_archive(urls: Sequence[str], guard: Guard | None) -> list[Found]:
+def _in_archive(urls: Sequence[str], guard: Guard) -> list[Found]:
     """Members of one archive, which is opened once; none of one that cannot be."""
-    fs = _archive(urls[0], guard)
+    try:
+        fs = guard.servers.ask(urls[0], lambda: _archive(urls[0], guard))
+    except Unanswered:
+        return [Found(url, UNANSWERED, -1) for url in urls]
     found = []
     for url in urls if fs is not None else ():
         try:
@@ -371,11 +368,11 @@ def _in_archive(urls: Sequence[str], guard: Guard | None) -> list[Found]:
 
 
 @retrying
-def _archive(url: str, guard: Guard | None) -> Any:
-    """The file system of a member's archive."""
+def _archive(url: str, guard: Guard) -> Any:
+    """The file system of a member's archive; None if it cannot be opened."""
     try:
         return filesystem(url, guard)[0]
     except Exception as error:
-        if is_transient(url, error):
+        if is_transient(url, error) and not _is_private(error):
             raise
         return None

@@ -60,7 +60,7 @@ def explain(url: str, error: BaseException) -> BaseException | None:
     if names & _NO_CREDENTIALS:
         return SpecError(f"{url}: no credentials for this storage; set them in the environment ({text})")
     if code == "NoSuchBucket":
-        bucket = url.partition("://")[2].partition("/")[0]
+        bucket = url.split("::")[-1].partition("://")[2].partition("/")[0]
         return SpecError(f"{url}: the bucket {bucket!r} does not exist; create it or correct the URL")
     if status >= 500 or status in (408, 429) or code in _TRANSIENT_CODES:
         return None

@@ -12,16 +12,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from fsspec.asyn import get_loop, sync
+
+from captionless.errors import Retryable, one_line
 
 _SILENCE = 600.0  # seconds for which a silent server is not asked
 _PATIENCE = 10.0  # seconds for an answer
 _ASKED = 8  # other servers
 _BAD_GATEWAY = (502, 503, 504)
 _WEB = ("http://", "https://")
+_BEHIND = {"hf": "https://huggingface.co/", "gs": "https://storage.googleapis.com/"}
+"""The servers of storages that have schemes of their own."""
+
+_T = TypeVar("_T")
+
+
+class Unanswered(Exception):
+    """A file is not read, by its own fault or that of its server; says why."""
 
 
 class WebServers:
@@ -33,18 +43,46 @@ class WebServers:
         self._others = dict.fromkeys(filter(None, map(server_of, others)))
         self._silent: dict[str, float] = {}
 
-    def answered(self, url: str) -> None:
-        """Notes that the server of a URL has answered."""
-        self._others[server_of(url)] = None
+    def ask(self, url: str, call: Callable[[], _T]) -> _T:
+        """What `call`, which tries again and again, gives for a URL.
 
-    def is_silent(self, url: str) -> bool:
-        """Whether the server of a URL was found to be silent a short time ago."""
-        return time.monotonic() - self._silent.get(server_of(url), float("-inf")) < _SILENCE
-
-    def fault(self, url: str) -> str:
-        """Why a file could not be read although it was tried again and again; empty if that may be no fault of it or
-        its server."""
+        Raises:
+            Unanswered: it is the fault of the file or of its server.
+            Retryable: that of `call`, where it may be neither's.
+        """
         own = server_of(url)
+        if not own:
+            return call()
+        if self._is_silent(own):
+            raise Unanswered("its server did not answer a short time ago")
+        try:
+            found = call()
+        except Retryable as error:
+            fault = self._fault(own)
+            if not fault:
+                raise
+            raise Unanswered(f"{fault} ({one_line(error.__cause__ or error)})") from error
+        self._others[own] = None
+        return found
+
+    def answer(self, url: str) -> bool:
+        """Whether the server of a URL answers, by one short try, whose failure is remembered for a while; true if it is
+        on none."""
+        own = server_of(url)
+        if not own:
+            return True
+        if self._is_silent(own):
+            return False
+        if not self._answers(own):
+            self._silent[own] = time.monotonic()
+            return False
+        return True
+
+    def _is_silent(self, server: str) -> bool:
+        return time.monotonic() - self._silent.get(server, float("-inf")) < _SILENCE
+
+    def _fault(self, own: str) -> str:
+        """Whose fault it is that a file could not be read; empty if that cannot be said."""
         if self._answers(own):
             return "its server answers, but not with this file"
         others = [each for each in self._others if each != own][-_ASKED:]
@@ -74,8 +112,12 @@ def is_on_web(url: str) -> bool:
 
 
 def server_of(url: str) -> str:
-    """The first page of the server of a URL, or of its archive; empty if it is on none."""
-    part = next((part for part in url.split("::") if part.startswith(_WEB)), "")
+    """The first page of the server of a URL, or of its archive; empty if it is on none that is known."""
+    part = url.split("::")[-1]
+    if (behind := _BEHIND.get(part.partition("://")[0])) is not None:
+        return behind
+    if not part.startswith(_WEB):
+        return ""
     try:
         found = urlsplit(part)
     except ValueError:

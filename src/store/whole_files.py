@@ -18,13 +18,13 @@ from typing import Any, Literal, TypeVar
 
 from fsspec.asyn import sync
 
-from captionless.errors import DataError, Retryable, one_line
+from captionless.errors import DataError, SpecError
 from captionless.store.guarded_http import Guard
 from captionless.store.storage_errors import is_invalid_login, is_transient, s3_refusal, web_refusal
 from captionless.store.storage_retry import retrying
 from captionless.store.urls import filesystem, is_local, local_path
 from captionless.store.versions import of_stat, version_of
-from captionless.store.web_servers import is_on_web
+from captionless.store.web_servers import Unanswered, is_on_web
 from captionless.telemetry import catalog, registry
 
 MAX_BYTES = 4_000_000_000
@@ -95,26 +95,13 @@ _Sink = TypeVar("_Sink", _Held, _Hashed)
 
 def _taken(url: str, guard: Guard, begin: Callable[[], _Sink]) -> tuple[_Sink, str]:
     """What a file was read into, and its version."""
-    found = _read(url, guard, begin)
+    try:
+        found = guard.servers.ask(url, lambda: _attempt(url, guard, begin))
+    except Unanswered as error:
+        raise DataError(f"{url}: {error}") from error
     if isinstance(found, str):
         raise DataError(f"{url}: {found}")
     registry.add(catalog.STAGE_READ_BYTES, found[0].size)
-    return found
-
-
-def _read(url: str, guard: Guard, begin: Callable[[], _Sink]) -> tuple[_Sink, str] | str:
-    if not is_on_web(url):
-        return _attempt(url, guard, begin)
-    if guard.servers.is_silent(url):
-        return "its server did not answer a short time ago"
-    try:
-        found = _attempt(url, guard, begin)
-    except Retryable as error:
-        fault = guard.servers.fault(url)
-        if not fault:
-            raise
-        return f"{fault} ({one_line(error.__cause__ or error)})"
-    guard.servers.answered(url)
     return found
 
 
@@ -225,8 +212,11 @@ def _other(fs: Any, path: str, into: _Held | _Hashed) -> str:
 
 def _refusal(url: str, error: Exception, guard: Guard) -> str | None:
     """Why this one file cannot be read; None if it is missing, or if the error is about the storage."""
-    if url.startswith(_S3) and not _is_of_origin(url, guard) and (reason := s3_refusal(error)):
-        return reason
+    if not _is_of_origin(url, guard):
+        if isinstance(error, SpecError):  # there is no reader of such a storage
+            return str(error).removeprefix(f"{url}: ")
+        if _archive(url).startswith(_S3) and (reason := s3_refusal(error)):
+            return reason
     if isinstance(error, FileNotFoundError):
         return None
     if is_on_web(url):
@@ -250,9 +240,18 @@ def _behind(url: str, error: Exception) -> Exception:
 
 
 def _is_of_origin(url: str, guard: Guard) -> bool:
-    """Whether an object is in the bucket of the source: what is wrong with that is wrong for all."""
-    bucket = url.partition("://")[2].partition("/")[0]
-    return any(o.startswith(_S3) and o.partition("://")[2].partition("/")[0] == bucket for o in guard.origins)
+    """Whether a file is in the bucket, or on the host, of the source: what is wrong with that is wrong for all."""
+    return _place(_archive(url)) in map(_place, guard.origins)
+
+
+def _place(url: str) -> tuple[str, str]:
+    scheme, mark, path = url.rpartition("://")
+    return scheme.replace("s3a", "s3"), path.partition("/")[0] if mark else ""
+
+
+def _archive(url: str) -> str:
+    """The URL of the archive that a file is in; otherwise its own."""
+    return url.split("::")[-1]
 
 
 def _may_list(url: str) -> bool:

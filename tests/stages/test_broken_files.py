@@ -222,13 +222,22 @@ def test_odd_addresses_and_silent_servers_cost_their_objects_only(
     monkeypatch.setenv("CAPTIONLESS_STORE_RETRY_SECONDS", "0.1")  # of the process that reads
     monkeypatch.setattr(storage_retry, "RETRY_SECONDS", 0.1)
     _shapes(tmp_path, {})
-    with socket.socket() as free, serving(tmp_path / "shapes") as url:
+    with (
+        socket.socket() as free,
+        socket.create_server(("127.0.0.1", 0)) as private,
+        serving(tmp_path / "shapes") as url,
+    ):
         free.bind(("127.0.0.1", 0))
-        silent = f"http://127.0.0.1:{free.getsockname()[1]}"
+        private.settimeout(0)
+        silent, trap = (f"127.0.0.1:{each.getsockname()[1]}" for each in (free, private))
         bad = {
             "port": "http://example.com:99999/a.obj", "host": "http://a..b/a.obj", "none": "http:///a.obj",
-            "blank": "http://exa mple.com/a.obj", "silent": f"{silent}/a.obj", "again": f"{silent}/b.obj",
-            "chain": "a-good/a::b.obj", "bucket": "s3://", "scheme": "nosuch://a/b.obj",
+            "blank": "http://exa mple.com/a.obj", "silent": f"http://{silent}/a.obj", "again": f"http://{silent}/b.obj",
+            "chain": "a-good/a::b.obj", "bucket": "s3://", "scheme": "nosuch://a/b.obj", "gs": "gs://b/a.obj",
+            "hadoop": f"webhdfs://{trap}/a.obj", "ftp": f"ftp://{trap}/a.obj", "git": "github://o:r@main/a.obj",
+            "in-hadoop": f"zip://a.obj::webhdfs://{trap}/a.zip", "in-private": f"zip://a.obj::http://{trap}/a.zip",
+            "in-nothing": "zip://a.obj", "in-silent": f"zip://a.obj::http://{silent}/a.zip",
+            "reference": f"reference://a.obj::http://{trap}/a.json", "cache": f"filecache::http://{trap}/a.obj",
         }  # fmt: skip
         meshes = {f"g{n:02d}": f"{('a-good', 'z-good')[n % 2]}/g{n:02d}.glb" for n in range(GOOD)} | bad
         lines = [
@@ -242,3 +251,5 @@ def test_odd_addresses_and_silent_servers_cost_their_objects_only(
         assert broken.keys() == bad.keys()
         assert not any("Error" in reason.split(":")[0] for reason in broken.values()), broken
         assert _counts(spec) == (0, GOOD, len(bad))
+        with pytest.raises(BlockingIOError):
+            private.accept()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -166,3 +166,15 @@ def test_a_manifest_that_is_signed_anew_is_the_same(tmp_path: Path) -> None:
         assert not outside_files.has_changed(f"{url}/list.jsonl", recorded)
         write("three", "other.obj")
         assert outside_files.has_changed(f"{url}/list.jsonl", recorded)
+
+
+def test_a_manifest_whose_server_is_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def patient(*arguments: object) -> NoReturn:
+        pytest.fail("it tries for minutes")
+
+    (tmp_path / "list.jsonl").write_text("{}\n")
+    with serving(tmp_path) as url:
+        recorded = outside_files.recorded(f"{url}/list.jsonl")
+        assert recorded is not None
+    monkeypatch.setattr(outside_files, "look_up", patient)
+    assert not outside_files.has_changed(f"{url}/list.jsonl", recorded)

@@ -196,6 +196,19 @@ def test_on_s3_what_is_transient_is_tried_again(s3: FaultyS3, monkeypatch: pytes
         read_file("s3://bucket/in/a.bin", GUARD)
 
 
+def test_a_storage_that_cannot_be_read_is_the_failure_of_its_files_unless_it_is_the_sources(s3: FaultyS3) -> None:
+    archive = "zip://a.obj::s3://no-such-bucket/x.zip"
+    for url in ("gs://bucket/a.obj", "az://container/a.obj", archive):
+        with pytest.raises(DataError) as caught:
+            read_file(url, Guard(["s3://bucket/list.jsonl"]))
+        assert not isinstance(caught.value, SpecError)
+        assert str(caught.value).startswith(f"{url}: ")
+        with pytest.raises(SpecError):
+            read_file(url, Guard([url.split("::")[-1]]))
+    with pytest.raises(SpecError, match="bucket 'no-such-bucket' does not exist"):
+        read_file(archive, Guard(["s3://no-such-bucket/list.jsonl"]))
+
+
 # HTTP
 
 

@@ -180,7 +180,7 @@ class _Files:
         scope = Scope(origin=self._origin)
         if isinstance(self._source, MeshLoader) and urls:
             scope = self._source.mesh_file(_ref(urls[0])).scope
-        for page in scan.look_up(urls, scope.guard):
+        for page in scan.look_up([url for url in urls if _may_be_asked(scope, url)], scope.guard):
             self._unanswered += [found.url for found in page if found.version == scan.UNANSWERED]
             yield page
 
@@ -189,7 +189,7 @@ class _Files:
         if not self._unanswered:
             return []
         return [
-            f"{len(self._unanswered):,} files are on servers that do not answer, and are taken for what they were "
+            f"{len(self._unanswered):,} files, of which no server says anything, are taken for what they were "
             f"({public_address(self._unanswered[0])}, ...)"
         ]
 
@@ -206,6 +206,15 @@ class _Files:
             return self._source.mesh_file(_ref(url)).open().named_digest(path)
         except DataError:
             return None
+
+
+def _may_be_asked(scope: Scope, url: str) -> bool:
+    """Whether the storage of a file may be asked for it: pack will say why not."""
+    try:
+        scope.check_address(url, url)
+    except DataError:
+        return False
+    return True
 
 
 def _ref(url: str) -> ObjectRef:

@@ -225,6 +225,17 @@ def test_on_s3_meshes_of_a_manifest_are_listed_too(tmp_path: Path, server: Fault
     assert listing.run(spec).made == 1
 
 
+def test_on_s3_an_address_that_cannot_be_costs_its_object(tmp_path: Path, server: FaultyS3) -> None:
+    shapes = f"s3://{BUCKET}/{uuid.uuid4()}"
+    fill(shapes, 1)
+    odd = ["box/a::b.obj", f"{shapes}/a::b.obj", f"{shapes}/a::http://127.0.0.1/x", "zip://a.obj::s3://none/x.zip"]
+    lines = [{"key": f"k{n}", "mesh": mesh} for n, mesh in enumerate([f"{shapes}/box/000.obj", *odd])]
+    text = Path(manifest(tmp_path / "list.jsonl", *lines)).read_bytes()
+    objects.write_bytes(f"{shapes}/list.jsonl", text)
+    assert listing.run(spec_of(str(tmp_path / "out"), "manifest", f"{shapes}/list.jsonl")).made == 5
+    assert [rows(str(tmp_path / "out"))[f"k{n}"]["size"] for n in range(5)] == [5, -1, -1, -1, -1]
+
+
 def test_signatures_of_meshes_are_used_and_not_kept(tmp_path: Path) -> None:
     root = str(tmp_path / "out")
     put(str(tmp_path / "web"), a="a mesh", b="a mesh", c="other")
