@@ -20,9 +20,10 @@ from urllib.parse import unquote
 
 from captionless.errors import DataError, one_line
 from captionless.mesh import Up
-from captionless.runtime.redaction import public_address, redacted
+from captionless.runtime.redaction import HIDDEN, public_address, redacted
 from captionless.store.guarded_http import Guard
 from captionless.store.urls import is_local, local_path
+from captionless.store.versions import is_of_time
 from captionless.store.whole_files import digest_of_file, read_file
 
 MAX_FILES = 1000
@@ -46,9 +47,9 @@ _MOST_ENTRIES = 20_000  # of a folder that are compared with a name
 class FileSeen:
     """A file that was read for an object, or sought in vain.
 
-    path: relative to the folder of the object's own file, or a whole URL without signatures if it is elsewhere
-    (`beside` finds it from the object's URL). version: as `store.versions.version_of` gives it. sha256: of its content.
-    Both are empty if there is no such file.
+    path: relative to the folder of the object's own file (`beside` finds it from that one's URL), or a whole URL
+    without signatures if it is elsewhere or is the own file with a version that does not come from its content.
+    version: as `store.versions.version_of` gives it. sha256: of its content. Both are empty if there is no such file.
     """
 
     path: str
@@ -76,7 +77,7 @@ def beside(url: str, name: str) -> str:
     Inside the same archive for `zip://inner::outer` URLs; with the same signature, if there is one, for http(s).
     """
     if "://" in name:
-        return name
+        return url if name == unsigned(url) else name
     inner, *outer = url.split("::")
     scheme, mark, path = inner.rpartition("://")
     path, question, query = path.partition("?") if scheme in _WEB else (path, "", "")
@@ -95,6 +96,13 @@ def path_from(own: str, url: str) -> str | None:
     folder, path = (_without_query(u.split("::")[0]).rpartition("://")[2] for u in (own, url))
     relative = posixpath.relpath("/" + path, posixpath.dirname("/" + folder))
     return relative if beside(own, relative) == url else None
+
+
+def unsigned(url: str) -> str:
+    """A file's URL without what only gives access to it."""
+    path, question, query = public_address(url).replace(f"{HIDDEN}@", "").partition("?")
+    kept = "&".join(pair for pair in query.split("&") if HIDDEN not in pair)
+    return path + question + kept if kept else path
 
 
 class OutsideScope(DataError):
@@ -265,6 +273,8 @@ class ObjectFiles:
             return None
         self._found[url] = found.data
         self.size += len(found.data)
+        if url == self.url and is_of_time(found.version):
+            path = unsigned(url)
         self.seen.append(FileSeen(path, found.version, hashlib.sha256(found.data).hexdigest()))
         self._opened()
         if self._most is not None and self.size > self._most:

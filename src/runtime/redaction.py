@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_HIDDEN = "***"
+HIDDEN = "***"
 _SHORTEST = 8
 """Characters: shorter values of environment variables are flags or test values, and would match inside other words."""
 _LONGEST_NAME = 32
@@ -41,15 +41,15 @@ def redacted(text: str) -> str:
     """The text without passwords and signatures of URLs, authorization headers, and the values of the environment's
     keys, tokens, secrets and passwords."""
     for value in sorted(_values(), key=len, reverse=True):
-        text = text.replace(value, _HIDDEN)
-    return _HEADER.sub(rf"\1 {_HIDDEN}", public_url(public_address(text)))
+        text = text.replace(value, HIDDEN)
+    return _HEADER.sub(rf"\1 {HIDDEN}", public_url(public_address(text)))
 
 
 def public_url(text: str) -> str:
     """A URL, or a text with URLs, without passwords and signatures. What is stored depends on nothing but the text."""
     if "@" not in text and "?" not in text and "&" not in text:
         return text  # most of millions that a manifest has
-    return _QUERY.sub(rf"\1={_HIDDEN}", _USER.sub(f"{_HIDDEN}@", text))
+    return _QUERY.sub(rf"\1={HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
 
 
 def public_address(text: str) -> str:
@@ -64,9 +64,9 @@ def _meant(query: str) -> str:
     return "&".join(
         pair
         if _HARMLESS.fullmatch(pair) or _HIDDEN_BEFORE.match(value or name)
-        else f"{name}={_HIDDEN}"
+        else f"{name}={HIDDEN}"
         if value and _is_name(name)
-        else _HIDDEN
+        else HIDDEN
         for pair in query.split("&")
         for name, _, value in [pair.partition("=")]
     )
@@ -82,7 +82,7 @@ def public(value: Any) -> Any:
         return {key: public(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [public(item) for item in value]
-    return redacted(_WHOLE_QUERY.sub(rf"\1?{_HIDDEN}", value)) if isinstance(value, str) else value
+    return redacted(_WHOLE_QUERY.sub(rf"\1?{HIDDEN}", value)) if isinstance(value, str) else value
 
 
 def _values() -> set[str]:

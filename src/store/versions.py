@@ -1,9 +1,9 @@
 """The version of a stored file: a short text that changes whenever the file is written.
 
 It comes with a listing or from one request for metadata, so that a file whose version is known need not be read again.
-Object storage and web servers give an ETag, local file systems a stat, archives a checksum. Equal versions mean equal
-content; different versions may not: copying or touching a local file changes its stat. Who must know then compares
-the content's sha256.
+Object storage and web servers give an ETag, local file systems a stat, archives a checksum. Equal versions of a
+file mean equal content; different versions may not: copying or touching a local file changes its stat. Who must know
+then compares the content's sha256.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def version_of(info: Mapping[str, Any]) -> str:
         if (time := info.get(name)) not in (None, ""):
             return f"time:{time.timestamp() if isinstance(time, datetime) else time}-{size}"
     return ""
+
+
+def is_of_time(version: str) -> bool:
+    """Whether another file may well have the same version: it is its time and its size."""
+    return version.startswith("time:")
 
 
 def _local(path: str) -> str:

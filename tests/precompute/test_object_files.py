@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import tarfile
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from captionless.errors import DataError
 from captionless.precompute import object_files
-from captionless.precompute.object_files import FileSeen, ObjectFiles, Scope, beside, path_from, resolved
+from captionless.precompute.object_files import FileSeen, ObjectFiles, Scope, beside, path_from, resolved, unsigned
 from captionless.store import objects
 
 HOSTILE = [
@@ -201,6 +203,30 @@ def test_in_an_archive(tmp_path: Path) -> None:
     for name in ("../s.png", f"{tmp_path}/x.zip"):
         with pytest.raises(DataError):
             of.named(name)
+
+
+def test_what_has_no_version_of_its_content_is_recorded_by_its_whole_address(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("in/a.obj", "in/t.png"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    url = f"tar://in/a.obj::{tmp_path}/x.tar"
+    of = ObjectFiles(url)
+    assert (of.own(), of.named("t.png")) == (b"", b"")
+    assert [f.path for f in of.seen] == [url, "t.png"]
+
+
+@pytest.mark.parametrize(
+    ("url", "recorded"),
+    [
+        ("https://h/get?id=7&X-Amz-Signature=5ecre7", "https://h/get?id=7"),
+        ("https://u:5ecre7@h/d/a.obj?sig=5ecre7", "https://h/d/a.obj"),
+        ("tar://a.obj::https://h/x.tar?sig=5ecre7&v=2", "tar://a.obj::https://h/x.tar?v=2"),
+    ],
+)
+def test_an_address_without_what_gives_access_leads_back(url: str, recorded: str) -> None:
+    assert unsigned(url) == recorded
+    assert beside(url, recorded) == url
+    assert beside(url, "https://elsewhere/a.obj") == "https://elsewhere/a.obj"
 
 
 def test_without_a_scope_only_devices_are_refused(folder: Path) -> None:

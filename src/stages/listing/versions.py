@@ -3,7 +3,8 @@
 Pack records which files it has read for an object, with version and sha256 of each. As long as these have the versions
 that they had, the object's version stays what it was when it was packed. A file that was written again is read, once:
 if its content is the same, the new version is noted in the listing. Otherwise, and when the source names another file
-as the object's own, the object gets a version that it never had. A file whose server does not answer is taken for what
+as the object's own, the object gets a version that it never had; it is another one if its URL is, where versions are
+times and sizes, which files of one archive or server share. A file whose server does not answer is taken for what
 it was.
 """
 
@@ -16,13 +17,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from captionless.precompute.object_files import beside
+from captionless.precompute.object_files import beside, unsigned
 from captionless.runtime.redaction import public_address
 from captionless.runtime.thread_pools import thread_pool
 from captionless.stages.listing.gathered import LookUp
 from captionless.store import objects
 from captionless.store.file_index import FileIndex, token_of
 from captionless.store.scan import UNANSWERED, Found
+from captionless.store.versions import is_of_time
 
 _READERS = 4
 _UNANSWERED = token_of(UNANSWERED)
@@ -55,11 +57,13 @@ class _File(NamedTuple):
 @dataclass(frozen=True)
 class _Record:
     """own: the path of the object's own file, which is read first; empty if it was not. files: those that can be
-    compared, which what only a signature gives access to cannot: it is not recorded."""
+    compared, which what only a signature gives access to cannot: it is not recorded. is_vague: the own file's version
+    is a time, and its path, as earlier releases recorded it, does not say which file it was."""
 
     version: str
     own: str
     files: tuple[_File, ...]
+    is_vague: bool
 
     def is_of(self, url: str) -> bool:
         return self.own == public_address(url) or beside(url, self.own) == url
@@ -88,7 +92,9 @@ def settle(
         if not record.is_of(one.url):
             return Settled(_digest(record.version, public_address(one.url), one.token))
         for known in (noted.get(one.key), record):
-            if known is not None and known.version == record.version and not _changed(one.url, known, tokens):
+            if known is None or known.version != record.version or known.is_vague or not known.is_of(one.url):
+                continue
+            if not _changed(one.url, known, tokens):
                 return Settled(record.version, None if known is record else _json(known.files))
         return None
 
@@ -130,10 +136,15 @@ def _compared(url: str, record: _Record, tokens: dict[str, int], read: Callable[
         file if token == _UNANSWERED else file._replace(token=token)
         for file, token in zip(record.files, tokens_now, strict=True)
     )
-    for file in _changed(url, record, tokens):
+    changed = _changed(url, record, tokens)
+    if record.is_vague:
+        changed = [*(file for file in record.files if file.path == record.own and file not in changed), *changed]
+    for file in changed:
         content = read(url, file.path) if file.sha256 else None
         if content is None or content.hex() != file.sha256:
-            return Settled(_digest(record.version, [file[:2] for file in now]))
+            return Settled(_digest(record.version, unsigned(url), [file[:2] for file in now]))
+    if record.is_vague:
+        now = tuple(file._replace(path=unsigned(url)) if file.path == record.own else file for file in now)
     return Settled(record.version, _json(now))
 
 
@@ -142,12 +153,14 @@ def _of(records: pa.Table, by_list: bool) -> dict[str, _Record]:
     found = {}
     for row in records.to_pylist():
         if row["by_list"] == by_list:
-            files = [
+            seen = json.loads(row["files"])
+            files = tuple(
                 _File(path, _number(version) if by_list else token_of(version), sha256)
-                for path, version, sha256 in json.loads(row["files"])
-            ]
-            own = files[0].path if files else ""
-            found[row["key"]] = _Record(row["version"], own, tuple(f for f in files if not _is_signed(f.path)))
+                for path, version, sha256 in seen
+                if not _is_signed(path)
+            )
+            own, version, _ = seen[0] if seen else ("", "", "")
+            found[row["key"]] = _Record(row["version"], own, files, "://" not in own and is_of_time(version))
     return found
 
 

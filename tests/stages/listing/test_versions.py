@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import sys
+import tarfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from captionless.precompute.object_files import beside
+from captionless.precompute.object_files import beside, unsigned
 from captionless.precompute.sources import MeshLoader, open_source
 from captionless.spec.alignment import AlignmentSpec
 from captionless.stages import listing
@@ -22,6 +25,7 @@ from captionless.store.ledger import Ledger
 from captionless.store.listing import open_listing
 from captionless.store.manifest import read_header
 from captionless.store.packed import packed_rows
+from captionless.store.versions import is_of_time
 from tests.stages.listing.sources import fill, manifest, put, rows, spec_of
 from tests.store.faulty_s3 import FaultyS3, reached_by_environment
 from tests.store.web import serving
@@ -56,7 +60,7 @@ def pack(spec: AlignmentSpec, **references: list[str]) -> None:
 
 
 def _name(url: str | None) -> str:
-    return str(url).partition("?")[0].rsplit("/", 1)[-1]
+    return str(url).partition("::")[0].partition("?")[0].rsplit("/", 1)[-1]
 
 
 def _seen(own: str, path: str) -> list[str]:
@@ -64,6 +68,8 @@ def _seen(own: str, path: str) -> list[str]:
     found = [f for page in scan.look_up([url]) for f in page if f.url == url]
     if not found:
         return [path, "", ""]
+    if url == own and is_of_time(found[0].version):
+        path = unsigned(url)
     return [path, found[0].version, hashlib.sha256(objects.read_bytes(url)).hexdigest()]
 
 
@@ -280,3 +286,41 @@ def test_another_file_of_an_objects_own_is_another_version(tmp_path: Path, shape
 
     seen = [listed("box/000.obj"), listed("box/002.obj"), listed("box/none.obj"), listed("box/gone.obj")]
     assert len({*seen}) == len(seen), "though the files that were packed before are as they were"
+
+
+def _vague(tmp_path: Path, mesh: str) -> str:
+    """The URL of a manifest of one mesh in an archive without checksums, whose members have one time and size."""
+    with tarfile.open(tmp_path / "shapes.tar", "w") as archive:
+        for name in ("a/mesh.obj", "b/mesh.obj"):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(name), 1
+            archive.addfile(member, io.BytesIO(name.encode()))
+    return manifest(tmp_path / "list.jsonl", {"key": "one", "mesh": f"tar://{mesh}::{tmp_path}/shapes.tar"})
+
+
+@pytest.mark.parametrize("by_earlier", [False, True])
+def test_another_file_with_the_time_and_size_of_the_first_is_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_earlier: bool
+) -> None:
+    root = str(tmp_path / "out")
+    if by_earlier:
+        monkeypatch.setattr(sys.modules[__name__], "unsigned", _name)
+    spec = spec_of(root, "manifest", _vague(tmp_path, "a/mesh.obj"))
+    listing.run(spec)
+    pack(spec)
+    monkeypatch.undo()
+    first = versions(root)["one"]
+    for _ in range(2):
+        listing.run(spec)
+        assert versions(root)["one"] == first
+    _vague(tmp_path, "b/mesh.obj")
+    for _ in range(2):
+        listing.run(spec)
+        assert versions(root)["one"] != first
+    pack(spec)
+    second = versions(root)["one"]
+    listing.run(spec)
+    assert versions(root)["one"] == second
+    _vague(tmp_path, "a/mesh.obj")
+    listing.run(spec)
+    assert versions(root)["one"] not in (first, second)
