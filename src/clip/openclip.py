@@ -112,6 +112,11 @@ class Clip:
             )
         return embeddings
 
+    def read(self, texts: Sequence[str]) -> list[bytes]:
+        """What the model reads of each text: its tokens, as bytes that are equal for texts which it cannot tell
+        apart."""
+        return [row.tobytes() for row in self._tokenizer(list(texts)).numpy()]
+
     def _encode_image(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> torch.Tensor:
         features: torch.Tensor = self._model.encode_image(preprocess(pictures, self._preprocess, self.device))  # type: ignore[operator]
         return features

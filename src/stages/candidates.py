@@ -6,9 +6,9 @@ Without the classes that no test object is of, the task would be easier than the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
-from captionless.clip.class_names import alike, spoken
+from captionless.clip.class_names import alike, repeated, spoken
 from captionless.errors import DataError
 from captionless.store import objects
 from captionless.telemetry.progress import say
@@ -31,16 +31,23 @@ def tell(what: str, classes: Sequence[str], absent: Sequence[str]) -> None:
         )
 
 
-def check(what: str, classes: Sequence[str], names: Sequence[str], present: Collection[str]) -> None:
+def check(
+    what: str,
+    classes: Sequence[str],
+    names: Sequence[str],
+    present: Collection[str],
+    tokens: Sequence[Hashable] | None = None,
+) -> None:
     """Refuses classes with the same prompts, of which no object can be told to be the one or the other.
 
     present: the classes that have a test object. Among the others such a pair is only told: it makes one candidate
-    count twice, and no object's class is wrong for it.
+    count twice, and no object's class is wrong for it. tokens: what the CLIP model reads of each class's prompts; None
+    where it is not at hand: it is guessed.
 
     Raises:
         DataError: one of a pair has test objects, so these would all count as wrong.
     """
-    for first, second in alike(names):
+    for first, second in alike(names) if tokens is None else repeated(tokens):
         one, other = classes[first], classes[second]
         line = f'classes "{one}" and "{other}" have the same prompts, of "{spoken(names[first])}"'
         remedy = "give one of them another name in data.classNames"

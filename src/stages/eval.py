@@ -140,10 +140,11 @@ class _Evaluation:
             model, about = load_model(url, self.models[run.name])
             if (found := mode_of(about)) != str(run.mode):
                 raise DataError(f"{url}: was trained as {found}, expected {run.mode}; rerun train")
+            test = self.unseen.test  # classes of one prompt are refused before anything is encoded
             shapes = encode(model, self.unseen.data, self.spec.train.points, advance)
             name = f"{_fenced(run.name, fingerprint)}.npy"
             files = {name: write_array(objects.join(self.folder, name), shapes)}
-            return WorkOutput(files | self._store(run.name, fingerprint, evaluate_run(shapes, self.unseen.test)), {})
+            return WorkOutput(files | self._store(run.name, fingerprint, evaluate_run(shapes, test)), {})
 
         return WorkItem(run.name, fingerprint, 1, make)
 

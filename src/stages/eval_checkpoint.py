@@ -188,6 +188,13 @@ def _zero_shot(
     embedder: openclip.Clip, shapes: EmbeddedItems, labels: NDArray[np.int64], dataset: EvalDataset, prompt: str
 ) -> dict[str, Any]:
     texts = prompts.class_texts(prompt, dataset.names)
+    candidates.check(
+        "eval",
+        dataset.classes,
+        dataset.names,
+        {ref.category for ref in dataset.refs},
+        [tuple(embedder.read(of)) for of in texts],
+    )
     embedded = embedder.texts([text for of_class in texts for text in of_class])
     rows = embedded.reshape(len(texts), len(texts[0]), -1)
     return figures.zero_shot_figures(shapes.rows, rows, labels, dataset.classes)

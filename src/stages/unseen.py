@@ -105,15 +105,16 @@ class Unseen:
     def texts(self) -> EmbeddedTexts:
         """The texts of every class; the CLIP model is not kept."""
         texts = prompts.class_texts(self.spec.eval.prompt, self.names)
-        flat, about = self._embedded([text for of_class in texts for text in of_class])
+        flat, about = self._embedded(texts)
         give_back()
         return EmbeddedTexts(flat.reshape(len(texts), len(texts[0]), -1), about)
 
-    def _embedded(self, texts: list[str]) -> tuple[NDArray[np.float32], dict[str, str]]:
+    def _embedded(self, texts: list[list[str]]) -> tuple[NDArray[np.float32], dict[str, str]]:
         clip = load_clip(self.spec.clip)
         same_clip(self.data.url, f"clip.model {self.spec.clip.model}", clip.digest)
         about = {"digest": clip.digest, **({"revision": clip.revision} if clip.revision else {})}
-        return clip.texts(texts), about
+        candidates.check("eval", self.classes, self.names, self.data.classes, [tuple(clip.read(of)) for of in texts])
+        return clip.texts([text for of_class in texts for text in of_class]), about
 
     def check(self) -> None:
         """Says on stderr which candidates have no test object. DataError if some cannot be told apart."""

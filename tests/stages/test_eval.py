@@ -141,7 +141,8 @@ def test_classes_of_one_prompt_are_refused_where_objects_are_of_one(run: tuple[P
     def named(*names: str) -> AlignmentSpec:
         return spec.model_copy(update={"data": spec.data.model_copy(update={"class_names": names})})
 
-    for names in (("n02=Rod",), ("box=night_stand", "rod=Night Stand")):
+    long = " ".join("very" for _ in range(80))  # more than the model reads
+    for names in (("n02=Rod",), ("box=night_stand", "rod=Night Stand"), (f"box={long} one", f"rod={long} other")):
         with pytest.raises(DataError, match=r'"\w+" and "rod".*data\.classNames') as refused:
             evaluation.run(named(*names))
         assert "\n" not in str(refused.value)
