@@ -19,7 +19,7 @@ _LONGEST_NAME = 32
 """Characters: a longer name of a query's field may be a secret itself."""
 
 _NAMES = re.compile(r"(KEY|KEY_ID|SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS)$", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
+_USER = re.compile(r"(?<=://)[^\r\n/@'\"]{1,256}@")  # with blanks: a URL that is wrong has its password still
 _QUERY = re.compile(
     r"(?<=[?&])(sig|sign|code|ticket|hdnt[sl]|hdnea|[a-z0-9_.-]*(?:signature|credential|token_*|key|keyid|key-id|accessid|secret|password|passwd|pwd|hmac|jwt|auth|policy|session))=(?!\*{3}[:\s])[^\s&'\"`#]+",
     re.IGNORECASE,

@@ -313,7 +313,7 @@ def _one_by_one(urls: Sequence[str], guard: Guard) -> Iterator[list[Found]]:
     def ask(url: str) -> Found | None:
         try:
             info = guard.servers.ask(url, lambda: _info(url, guard))
-        except (IsADirectoryError, SpecError):
+        except (FileNotFoundError, SpecError):
             return None
         except Unanswered:
             return Found(url, UNANSWERED, -1)

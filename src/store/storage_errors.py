@@ -48,13 +48,16 @@ def is_storage_error(error: Exception) -> bool:
 def explain(url: str, error: BaseException) -> BaseException | None:
     """What to raise for a storage error; None when it is transient and the operation should be retried.
 
-    That is a CaptionlessError in one line, or the FileNotFoundError itself when only the object is missing.
+    That is a CaptionlessError in one line, or a FileNotFoundError when only the object is missing: what is a folder, or
+    below a file, is no object.
     """
     chain = _chain(error)
     names = {type(e).__name__ for e in chain}
     text = one_line(error)
     status, code = _http_answer(chain)
     number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        return FileNotFoundError(errno.ENOENT, "a folder is there, or a file where a folder was expected", url)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(url)
     if names & _NO_CREDENTIALS:

@@ -13,6 +13,7 @@ from captionless.runtime.redaction import Formatter, public, public_address, pub
     ("text", "expected"),
     [
         ("at https://ann:pa55word@host:1/x", "at https://***@host:1/x"),
+        ("https://ann:pa55 word@host/x", "https://***@host/x"),
         ("s3://bucket/run and https://host/a@b", "s3://bucket/run and https://host/a@b"),
         ("GET /o?X-Amz-Signature=abc123&partNumber=2", "GET /o?X-Amz-Signature=***&partNumber=2"),
         ("https://h/x?id=1&access_token=abc#top", "https://h/x?id=1&access_token=***#top"),
@@ -21,7 +22,7 @@ from captionless.runtime.redaction import Formatter, public, public_address, pub
         ("Authorization: Basic YWxhZGRpbjpvcGVu", "Authorization: Basic ***"),
         ("basic geometry, token boundaries, keys=ab", "basic geometry, token boundaries, keys=ab"),
     ],
-    ids=["user", "at in a path", "query", "fragment", "two in a query", "bearer", "basic", "nothing"],
+    ids=["user", "with a blank", "at in a path", "query", "fragment", "two in a query", "bearer", "basic", "nothing"],
 )  # fmt: skip
 def test_urls_and_headers(text: str, expected: str) -> None:
     assert redacted(text) == expected

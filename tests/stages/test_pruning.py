@@ -136,6 +136,7 @@ def test_what_is_listed_stays(folder: Path) -> None:
     report = pruning.prune(spec)
     assert report.deleted == []
     assert report.keys == 0
+    assert report.lines()[-1].startswith("searched for no key: none is in data.deny")
     assert sorted(p for p in run.rglob("*") if p.is_file()) == before
 
 

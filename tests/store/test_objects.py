@@ -27,6 +27,14 @@ def test_round_trip_ranges_listing_and_removal(root: str) -> None:
     assert objects.walk(root) == []
 
 
+def test_a_folder_and_what_is_below_a_file_are_no_objects(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "x"):
+        with pytest.raises(FileNotFoundError):
+            objects.read_bytes(str(path))
+        assert objects.read_if_any(str(path)) is None
+
+
 def test_a_location_that_cannot_be_written_to_fails_the_check(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SpecError, match=re.escape(str(tmp_path / "file"))):

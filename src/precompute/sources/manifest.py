@@ -172,7 +172,7 @@ def _lines(url: str) -> Iterator[bytes]:
             yield from whole
             if len(block) < _BLOCK:
                 break
-    except (FileNotFoundError, IsADirectoryError, KeyError) as error:
+    except (FileNotFoundError, KeyError) as error:
         raise SpecError(f"data.source.url: {url}: no such file; expected a JSONL manifest") from error
     yield rest
 

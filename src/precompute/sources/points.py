@@ -125,7 +125,7 @@ def read_clouds(url: str, numbering: Sequence[str] = ()) -> Clouds:
     """
     try:
         data = objects.read_bytes(url)
-    except (FileNotFoundError, IsADirectoryError, KeyError) as error:
+    except (FileNotFoundError, KeyError) as error:
         raise SpecError(f"{url}: no such file; expected an .npz or .h5 of labelled point clouds") from error
     kind = _kind(url, data)
     try:

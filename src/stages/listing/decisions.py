@@ -32,9 +32,10 @@ def decide(data: DataSpec, gathered: Gathered, before: Before, read: ReadDigest)
     # What is kept is older than what was left out, so that a copy that was dropped never takes the other one's place.
     youth = (before.shards == NONE).astype(np.int8) + ~sealed
     groups = find_groups(gathered, before.contents, youth, data.limits.bytes, read)
-    if groups and data.duplicates == "error":
+    if data.duplicates == "error" and (count := copies(groups)):
         raise DataError(
-            f"data.duplicates: {copies(groups):,} objects have the same content as others: {describe(gathered, groups)}"
+            f"data.duplicates: {count:,} {'objects have' if count > 1 else 'object has'} the same content as others: "
+            f"{describe(gathered, groups)}"
         )
     by_hash = data.split == "hash" and data.source.kind is not SourceKind.parametric
     for group in groups:

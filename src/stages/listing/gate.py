@@ -67,9 +67,9 @@ class Gate:
         unknown = sorted(self._licences - set(self.licences))
         if unknown:
             told.append(f"data.licences: no object has {_some(map(repr, unknown))}; there are {_some(self.licences)}")
-        if len(self._denied) > len(self._found):
-            gone = len(self._denied) - len(self._found)
-            told.append(f"data.deny: {gone:,} of {len(self._denied):,} keys are not in the source")
+        if gone := sorted(self._denied - self._found):
+            named = _some(map(_shown, gone))
+            told.append(f"data.deny: {len(gone):,} of {len(self._denied):,} keys are not in the source: {named}")
         return told
 
     def _filtered(self, ref: ObjectRef) -> str:
@@ -129,7 +129,7 @@ def denied_keys(url: str) -> frozenset[str]:
         return frozenset()
     try:
         content = objects.read_bytes(url)
-    except (FileNotFoundError, IsADirectoryError, KeyError) as error:
+    except (FileNotFoundError, KeyError) as error:
         raise SpecError(f"data.deny: {url}: no such file; expected a text file of keys, one per line") from error
     try:
         lines = content.decode("utf-8-sig").split("\n")

@@ -49,8 +49,8 @@ def lines(gathered: Gathered, layout: Layout, groups: Sequence[Group]) -> list[s
     across = [group for group in groups if len({int(layout.splits[p]) for p in group.places}) > 1]
     if across:
         found.append(
-            f"{len(across):,} groups of objects with the same content are in training and test, as the source states "
-            f"or as they were sealed: {describe(gathered, across)}"
+            "objects with the same content are in training and test, as the source states or as they were sealed, "
+            f"{len(across):,} times: {describe(gathered, across)}"
         )
     return found
 

@@ -102,7 +102,10 @@ class Report:
             found.append(
                 f"searched {_count(files, 'file')}, {size:,} bytes, for {_count(self.keys, 'removed key')}: {hits}"
             )
-        return found or ["nothing to delete"]
+        found = found or ["nothing to delete"]
+        if not self.keys:
+            found.append("searched for no key: none is in data.deny, and none was removed since the last proof")
+        return found
 
     def check(self) -> None:
         """DataError if a removed key is still stored somewhere."""

@@ -62,6 +62,7 @@ def test_verdicts(tmp_path: Path, data: dict[str, Any], dropped: dict[str, str])
     [
         ({"filter": ["sise=big"]}, r"data\.filter: sise=big: .*did you mean \"size\""),
         ({"deny": "gone.txt"}, r"data\.deny: gone\.txt: no such file"),
+        ({"deny": "/"}, r"data\.deny: /: no such file"),
     ],
 )
 def test_a_gate_that_cannot_be_meant(tmp_path: Path, data: dict[str, Any], named: str) -> None:
@@ -191,8 +192,10 @@ def test_what_matches_nothing_and_what_reads_alike_is_told(tmp_path: Path, capfd
     lines = [{"key": "a", "category": "Dining_table"}, {"key": "b", "category": "dining table"}, {"key": "c"}]
     url = manifest(tmp_path / "list.jsonl", *lines)
     filters = ["category=Dining_table", "category=dining table", "category=taple"]
-    listing.run(spec_of(str(tmp_path / "out"), "manifest", url, filter=filters))
+    (tmp_path / "deny").write_text("c\n# of March\nno\x1b[0m\n")
+    listing.run(spec_of(str(tmp_path / "out"), "manifest", url, filter=filters, deny=str(tmp_path / "deny")))
     told = capfd.readouterr().err
     assert "data.filter: category=taple: no object is that" in told
     assert told.count("no object is that") == 1
+    assert r"data.deny: 2 of 3 keys are not in the source: '# of March', 'no\x1b[0m'" in told
     assert "the categories 'Dining_table' and 'dining table' both read 'dining table' to CLIP" in told
