@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import trimesh
 
 from captionless import demo_world
 from captionless.errors import DataError, SpecError
-from captionless.precompute.sources import open_source, split_of
+from captionless.precompute.sources import MeshLoader, open_source, split_of
 from captionless.precompute.sources.base import Source, clean_key
+from captionless.runtime.redaction import public_address
 from captionless.spec.data import DataSpec
 from captionless.stages.source_clouds import stored_cloud
 
@@ -276,6 +278,19 @@ def test_manifest_and_meshes_that_are_missing(tmp_path: Path) -> None:
 
 def clouds(n: int = 6, width: int = 3) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(0).normal(size=(n, 32, width)).astype(np.float32)
+
+
+def test_another_file_is_not_taken_for_the_one_that_was_listed(tmp_path: Path) -> None:
+    def names(mesh: str) -> MeshLoader:
+        found = source("manifest", write(tmp_path, line(mesh=mesh)))
+        assert isinstance(found, MeshLoader)
+        return found
+
+    (given,) = source("manifest", write(tmp_path, line(mesh="https://h/get?id=1&sig=5ecre7"))).refs()
+    listed = replace(given, url=public_address(str(given.url)))
+    assert names("https://h/get?id=1&Policy=anew").mesh_file(listed).url == "https://h/get?id=1&Policy=anew"
+    with pytest.raises(DataError, match=r"names https://h/get\?id=2&sig=\*\*\*, and.*rerun list"):
+        names("https://h/get?id=2&sig=5ecre7").mesh_file(listed)
 
 
 def test_points_from_npz(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from captionless.errors import DataError, SpecError, did_you_mean
 from captionless.precompute.formats import Axes
-from captionless.precompute.object_files import MeshFile, Scope, beside, path_from, resolved
+from captionless.precompute.object_files import MeshFile, Scope, beside, path_from, resolved, unsigned
 from captionless.precompute.sources.base import Loaded, ObjectRef, Selection, by_key, split_of
-from captionless.runtime.redaction import public_address, public_url
+from captionless.runtime.redaction import HIDDEN, public_address, public_url
 from captionless.spec.data import DataSpec
 from captionless.store import objects
 from captionless.store.file_index import FileIndex
@@ -98,9 +98,16 @@ class ManifestSource:
         return MeshFile(url, ref.up, Scope(own, manifest, tuple(self._data.allow), servers))
 
     def _address(self, ref: ObjectRef) -> str:
-        """The URL of an object's mesh, with its signature: a listing, from which `ref` may be, does not keep it."""
+        """The URL of an object's mesh, with its signature: a listing, from which `ref` may be, does not keep it.
+        DataError if the manifest names another file by now."""
         url = str(ref.url)
-        return self._signed.get(ref.key, url) if "***" in url else url
+        if HIDDEN not in url:
+            return url
+        signed = self._signed.get(ref.key, url)
+        if unsigned(signed) != unsigned(url):
+            now = public_address(signed)
+            raise DataError(f"{ref.key}: the manifest names {now}, and named {url} when it was listed; rerun list")
+        return signed
 
     @cached_property
     def _servers(self) -> tuple[str, ...]:
