@@ -24,6 +24,7 @@ from captionless.runtime.redaction import HIDDEN, public_address, redacted
 from captionless.store.guarded_http import Guard
 from captionless.store.urls import is_local, local_path
 from captionless.store.versions import is_of_time
+from captionless.store.web_servers import is_on_web
 from captionless.store.whole_files import digest_of_file, read_file
 
 MAX_FILES = 1000
@@ -200,11 +201,18 @@ class ObjectFiles:
         return content
 
     def named(self, name: str, by: str = "") -> bytes | None:
-        """A file that the object's own, or its file at the URL `by`, names; None when there is none.
+        """A file that the object's own, or its file at the URL `by`, names; None when there is none, which includes
+        absolute paths of another machine.
 
         DataError when it is outside of the scope, cannot be read, or when the object names too many files.
         """
-        return self._read(*self._named(name, by))
+        url, what = self._named(name, by)
+        try:
+            return self._read(url, what)
+        except OutsideScope:
+            if _is_of_another_machine(name, url):
+                return None
+            raise
 
     def own_digest(self, algorithm: Literal["md5", "sha256"]) -> bytes:
         """The digest of what `own` gives, which is not held and not `seen`."""
@@ -287,6 +295,12 @@ class ObjectFiles:
         except OutsideScope:
             self.beyond = True
             raise
+
+
+def _is_of_another_machine(name: str, url: str) -> bool:
+    """Whether what a file names, at a URL, is an absolute path that leads nowhere here; of a web server all exist."""
+    is_path = name.startswith(("/", "file:///")) and not is_on_web(url)
+    return is_path and not os.path.lexists(name.removeprefix("file://"))
 
 
 def _alike(folder: str, name: str) -> str | None:

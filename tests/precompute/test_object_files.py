@@ -102,6 +102,16 @@ def test_a_folder_whose_name_begins_alike_is_another(folder: Path) -> None:
         files(folder).named("../../data-2/s.png")
 
 
+def test_absolute_paths_of_another_machine_name_no_file(folder: Path) -> None:
+    of = ObjectFiles(f"{folder}/data/chair/a.obj", Scope((f"{folder}/data",)))
+    for name in ("/media/disk/textures/t.png", "file:///C:/Users/me/t.png"):
+        assert of.named(name) is None
+    for name in (f"{folder}/secret/s.png", f"file://{folder}/secret/s.png", "../../gone/t.png"):
+        with pytest.raises(DataError, match="outside of"):
+            of.named(name)
+    assert ObjectFiles("s3://bucket/in/a.obj", Scope(("s3://bucket/in",))).named("/media/t.png") is None
+
+
 def test_links_are_followed_before_it_is_decided(folder: Path) -> None:
     (folder / "data" / "chair" / "link.png").symlink_to(folder / "secret" / "s.png")
     (folder / "data" / "chair" / "inside.png").symlink_to(folder / "data" / "textures" / "t.png")
