@@ -35,11 +35,13 @@ Alpha = Literal["opaque", "mask", "blend"]
 class Picture:
     """A texture. Parts may share one.
 
-    texels: (H, W, 4) uint8, sRGB and straight alpha, top row first. wrap: along u and along v.
+    texels: (H, W, 4) uint8, sRGB and straight alpha, top row first. wrap: along u and along v. is_sharp: texels larger
+    than a sample have edges; they blend into each other otherwise.
     """
 
     texels: NDArray[np.uint8]
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+    is_sharp: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ class Atlas(NamedTuple):
     the bottom row of each first, since there v is 0.
 
     levels: (T, L, 3) int64: where each level of each texture begins, its width and its height. A level has half the
-    width and height of the one before, down to one texel, which stands for all that follow. wrap: (T, 2) int64, along
-    u and v: one of REPEAT, MIRROR, CLAMP.
+    width and height of the one before, down to one texel, which stands for all that follow. wrap: (T, 3) int64, along
+    u and v: one of REPEAT, MIRROR, CLAMP; then whether texels that are larger than a sample have edges.
     """
 
     texels: NDArray[np.uint32]
@@ -44,7 +44,7 @@ def atlas(pictures: Sequence[Picture]) -> Atlas:
             parts.append((red | green << 8 | blue << 16 | alpha << 24).reshape(-1))
             start += width * height
         of[len(chain) :] = of[len(chain) - 1]
-    wrap = np.array([[_WRAPS[along] for along in picture.wrap] for picture in pictures], np.int64).reshape(-1, 2)
+    wrap = np.array([[*(_WRAPS[along] for along in p.wrap), p.is_sharp] for p in pictures], np.int64).reshape(-1, 3)
     return Atlas(np.concatenate(parts), levels, wrap)
 
 
@@ -119,6 +119,8 @@ def _placed(
         share = (extent - np.float32(1)) * np.float32(1 / 3)  # nearly the logarithm
     u = _wrapped(u / np.float32(levels[of, 0, 1]), wrap[of, 0])
     v = _wrapped(v / np.float32(levels[of, 0, 2]), wrap[of, 1])
+    if extent <= 1 and wrap[of, 2]:
+        u, v = _centre(u, levels[of, 0, 1]), _centre(v, levels[of, 0, 2])
     return lower, share, u, v
 
 
@@ -131,6 +133,12 @@ def _wrapped(value: np.float32, wrap: int) -> np.float32:
         rest = _turn(value * np.float32(0.5)) * np.float32(2)
         return np.float32(2) - rest if rest > 1 else rest
     return _turn(value)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _centre(value: np.float32, count: int) -> np.float32:
+    """The centre of the texel at a place, 0 to 1, in a row of so many."""
+    return (np.float32(min(int(value * np.float32(count)), count - 1)) + np.float32(0.5)) / np.float32(count)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -23,10 +23,11 @@ _FENCE = re.compile(r"(-[0-9a-f]{8})?\.tar$")
 SUFFIXES = (".tar", ".index")
 """Of the files of a stage that writes shards."""
 
-RENDERER, EARLIER_RENDERER = "captionless 3", "OpenGL"
+RENDERER, EARLIER_RENDERER = "captionless 4", "OpenGL"
 """What has read an object and drawn its views, as the index of its shard notes; the latter in runs of an earlier
 release that were migrated. "captionless" came before materials were drawn as their authors meant them, "captionless 2"
-before colours of single exporters were read as they mean them. A run keeps what it has, and says of which kinds it has
+before colours of single exporters were read as they mean them, "captionless 3" before enlarged texels had edges where
+they should. A run keeps what it has, and says of which kinds it has
 some (the fact `renderers`)."""
 
 

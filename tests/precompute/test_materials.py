@@ -157,6 +157,16 @@ def test_textures_beyond_their_edges(wrap: Wrap, along: int) -> None:
     assert len(points) == 400
 
 
+def test_enlarged_texels_have_edges_where_they_should() -> None:
+    texels = np.random.default_rng(5).integers(0, 256, (5, 3, 3), np.uint8)
+    smooth, sharp = painted(texels), replace(painted(texels), is_sharp=True)
+    view = front(square(uv=UV, texture=sharp), size=200)
+    inside = view[view[..., 3] == 255][:, :3]
+    assert {*map(tuple, inside.tolist())} == {*map(tuple, texels.reshape(-1, 3).tolist())}
+    many = {"uv": UV * 400}
+    assert (front(square(texture=sharp, **many)) == front(square(texture=smooth, **many))).all(), "smaller ones blend"
+
+
 def test_vertices_far_from_the_origin_are_where_they_are_to_the_bit() -> None:
     random = np.random.default_rng(4)
     vertices = random.integers(-64, 65, (60, 3)) / 64.0

@@ -71,7 +71,7 @@ class Bases:
         self, diffuse: Factor, specular: Color, picture: Picture, gloss: Picture, light: NDArray[np.float64]
     ) -> Picture | None:
         """The picture, `light` by its factor, with the specular colour where that is a metal's; None if nowhere."""
-        key = (id(picture.texels), id(gloss.texels), diffuse[:3], specular, picture.wrap)
+        key = (id(picture.texels), id(gloss.texels), diffuse[:3], specular, picture.wrap, picture.is_sharp)
         if key not in self._mixed:
             height, width = picture.texels.shape[:2]
             levels = np.ascontiguousarray(gloss.texels[..., :3])

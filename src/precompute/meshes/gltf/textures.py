@@ -16,6 +16,7 @@ from captionless.precompute.meshes.gltf.document import Document, Entry
 from captionless.spec.data import ReadingLimits
 
 _WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
+_NEAREST = 9728  # of `magFilter`
 
 _DECODED = ("EXT_texture_webp",)
 _PREFERABLY_NOT = ("KHR_texture_basisu", "EXT_texture_avif", "MSFT_texture_dds")  # only if there is no other picture
@@ -55,7 +56,7 @@ class Textures:
         if transform is not None:
             coordinates = transform.whole("texCoord", coordinates)
         return Texture(
-            replace(picture, wrap=self._wrap(texture)) if picture is not None else None,
+            self._sampled(picture, texture) if picture is not None else None,
             name,
             coordinates,
             _matrix(transform) if transform is not None else None,
@@ -90,12 +91,13 @@ class Textures:
             content, what = bytes(view.data), f"the texture {image.at}"
         return None if content is None else pictures.picture(content, what, self._limits)
 
-    def _wrap(self, texture: Entry) -> tuple[Wrap, Wrap]:
+    def _sampled(self, picture: Picture, texture: Entry) -> Picture:
         index = texture.index("sampler")
         if index is None:
-            return "repeat", "repeat"
+            return picture
         sampler = self._document.get("samplers", index, texture.place("sampler"))
-        return _wrapping(sampler, "wrapS"), _wrapping(sampler, "wrapT")
+        wrap = _wrapping(sampler, "wrapS"), _wrapping(sampler, "wrapT")
+        return replace(picture, wrap=wrap, is_sharp=sampler.whole("magFilter", 0) == _NEAREST)
 
 
 def _wrapping(sampler: Entry, name: str) -> Wrap:

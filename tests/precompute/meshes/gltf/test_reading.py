@@ -16,6 +16,7 @@ from captionless.spec.data import ReadingLimits
 from tests.precompute.meshes import gltf_files
 from tests.precompute.meshes.faces import middles, triangles
 from tests.precompute.meshes.gltf_document import Files
+from tests.precompute.meshes.gltf_shapes import picture_box
 
 CASES = gltf_files.cases()
 
@@ -44,6 +45,16 @@ def test_file_shows_what_it_says(name: str, tmp_path: Path) -> None:
         assert part.faces.dtype == np.int32
         for field, value in case.expected.items():
             assert getattr(part, field) == value
+
+
+@pytest.mark.parametrize(("sampler", "is_sharp"), [(None, False), ({}, False), ({"magFilter": 9728}, True)])
+def test_enlarged_texels_have_edges_where_the_sampler_says_so(
+    tmp_path: Path, sampler: dict[str, int] | None, is_sharp: bool
+) -> None:
+    given = {} if sampler is None else {"sampler": sampler}
+    (part,) = reading(picture_box(**given).glb(), tmp_path).mesh.parts
+    assert part.texture is not None
+    assert part.texture.is_sharp == is_sharp
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.error])
