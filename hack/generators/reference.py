@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import types
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.classification import ClassificationSpec
+from captionless.spec.section import Section
 
 _HEAD = """\
 # The spec, field by field
@@ -77,10 +78,19 @@ def _described(text: str | None, symbol: str, path: str) -> str:
     return found
 
 
-def sections(model: type[BaseModel], path: str) -> Iterator[str]:
-    """The page's part about a section at `path` of the spec, then those about the sections below it."""
+def _repeated(section: type[BaseModel], above: type[BaseModel]) -> set[str]:
+    """The fields that a section has in common with the one above it, since both are made of the same class."""
+    common = [c for c in section.__mro__ if c in above.__mro__ and c not in Section.__mro__]
+    return {name for c in common for name in c.model_fields}
+
+
+def sections(model: type[BaseModel], path: str, omit: Container[str] = ()) -> Iterator[str]:
+    """The page's part about a section at `path` of the spec, without the fields `omit`, then those about the sections
+    below it."""
     rows, below = [], []
     for name, field in model.model_fields.items():
+        if name in omit:
+            continue
         label = field.alias or name
         at = f"{path}.{label}" if path else label
         if _is_section(field.annotation):
@@ -97,7 +107,7 @@ def sections(model: type[BaseModel], path: str) -> Iterator[str]:
     table = ["| field | type | default | description |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
     yield "\n".join([title, "", about, "", *table])
     for section, at in below:
-        yield from sections(section, at)
+        yield from sections(section, at, _repeated(section, model))
 
 
 def files() -> dict[str, str]:

@@ -17,17 +17,18 @@ from captionless.eval import prompts
 from captionless.kube.api_errors import Conflict, NotFound
 from captionless.kube.cel_validation import MUTABLE
 from captionless.kube.jobs.operator import KIND, VERSION
-from captionless.kube.shared_output import check_shared, on_volume
+from captionless.kube.shared_output import check_shared, volume_of
 from captionless.runtime.redaction import redacted
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.landmarks import LandmarkOrigin
+from captionless.spec.pods import StageKind
 from captionless.store import objects
 
 if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi, Object
 
-_NOT_SHOWN = ("pods.env",)
+_NOT_SHOWN = ("pods.env", "pods.stages")
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def check(spec: AlignmentSpec) -> None:
     prompts.templates(spec.eval.prompt)
     if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
         check_model(spec.clip.model, spec.clip.pretrained or None)
-    _check_input("data.source.url", spec.data.source.url, spec)
+    _check_input("data.source.url", spec.data.source.url, spec, "list", "pack")
     if spec.data.deny:
-        _check_input("data.deny", spec.data.deny, spec)
+        _check_input("data.deny", spec.data.deny, spec, "list")
     for folder in spec.data.allow:
-        _check_input("data.allow", folder, spec)
-    _check_input("train.batches.from", spec.train.batches.from_, spec)
+        _check_input("data.allow", folder, spec, "pack")
+    _check_input("train.batches.from", spec.train.batches.from_, spec, "train")
     if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
-        _check_input("landmarks.file", spec.landmarks.file, spec)
+        _check_input("landmarks.file", spec.landmarks.file, spec, "landmarks")
 
 
 def submit(api: KubernetesApi, wanted: Object, dry_run: bool = False) -> str:
@@ -149,15 +150,18 @@ def _merge_patch(before: Any, after: Any) -> Any:
     return changed | dict.fromkeys(before.keys() - after.keys())
 
 
-def _check_input(field: str, url: str, spec: AlignmentSpec) -> None:
-    """Pods cannot access a path of this machine, unless a volume or a custom image provides it."""
-    if not url or not objects.is_local(url) or spec.pods.image:
+def _check_input(field: str, url: str, spec: AlignmentSpec, *stages: StageKind) -> None:
+    """The pods of the stages that read it cannot access a path of this machine, unless a volume or a custom image
+    provides it."""
+    if not url or not objects.is_local(url):
         return
-    if not on_volume(url, spec):
-        raise SpecError(
-            f"{field}: {url} is a local path, which pods cannot access; upload it (s3://bucket/folder), "
-            "or mount it below a volume of pods.volumes"
-        )
+    for stage in stages:
+        pods = spec.pods.of(stage)
+        if not pods.image and volume_of(url, pods.volumes) is None:
+            raise SpecError(
+                f"{field}: {url} is a local path, which the pods of {stage} cannot access; upload it "
+                "(s3://bucket/folder), or mount it below a volume of pods.volumes"
+            )
 
 
 def _done(what: str, dry_run: bool) -> str:

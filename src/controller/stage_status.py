@@ -178,7 +178,7 @@ def _stage_status(
     # a retry has a limit of its own
     before = replace(record, disruptions_without_progress=0) if retried else record
     reached = disruption_limit.reached(spec, stage, mine, read)
-    grace = timedelta(seconds=spec.pods.grace_seconds)
+    grace = timedelta(seconds=spec.pods.of(stage.kind).grace_seconds)
     counted = disruption_limit.count(before, workload, mine, reached, now, grace)
     why_failed = failure_cause(stage, mine) if workload is not None else None
     state = _state(stage, record, workload, mine, why_failed, again, spec.suspend, now)

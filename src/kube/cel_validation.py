@@ -214,18 +214,33 @@ def _points() -> Rule:
     return _rule(".train.points", "train.points exceeds data.points", met)
 
 
-def _shared() -> Rule:
-    """Not a rule of the spec class: on one machine a local folder is fine. `check_shared` is its equivalent."""
+def _shared() -> list[Rule]:
+    """Not rules of the spec class: on one machine a local folder is fine. `check_shared` is their equivalent."""
     path = "self.output.replace('file://', '', 1)"
-    mounts = "has(self.pods) && has(self.pods.volumes) && self.pods.volumes"
     below = f"{path}.startsWith(v.mountPath.endsWith('/') ? v.mountPath : v.mountPath + '/')"
+    writable = f"{value(Volume, 'claim')} != '' && !{value(Volume, 'readOnly')}".replace("self.", "v.")
     remote = "self.output.contains('://') && !self.output.matches('^(file|local|memory)://')"
-    return _rule(
-        ".output",
-        "is not accessible to all pods; expected object storage (s3://bucket/folder) or a path below a volume of "
-        "pods.volumes",
-        f"({remote}) || ({mounts}.exists(v, {below}))",
-    )
+
+    def mounted(test: str) -> str:
+        """True if a volume of `pods`, and one of every stage that has its own volumes, passes the test."""
+        everywhere = f"has(self.pods) && has(self.pods.volumes) && self.pods.volumes.exists(v, {test})"
+        of_stages = f"self.pods.stages.all(s, !has(s.volumes) || s.volumes.exists(v, {test}))"
+        return f"({remote}) || ({everywhere} && (!has(self.pods.stages) || {of_stages}))"
+
+    return [
+        _rule(
+            ".output",
+            "is not accessible to all pods; expected object storage (s3://bucket/folder) or a path below a volume of "
+            "pods.volumes, and of pods.stages[].volumes where these are set",
+            mounted(below),
+        ),
+        _rule(
+            ".output",
+            "is below a volume that is mounted read-only; expected readOnly: false and a claim, since every stage "
+            "writes there",
+            f"!({mounted(below)}) || {mounted(f'{below} && {writable}')}",
+        ),
+    ]
 
 
 def _kept(name: str) -> Rule:
@@ -261,5 +276,5 @@ def rules() -> dict[str, list[Rule]]:
         ResourcesSpec.__name__: [_elastic()],
         Variable.__name__: [_variable()],
         Volume.__name__: [_volume()],
-        AlignmentSpec.__name__: [_grammar(), _clouds(), _points(), _shared(), *map(_kept, fields)],
+        AlignmentSpec.__name__: [_grammar(), _clouds(), _points(), *_shared(), *map(_kept, fields)],
     }

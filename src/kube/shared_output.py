@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from captionless.errors import SpecError
 from captionless.spec.alignment import AlignmentSpec
+from captionless.spec.pods import Volume
 from captionless.store import objects
 
 
 def check_shared(spec: AlignmentSpec) -> None:
-    """SpecError unless all pods reach the output: object storage, or a path below one of `pods.volumes`."""
+    """SpecError unless all pods can write the output: to object storage, or below one of their volumes."""
     root = spec.root
-    if root.startswith("memory://") or (objects.is_local(root) and not on_volume(root, spec)):
-        raise SpecError(
-            f"output: {spec.output or 'empty'} is not accessible to all pods; "
-            "expected object storage (s3://bucket/folder) or a path below a volume of pods.volumes"
-        )
+    if not (root.startswith("memory://") or objects.is_local(root)):
+        return
+    for field, volumes in spec.pods.volumes_by_field().items():
+        found = None if root.startswith("memory://") else volume_of(root, volumes)
+        if found is None:
+            raise SpecError(
+                f"output: {spec.output or 'empty'} is not accessible to all pods; "
+                f"expected object storage (s3://bucket/folder) or a path below a volume of {field}"
+            )
+        if found.read_only or not found.claim:
+            raise SpecError(
+                f"output: {spec.output} is below {found.mount_path}, which {field} mounts read-only; expected "
+                "readOnly: false and a claim, since every stage writes there"
+            )
 
 
-def on_volume(path: str, spec: AlignmentSpec) -> bool:
-    """Whether a local path is below one of `pods.volumes`."""
-    mounts = [v.mount_path.rstrip("/") + "/" for v in spec.pods.volumes]
-    return any(objects.local_path(path).startswith(mount) for mount in mounts)
+def volume_of(path: str, volumes: Iterable[Volume]) -> Volume | None:
+    """The volume that a local path is below: of several, the one mounted deepest."""
+    local = objects.local_path(path)
+    found = [v for v in volumes if local.startswith(v.mount_path.rstrip("/") + "/")]
+    return max(found, key=lambda v: len(v.mount_path.rstrip("/")), default=None)

@@ -48,6 +48,11 @@ class Stage:
     gpus: int = 0
     gang: bool = False
 
+    @property
+    def kind(self) -> str:
+        """Its sub-command, one of `pods.StageKind`: `similarity` for every metric, `train` for every training."""
+        return self.command[0]
+
 
 def logs_folder(spec: AlignmentSpec) -> Path:
     """Where the stages' logs are on this machine: with the outputs when these are on it too."""

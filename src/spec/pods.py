@@ -1,13 +1,16 @@
-"""The `pods` section: Kubernetes settings of a run's pods."""
+"""The `pods` section: Kubernetes settings of a run's pods, and of the pods of single stages."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from captionless.spec.quantities import ObjectName
 from captionless.spec.section import Section
+
+StageKind = Literal["list", "pack", "embed", "landmarks", "similarity", "train", "eval"]
+"""What a stage does: its sub-command (`plan.Stage.kind`), of which a run may have several stages."""
 
 
 class Toleration(Section):
@@ -56,7 +59,7 @@ class Volume(Section):
     secret: ObjectName = ""
     """Name of a Secret, each of whose keys becomes a file."""
     read_only: bool = True
-    """Mount read-only. Set to `false` for a claim that the run writes its outputs to."""
+    """Mount read-only. Must be `false` for the claim that `output` is on."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -65,9 +68,8 @@ class Volume(Section):
         return self
 
 
-class PodsSpec(Section):
-    """Kubernetes: image, placement, environment and volumes of a run's pods. Does not affect results, and is ignored on
-    a single machine."""
+class PodSettings(Section):
+    """The settings of the pods of one stage."""
 
     image: str = Field("", max_length=1024)
     """Container image; empty: the operator's image."""
@@ -102,3 +104,52 @@ class PodsSpec(Section):
     """Annotations of every pod."""
     grace_seconds: int = Field(120, ge=30, le=3600)
     """Termination grace period: seconds that an evicted or deleted pod has to store a checkpoint."""
+
+
+class StagePods(PodSettings):
+    """The pods of the stages of one kind. Has every field of `pods` except `stages`. A field that is set here replaces
+    that of `pods`, lists and maps as a whole (`[]` and `{}` mean none); the others are as in `pods`."""
+
+    stage: StageKind
+    """The kind of stage: `train` is every training, `similarity` every metric."""
+
+    @model_serializer(mode="wrap")
+    def _what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what was set, or a spec that is written and read again would set all fields."""
+        names = {n for f in self.model_fields_set for n in (f, type(self).model_fields[f].alias)}
+        found = {k: v for k, v in dump(self).items() if k in names}
+        return {"stage": found.pop("stage"), **found}
+
+
+class PodsSpec(PodSettings):
+    """Kubernetes: image, placement, environment and volumes of a run's pods. Does not affect results, and is ignored on
+    a single machine."""
+
+    stages: tuple[StagePods, ...] = Field(
+        (),
+        max_length=7,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["stage"]},
+    )
+    """Other settings for the pods of some stages, by kind of stage."""
+
+    @field_validator("stages")
+    @classmethod
+    def _once(cls, given: tuple[StagePods, ...]) -> tuple[StagePods, ...]:
+        kinds = [s.stage for s in given]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"stage: {kind} is listed {kinds.count(kind)} times; expected one entry per stage")
+        return given
+
+    def of(self, stage: str) -> PodSettings:
+        """The settings for the pods of a stage, given its kind."""
+        own = next((s for s in self.stages if s.stage == stage), None)
+        found = {n: getattr(self, n) for n in PodSettings.model_fields}
+        if own is not None:
+            found |= {n: getattr(own, n) for n in own.model_fields_set if n in found}
+        return PodSettings.model_construct(**found)
+
+    def volumes_by_field(self) -> dict[str, tuple[Volume, ...]]:
+        """The volumes of `pods`, and of the stages that have others, by the field that lists them."""
+        own = {f"pods.stages[{s.stage}].volumes": s.volumes for s in self.stages if "volumes" in s.model_fields_set}
+        return {"pods.volumes": self.volumes, **own}

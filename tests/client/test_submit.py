@@ -153,8 +153,17 @@ def test_a_missing_namespace_says_how_to_make_it(server: Server, spec: str) -> N
         (["data.allow=[s3://bucket/textures, textures]"], "data.allow: textures"),
         (["landmarks.origin=file", "landmarks.file=/l.jsonl"], "landmarks.file: /l.jsonl"),
         (["train.batches={kind: neighbours, from: near}"], "train.batches.from: near"),
+        (
+            [
+                "data.source={kind: folder, url: /v/m}",
+                "train.weights=[i2i]",
+                "pods.volumes=[{mountPath: /v, claim: c}]",
+                "pods.stages=[{stage: pack, volumes: []}]",
+            ],
+            "data.source.url: /v/m is a local path, which the pods of pack cannot access",
+        ),
     ],
-    ids=["output", "prompt", "model", "source", "allow", "landmarks", "neighbours"],
+    ids=["output", "prompt", "model", "source", "allow", "landmarks", "neighbours", "stage"],
 )
 def test_what_pods_cannot_access_is_reported_before_they_run(overrides: list[str], named: str) -> None:
     with pytest.raises(SpecError) as caught:
@@ -168,8 +177,13 @@ def test_what_pods_cannot_access_is_reported_before_they_run(overrides: list[str
         ["landmarks.origin=file", "landmarks.file=/v/l.jsonl", "pods.volumes=[{mountPath: /v, claim: c}]"],
         ["landmarks.origin=file", "landmarks.file=/in/the/image.jsonl", "pods.image=mine"],
         ["clip.model=local-dir:/models/x"],
+        [
+            "landmarks.origin=file",
+            "landmarks.file=/v/l.jsonl",
+            "pods.stages=[{stage: landmarks, volumes: [{mountPath: /v, claim: c}]}]",
+        ],
     ],
-    ids=["volume", "image", "local-dir"],
+    ids=["volume", "image", "local-dir", "stage"],
 )
 def test_places_within_pods_are_not_looked_for_here(overrides: list[str]) -> None:
     check(load.build_spec(yaml.safe_load(TEXT), overrides))

@@ -27,7 +27,20 @@ RIGHT: dict[str, str] = {
     "a variable with an empty value": "{pods: {env: [{name: A}]}}",
     "a variable of a secret": "{pods: {env: [{name: A, secret: s, key: k}]}}",
     "outputs on a volume": "{output: /data/run, pods: {volumes: [{mountPath: /data, claim: c, readOnly: false}]}}",
-    "outputs on a volume, as a URL": "{output: file:///data/run, pods: {volumes: [{mountPath: /data/, claim: c}]}}",
+    "outputs on a volume, as a URL": (
+        "{output: file:///data/run, pods: {volumes: [{mountPath: /data/, claim: c, readOnly: false}]}}"
+    ),
+    "outputs on a volume of all stages": (
+        "{output: /d/r, pods: {volumes: [{mountPath: /d, claim: c, readOnly: false}], stages: [{stage: train, volumes: "
+        "[{mountPath: /e, claim: e}, {mountPath: /d, claim: c, readOnly: false}]}, {stage: eval, graceSeconds: 30}]}}"
+    ),
+    "other pods for a stage": (
+        "{pods: {nodeSelector: {a: b}, stages: [{stage: train, nodeSelector: {}, tolerations: [{operator: Exists}]}]}}"
+    ),
+    "other pods for every stage": (
+        "{pods: {stages: [{stage: list}, {stage: pack}, {stage: embed}, {stage: landmarks}, {stage: similarity}, "
+        "{stage: train}, {stage: eval, env: [{name: A, value: b}]}]}}"
+    ),
     "the pods described": "{pods: {nodeSelector: {zone: a}, tolerations: [{key: gpu, operator: Exists}]}}",
     "options of the other loss at their defaults": "{train: {loss: hcl, hclBeta: 0.5, positiveWeight: one}}",
     "whole numbers for fractions": "{train: {collectiveTimeout: 60, optim: {lr: 1}}}",
@@ -82,6 +95,14 @@ WRONG: dict[str, tuple[str, str]] = {
     "a variable of a secret without key": ("{pods: {env: [{name: A, secret: s}]}}", "pods.env"),
     "a volume of nothing": ("{pods: {volumes: [{mountPath: /d}]}}", "pods.volumes"),
     "a volume of two things": ("{pods: {volumes: [{mountPath: /d, claim: a, secret: b}]}}", "pods.volumes"),
+    "pods of no stage": ("{pods: {stages: [{image: i}]}}", "pods.stages"),
+    "pods of an unknown stage": ("{pods: {stages: [{stage: trian}]}}", "pods.stages"),
+    "pods of a stage twice": ("{pods: {stages: [{stage: pack}, {stage: train}, {stage: pack}]}}", "pods.stages"),
+    "stages in a stage": ("{pods: {stages: [{stage: train, stages: []}]}}", "pods.stages"),
+    "a stage's variable of a secret without key": (
+        "{pods: {stages: [{stage: train, env: [{name: A, secret: s}]}]}}",
+        "pods.stages",
+    ),
     "a relative mount path": ("{pods: {volumes: [{mountPath: d, claim: a}]}}", "pods.volumes"),
     "no losses": ("{train: {weights: []}}", "train.weights"),
     "six losses": ("{train: {weights: [i2i, i2i, i2i, i2i, i2i, i2i]}}", "train.weights"),
@@ -146,6 +167,24 @@ WRONG: dict[str, tuple[str, str]] = {
     "an unknown field in a list": ("{pods: {tolerations: [{kay: a}]}}", "pods.tolerations"),
     "outputs on the node": ("{output: runs/x}", "output"),
     "outputs beside the volume": ("{output: /database, pods: {volumes: [{mountPath: /data, claim: c}]}}", "output"),
+    "outputs on a volume that is mounted read-only": (
+        "{output: /data/run, pods: {volumes: [{mountPath: /data, claim: c}]}}",
+        "output",
+    ),
+    "outputs on a Secret": (
+        "{output: /data/run, pods: {volumes: [{mountPath: /data, secret: s, readOnly: false}]}}",
+        "output",
+    ),
+    "outputs on a volume that a stage does not have": (
+        "{output: /d/r, pods: {volumes: [{mountPath: /d, claim: c, readOnly: false}], stages: "
+        "[{stage: eval, volumes: []}]}}",
+        "output",
+    ),
+    "outputs on a volume that a stage mounts read-only": (
+        "{output: /d/r, pods: {volumes: [{mountPath: /d, claim: c, readOnly: false}], stages: "
+        "[{stage: eval, volumes: [{mountPath: /d, claim: c}]}]}}",
+        "output",
+    ),
     "outputs in a pod's memory": ("{output: memory://run}", "output"),
     "outputs nowhere": ("{output: ''}", "output"),
 }

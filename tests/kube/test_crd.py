@@ -62,7 +62,7 @@ def test_what_may_change_has_no_transition_rule_and_all_else_has() -> None:
 
 def test_rules_are_reported_with_field_and_reason() -> None:
     rules = _find(_SPEC)
-    assert len(rules) == 39 + len(set(_SPEC["properties"]) - set(MUTABLE))
+    assert len(rules) == 42 + len(set(_SPEC["properties"]) - set(MUTABLE))
     for rule in rules:
         assert rule["message"]
         assert rule["fieldPath"].startswith(".")

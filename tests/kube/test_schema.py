@@ -18,7 +18,7 @@ from tests.controller.documents import RIGHT, document
 _STRUCTURAL = {
     "description", "type", "format", "properties", "required", "items", "additionalProperties", "enum", "pattern",
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems", "minLength", "maxLength",
-    "maxProperties", "x-kubernetes-validations",
+    "maxProperties", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 
 
@@ -48,6 +48,10 @@ def test_the_structural_schema_is_structural() -> None:
     }
     assert nodes[".train.encoder.name"]["enum"] == ["pointnext-s", "pointbert", "sparseconv"]
     assert nodes[".pods.nodeSelector"]["additionalProperties"] == {"type": "string"}
+    stages = nodes[".pods.stages"]
+    assert (stages["x-kubernetes-list-type"], stages["x-kubernetes-list-map-keys"]) == ("map", ["stage"])
+    assert stages["items"]["required"] == ["stage"]
+    assert set(stages["items"]["properties"]) - {"stage"} == set(nodes[".pods"]["properties"]) - {"stages"}
 
 
 def test_descriptions_are_the_docstrings_and_tell_the_default() -> None:
@@ -63,7 +67,11 @@ def test_descriptions_are_the_docstrings_and_tell_the_default() -> None:
 def test_rules_stand_at_their_class() -> None:
     rule = {"rule": "true", "message": "m"}
     nodes = dict(_nodes(schema.structural(AlignmentSpec, {Variable.__name__: [rule], "AlignmentSpec": [rule]})))
-    assert {p for p, n in nodes.items() if "x-kubernetes-validations" in n} == {"", ".pods.env[]"}
+    assert {p for p, n in nodes.items() if "x-kubernetes-validations" in n} == {
+        "",
+        ".pods.env[]",
+        ".pods.stages[].env[]",
+    }
 
 
 def test_what_has_no_structural_form_is_refused_by_path() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from captionless.spec.pods import PodsSpec, Toleration
+from captionless.spec.pods import PodSettings, Toleration
 
 _AWAY = 30
 """Seconds that a pod stays on a node that is not ready or unreachable; the default of 300 would idle a gang."""
 
 
-def placement(pods: PodsSpec, gang: dict[str, str] | None) -> dict[str, Any]:
+def placement(pods: PodSettings, gang: dict[str, str] | None) -> dict[str, Any]:
     """The fields of a pod's spec that place it; `gang` selects the pods that belong in one domain."""
     lost = [
         {"key": f"node.kubernetes.io/{k}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _AWAY}
@@ -26,7 +26,7 @@ def placement(pods: PodsSpec, gang: dict[str, str] | None) -> dict[str, Any]:
     return found
 
 
-def _together(pods: PodsSpec, selector: dict[str, str]) -> dict[str, Any]:
+def _together(pods: PodSettings, selector: dict[str, str]) -> dict[str, Any]:
     # The scheduler lets the first pod satisfy a required self-affinity, and so choose the domain.
     term = {"labelSelector": {"matchLabels": selector}, "topologyKey": pods.topology_key}
     if pods.topology == "required":

@@ -18,7 +18,7 @@ from captionless.kube.jobs.placement import placement
 from captionless.runtime import env
 from captionless.spec.alignment import AlignmentSpec
 from captionless.spec.plan import Stage
-from captionless.spec.pods import Variable, Volume
+from captionless.spec.pods import PodSettings, Variable, Volume
 from captionless.spec.quantities import whole_bytes
 
 SPEC_FOLDER, SPEC_KEY = "/etc/captionless", "spec.yaml"
@@ -45,7 +45,7 @@ def pod_template(
     subdomain: str = "",
 ) -> dict[str, Any]:
     """A core/v1 PodTemplateSpec. `options` are added to the command, `environ` to the environment."""
-    pods = spec.pods
+    pods = spec.pods.of(stage.kind)
     gang = {k: v for k, v in labels.items() if k.startswith(f"{GROUP}/")} if stage.gang else None
     found: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -60,8 +60,8 @@ def pod_template(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(spec, stage, operator, options, environ or {})],
-        "volumes": _volumes(spec, stage, config_map),
+        "containers": [_container(spec, pods, stage, operator, options, environ or {})],
+        "volumes": _volumes(spec, pods, stage, config_map),
         **placement(pods, gang),
     }
     if subdomain:
@@ -77,9 +77,13 @@ def pod_template(
 
 
 def _container(
-    spec: AlignmentSpec, stage: Stage, operator: Operator, options: Sequence[str], environ: dict[str, str]
+    spec: AlignmentSpec,
+    pods: PodSettings,
+    stage: Stage,
+    operator: Operator,
+    options: Sequence[str],
+    environ: dict[str, str],
 ) -> dict[str, Any]:
-    pods = spec.pods
     found: dict[str, Any] = {
         "name": WORKER,
         "image": pods.image or operator.image,
@@ -160,7 +164,7 @@ def _disk(spec: AlignmentSpec, stage: Stage) -> str:
     return str(whole_bytes(scratch) + data) if data else scratch
 
 
-def _volumes(spec: AlignmentSpec, stage: Stage, config_map: str) -> list[dict[str, Any]]:
+def _volumes(spec: AlignmentSpec, pods: PodSettings, stage: Stage, config_map: str) -> list[dict[str, Any]]:
     has = spec.resources
     found: list[dict[str, Any]] = [
         {"name": "spec", "configMap": {"name": config_map}},
@@ -170,7 +174,7 @@ def _volumes(spec: AlignmentSpec, stage: Stage, config_map: str) -> list[dict[st
         found.append({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": has.shared_memory}})
     if data := _data_disk(spec, stage):
         found.append({"name": "data", "emptyDir": {"sizeLimit": str(data)}})
-    return found + [{"name": f"volume-{i}", **_source(v)} for i, v in enumerate(spec.pods.volumes)]
+    return found + [{"name": f"volume-{i}", **_source(v)} for i, v in enumerate(pods.volumes)]
 
 
 def _source(given: Volume) -> dict[str, Any]:

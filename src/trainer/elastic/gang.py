@@ -50,6 +50,6 @@ def this_node(spec: AlignmentSpec) -> Gang | None:
         host,
         int(port),
         spec.train.peer_timeout,
-        spec.pods.grace_seconds - _SPARE_SECONDS,
+        spec.pods.of("train").grace_seconds - _SPARE_SECONDS,
         spec.train.readmission_interval,
     )

@@ -124,3 +124,25 @@ def test_copies_of_training_data_have_a_disk_of_their_own() -> None:
     for other in (pod("embed", *sizes), pod("train-avg-seed0")):
         assert "data" not in {v["name"] for v in other["volumes"]}
     assert "CAPTIONLESS_DATA_DISK" not in _env(container("train-avg-seed0"))
+
+
+def test_a_stages_own_settings_are_used_in_its_pods_alone() -> None:
+    given = (
+        "pods.image=all:1",
+        "pods.nodeSelector={pool: cpu}",
+        "pods.stages=[{stage: train, image: 'train:1', nodeSelector: {pool: gpu}, graceSeconds: 300, labels: {a: b}, "
+        "env: [{name: A, value: b}], volumes: [{mountPath: /fast, claim: f}]}]",
+    )
+    assert (container("pack", *given)["image"], pod("pack", *given)["nodeSelector"]) == ("all:1", {"pool": "cpu"})
+    assert pod("pack", *given)["terminationGracePeriodSeconds"] == 120
+    for engine in ("job", "jobset"):
+        made = job("train-avg-seed0", *given, f"train.engine={engine}")["spec"]
+        body = made["replicatedJobs"][0]["template"]["spec"] if engine == "jobset" else made
+        template = body["template"]
+        assert template["metadata"]["labels"]["a"] == "b"
+        assert template["spec"]["nodeSelector"] == {"pool": "gpu"}
+        assert template["spec"]["terminationGracePeriodSeconds"] == 300
+        [worker] = template["spec"]["containers"]
+        assert worker["image"] == "train:1"
+        assert _env(worker)["A"] == "b"
+        assert worker["volumeMounts"][-1] == {"name": "volume-0", "mountPath": "/fast", "readOnly": True}

@@ -15,7 +15,7 @@ def spec(**resources: int) -> AlignmentSpec:
         {
             "data": {"source": {"kind": "parametric"}},
             "train": {"peerTimeout": 60},
-            "pods": {"graceSeconds": 90},
+            "pods": {"graceSeconds": 300, "stages": [{"stage": "train", "graceSeconds": 90}]},
             "resources": resources,
         }
     )
