@@ -68,6 +68,17 @@ class Volume(Section):
         return self
 
 
+class GpuPlacement(Section):
+    """Placement of the pods that request a GPU, in addition to `nodeSelector` and `tolerations`: those of trainings
+    with `resources.device: cuda`, and of `embed`, `landmarks` and `eval` with `clip.device: cuda`. Other pods neither
+    need GPU nodes nor tolerate their taints."""
+
+    node_selector: dict[str, str] = Field({}, max_length=32)
+    """Labels that a node must have to run the pods. Replaces a label of `pods.nodeSelector` with the same key."""
+    tolerations: tuple[Toleration, ...] = Field((), max_length=32)
+    """Taints of GPU nodes that the pods tolerate."""
+
+
 class PodSettings(Section):
     """The settings of the pods of one stage."""
 
@@ -84,9 +95,10 @@ class PodSettings(Section):
     """Secret whose keys become environment variables (such as AWS_ACCESS_KEY_ID), for storage access without workload
     identity."""
     node_selector: dict[str, str] = Field({}, max_length=32)
-    """Labels that a node must have to run the pods; empty: any node."""
+    """Labels that a node must have to run the pods; empty: any node. Those of GPU nodes belong in `gpu`."""
     tolerations: tuple[Toleration, ...] = Field((), max_length=32)
-    """Taints that the pods tolerate, for example of GPU nodes."""
+    """Taints that the pods tolerate. Those of GPU nodes belong in `gpu`."""
+    gpu: GpuPlacement = GpuPlacement()
     topology_key: str = Field("", max_length=316)
     """Node label, such as `topology.kubernetes.io/zone`, by which the pods of a training run are placed together: on
     nodes with the same value; empty: no constraint."""

@@ -54,6 +54,20 @@ RUN: dict[str, dict[str, Any]] = {
         "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/shapes"}},
         "networkPolicy": {"egress": [{"ports": [{"port": 443}]}]},
     },
+    "GPU nodes with taints": {
+        "output": "s3://bucket/shapes",
+        "data": {"source": {"kind": "folder", "url": "s3://bucket/meshes"}},
+        "landmarks": {"origin": "llm"},
+        "clip": {"device": "cuda"},
+        "resources": {"device": "cuda"},
+        "pods": {
+            "gpu": {
+                "nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            },
+            "stages": [{"stage": "train", "priorityClass": "high"}, {"stage": "eval", "labels": {}}],
+        },
+    },
     "everything": {
         "output": "/data/run",
         "data": {"source": {"kind": "parametric"}, "points": 4096},

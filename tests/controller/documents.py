@@ -34,6 +34,7 @@ RIGHT: dict[str, str] = {
         "{output: /d/r, pods: {volumes: [{mountPath: /d, claim: c, readOnly: false}], stages: [{stage: train, volumes: "
         "[{mountPath: /e, claim: e}, {mountPath: /d, claim: c, readOnly: false}]}, {stage: eval, graceSeconds: 30}]}}"
     ),
+    "places of GPUs": "{pods: {gpu: {nodeSelector: {a: b}, tolerations: [{key: gpu, operator: Exists}]}}}",
     "other pods for a stage": (
         "{pods: {nodeSelector: {a: b}, stages: [{stage: train, nodeSelector: {}, tolerations: [{operator: Exists}]}]}}"
     ),

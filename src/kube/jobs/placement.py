@@ -10,15 +10,18 @@ _AWAY = 30
 """Seconds that a pod stays on a node that is not ready or unreachable; the default of 300 would idle a gang."""
 
 
-def placement(pods: PodSettings, gang: dict[str, str] | None) -> dict[str, Any]:
-    """The fields of a pod's spec that place it; `gang` selects the pods that belong in one domain."""
+def placement(pods: PodSettings, gang: dict[str, str] | None, gpu: bool) -> dict[str, Any]:
+    """The fields of a pod's spec that place it. `gang` selects the pods that belong in one domain, `gpu` is whether it
+    requests a GPU."""
     lost = [
         {"key": f"node.kubernetes.io/{k}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _AWAY}
         for k in ("not-ready", "unreachable")
     ]
-    found: dict[str, Any] = {"tolerations": [*(_toleration(t) for t in pods.tolerations), *lost]}
-    if pods.node_selector:
-        found["nodeSelector"] = dict(pods.node_selector)
+    tolerated = (*pods.tolerations, *(pods.gpu.tolerations if gpu else ()))
+    found: dict[str, Any] = {"tolerations": [*map(_toleration, tolerated), *lost]}
+    selector = {**pods.node_selector, **(pods.gpu.node_selector if gpu else {})}
+    if selector:
+        found["nodeSelector"] = selector
     if pods.priority_class:
         found["priorityClassName"] = pods.priority_class
     if gang and pods.topology_key:

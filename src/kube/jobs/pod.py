@@ -62,7 +62,7 @@ def pod_template(
         },
         "containers": [_container(spec, pods, stage, operator, options, environ or {})],
         "volumes": _volumes(spec, pods, stage, config_map),
-        **placement(pods, gang),
+        **placement(pods, gang, stage.gpus > 0),
     }
     if subdomain:
         found["subdomain"] = subdomain

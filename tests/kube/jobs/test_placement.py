@@ -40,3 +40,38 @@ def test_a_training_keeps_together_in_a_domain_and_shards_do_not_care() -> None:
     required = pod("train-avg-seed0", zone, "pods.topology=required")["affinity"]["podAffinity"]
     [term] = required["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term == {"labelSelector": {"matchLabels": selector}, "topologyKey": "topology.kubernetes.io/zone"}
+
+
+def test_only_pods_that_request_a_gpu_are_bound_to_gpu_nodes() -> None:
+    given = (
+        "pods.nodeSelector={zone: a, pool: cpu}",
+        "pods.tolerations=[{key: spot, operator: Exists}]",
+        "pods.gpu={nodeSelector: {pool: gpu}, tolerations: [{key: gpu, operator: Exists}]}",
+        "resources.device=cuda",
+    )
+
+    def placed(stage: str, *more: str) -> tuple[dict[str, str], list[str]]:
+        found = pod(stage, *given, *more)
+        return found["nodeSelector"], [t["key"] for t in found["tolerations"][:-2]]
+
+    on_gpu = {"zone": "a", "pool": "gpu"}, ["spot", "gpu"]
+    elsewhere = {"zone": "a", "pool": "cpu"}, ["spot"]
+    assert placed("train-avg-seed0") == on_gpu
+    for stage in ("list", "pack", "similarity-i2i"):
+        assert placed(stage, "clip.device=cuda") == elsewhere
+    for stage in ("embed", "landmarks", "eval"):
+        assert placed(stage) == elsewhere
+        assert placed(stage, "clip.device=cuda") == on_gpu
+
+
+def test_a_stages_own_gpu_nodes_replace_the_others() -> None:
+    given = (
+        "pods.gpu={nodeSelector: {gpu: small}, tolerations: [{key: gpu, operator: Exists}]}",
+        "pods.stages=[{stage: train, gpu: {nodeSelector: {gpu: large}}}]",
+        "resources.device=cuda",
+        "clip.device=cuda",
+    )
+    assert pod("embed", *given)["nodeSelector"] == {"gpu": "small"}
+    training = pod("train-avg-seed0", *given)
+    assert training["nodeSelector"] == {"gpu": "large"}
+    assert len(training["tolerations"]) == 2
