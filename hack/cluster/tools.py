@@ -59,6 +59,7 @@ BINARIES = (
     Go("helm-unittest", "tools", "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"),
     Go("kubeconform", "tools", "github.com/yannh/kubeconform/cmd/kubeconform"),
     Go("kube-score", "kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
+    Go("kstatus", "kstatus", "."),
 )
 NODE_BINARIES = ("controlplane", "coredns", "pause", "versitygw", "toxiproxy", "prometheus", "jobset")
 

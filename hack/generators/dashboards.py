@@ -48,7 +48,7 @@ def _overview() -> dict[str, Any]:
             number("Running", having("Succeeded", "Unknown")),
             number("Succeeded", having("Succeeded", "True")),
             number("Failed", having("Succeeded", "False"), limit=1),
-            number("Stalled", having("Stalled", "True"), limit=1, color="orange"),
+            number("Not progressing", having("Progressing", "False"), limit=1, color="orange"),
             number("Firing alerts", alerts, limit=1, text="See docs/runbook.md."),
             number("Leading controllers", "sum(captionless_controller_leading) or vector(0)"),
         ],

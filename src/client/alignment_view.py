@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from captionless.errors import CaptionlessError, DataError, PodFailureAction, SpecError, did_you_mean, exit_codes
 from captionless.kube import stage_record
 from captionless.kube.api_errors import Forbidden, NotFound, Unauthorized
-from captionless.kube.condition_types import STALLED, SUCCEEDED, SUSPENDED
+from captionless.kube.condition_types import PROGRESSING, SUCCEEDED, SUSPENDED
 from captionless.kube.jobs import names
 from captionless.kube.jobs.operator import KIND
 from captionless.kube.observed_state import RETRY, Pod, newest_pods, pod
@@ -86,8 +86,10 @@ class AlignmentView:
         return self.condition(SUCCEEDED)
 
     @property
-    def stalled(self) -> Condition:
-        return self.condition(STALLED)
+    def hindrance(self) -> Condition | None:
+        """What keeps a stage that should be running from making progress."""
+        found = self.condition(PROGRESSING)
+        return found if found.status == "False" and not self.ended else None
 
     @property
     def suspended(self) -> Condition:

@@ -55,8 +55,8 @@ def show_all(api: KubernetesApi) -> None:
     rows.add_column("", overflow="fold")
     for run in sorted(found, key=lambda r: r.created):
         status = [str(run.status.get(k, "")) for k in ("stage", "progress", "top1")]
-        # The most important first: that it is stalled, rather than that it is running.
-        state = run.stalled if run.stalled.true and not run.ended else run.summary
+        # The most important first: what hinders it, rather than that it is running.
+        state = run.hindrance or run.summary
         words = state.message if state.reason not in ("Completed", "Running") else ""
         age = progress.duration(_since(run.created, now))
         rows.add_row(run.name, *status, state.reason or "New", age, words, style=_style(run))
@@ -112,13 +112,14 @@ def follow(api: KubernetesApi, name: str, view: LiveView) -> None:
 
 def notes(run: AlignmentView, now: datetime) -> list[str]:
     """Notes for the table, one line each."""
-    if not run.status:
+    if not run.status.get("conditions"):
         old = (_since(run.created, now) or 0.0) > _UNSEEN
         return [f"no operator has processed it yet; is one installed? {INSTALL}"] if old else []
     found = []
-    for kind, condition in (("stalled", run.stalled), ("suspended", run.suspended)):
-        if condition.true and not run.ended:
-            found.append(f"{kind} ({condition.reason}): {condition.message}")
+    if (hindrance := run.hindrance) is not None:
+        found.append(f"no progress ({hindrance.reason}): {hindrance.message}")
+    if run.suspended.true and not run.ended:
+        found.append(f"suspended ({run.suspended.reason}): {run.suspended.message}")
     if run.summary.status == "False":
         found.append(f"failed ({run.summary.reason}): {run.summary.message}")
     elif run.summary.true:
@@ -190,7 +191,7 @@ def _since(time: str, now: datetime) -> float | None:
 def _style(run: AlignmentView) -> str:
     if run.summary.status == "False":
         return "bold red"
-    return "green" if run.summary.true else "yellow" if run.stalled.true else ""
+    return "green" if run.summary.true else "yellow" if run.hindrance else ""
 
 
 def _tidy(found: Object) -> Object:

@@ -1,9 +1,16 @@
-"""The status of a run as metav1.Conditions: four questions and their answers.
+"""The status of a run as metav1.Conditions. For people:
 
-    Succeeded   the summary. Unknown while the run is in progress, then True or False for good (until a retry)
-    Suspended   True while it is suspended, by `spec.suspend` or by a queue
-    Stalled     True while a stage that should be running makes no progress; says why and what to do
-    Observed    False while the progress of a running stage cannot be read from its pods, which fails nothing
+    Succeeded    the summary. Unknown while the run is in progress, then True or False for good (until a retry)
+    Suspended    True once it is suspended, by `spec.suspend` or by a queue, and its pods are gone
+    Progressing  False while a stage that should be running makes no progress; says why and what to do
+    Observed     False while the progress of a running stage cannot be read from its pods, which fails nothing
+
+And for tools that judge all kinds of objects by the rules of kstatus (Flux, `helm --wait`). They wait for a run to be
+accepted, not for its end, which may take days: a training that is retried or waits for a node must not be rolled back.
+
+    Ready        True from the first Job on, unless the run is given up
+    Reconciling  True until then
+    Stalled      True once it is given up
 
 `lastTransitionTime` changes only when a condition's status does, so that one sees for how long it has been so.
 """
@@ -15,19 +22,30 @@ from typing import Any
 
 from captionless.controller.diagnosis import Cause
 from captionless.controller.stage_status import RunStatus, StageStatus
-from captionless.kube.condition_types import OBSERVED, STALLED, SUCCEEDED, SUSPENDED
+from captionless.kube.condition_types import (
+    OBSERVED,
+    PROGRESSING,
+    READY,
+    RECONCILING,
+    STALLED,
+    SUCCEEDED,
+    SUSPENDED,
+)
 from captionless.kube.observed_state import format_time
 from captionless.kube.stage_record import StageState
 
 
 def conditions(run: RunStatus) -> list[dict[str, Any]]:
-    """The four conditions; an unchanged one keeps its time."""
+    """All conditions; an unchanged one keeps its time."""
     before = {c.get("type"): c for c in run.alignment.status.get("conditions") or ()}
     found = []
     for kind, (status, cause) in (
         (SUCCEEDED, summary(run)),
-        (SUSPENDED, _suspended(run)),
+        (READY, _ready(run)),
+        (RECONCILING, _reconciling(run)),
         (STALLED, _stalled(run)),
+        (SUSPENDED, _suspended(run)),
+        (PROGRESSING, _progressing(run)),
         (OBSERVED, _observed(run)),
     ):
         old: Mapping[str, Any] = before.get(kind, {})
@@ -55,23 +73,66 @@ def summary(run: RunStatus) -> tuple[str, Cause]:
     if run.succeeded:
         return "True", Cause("Completed", f"all {len(run.stages)} stages succeeded")
     if run.suspended:
-        return "Unknown", Cause("Suspended", "spec.suspend is true")
+        return "Unknown", _suspending(run) or Cause("Suspended", "spec.suspend is true")
     running = [s for s in run.stages if s.state is StageState.running]
     if running:
         return "Unknown", Cause("Running", f"{stage_names(running)} running")
-    queued = [s for s in run.stages if s.state is StageState.suspended]
-    if queued:
-        return "Unknown", Cause("Queued", _queue(run, queued))
+    if queued := _queued(run):
+        return "Unknown", _suspending(run) or Cause("Queued", _queue(run, queued))
     return "Unknown", Cause("Waiting", "no stage has started")
 
 
+def _ready(run: RunStatus) -> tuple[str, Cause]:
+    status, cause = summary(run)
+    return ("False" if status == "False" or _starting(run) else "True"), cause
+
+
+def _reconciling(run: RunStatus) -> tuple[str, Cause]:
+    if not _starting(run):
+        return "False", Cause("Accepted" if run.begun else "NotStarting", "")
+    if run.problem is not None:
+        return "True", Cause(run.problem.reason, run.problem.message)
+    return "True", summary(run)[1]
+
+
+def _starting(run: RunStatus) -> bool:
+    """Whether its first Job is to be made. Nothing is to be made for a run that is suspended."""
+    return not (run.begun or run.suspended or run.finished)
+
+
+def _stalled(run: RunStatus) -> tuple[str, Cause]:
+    status, cause = summary(run)
+    return ("True", cause) if status == "False" else ("False", Cause("NotGivenUp", ""))
+
+
 def _suspended(run: RunStatus) -> tuple[str, Cause]:
+    if suspending := _suspending(run):
+        return "False", suspending
     if run.suspended and not run.finished:
         return "True", Cause("Suspended", "spec.suspend is true; set it to false to resume")
-    queued = [s for s in run.stages if s.state is StageState.suspended]
-    if queued and not any(s.state is StageState.running for s in run.stages):
+    if queued := _queued(run):
         return "True", Cause("Queued", _queue(run, queued))
     return "False", Cause("NotSuspended", "")
+
+
+def _suspending(run: RunStatus) -> Cause | None:
+    """What keeps a run that is to be suspended: pods that store what they have done."""
+    if not (run.suspended and not run.finished) and not _queued(run):
+        return None
+    left = [p for p in run.pods if not p.finished]
+    if left:
+        more = f" and {len(left) - 1} others" if len(left) > 1 else ""
+        return Cause("Suspending", f"waiting for pod {left[0].name}{more} to store what is done and end")
+    if run.suspended and run.live_workloads:
+        return Cause("Suspending", f"{run.live_workloads[0].name} is to be deleted")
+    return None
+
+
+def _queued(run: RunStatus) -> list[StageStatus]:
+    """The stages that a queue holds, if nothing else runs."""
+    if any(s.state is StageState.running for s in run.stages):
+        return []
+    return [s for s in run.stages if s.state is StageState.suspended and s.workload is not None]
 
 
 def _queue(run: RunStatus, queued: list[StageStatus]) -> str:
@@ -80,19 +141,19 @@ def _queue(run: RunStatus, queued: list[StageStatus]) -> str:
     return f"{stage_names(queued)} waiting, {where}"
 
 
-def _stalled(run: RunStatus) -> tuple[str, Cause]:
+def _progressing(run: RunStatus) -> tuple[str, Cause]:
     if run.problem is not None:
-        return "True", Cause(run.problem.reason, run.problem.message)
+        return "False", Cause(run.problem.reason, run.problem.message)
     if run.invalid and not run.failed:
-        return "True", Cause(
+        return "False", Cause(
             "SpecInvalid",
             f"{run.invalid}; what runs goes on, and nothing else starts. The run may be of a newer operator",
         )
     for s in run.stages:
         if s.stall_reason is not None:
-            return "True", Cause(s.stall_reason.reason, f"{s.stage.name}: {s.stall_reason.message}")
+            return "False", Cause(s.stall_reason.reason, f"{s.stage.name}: {s.stall_reason.message}")
     running = any(s.state is StageState.running for s in run.stages)
-    return "False", Cause("Progressing" if running else "NotRunning", "")
+    return ("True", Cause("Progressing", "")) if running else ("Unknown", Cause("NotRunning", ""))
 
 
 def _observed(run: RunStatus) -> tuple[str, Cause]:

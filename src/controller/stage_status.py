@@ -113,8 +113,9 @@ class RunStatus:
 
     @property
     def begun(self) -> bool:
-        """Whether any of it was ever made."""
-        return bool(self.workloads or self.alignment.status.get("stages"))
+        """Whether a Job of it was ever made."""
+        records = self.alignment.status.get("stages") or ()
+        return bool(self.workloads) or any(r.get("attempt") for r in records)
 
     @property
     def suspended(self) -> bool:

@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-SUCCEEDED, SUSPENDED, STALLED, OBSERVED = "Succeeded", "Suspended", "Stalled", "Observed"
+SUCCEEDED, SUSPENDED, PROGRESSING, OBSERVED = "Succeeded", "Suspended", "Progressing", "Observed"
+READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+"""As kstatus reads them."""
+
+TYPES = (SUCCEEDED, READY, RECONCILING, STALLED, SUSPENDED, PROGRESSING, OBSERVED)
+"""In the order in which a status has them."""

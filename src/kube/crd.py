@@ -2,7 +2,7 @@
 
 The status follows the API conventions: conditions with one summary (`Succeeded`), possibly fractional numbers
 as strings, lists keyed by the names of their items. Only the controller writes it, through
-the status subresource.
+the status subresource. Until then it has a default: to kstatus, an object without any status is finished.
 """
 
 from __future__ import annotations
@@ -72,8 +72,10 @@ def _root() -> schema.Schema:
 
 def _columns() -> list[dict[str, Any]]:
     summary = '.status.conditions[?(@.type=="Succeeded")]'
-    wide = (("Reason", f"{summary}.reason"), ("Message", f"{summary}.message"))
+    progressing = '.status.conditions[?(@.type=="Progressing")]'
+    wide = (("Progressing", f"{progressing}.reason"), ("Message", f"{summary}.message"))
     return [
+        {"name": "Status", "type": "string", "jsonPath": f"{summary}.reason"},
         {"name": "Stage", "type": "string", "jsonPath": ".status.stage"},
         {"name": "Progress", "type": "string", "jsonPath": ".status.progress"},
         {"name": "Top1", "type": "string", "jsonPath": ".status.top1"},
@@ -83,11 +85,19 @@ def _columns() -> list[dict[str, Any]]:
 
 
 def _status() -> schema.Schema:
-    return _object(
+    unobserved = {"observedGeneration": -1}
+    found = _object(
         "The state last observed by the controller.",
         {
-            "observedGeneration": _count("The generation of the spec that this status describes."),
-            "conditions": _list("Succeeded (the summary), Suspended, Stalled and Observed.", _condition(), "type"),
+            "observedGeneration": {
+                **_count("The generation of the spec that this status describes; -1: no controller has seen it yet."),
+                "minimum": unobserved["observedGeneration"],
+            },
+            "conditions": _list(
+                "Succeeded (the summary), Suspended, Progressing, Observed; for kstatus Ready, Reconciling, Stalled.",
+                _condition(),
+                "type",
+            ),
             "stage": _text("The stage that is running or has failed."),
             "progress": _text("Progress of that stage, e.g. `63%`."),
             "top1": _text("Zero-shot top-1 accuracy of the spec's first training, in percent."),
@@ -98,6 +108,7 @@ def _status() -> schema.Schema:
             "results": _list("The evaluation results of each training.", _result(), "run"),
         },
     )
+    return {**found, "default": unobserved}
 
 
 def _stage() -> schema.Schema:

@@ -31,7 +31,7 @@ WORKING = [
 
 
 def test_all_runs_are_a_table(server: Server) -> None:
-    stalled = condition("Stalled", "True", "ImagePullFailed", "no image x:1")
+    stalled = condition("Progressing", "False", "ImagePullFailed", "no image x:1")
     server.put(alignment("a", conditions=[DONE], stage="eval", progress="100%", top1="93.3"))
     server.put(alignment("b", conditions=[RUNNING, stalled], stage="embed", progress="50%"))
     server.put(alignment("c"))
@@ -50,13 +50,13 @@ def test_no_runs_say_how_to_make_one(server: Server) -> None:
 
 
 def test_one_run_shows_stages_what_is_wrong_and_figures(server: Server) -> None:
-    stalled = condition("Stalled", "True", "NoProgress", "embed: no progress reported by pod p")
+    stalled = condition("Progressing", "False", "NoProgress", "embed: no progress reported by pod p")
     server.put(alignment(conditions=[RUNNING, stalled], stages=WORKING, results=RESULTS))
     out = k8s("status", "demo").out
     assert "64/64" in out
     assert "30/60" in out
     assert "attempt 2" in out
-    assert "stalled (NoProgress): embed: no progress reported by pod p" in out
+    assert "no progress (NoProgress): embed: no progress reported by pod p" in out
     assert ["avg-seed0", "93.3", "0.5"] in [line.split() for line in out.splitlines()]
     assert ["uniform-seed0", "90.1"] in [line.split() for line in out.splitlines()]
 
@@ -115,7 +115,7 @@ def test_watched_it_ends_when_the_run_does(server: Server) -> None:
     server.put(alignment(conditions=[RUNNING], stages=WORKING))
     thread, found = in_background(lambda: k8s("status", "demo", "--watch"))
     server.await_watch("alignments")
-    stalled = condition("Stalled", "True", "NoProgress", "embed: no progress")
+    stalled = condition("Progressing", "False", "NoProgress", "embed: no progress")
     server.put(alignment(conditions=[RUNNING, stalled], stages=WORKING))
     done = [{**s, "state": "Succeeded", "completionTime": "2026-11-21T10:00:00Z"} for s in WORKING]
     server.put(alignment(conditions=[DONE], stages=done, results=RESULTS))
@@ -123,7 +123,7 @@ def test_watched_it_ends_when_the_run_does(server: Server) -> None:
     (ended,) = found
     assert ended.code == 0, ended
     assert "eval: done" in ended.err
-    assert "demo: stalled (NoProgress): embed: no progress" in ended.err
+    assert "demo: no progress (NoProgress): embed: no progress" in ended.err
     assert "demo: succeeded: " in ended.err
     assert "93.3" in ended.out
 

@@ -97,12 +97,12 @@ def test_a_training_disturbed_in_turn(cluster: Cluster, training: Alignment, ref
 
     before = in_the_middle(training, 5)
     stop_a_rank(training, training.running(TRAINING, 1))
-    training.wait_condition("Stalled", "True", 2 * TIMEOUT, "NoProgress")
+    training.wait_condition("Progressing", "False", 2 * TIMEOUT, "NoProgress")
     resumes(training, before, "a rank stopped", 2 * TIMEOUT)
 
     in_the_middle(training, 8)  # far from the end: a fast machine does the rest in seconds
     with cluster.without_s3():
-        training.wait_condition("Stalled", "False", 30)
+        training.wait_condition("Progressing", "True", 30)
         time.sleep(30)  # the outage itself
     undisturbed(cluster, training, reference)
 

@@ -71,9 +71,9 @@ def test_what_a_spec_says_cannot_be_changed_but_its_resources_can(
 CASES: list[tuple[str, dict[str, Any], str, str, tuple[str, ...]]] = [
     ("no-bucket", {"output": "s3://no-such-bucket/x"}, "Succeeded", "False", ("no-such-bucket",)),
     ("denied", {"pods": {"credentialsSecret": "wrong-key"}}, "Succeeded", "False", ("denied",)),
-    ("bad-image", {"pods": {"image": "localhost/no-such-image:1"}}, "Stalled", "True", ("no-such-image",)),
-    ("too-large", {"resources": {"memory": "900Gi"}}, "Stalled", "True", ("memory",)),
-    ("no-secret", {"pods": {"credentialsSecret": "missing"}}, "Stalled", "True", ("missing",)),
+    ("bad-image", {"pods": {"image": "localhost/no-such-image:1"}}, "Progressing", "False", ("no-such-image",)),
+    ("too-large", {"resources": {"memory": "900Gi"}}, "Progressing", "False", ("memory",)),
+    ("no-secret", {"pods": {"credentialsSecret": "missing"}}, "Progressing", "False", ("missing",)),
 ]
 
 

@@ -166,7 +166,7 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     ).close()
     raised("CaptionlessTrainingLossNotFinite", **failed, stage=TRAINING)
     raised("CaptionlessAlignmentFailed", **failed)
-    raised("CaptionlessAlignmentStalled", **stalled)
+    raised("CaptionlessAlignmentNotProgressing", **stalled)
     raised("CaptionlessObjectsSkipped", **training, cause="damaged")
     raised("CaptionlessAccuracyFell", namespace=namespace, alignment="damaged")
     raised("CaptionlessEvaluationNotPushed", **lost)
@@ -181,7 +181,7 @@ def test_each_alert_is_raised_by_its_fault_and_clears(cluster: Cluster, operator
     publish(cluster.pushgateway, finished.name, finished.namespace, staged.results)
     cleared("CaptionlessTrainingLossNotFinite", **failed)
     cleared("CaptionlessAlignmentFailed", **failed)
-    cleared("CaptionlessAlignmentStalled", **stalled)
+    cleared("CaptionlessAlignmentNotProgressing", **stalled)
     cleared("CaptionlessAccuracyFell", namespace=namespace)
     cleared("CaptionlessEvaluationNotPushed", **lost)
 

@@ -341,12 +341,12 @@ def test_somebody_elses_job_of_that_name_is_reported_and_left_alone() -> None:
     controller.see()
     with pytest.raises(NameTaken):
         controller.reconciler.reconcile(KEY)
-    assert world.condition("Stalled")["reason"] == "NameTaken"
-    assert "shapes-pack-1" in world.condition("Stalled")["message"]
+    assert world.condition("Progressing")["reason"] == "NameTaken"
+    assert "shapes-pack-1" in world.condition("Progressing")["message"]
     assert world.objects[("ConfigMap", NAMESPACE, "shapes-pack-1")]["data"] == {}
     del world.objects[("ConfigMap", NAMESPACE, "shapes-pack-1")]
     controller.work()
-    assert world.condition("Stalled")["status"] == "False"
+    assert world.condition("Progressing")["status"] != "False"
     assert ("Job", NAMESPACE, "shapes-pack-1") in world.objects
 
 
@@ -366,8 +366,8 @@ def test_what_the_api_server_refuses_is_reported(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(world, "create", refuse)
     with pytest.raises(Refused):
         controller.reconciler.reconcile(KEY)
-    assert world.condition("Stalled")["reason"] == "Forbidden"
-    assert world.condition("Stalled")["message"] == "exceeded quota: jobs.batch"
+    assert world.condition("Progressing")["reason"] == "Forbidden"
+    assert world.condition("Progressing")["message"] == "exceeded quota: jobs.batch"
 
 
 def test_resources_changed_before_a_job_was_made_reach_its_config() -> None:
@@ -403,9 +403,9 @@ def test_a_jobset_where_there_is_none_is_reported_and_nothing_is_made() -> None:
     controller.see()
     with pytest.raises(Refused):
         controller.reconciler.reconcile(KEY)
-    assert world.condition("Stalled")["reason"] == "JobSetMissing"
+    assert world.condition("Progressing")["reason"] == "JobSetMissing"
     assert not [c for c in world.of("ConfigMap") if "train" in c["metadata"]["name"]]
     controller.reconciler.kinds = ("Job", "JobSet")
     controller.work()
     assert [j["metadata"]["name"] for j in world.of("JobSet")] == ["shapes-train-avg-seed0-1"]
-    assert world.condition("Stalled")["status"] == "False"
+    assert world.condition("Progressing")["status"] != "False"

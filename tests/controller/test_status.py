@@ -45,26 +45,30 @@ def test_the_summary(found: RunStatus, value: str, reason: str) -> None:
         (run(workload()), "False", "NotSuspended"),
         (run(workload(suspended=True), queue="team-a"), "True", "Queued"),
         (run(suspend=True), "True", "Suspended"),
+        (run(workload(deleting=True), pods=[pod(deleting=NOW)], suspend=True), "False", "Suspending"),
+        (run(workload(), suspend=True), "False", "Suspending"),
+        (run(workload(deleting=True), pods=[pod(**ended(75))], suspend=True), "True", "Suspended"),
+        (run(workload(suspended=True), pods=[pod(deleting=NOW)], queue="team-a"), "False", "Suspending"),
         (run(status=done(*ALL), suspend=True), "False", "NotSuspended"),
     ],
-    ids=["running", "queued", "suspended", "completed"],
+    ids=["running", "queued", "suspended", "pod-stores", "job-lives", "pod-ended", "preempted", "completed"],
 )
 def test_suspended(found: RunStatus, value: str, reason: str) -> None:
     assert (condition(found, "Suspended")["status"], condition(found, "Suspended")["reason"]) == (value, reason)
 
 
-def test_stalled_names_stage_and_cause() -> None:
+def test_what_hinders_progress_names_stage_and_cause() -> None:
     found = condition(
-        run(workload(), pods=[pod(phase="Pending", started=None, waiting=("ErrImagePull", "x"))]), "Stalled"
+        run(workload(), pods=[pod(phase="Pending", started=None, waiting=("ErrImagePull", "x"))]), "Progressing"
     )
-    assert (found["status"], found["reason"]) == ("True", "ImagePullFailed")
+    assert (found["status"], found["reason"]) == ("False", "ImagePullFailed")
     assert found["message"].startswith("pack: pod shapes-pack-1-0-x: ErrImagePull")
 
 
 def test_a_refusal_of_the_api_server_comes_first() -> None:
     seen = run()
     refused = RunStatus(seen.alignment, seen.spec, "", seen.stages, Problem("Forbidden", "quota"), NOW)
-    assert condition(refused, "Stalled")["message"] == "quota"
+    assert condition(refused, "Progressing")["message"] == "quota"
 
 
 def test_the_time_moves_only_with_the_status() -> None:

@@ -116,6 +116,6 @@ def test_a_status_of_the_contract_fits() -> None:
 
 def test_the_columns_read_fields_of_the_status() -> None:
     columns = {c["name"]: c for c in _VERSION["additionalPrinterColumns"]}
-    assert [n for n, c in columns.items() if not c.get("priority")] == ["Stage", "Progress", "Top1", "Age"]
+    assert [n for n, c in columns.items() if not c.get("priority")] == ["Status", "Stage", "Progress", "Top1", "Age"]
     for name in ("Stage", "Progress", "Top1"):
         assert columns[name]["jsonPath"].removeprefix(".status.") in _ROOT["properties"]["status"]["properties"]

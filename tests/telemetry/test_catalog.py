@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from captionless.eval.tables import COLUMNS
-from captionless.kube.condition_types import OBSERVED, STALLED, SUCCEEDED, SUSPENDED
+from captionless.kube.condition_types import TYPES
 from captionless.kube.stage_record import StageState
 from captionless.telemetry.catalog import EVAL_FIGURE, LABELS, METRICS, Kind, Metric
 
@@ -40,7 +40,7 @@ def test_no_label_is_an_object_or_a_message() -> None:
 
 
 def test_label_values_are_those_of_the_code() -> None:
-    assert re.findall(r"`(\w+)`", LABELS["condition"]) == [SUCCEEDED, SUSPENDED, STALLED, OBSERVED]
+    assert re.findall(r"`(\w+)`", LABELS["condition"]) == list(TYPES)
     assert re.findall(r"`(\w+)`", LABELS["state"]) == [str(state) for state in StageState]
 
 
