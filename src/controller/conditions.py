@@ -4,6 +4,7 @@
     Suspended    True once it is suspended, by `spec.suspend` or by a queue, and its pods are gone
     Progressing  False while a stage that should be running makes no progress; says why and what to do
     Observed     False while the progress of a running stage cannot be read from its pods, which fails nothing
+    Pinned       False if the run departs from what it was made with, or has fields that this operator does not know
 
 And for tools that judge all kinds of objects by the rules of kstatus (Flux, `helm --wait`). They wait for a run to be
 accepted, not for its end, which may take days: a training that is retried or waits for a node must not be rolled back.
@@ -20,10 +21,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from captionless import __version__
 from captionless.controller.diagnosis import Cause
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.condition_types import (
     OBSERVED,
+    PINNED,
     PROGRESSING,
     READY,
     RECONCILING,
@@ -47,6 +50,7 @@ def conditions(run: RunStatus) -> list[dict[str, Any]]:
         (SUSPENDED, _suspended(run)),
         (PROGRESSING, _progressing(run)),
         (OBSERVED, _observed(run)),
+        (PINNED, _pinned(run)),
     ):
         old: Mapping[str, Any] = before.get(kind, {})
         same = old.get("status") == status and old.get("lastTransitionTime")
@@ -65,13 +69,18 @@ def conditions(run: RunStatus) -> list[dict[str, Any]]:
 
 def summary(run: RunStatus) -> tuple[str, Cause]:
     """Succeeded: status and cause."""
-    if run.invalid:
+    if run.invalid and not run.succeeded:
+        told = "; ".join(f"{r.get('name')}: {r.get('message', '')}" for r in run.foreign_records if _failed(r))
+        if run.failed and told:
+            return "False", Cause("StageFailed", told)
         return ("False" if run.failed else "Unknown"), Cause("SpecInvalid", run.invalid)
     failed = [s for s in run.stages if s.state is StageState.failed]
     if failed:
         return "False", Cause("StageFailed", "; ".join(f"{s.stage.name}: {s.message}" for s in failed))
     if run.succeeded:
-        return "True", Cause("Completed", f"all {len(run.stages)} stages succeeded")
+        return "True", Cause("Completed", f"all {len(run.stages) + len(run.foreign_records)} stages succeeded")
+    if run.held is not None and not run.begun:
+        return "Unknown", run.held
     if run.suspended:
         return "Unknown", _suspending(run) or Cause("Suspended", "spec.suspend is true")
     running = [s for s in run.stages if s.state is StageState.running]
@@ -79,7 +88,11 @@ def summary(run: RunStatus) -> tuple[str, Cause]:
         return "Unknown", Cause("Running", f"{stage_names(running)} running")
     if queued := _queued(run):
         return "Unknown", _suspending(run) or Cause("Queued", _queue(run, queued))
-    return "Unknown", Cause("Waiting", "no stage has started")
+    return "Unknown", run.held or Cause("Waiting", "no stage has started")
+
+
+def _failed(record: Mapping[str, Any]) -> bool:
+    return record.get("state") == StageState.failed
 
 
 def _ready(run: RunStatus) -> tuple[str, Cause]:
@@ -144,10 +157,12 @@ def _queue(run: RunStatus, queued: list[StageStatus]) -> str:
 def _progressing(run: RunStatus) -> tuple[str, Cause]:
     if run.problem is not None:
         return "False", Cause(run.problem.reason, run.problem.message)
-    if run.invalid and not run.failed:
+    if run.held is not None and not (run.suspended or run.finished):
+        return "False", run.held
+    if run.invalid and not (run.failed or run.succeeded):
         return "False", Cause(
             "SpecInvalid",
-            f"{run.invalid}; what runs goes on, and nothing else starts. The run may be of a newer operator",
+            f"{run.invalid}; what runs goes on, and nothing else starts. The run may be of another operator",
         )
     for s in run.stages:
         if s.stall_reason is not None:
@@ -162,6 +177,15 @@ def _observed(run: RunStatus) -> tuple[str, Cause]:
             return "False", Cause(s.unobserved.reason, f"{s.stage.name}: {s.unobserved.message}")
     running = any(s.state is StageState.running for s in run.stages)
     return "True", Cause("Observed" if running else "NotRunning", "")
+
+
+def _pinned(run: RunStatus) -> tuple[str, Cause]:
+    if run.held is not None:
+        return "False", run.held
+    if run.unknown:
+        ignored = f"{', '.join(run.unknown)}: unknown to this operator ({__version__}), and ignored; upgrade it"
+        return "False", Cause("UnknownFields", ignored)
+    return "True", Cause("AsMade", "")
 
 
 def stage_names(stages: list[StageStatus]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from captionless.controller.diagnosis import describe_end, failed_pods, truncate
 from captionless.controller.stage_status import RunStatus, StageStatus
-from captionless.kube.condition_types import PROGRESSING, SUCCEEDED, SUSPENDED
+from captionless.kube.condition_types import PINNED, PROGRESSING, SUCCEEDED, SUSPENDED
 from captionless.kube.jobs.operator import KIND, VERSION
 from captionless.kube.observed_state import Alignment, newest_pods
 from captionless.kube.stage_record import StageState
@@ -138,7 +138,8 @@ def _condition_events(run: RunStatus, after: Mapping[str, Any]) -> Iterator[Even
     for new in after["conditions"]:
         before = old.get(new["type"], {})
         kind, status, reason = new["type"], new["status"], new["reason"]
-        if kind == PROGRESSING and status == "False" and reason != before.get("reason"):
+        hindered = kind in (PROGRESSING, PINNED) and status == "False"
+        if hindered and (status, reason) != (before.get("status"), before.get("reason")):
             about = (*key, new["message"])
             yield Event(reason, new["message"], "Reconcile", (*last, Moment.disturbed), about, warning=True)
         if status == before.get("status"):

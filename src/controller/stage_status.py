@@ -7,14 +7,17 @@ or failure, is taken from the record; everything else from the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
+from captionless import __version__
 from captionless.controller import disruption_limit, retry_request
 from captionless.controller.diagnosis import Cause, failure_cause, stall_reason, unobserved
 from captionless.errors import SpecError
 from captionless.kube import stage_record as records
+from captionless.kube.condition_types import SUCCEEDED
 from captionless.kube.observed_state import (
     Alignment,
     ObservedState,
@@ -80,8 +83,9 @@ def _occupied(workloads: Iterable[Workload], pods: Iterable[Pod]) -> bool:
 class RunStatus:
     """An Alignment as the policies see it.
 
-    If the spec is wrong, `invalid` says why and there are no stages. It may have been right when the run was made, by a
-    newer operator whose fields this one does not know. So `workloads` and `pods` are there whatever the spec.
+    If the spec is wrong, `invalid` says why and there are no stages. It may have been right when the run was made, by
+    another operator. So `workloads` and `pods` are there whatever the spec. Fields of a newer operator or CRD are
+    `unknown`, and left out of the spec. `held` says why no more stages may start.
     """
 
     alignment: Alignment
@@ -93,6 +97,8 @@ class RunStatus:
     namespace_terminating: bool = False
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()
+    unknown: tuple[str, ...] = ()
+    held: Cause | None = None
 
     @property
     def live_workloads(self) -> tuple[Workload, ...]:
@@ -101,9 +107,10 @@ class RunStatus:
 
     @property
     def failed(self) -> bool:
-        """Whether it is given up. With a wrong spec it never began; one that has begun waits for a right one."""
+        """Whether it is given up. With a wrong spec it never began; one that has begun, or may be of a newer operator,
+        waits for one that understands it."""
         if self.invalid:
-            return not self.begun
+            return self._verdict == "False" or not (self.begun or self.unknown)
         return any(s.state is StageState.failed for s in self.stages)
 
     @property
@@ -114,8 +121,7 @@ class RunStatus:
     @property
     def begun(self) -> bool:
         """Whether a Job of it was ever made."""
-        records = self.alignment.status.get("stages") or ()
-        return bool(self.workloads) or any(r.get("attempt") for r in records)
+        return has_begun(self.alignment, self.workloads)
 
     @property
     def suspended(self) -> bool:
@@ -124,12 +130,29 @@ class RunStatus:
 
     @property
     def succeeded(self) -> bool:
-        return self.spec is not None and all(s.state is StageState.succeeded for s in self.stages)
+        """Whether all stages have, also those of a newer operator that only the status tells of."""
+        if self.spec is None:
+            return self._verdict == "True"
+        states = [s.state for s in self.stages] + [r.get("state") for r in self.foreign_records]
+        return all(state == StageState.succeeded for state in states)
+
+    @property
+    def foreign_records(self) -> list[Mapping[str, Any]]:
+        """Records in the status of stages that this operator's plan does not have."""
+        planned = {s.stage.name for s in self.stages}
+        return [r for r in self.alignment.status.get("stages") or () if r.get("name") not in planned]
+
+    @property
+    def _verdict(self) -> str:
+        """How it ended, as recorded when its spec was understood."""
+        recorded = self.alignment.status.get("conditions") or ()
+        found: Mapping[str, Any] = next((c for c in recorded if c.get("type") == SUCCEEDED), {})
+        return str(found.get("status")) if found.get("reason") in ("Completed", "StageFailed") else ""
 
     @property
     def finished(self) -> bool:
         """Nothing is running and nothing will be."""
-        return self.succeeded or (self.failed and all(w.finished for w in self.workloads))
+        return (self.succeeded or self.failed) and all(w.finished for w in self.workloads)
 
 
 def run_status(seen: ObservedState, now: datetime) -> RunStatus:
@@ -137,11 +160,14 @@ def run_status(seen: ObservedState, now: datetime) -> RunStatus:
     alignment = seen.alignment
     workloads = joined(seen.workloads, alignment.uid)
     every = belonging(seen.pods, seen.workloads, alignment.uid)
+    document, unknown = load.without_unknown({"name": alignment.name, **alignment.spec})
+    held = _held(alignment, workloads, unknown)
+    rest = (seen.problem, now, seen.namespace_terminating, workloads, every, unknown, held)
     try:
-        spec = spec_of(alignment)
+        spec = load.build_spec(document)
+        check_shared(spec)
     except SpecError as error:
-        wrong = "; ".join(str(error).splitlines())
-        return RunStatus(alignment, None, wrong, (), seen.problem, now, seen.namespace_terminating, workloads, every)
+        return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), *rest)
     planned = plan(spec)
     known = records.read(alignment.status, (s.name for s in planned))
     again = retry_request.wanted(alignment)
@@ -150,15 +176,23 @@ def run_status(seen: ObservedState, now: datetime) -> RunStatus:
         mine = tuple(w for w in workloads if w.stage == stage.name)
         pods = tuple(p for p in every if p.stage == stage.name)
         found.append(_stage_status(spec, stage, known[stage.name], mine, pods, seen, again, now))
-    return RunStatus(alignment, spec, "", tuple(found), seen.problem, now, seen.namespace_terminating, workloads, every)
+    return RunStatus(alignment, spec, "", tuple(found), *rest)
 
 
-def spec_of(alignment: Alignment) -> AlignmentSpec:
-    """The spec of an Alignment. SpecError says what is wrong with it."""
-    document = {"kind": "Alignment", "metadata": {"name": alignment.name}, "spec": dict(alignment.spec)}
-    spec = load.build_spec(document)
-    check_shared(spec)
-    return spec
+def has_begun(alignment: Alignment, workloads: Iterable[Workload]) -> bool:
+    """Whether a Job of an Alignment was ever made."""
+    return any(workloads) or any(r.get("attempt") for r in alignment.status.get("stages") or ())
+
+
+def _held(alignment: Alignment, workloads: Iterable[Workload], unknown: Sequence[str]) -> Cause | None:
+    """Fields that this operator does not know may change results. Those of `resources` never do, and may have been
+    added to a run that goes on."""
+    begun = has_begun(alignment, workloads)
+    wrong = [u for u in unknown if not (begun and u.startswith("resources."))]
+    if not wrong:
+        return None
+    what = "what runs goes on, and nothing else starts" if begun else "nothing starts"
+    return Cause("UnknownFields", f"{', '.join(wrong)}: unknown to this operator ({__version__}); {what}; upgrade it")
 
 
 def _stage_status(

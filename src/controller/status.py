@@ -17,24 +17,25 @@ from captionless.kube.stage_record import StageRecord, StageState
 from captionless.spec.variant import training_variants
 
 TOP1 = "zero_shot/top1"
+_COLUMNS = ("stage", "progress", "top1")
 
 
 def status(run: RunStatus) -> dict[str, Any]:
     """The whole status."""
     before = run.alignment.status
     found: dict[str, Any] = {"observedGeneration": run.alignment.generation, "conditions": conditions(run)}
-    found["stages"] = [_record(s, run).to_status() for s in run.stages] or list(before.get("stages") or ())
+    found["stages"] = [*(_record(s, run).to_status() for s in run.stages), *run.foreign_records]
     results = _results(run) or before.get("results")
     if results:
         found["results"] = results
-    found |= _columns(run, results or ())
+    found |= _columns(run, results or ()) if run.spec is not None else {k: before.get(k, "") for k in _COLUMNS}
     starts = [r["startTime"] for r in found["stages"] if r.get("startTime")]
     if starts:
         found["startTime"] = before.get("startTime") or min(starts)
     if run.finished:
         found["completionTime"] = before.get("completionTime") or format_time(run.now)
     if run.alignment.retry:
-        found["retry"] = run.alignment.retry
+        found["retry"] = run.alignment.retry if run.spec is not None else before.get("retry", "")
     return {k: v for k, v in found.items() if v not in ("", [], None)}
 
 
@@ -106,7 +107,7 @@ def _progress(s: StageStatus) -> tuple[int, int, str]:
 
 def _columns(run: RunStatus, results: Any) -> dict[str, str]:
     """What `kubectl get` shows: the stage that failed or is running, its progress, the first training's accuracy."""
-    found = {"stage": "", "progress": "", "top1": ""}
+    found = dict.fromkeys(_COLUMNS, "")
     shown = (
         [s for s in run.stages if s.state is StageState.failed]
         or [s for s in run.stages if s.state is StageState.running]

@@ -94,7 +94,7 @@ def _status() -> schema.Schema:
                 "minimum": unobserved["observedGeneration"],
             },
             "conditions": _list(
-                "Succeeded (the summary), Suspended, Progressing, Observed; for kstatus Ready, Reconciling, Stalled.",
+                "Succeeded (the summary), Ready, Reconciling, Stalled, Suspended, Progressing, Observed, Pinned.",
                 _condition(),
                 "type",
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -43,6 +44,25 @@ def validated(model: type[_Model], document: Any, overrides: Sequence[str] = (),
         return model.model_validate(document)
     except ValidationError as error:
         raise spec_error(error, where, model) from None
+
+
+def without_unknown(
+    document: dict[str, Any], model: type[BaseModel] = AlignmentSpec
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A parsed document without the fields that the model does not know, and their paths. Nothing else is checked."""
+    try:
+        model.model_validate(document)
+    except ValidationError as error:
+        unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+    else:
+        unknown = []
+    found = deepcopy(document)
+    for path in unknown:
+        node: Any = found
+        for step in path[:-1]:
+            node = node[step]
+        del node[path[-1]]
+    return found, tuple(sorted(".".join(map(str, path)) for path in unknown))
 
 
 def spec_error(error: ValidationError, where: str, model: type[BaseModel] = AlignmentSpec) -> SpecError:

@@ -53,7 +53,7 @@ LABELS = {
     "cause": "`broken` (pack: an object of the source), `damaged` (training: stored bytes)",
     "loss": "kinds of losses, such as `texture missing` ([broken-objects.md](broken-objects.md))",
     "holds": "`objects`, `table` (their keys and offsets), `validation`, `similarity`",
-    "condition": "`Succeeded`, `Ready`, `Reconciling`, `Stalled`, `Suspended`, `Progressing`, `Observed`",
+    "condition": "`Succeeded`, `Ready`, `Reconciling`, `Stalled`, `Suspended`, `Progressing`, `Observed`, `Pinned`",
     "status": "`True`, `False`, `Unknown`",
     "state": "`Waiting`, `Running`, `Suspended`, `Succeeded`, `Failed`",
     "reason": "reasons of conditions ([kubernetes.md](kubernetes.md)), and of failures (`controller/diagnosis.py`)",

@@ -320,6 +320,34 @@ def test_time_to_live_removes_the_alignment() -> None:
     assert not world.of("Alignment")
 
 
+def test_a_field_of_tomorrow_ends_nothing_and_expires_nothing() -> None:
+    """The CRD is newer than the controller, and takes a field that this one does not know while Jobs run."""
+    world = World()
+    world.align(ttlSecondsAfterFinished=10)
+    controller = Controller(world)
+    controller.work()
+    world.edit(notifications={"url": "https://example.com"})
+    for job in world.live():
+        world.start(job)
+    for _ in range(3):
+        world.tick(60)
+        controller.work()
+    assert len(world.live()) == 2
+    assert "completionTime" not in world.status()
+    assert world.condition("Succeeded")["status"] == "Unknown"
+    assert world.condition("Pinned")["reason"] == "UnknownFields"
+    assert [n for r, n in world.events() if r == "UnknownFields"] == [world.condition("Pinned")["message"]]
+    world.edit(suspend=True)
+    controller.work()
+    assert all(j["metadata"]["deletionTimestamp"] for j in world.of("Job"))
+    assert world.condition("Suspended")["reason"] == "Suspending"
+    world.collect()
+    world.tick(60)
+    controller.work()
+    assert world.condition("Suspended")["status"] == "True"
+    assert world.of("Alignment")
+
+
 def test_one_bad_alignment_does_not_stop_the_others() -> None:
     world = World()
     world.align("wrong", output="/home/somebody")

@@ -15,7 +15,7 @@ from captionless.kube.stage_record import StageState
 
 def next_stages(run: RunStatus) -> Iterator[Create]:
     """The next attempt of every stage that can start."""
-    if run.spec is None or run.suspended or run.failed:
+    if run.spec is None or run.suspended or run.failed or run.held:
         return
     done = {s.stage.name for s in run.stages if s.state is StageState.succeeded}
     for s in run.stages:

@@ -1,4 +1,7 @@
-"""Deleting a finished run after its time to live (`spec.ttlSecondsAfterFinished`). Its outputs are kept."""
+"""Deleting a finished run after its time to live (`spec.ttlSecondsAfterFinished`). Its outputs are kept.
+
+The time counts from when the last Job had ended, and nothing is deleted while a pod is at work.
+"""
 
 from __future__ import annotations
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
-from captionless.controller.actions import Delete
+from captionless.controller.actions import Create, Delete
+from captionless.controller.conditions import conditions
 from captionless.controller.decide import decide
 from captionless.controller.policies.garbage_collection import garbage_collection
 from captionless.controller.policies.suspension import suspension
 from captionless.controller.policies.terminating_namespace import suspected
 from captionless.controller.policies.ttl import due, ttl
+from captionless.controller.stage_status import run_status
+from captionless.controller.status import status
 from captionless.kube.observed_state import Failed, ObservedState, Workload, format_time
 from captionless.kube.stage_record import StageState
 from tests.controller.seen import LANDMARKS, NOW, PACK, ago, alignment, done, pod, record, run, workload
+from tests.controller.world import SPEC
 
 FAILED = Failed("PodFailurePolicy", "words")
 
@@ -108,18 +112,73 @@ def test_a_retry_whose_attempt_failed_before_it_was_written_down_is_over() -> No
     assert run(workload(failed=FAILED), second, status=status, retry="2").stages[PACK].state is StageState.failed
 
 
-NEWER: dict[str, Any] = {"train": {"fieldOfTomorrow": 1}}
+NEWER: dict[str, Any] = {"train": {**SPEC["train"], "fieldOfTomorrow": 1}}
+WRONG: dict[str, Any] = {"train": {"weights": ["of tomorrow"]}}
 
 
 def test_a_run_whose_spec_this_operator_does_not_understand_goes_on() -> None:
     """It is of a newer operator, or of a newer CRD: what runs is neither ended nor taken for finished."""
     ended = {"completionTime": format_time(ago(1000))}  # as an earlier release wrote
-    found = run(workload(), status=ended, ttlSecondsAfterFinished=10, **NEWER)
-    assert "fieldOfTomorrow" in found.invalid
-    assert not found.finished
+    for changed in (NEWER, WRONG):
+        found = run(workload(), status=ended, ttlSecondsAfterFinished=10, **changed)
+        assert not found.finished
+        assert decide(found) == []
+        assert "completionTime" not in status(found)
+        assert [d.workload for d in suspension(run(workload(), suspend=True, **changed))] == [workload()]
+        assert not run(workload(complete=True), **changed).finished  # the stages after it have not been made
+
+
+def test_of_a_spec_of_tomorrow_what_is_known_goes_on() -> None:
+    found = run(workload(complete=True, ended=ago(60)), status={"stages": [record("landmarks", "Failed")]}, **NEWER)
+    assert found.unknown == ("train.fieldOfTomorrow",)
+    assert found.stages[PACK].state is StageState.succeeded
+    assert found.failed
+    assert not run(workload(complete=True, ended=ago(60)), **WRONG).stages
+
+
+def test_fields_that_may_change_results_keep_stages_from_starting() -> None:
+    found = run(status=done("pack"), **NEWER)
     assert decide(found) == []
-    assert [d.workload for d in suspension(run(workload(), suspend=True, **NEWER))] == [workload()]
-    assert not run(workload(complete=True), **NEWER).finished  # the stages after it have not been made
+    assert found.held is not None
+    assert "train.fieldOfTomorrow" in found.held.message
+
+
+def test_resources_of_tomorrow_are_told_and_keep_nothing_from_starting() -> None:
+    found = run(status=done("pack"), resources={"workers": 2, "fieldOfTomorrow": 1})
+    assert found.held is None
+    assert [a.stage.name for a in decide(found) if isinstance(a, Create)] == ["embed", "landmarks"]
+    told = next(c for c in conditions(found) if c["type"] == "Pinned")
+    assert (told["status"], told["reason"]) == ("False", "UnknownFields")
+    assert "resources.fieldOfTomorrow" in told["message"]
+
+
+def test_a_new_run_of_tomorrow_waits_for_a_newer_operator() -> None:
+    """The CRD comes before the operator; what is submitted between them is neither begun nor ended."""
+    for changed in (NEWER, {"resources": {"fieldOfTomorrow": 1}}):
+        found = run_status(ObservedState(alignment(ttlSecondsAfterFinished=0, **changed)), NOW)
+        assert not found.failed
+        assert decide(found) == []
+        assert "completionTime" not in status(found)
+
+
+@pytest.mark.parametrize("verdict", ["True", "False"])
+def test_how_a_run_ended_stays_though_its_spec_is_not_understood_any_more(verdict: str) -> None:
+    succeeded = verdict == "True"
+    before = done(*(s.stage.name for s in run().stages)) if succeeded else {"stages": [record("pack", "Failed")]}
+    written = status(run(status=before))
+    again = run(status=written, **WRONG)
+    assert next(c for c in status(again)["conditions"] if c["type"] == "Succeeded")["status"] == verdict
+    assert status(again)["completionTime"] == written["completionTime"]
+
+
+def test_stages_that_only_the_status_tells_of_are_kept_and_waited_for() -> None:
+    """A newer operator made them."""
+    names = [s.stage.name for s in run().stages]
+    foreign = record("distil", "Running", job="shapes-distil-1")
+    found = run(status={"stages": [*done(*names)["stages"], foreign]})
+    assert not found.succeeded
+    assert status(found)["stages"][-1] == foreign
+    assert run(status=done(*names, "distil")).succeeded
 
 
 def test_nothing_expires_while_a_pod_runs() -> None:
@@ -127,3 +186,13 @@ def test_nothing_expires_while_a_pod_runs() -> None:
     assert list(ttl(run(status=ended, ttlSecondsAfterFinished=10)))
     left = pod(owner=workload(complete=True).uid)
     assert not list(ttl(run(workload(complete=True), pods=[left], status=ended, ttlSecondsAfterFinished=10)))
+    assert not list(ttl(run(workload(), status=ended, ttlSecondsAfterFinished=10)))
+
+
+def test_time_to_live_counts_from_the_end_of_the_last_job() -> None:
+    """The completion that an earlier release wrote while a Job was at work counts for nothing."""
+    ended = {"completionTime": format_time(ago(1000)), "stages": [record("pack", "Failed")]}
+    assert "completionTime" not in status(run(workload("landmarks"), status=ended))
+    assert status(run(workload("landmarks", complete=True), status={"stages": ended["stages"]}))[
+        "completionTime"
+    ] == format_time(NOW)
