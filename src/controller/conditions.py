@@ -23,6 +23,7 @@ from typing import Any
 
 from captionless import __version__
 from captionless.controller.diagnosis import Cause
+from captionless.controller.pin import changed_image
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.condition_types import (
     OBSERVED,
@@ -185,6 +186,10 @@ def _pinned(run: RunStatus) -> tuple[str, Cause]:
     if run.unknown:
         ignored = f"{', '.join(run.unknown)}: unknown to this operator ({__version__}), and ignored; upgrade it"
         return "False", Cause("UnknownFields", ignored)
+    if run.pin is None:
+        return "Unknown", Cause("NotMade", "")
+    if changed := changed_image(run.images):
+        return "False", Cause("ImageChanged", f"{changed}; name it by its digest to have one for the whole run")
     return "True", Cause("AsMade", "")
 
 

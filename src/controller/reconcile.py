@@ -22,11 +22,13 @@ from captionless.controller import events, status
 from captionless.controller.actions import Action, Create, Delete, Remove
 from captionless.controller.cache import Cache
 from captionless.controller.decide import decide
+from captionless.controller.pin import Pin
 from captionless.controller.stage_status import RunStatus, run_status
 from captionless.kube import observed_state
 from captionless.kube.api import Api
 from captionless.kube.api_errors import Conflict, Refused
 from captionless.kube.jobs import Operator, Owner, job_name, stage_objects
+from captionless.kube.jobs.pod import SPEC_KEY
 from captionless.kube.observed_state import Key, Problem, format_micro_time
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,10 @@ class Reconciler:
         run = self._observe(key)
         if run is None or run.alignment.deleting:
             return
+        if run.pin is None and any(isinstance(a, Create) for a in decide(run)):
+            run = self._pinned(run)
+            if run is None:
+                return
         try:
             for action in decide(run):
                 self._do(run, action)
@@ -84,12 +90,29 @@ class Reconciler:
         seen = self.cache.observed(key)
         return run_status(seen, self.clock()) if seen is not None else None
 
-    def _write(self, key: Key) -> None:
+    def _pinned(self, run: RunStatus) -> RunStatus | None:
+        """Records what the run is made with, before anything is made with it. None if it was deleted meanwhile."""
+        self._write(run.alignment.key, self._made_with(run))
+        again = self._observe(run.alignment.key)
+        return again if again is not None and again.pin is not None else None
+
+    def _made_with(self, run: RunStatus) -> Pin:
+        assert run.spec is not None, "a stage comes from a spec"
+        stages = [s.stage.name for s in run.stages]
+        pin = Pin.of(run.document, run.spec, stages, self.operator)
+        newest = max(run.workloads, key=lambda w: w.created or datetime.min.replace(tzinfo=UTC), default=None)
+        if newest is None or not newest.image:
+            return pin
+        # The run began before there were pins: its last Job says what it was made with.
+        config = self.api.get("ConfigMap", newest.namespace, newest.name)
+        return pin.earlier(run.document, newest.image, config)
+
+    def _write(self, key: Key, pin: Pin | None = None) -> None:
         run = self._observe(key)
         if run is None:
             return
         alignment = run.alignment
-        after = status.status(run)
+        after = status.status(run, pin)
         for event in events.events(run, after):
             self._emit(run, event)
         changed = status.changes(alignment.status, after)
@@ -119,7 +142,12 @@ class Reconciler:
         if action.attempt > 1 and self._still_there(run, action):
             return
         owner = Owner(alignment.name, alignment.namespace, alignment.uid)
-        made = stage_objects(owner, spec, action.stage, action.attempt, self.operator)
+        assert run.pin is not None, "it is made before the first Job"
+        then = run.pin.operator_then(self.operator)
+        made = stage_objects(owner, spec, action.stage, action.attempt, then)
+        for manifest in made:
+            if manifest["kind"] == "ConfigMap":
+                manifest["data"] = {SPEC_KEY: run.pin.text(run.document)}
         if action.disruptions:
             made[-1]["metadata"].setdefault("annotations", {})[observed_state.DISRUPTIONS] = str(action.disruptions)
         if made[-1]["kind"] not in self.kinds:

@@ -7,14 +7,15 @@ or failure, is taken from the record; everything else from the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from captionless import __version__
-from captionless.controller import disruption_limit, retry_request
+from captionless.controller import disruption_limit, holding, retry_request
+from captionless.controller import pin as pins
 from captionless.controller.diagnosis import Cause, failure_cause, stall_reason, unobserved
+from captionless.controller.pin import Pin
 from captionless.errors import SpecError
 from captionless.kube import stage_record as records
 from captionless.kube.condition_types import SUCCEEDED
@@ -85,7 +86,8 @@ class RunStatus:
 
     If the spec is wrong, `invalid` says why and there are no stages. It may have been right when the run was made, by
     another operator. So `workloads` and `pods` are there whatever the spec. Fields of a newer operator or CRD are
-    `unknown`, and left out of the spec. `held` says why no more stages may start.
+    `unknown`, and left out of `document`, the spec as its author wrote it. `pin` is what the run was made with.
+    `held` says why no more stages may start.
     """
 
     alignment: Alignment
@@ -99,6 +101,13 @@ class RunStatus:
     pods: tuple[Pod, ...] = ()
     unknown: tuple[str, ...] = ()
     held: Cause | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
+    pin: Pin | None = None
+
+    @property
+    def images(self) -> list[dict[str, str]]:
+        """What pods have run, by `pin`."""
+        return pins.images(self.alignment, self.pods) if self.pin is not None else []
 
     @property
     def live_workloads(self) -> tuple[Workload, ...]:
@@ -160,14 +169,16 @@ def run_status(seen: ObservedState, now: datetime) -> RunStatus:
     alignment = seen.alignment
     workloads = joined(seen.workloads, alignment.uid)
     every = belonging(seen.pods, seen.workloads, alignment.uid)
+    pin = Pin.read(alignment)
     document, unknown = load.without_unknown({"name": alignment.name, **alignment.spec})
-    held = _held(alignment, workloads, unknown)
-    rest = (seen.problem, now, seen.namespace_terminating, workloads, every, unknown, held)
+    meant, _ = load.without_unknown(pin.completed(document)) if pin is not None else (document, ())
+    given = (seen.problem, now, seen.namespace_terminating, workloads, every, unknown)
+    why = holding.by_spec(pin, document, unknown, has_begun(alignment, workloads))
     try:
-        spec = load.build_spec(document)
+        spec = load.build_spec(meant)
         check_shared(spec)
     except SpecError as error:
-        return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), *rest)
+        return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), *given, why, document, pin)
     planned = plan(spec)
     known = records.read(alignment.status, (s.name for s in planned))
     again = retry_request.wanted(alignment)
@@ -176,23 +187,13 @@ def run_status(seen: ObservedState, now: datetime) -> RunStatus:
         mine = tuple(w for w in workloads if w.stage == stage.name)
         pods = tuple(p for p in every if p.stage == stage.name)
         found.append(_stage_status(spec, stage, known[stage.name], mine, pods, seen, again, now))
-    return RunStatus(alignment, spec, "", tuple(found), *rest)
+    why = why or holding.by_plan(alignment, pin, planned, [s.stage.name for s in found if s.attempt])
+    return RunStatus(alignment, spec, "", tuple(found), *given, why, document, pin)
 
 
 def has_begun(alignment: Alignment, workloads: Iterable[Workload]) -> bool:
     """Whether a Job of an Alignment was ever made."""
     return any(workloads) or any(r.get("attempt") for r in alignment.status.get("stages") or ())
-
-
-def _held(alignment: Alignment, workloads: Iterable[Workload], unknown: Sequence[str]) -> Cause | None:
-    """Fields that this operator does not know may change results. Those of `resources` never do, and may have been
-    added to a run that goes on."""
-    begun = has_begun(alignment, workloads)
-    wrong = [u for u in unknown if not (begun and u.startswith("resources."))]
-    if not wrong:
-        return None
-    what = "what runs goes on, and nothing else starts" if begun else "nothing starts"
-    return Cause("UnknownFields", f"{', '.join(wrong)}: unknown to this operator ({__version__}); {what}; upgrade it")
 
 
 def _stage_status(

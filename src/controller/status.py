@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from captionless.controller.conditions import conditions, stage_names
+from captionless.controller.pin import Pin
 from captionless.controller.stage_status import RunStatus, StageStatus
 from captionless.kube.observed_state import format_time, newest_pods
 from captionless.kube.stage_record import StageRecord, StageState
@@ -18,12 +19,21 @@ from captionless.spec.variant import training_variants
 
 TOP1 = "zero_shot/top1"
 _COLUMNS = ("stage", "progress", "top1")
+_FIELDS = (
+    *_COLUMNS, "observedGeneration", "conditions", "stages", "results", "pinned", "retry", "startTime",
+    "completionTime",
+)  # fmt: skip
+"""Others are of a newer operator, and left as they are."""
 
 
-def status(run: RunStatus) -> dict[str, Any]:
-    """The whole status."""
+def status(run: RunStatus, pin: Pin | None = None) -> dict[str, Any]:
+    """The whole status. `pin` is what the run is made with, if that is now."""
     before = run.alignment.status
     found: dict[str, Any] = {"observedGeneration": run.alignment.generation, "conditions": conditions(run)}
+    pin = run.pin or pin
+    if pin is not None:
+        ran = run.images
+        found["pinned"] = {**(before.get("pinned") or {}), **pin.to_status(), **({"images": ran} if ran else {})}
     found["stages"] = [*(_record(s, run).to_status() for s in run.stages), *run.foreign_records]
     results = _results(run) or before.get("results")
     if results:
@@ -36,7 +46,8 @@ def status(run: RunStatus) -> dict[str, Any]:
         found["completionTime"] = before.get("completionTime") or format_time(run.now)
     if run.alignment.retry:
         found["retry"] = run.alignment.retry if run.spec is not None else before.get("retry", "")
-    return {k: v for k, v in found.items() if v not in ("", [], None)}
+    newer = {k: v for k, v in before.items() if k not in _FIELDS}
+    return {**newer, **{k: v for k, v in found.items() if v not in ("", [], None)}}
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

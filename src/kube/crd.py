@@ -104,11 +104,36 @@ def _status() -> schema.Schema:
             "startTime": _time("When the first Job was created."),
             "completionTime": _time("When the run succeeded or failed."),
             "retry": _text("The last value of the annotation captionless.dev/retry that was acted upon."),
+            "pinned": _pinned(),
             "stages": _list("The stages of the plan, in order.", _stage(), "name"),
             "results": _list("The evaluation results of each training.", _result(), "run"),
         },
     )
     return {**found, "default": unobserved}
+
+
+def _pinned() -> schema.Schema:
+    image = {"image": _text("The reference."), "imageID": _text("What it led to, on a node.")}
+    return _object(
+        "What the run was made with, and goes on with whatever the operator.",
+        {
+            "operator": _text("The version of the operator that made the run; empty: one that did not record it."),
+            "image": _text("The operator's image then, for pods without `pods.image`."),
+            "imagePullPolicy": _text("The operator's pull policy then."),
+            "stages": _described("The plan.", {"type": "array", "items": {"type": "string"}}),
+            "written": _described(
+                "Digests of the fields of the spec that were set.",
+                {"type": "object", "additionalProperties": {"type": "string"}},
+            ),
+            "defaults": _described(
+                "The values of the fields of the spec that were not set.",
+                {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            ),
+            "images": _described(
+                "What pods have run.", {"type": "array", "items": _object("", image, ["image", "imageID"])}
+            ),
+        },
+    )
 
 
 def _stage() -> schema.Schema:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from sys import intern
 from typing import Any, Literal
 
 from captionless.errors import PodFailureAction, exit_codes
@@ -71,6 +72,7 @@ class Workload:
 
     began: when it last began to make pods. ended: when it completed or failed.
     failures: its failed pods that were not ignored. disruptions_before: those of earlier attempts.
+    image: of its pods.
     """
 
     kind: Literal["Job", "JobSet"]
@@ -91,6 +93,7 @@ class Workload:
     completed: frozenset[int] = frozenset()
     failed_indexes: frozenset[int] = frozenset()
     disruptions_before: int = 0
+    image: str = ""
 
     @property
     def finished(self) -> bool:
@@ -114,7 +117,7 @@ class Pod:
     deleting: when its grace period ends, once it is being deleted.
     failures, ignored: how often its index failed before it, counted and not counted (disruptions).
     unschedulable: the scheduler's message. waiting: why its container does not start: reason, message.
-    evicted: Kubernetes' message when it, not the command, ended the pod.
+    evicted: Kubernetes' message when it, not the command, ended the pod. image_id: what the name `image` led to.
     """
 
     namespace: str
@@ -137,6 +140,8 @@ class Pod:
     end: End | None = None
     disruption: str = ""
     evicted: str = ""
+    image: str = ""
+    image_id: str = ""
 
     @property
     def finished(self) -> bool:
@@ -255,6 +260,7 @@ def workload(found: Object) -> Workload:
         completed=_indexes(status.get("completedIndexes")),
         failed_indexes=_indexes(status.get("failedIndexes")),
         disruptions_before=_number((metadata.get("annotations") or {}).get(DISRUPTIONS)),
+        image=_image((spec.get("template") or {}).get("spec") or {}),
     )
 
 
@@ -275,6 +281,7 @@ def joined(workloads: Iterable[Workload], owner: str) -> tuple[Workload, ...]:
                 failures=job.failures,
                 completed=job.completed,
                 failed_indexes=job.failed_indexes,
+                image=job.image,
             )
         mine.append(w)
     return tuple(sorted(mine, key=lambda w: (w.stage, w.attempt)))
@@ -319,7 +326,15 @@ def pod(found: Object) -> Pod:
         end=_end(state.get("terminated")),
         disruption=str(target.get("reason") or "Disrupted") if target.get("status") == "True" else "",
         evicted=str(status.get("message", "")) if status.get("reason") else "",
+        image=_image(spec),
+        image_id=intern(str(container.get("imageID") or "")),
     )
+
+
+def _image(spec: Object) -> str:
+    """The worker's image, of a pod's spec. Thousands of pods share one."""
+    found: Object = next((c for c in spec.get("containers") or () if c.get("name") == WORKER), {})
+    return intern(str(found.get("image") or ""))
 
 
 def _end(terminated: Object | None) -> End | None:

@@ -82,7 +82,10 @@ def test_a_run_that_no_operator_sees_says_so_after_a_while() -> None:
     found = alignment()
     created = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
     assert notes(AlignmentView(found), created + timedelta(seconds=5)) == []
-    assert "no operator" in notes(AlignmentView(found), created + timedelta(seconds=60))[0]
+    for status in ({}, {"observedGeneration": -1}):  # before the default of the CRD's, and since
+        view = AlignmentView({**found, "status": status})
+        assert notes(view, created + timedelta(seconds=5)) == []
+        assert "no operator" in notes(view, created + timedelta(seconds=60))[0]
 
 
 def test_an_end_counts_only_for_the_newest_spec_and_retry() -> None:

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from captionless.controller.conditions import conditions
+from captionless.controller.pin import Pin
 from captionless.controller.stage_status import RunStatus, run_status
 from captionless.controller.status import changes, status
 from captionless.kube.crd import crd
+from captionless.kube.jobs import Operator
 from captionless.kube.observed_state import Failed, ObservedState, Problem, Workload, format_time
-from tests.controller.seen import NOW, PACK, ago, alignment, done, ended, pod, reading, record, run, workload
+from tests.controller.seen import NOW, PACK, ago, alignment, done, ended, pod, reading, record, run, spec, workload
+from tests.controller.world import SPEC
 
 ALL = ("pack", "embed", "landmarks", "similarity-i2i", "similarity-i2l", "train-avg-seed0", "eval")
 
@@ -175,11 +178,18 @@ def test_every_field_is_in_the_crd() -> None:
             readings=reported,
             retry="x",
             suspend=True,
-        )
+        ),
+        Pin.of({"name": "shapes", **SPEC}, spec(), ["pack"], Operator("i")),
     )
+    found["pinned"]["images"] = [{"image": "i", "imageID": "sha256:1"}]
 
     def check(value: Any, schema: dict[str, Any], path: str) -> None:
-        if isinstance(value, dict):
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return
+        if "additionalProperties" in schema:
+            for inner in value.values():
+                check(inner, schema["additionalProperties"], path)
+        elif isinstance(value, dict):
             for key, inner in value.items():
                 assert key in schema["properties"], f"{path}.{key}"
                 check(inner, schema["properties"][key], f"{path}.{key}")
@@ -190,4 +200,4 @@ def test_every_field_is_in_the_crd() -> None:
             assert {"string": str, "integer": int}[schema["type"]] is type(value), path
 
     check(found, version, "status")
-    assert {"results", "retry", "stages", "startTime"} <= set(found)
+    assert {"results", "retry", "stages", "startTime", "pinned"} <= set(found)

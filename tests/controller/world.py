@@ -196,23 +196,25 @@ class World:
                     "annotations": {},
                     "ownerReferences": [{"kind": "Job", "uid": metadata["uid"], "controller": True}],
                 },
-                "spec": {"nodeName": "node-1"},
+                "spec": {"nodeName": "node-1", "containers": job["spec"]["template"]["spec"]["containers"]},
                 "status": {"phase": "Pending"},
             }
         pod["status"] = {**pod["status"], **status}
         self._store(pod)
         return pod
 
-    def start(self, job: Object) -> None:
+    def start(self, job: Object, content: str = "1") -> None:
+        """`content` is what the image's name leads to."""
         for index in range(job["spec"]["completions"]):
             state = {"running": {"startedAt": format_time(self.time)}}
-            worker = [{"name": "worker", "state": state}]
+            worker = [{"name": "worker", "state": state, "imageID": f"captionless@sha256:{content}"}]
             self.pod(job, index, phase="Running", podIP=f"10.0.0.{index + 1}", containerStatuses=worker)
 
     def end(self, job: Object, index: int, code: int, message: str = "", **ending: Any) -> Object:
         reported = json.dumps({"exitCode": code, "kind": "", "message": message, "figures": {}, "facts": {}, **ending})
         state = {"terminated": {"exitCode": code, "finishedAt": format_time(self.time), "message": reported}}
-        worker = [{"name": "worker", "state": state}]
+        before = self.pod(job, index)["status"].get("containerStatuses", [{"name": "worker"}])
+        worker = [{**before[0], "state": state}]
         return self.pod(job, index, phase="Failed" if code else "Succeeded", containerStatuses=worker)
 
     def replaced(self, job: Object, pod: Object, failures: int, ignored: int) -> Object:
@@ -254,9 +256,9 @@ class World:
 class Controller:
     """A controller that was just started: it knows what a listing tells, and nothing else."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: World, image: str = "captionless:test"):
         self.world, self.cache = world, Cache()
-        self.reconciler = Reconciler(world, self.cache, Operator("captionless:test"), clock=lambda: world.time)
+        self.reconciler = Reconciler(world, self.cache, Operator(image), clock=lambda: world.time)
 
     def see(self) -> None:
         """The watches catch up with the cluster."""
