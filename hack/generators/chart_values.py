@@ -122,6 +122,10 @@ class OperatorValues(Values):
     """Duration of the leader election Lease. A longer one tolerates a slower API server, but after a crash the next
     controller takes over later."""
     jobset: JobSet = JobSet()
+    allow_pod_patches: bool = False
+    """Allows runs to patch their Jobs and pods (`pods.patch`). Whoever may create an Alignment can then have any
+    kind of pod made by the controller: allow it where they may create pods anyway, or where the pod security standards
+    of the namespaces bound them."""
     crds: Crds = Crds()
     service_account: OperatorAccount = OperatorAccount()
     rbac: Rbac = Rbac()

@@ -95,7 +95,7 @@ def controller() -> None:
 
     Configured by environment variables: CAPTIONLESS_IMAGE (the image of the stages; required),
     CAPTIONLESS_IMAGE_PULL_POLICY, CAPTIONLESS_PUSHGATEWAY, CAPTIONLESS_WATCH_NAMESPACES (comma-separated; empty: all),
-    CAPTIONLESS_LOG_LEVEL, POD_NAMESPACE, POD_NAME.
+    CAPTIONLESS_ALLOW_POD_PATCHES (true or false), CAPTIONLESS_LOG_LEVEL, POD_NAMESPACE, POD_NAME.
     """
     from captionless.controller.manager import Settings, run_manager
 
@@ -137,6 +137,7 @@ def submit(
         print(documents([wanted], not stdout_is_unicode()), end="")
         return
     cluster = _connect(context, namespace or submitting.namespace(document))
+    submitting.try_patches(cluster, loaded)
     print(submitting.submit(cluster, wanted, dry_run == "server"))
     if dry_run is not None:
         return

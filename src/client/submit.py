@@ -8,15 +8,19 @@ else would be another run.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from captionless.clip.names import check as check_model
 from captionless.errors import SpecError
 from captionless.eval import prompts
-from captionless.kube.api_errors import Conflict, NotFound
+from captionless.kube import pod_patches
+from captionless.kube.api_errors import Conflict, NoPermission, NoSuchKind, NotFound
 from captionless.kube.cel_validation import MUTABLE
+from captionless.kube.jobs import Operator, Owner, check_patches
 from captionless.kube.jobs.operator import KIND, VERSION
+from captionless.kube.render import IMAGE
 from captionless.kube.shared_output import check_shared, volume_of
 from captionless.runtime.redaction import redacted
 from captionless.spec import load
@@ -28,7 +32,7 @@ from captionless.store import objects
 if TYPE_CHECKING:
     from captionless.kube.api import KubernetesApi, Object
 
-_NOT_SHOWN = ("pods.env", "pods.stages")
+_NOT_SHOWN = ("pods.env", "pods.patch", "pods.stages")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def namespace(document: dict[str, Any]) -> str | None:
 def check(spec: AlignmentSpec) -> None:
     """SpecError for what would fail in the pods and can be checked here: names, and paths that pods cannot access."""
     check_shared(spec)
+    check_patches(spec)
     prompts.templates(spec.eval.prompt)
     if not spec.clip.model.startswith("local-dir:") and "/" not in spec.clip.pretrained:
         check_model(spec.clip.model, spec.clip.pretrained or None)
@@ -79,6 +84,17 @@ def check(spec: AlignmentSpec) -> None:
     _check_input("train.batches.from", spec.train.batches.from_, spec, "train")
     if "i2l" in spec.metrics and spec.landmarks.origin is LandmarkOrigin.file:
         _check_input("landmarks.file", spec.landmarks.file, spec, "landmarks")
+
+
+def try_patches(api: KubernetesApi, spec: AlignmentSpec) -> None:
+    """Refused if the API server rejects a Job with one of the spec's patches of pods, as a dry run. Without permission
+    to create Jobs that is left to the operator, which tries them too."""
+
+    def dry_run(job: Object) -> None:
+        with suppress(NoPermission, NotFound, NoSuchKind):  # `submit` tells that there is no such namespace
+            api.create(job, api.namespace, dry_run=True)
+
+    pod_patches.try_patches(spec, Owner(spec.name), Operator(IMAGE, allow_pod_patches=True), dry_run)
 
 
 def submit(api: KubernetesApi, wanted: Object, dry_run: bool = False) -> str:

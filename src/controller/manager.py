@@ -63,6 +63,7 @@ class Settings:
     image: str
     image_pull_policy: str = "IfNotPresent"
     pushgateway: str = ""
+    allow_pod_patches: bool = False
     namespaces: tuple[str, ...] = ()
     namespace: str = "default"
     identity: str = ""
@@ -86,6 +87,7 @@ class Settings:
             image=image,
             image_pull_policy=get("CAPTIONLESS_IMAGE_PULL_POLICY") or "IfNotPresent",
             pushgateway=get(env.PUSHGATEWAY, ""),
+            allow_pod_patches=_switch("CAPTIONLESS_ALLOW_POD_PATCHES"),
             namespaces=tuple(n.strip() for n in names if n.strip()),
             namespace=get(env.NAMESPACE) or "default",
             identity=get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
@@ -94,6 +96,13 @@ class Settings:
             health_port=_port("CAPTIONLESS_HEALTH_PORT", health.PORT),
             metrics_port=_port("CAPTIONLESS_CONTROLLER_METRICS_PORT", metrics.PORT),
         )
+
+
+def _switch(name: str) -> bool:
+    text = os.environ.get(name) or "false"
+    if text not in ("true", "false"):
+        raise SpecError(f"{name}: {text!r} is not one of true, false")
+    return text == "true"
 
 
 def _seconds(name: str, default: int) -> int:
@@ -149,7 +158,12 @@ class Controller:
         settings, lease = self.settings, self.lease
         counted = self._metrics()
         kinds = _kinds(self.api, settings.namespaces)
-        operator = Operator(settings.image, settings.image_pull_policy, settings.pushgateway)
+        operator = Operator(
+            settings.image,
+            settings.image_pull_policy,
+            settings.pushgateway,
+            allow_pod_patches=settings.allow_pod_patches,
+        )
         reconciler = Reconciler(self.api, self.cache, operator, settings.identity, kinds)
         resync = Resync(self.api, self.cache, self.queue, kinds, settings.namespaces, settings.pushgateway)
         resync.list_all()

@@ -30,6 +30,7 @@ from captionless.kube.api_errors import Conflict, Refused
 from captionless.kube.jobs import Operator, Owner, job_name, stage_objects
 from captionless.kube.jobs.pod import SPEC_KEY
 from captionless.kube.observed_state import Key, Problem, format_micro_time
+from captionless.kube.pod_patches import check_allowed, try_patches
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,9 @@ class Reconciler:
         owner = Owner(alignment.name, alignment.namespace, alignment.uid)
         assert run.pin is not None, "it is made before the first Job"
         then = run.pin.operator_then(self.operator)
+        if not any(s.attempt for s in run.stages):
+            try_patches(spec, owner, then, self._dry_run)
+        check_allowed(spec, action.stage, then)
         made = stage_objects(owner, spec, action.stage, action.attempt, then)
         for manifest in made:
             if manifest["kind"] == "ConfigMap":
@@ -160,6 +164,10 @@ class Reconciler:
             found = self._ensure(manifest, alignment.uid)
             if manifest is made[-1]:
                 self.cache.put(found)
+
+    def _dry_run(self, manifest: dict[str, Any]) -> None:
+        if manifest["kind"] in self.kinds:  # `_create` tells that JobSet is missing
+            self.api.create(manifest, dry_run=True)
 
     def _still_there(self, run: RunStatus, action: Create) -> bool:
         """Whether the previous attempt still runs: never trust the cache with this.

@@ -19,6 +19,7 @@ from captionless.controller.pin import Pin
 from captionless.errors import SpecError
 from captionless.kube import stage_record as records
 from captionless.kube.condition_types import SUCCEEDED
+from captionless.kube.jobs import check_patches
 from captionless.kube.observed_state import (
     Alignment,
     ObservedState,
@@ -177,6 +178,7 @@ def run_status(seen: ObservedState, now: datetime) -> RunStatus:
     try:
         spec = load.build_spec(meant)
         check_shared(spec)
+        check_patches(spec)
     except SpecError as error:
         return RunStatus(alignment, None, "; ".join(str(error).splitlines()), (), *given, why, document, pin)
     planned = plan(spec)

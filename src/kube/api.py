@@ -64,7 +64,7 @@ class Api(Protocol):
     def namespace_terminating(self, namespace: str) -> bool:
         """Whether a namespace is being deleted, or gone."""
 
-    def create(self, manifest: Object) -> Object | None:
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object | None:
         """Creates an object; None when there is one of that name. Unknown fields are refused."""
 
     def delete(self, kind: str, namespace: str, name: str, uid: str = "", wait: bool = False) -> Object | None:

@@ -1,7 +1,8 @@
 """The API server's errors: one family, by what the caller can do about them.
 
     Refused        the server understood the request and rejects it: a person must change something  (exit code 64)
-      Forbidden    not allowed: permissions, a quota, an admission policy
+      Forbidden    not allowed: a quota, an admission policy
+        NoPermission   no role of the user's allows it
       NotFound     there is no such object, or no such namespace
       NoSuchKind   the server does not serve the kind: the operator or JobSet is not installed
     Unauthorized   the server does not accept the credentials                                        (64)
@@ -53,6 +54,10 @@ class Forbidden(Refused):
     """Permissions, a quota or an admission policy forbid it."""
 
 
+class NoPermission(Forbidden):
+    """No role of the user's allows it."""
+
+
 class NotFound(Refused):
     """There is no such object, or no such namespace."""
 
@@ -101,7 +106,8 @@ def from_response(status: int, body: str, kind: str = "", phrase: str = "", retr
         words = "the API server does not accept the credentials (401); log in again"
         return Unauthorized(words, reason, detail)
     if status == 403:
-        return Forbidden(_denied(detail), reason, detail)
+        denied = _denied(detail)
+        return NoPermission(denied, reason, detail) if denied else Forbidden(detail, reason, detail)
     if status == 404:
         # A path that is not served has a text body; a missing object has a Status.
         if answer.get("kind") == "Status" and answer.get("details"):
@@ -149,9 +155,10 @@ def _not_served(kind: str) -> str:
 
 
 def _denied(detail: str) -> str:
+    """That a role is missing, in one line; empty if it is a quota or an admission policy that forbids something."""
     match = _DENIED.search(detail)
     if match is None:
-        return detail  # a quota, an admission policy
+        return ""
     resource = match["resource"] + (f".{match['group']}" if match["group"] else "")
     where = f" in namespace {match['namespace']}" if match["namespace"] else ""
     return f"no permission: {match['user']} may not {match['verb']} {resource}{where}; ask for a role that allows it"

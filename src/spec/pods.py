@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from captionless.spec import pod_patch
 from captionless.spec.quantities import ObjectName
 from captionless.spec.section import Section
 
@@ -116,6 +117,17 @@ class PodSettings(Section):
     """Annotations of every pod."""
     grace_seconds: int = Field(120, ge=30, le=3600)
     """Termination grace period: seconds that an evicted or deleted pod has to store a checkpoint."""
+    patch: str = Field("", max_length=16384)
+    """Strategic-merge patch, in YAML, of the Jobs: of `metadata.labels` and `metadata.annotations` (of the JobSet, if
+    it is one) and of `spec.template`, the pod template, whose main container is `worker`. For what has no field here.
+    The operator must allow it (`allowPodPatches` of its chart)."""
+
+    @field_validator("patch")
+    @classmethod
+    def _can_be_read(cls, given: str) -> str:
+        if given:
+            pod_patch.read(given)
+        return given
 
 
 class StagePods(PodSettings):
@@ -160,6 +172,11 @@ class PodsSpec(PodSettings):
         if own is not None:
             found |= {n: getattr(own, n) for n in own.model_fields_set if n in found}
         return PodSettings.model_construct(**found)
+
+    def field_of(self, stage: str, name: str) -> str:
+        """Where the spec sets a field for the pods of a stage: in `pods`, or in the stage's entry."""
+        own = any(s.stage == stage and name in s.model_fields_set for s in self.stages)
+        return f"pods.stages[{stage}].{name}" if own else f"pods.{name}"
 
     def volumes_by_field(self) -> dict[str, tuple[Volume, ...]]:
         """The volumes of `pods`, and of the stages that have others, by the field that lists them."""

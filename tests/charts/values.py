@@ -17,6 +17,7 @@ OPERATOR: dict[str, dict[str, Any]] = {
         "logLevel": "DEBUG",
         "pushgateway": {"url": "http://pushgateway.monitoring:9091"},
         "jobset": {"enabled": True},
+        "allowPodPatches": True,
         "crds": {"keep": False},
         "serviceAccount": {"annotations": {"a": "b"}},
         "networkPolicy": {"apiServerPorts": [16443], "egress": [{"ports": [{"port": 8443}]}]},
@@ -68,6 +69,24 @@ RUN: dict[str, dict[str, Any]] = {
             "stages": [{"stage": "train", "priorityClass": "high"}, {"stage": "eval", "labels": {}}],
         },
     },
+    "a sidecar, RDMA and claims of devices": {
+        "output": "s3://bucket/shapes",
+        "pods": {
+            "patch": "spec: {template: {spec: {initContainers: [{name: proxy, image: envoy, restartPolicy: Always}]}}}",
+            "stages": [
+                {
+                    "stage": "train",
+                    "patch": "metadata: {annotations: {team: shapes}}\n"
+                    "spec:\n  template:\n    spec:\n      runtimeClassName: nvidia\n"
+                    "      resourceClaims: [{name: gpu, resourceClaimTemplateName: gpus}]\n"
+                    "      containers:\n"
+                    "      - name: worker\n"
+                    "        resources: {limits: {rdma/hca: '1', hugepages-2Mi: 1Gi}, claims: [{name: gpu}]}\n"
+                    "        securityContext: {capabilities: {add: [IPC_LOCK]}}\n",
+                }
+            ],
+        },
+    },
     "everything": {
         "output": "/data/run",
         "data": {"source": {"kind": "parametric"}, "points": 4096},
@@ -88,6 +107,9 @@ RUN: dict[str, dict[str, Any]] = {
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
             "env": [{"name": "OPENAI_API_KEY", "secret": "llm", "key": "token"}],
             "volumes": [{"mountPath": "/data", "claim": "data", "readOnly": False}],
+            "gpu": {"nodeSelector": {"gpu": "h100"}},
+            "patch": "metadata: {labels: {team: shapes}}",
+            "stages": [{"stage": "eval", "graceSeconds": 30}],
         },
         "queue": "team-a",
         "suspend": True,

@@ -189,6 +189,47 @@ def test_places_within_pods_are_not_looked_for_here(overrides: list[str]) -> Non
     check(load.build_spec(yaml.safe_load(TEXT), overrides))
 
 
+_PATCH = "pods.patch='spec: {template: {spec: {schedulerName: volcano}}}'"
+
+
+def test_patches_of_pods_are_tried_before_anything_is_made(server: Server, spec: str) -> None:
+    said = 'Job.batch "demo-list-1" is invalid: spec.template.spec.schedulerName'
+    server.refusals["POST", "jobs"] = (422, status(422, "Invalid", said))
+    ended = k8s("submit", spec, "--set", _PATCH)
+    assert ended.code == 64
+    assert ended.error == f"pods.patch: the API server rejects a Job of list with it: {said}"
+    assert server.objects["alignments"] == {}
+    del server.refusals["POST", "jobs"]
+    server.requests.clear()
+    assert k8s("submit", spec, "--set", _PATCH).code == 0
+    tried = [(path, body["metadata"]["name"]) for path, body in server.sent("POST") if "/jobs" in path]
+    assert [n for _, n in tried] == [
+        "demo-list-1", "demo-pack-1", "demo-embed-1", "demo-landmarks-1", "demo-similarity-i2i-1",
+        "demo-train-avg-seed0-1", "demo-eval-1",
+    ]  # fmt: skip
+    assert all("dryRun=All" in path and "fieldValidation=Strict" in path for path, _ in tried)
+    assert server.objects["jobs"] == {}
+
+
+def test_without_permission_to_make_jobs_patches_are_left_to_the_operator(server: Server, spec: str) -> None:
+    denied = (
+        'jobs.batch is forbidden: User "ann" cannot create resource "jobs" in API group "batch" in the namespace "lab"'
+    )
+    server.refusals["POST", "jobs"] = (403, status(403, "Forbidden", denied))
+    assert k8s("submit", spec, "--set", _PATCH).code == 0
+    server.refusals["POST", "jobs"] = (403, status(403, "Forbidden", "admission policy forbids hostNetwork"))
+    ended = k8s("submit", spec, "--set", _PATCH, "--set", "name=other")
+    assert (ended.code, "admission policy forbids hostNetwork" in ended.error) == (64, True)
+
+
+def test_a_patch_that_changes_what_the_operator_relies_on_is_refused_here(server: Server, spec: str) -> None:
+    patch = "pods.patch='spec: {template: {spec: {restartPolicy: OnFailure}}}'"
+    ended = k8s("submit", spec, "--set", patch)
+    assert ended.code == 64
+    assert ended.error.startswith("pods.patch: spec.template.spec.restartPolicy: must stay")
+    assert server.requests == []
+
+
 def test_waiting_ends_as_the_run_does(server: Server, spec: str) -> None:
     """The exit code is that of the pods that failed."""
     k8s("submit", spec)

@@ -42,6 +42,9 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, CAPTIONLESS_IMAGE="i:1", CAPTIONLESS_WATCH_NAMESPACES="a, b,", POD_NAME="p")
     found = Settings.read()
     assert (found.image, found.namespaces, found.identity, found.namespace) == ("i:1", ("a", "b"), "p", "default")
+    assert not found.allow_pod_patches
+    monkeypatch.setenv("CAPTIONLESS_ALLOW_POD_PATCHES", "true")
+    assert Settings.read().allow_pod_patches
 
 
 @pytest.mark.parametrize(
@@ -49,9 +52,10 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("CAPTIONLESS_IMAGE", ""),
         ("CAPTIONLESS_LOG_LEVEL", "LOUD"),
+        ("CAPTIONLESS_ALLOW_POD_PATCHES", "yes"),
         ("CAPTIONLESS_HEALTH_PORT", "80x"),
     ],
-    ids=["image", "log-level", "port"],
+    ids=["image", "log-level", "patches", "port"],
 )
 def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment(monkeypatch, CAPTIONLESS_IMAGE="i:1")

@@ -46,11 +46,11 @@ def _run(change: Callable[[World], None] | None = None) -> tuple[World, Controll
     which is yet to work."""
     world = World()
     world.align()
-    Controller(world, "captionless:1").work()
+    Controller(world, Operator("captionless:1")).work()
     _finish(world)
     if change is not None:
         change(world)
-    return world, Controller(world, "captionless:2")
+    return world, Controller(world, Operator("captionless:2"))
 
 
 def _changed(world: World, **pinned: Any) -> None:
@@ -87,7 +87,7 @@ def test_what_is_pinned_says_the_whole_spec(text: str) -> None:
 def test_it_is_recorded_before_the_first_job() -> None:
     world = World()
     world.align()
-    Controller(world, "captionless:1").work()
+    Controller(world, Operator("captionless:1")).work()
     assert world.calls[0] == "patch status shapes"
     pinned = world.status()["pinned"]
     assert pinned["operator"]
@@ -111,11 +111,11 @@ def test_a_newer_operator_goes_on_with_the_image_of_then() -> None:
 def test_an_operator_that_died_after_its_first_call_has_pinned_the_run() -> None:
     world = World()
     world.align()
-    Controller(world, "captionless:1").work()
+    Controller(world, Operator("captionless:1")).work()
     for kind in ("Job", "ConfigMap"):
         for found in world.of(kind):
             del world.objects[(kind, NAMESPACE, found["metadata"]["name"])]
-    Controller(world, "captionless:2").work()
+    Controller(world, Operator("captionless:2")).work()
     assert world.live()
     assert _images(world) == {"captionless:1"}
 

@@ -44,6 +44,8 @@ class World:
         self.calls: list[str] = []
         self.kill_at: int | None = None
         self.terminating: set[str] = set()
+        self.rejected: Exception | None = None
+        """What a dry run is answered with."""
         self._version, self._uid = itertools.count(1), itertools.count(1)
 
     # -- the API server
@@ -62,8 +64,13 @@ class World:
         self._call(f"get Namespace {namespace}")
         return namespace in self.terminating
 
-    def create(self, manifest: Object) -> Object | None:
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object | None:
         key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        if dry_run:
+            self._call(f"try {key[0]} {key[2]}")
+            if self.rejected is not None:
+                raise self.rejected
+            return copy.deepcopy(manifest) if key not in self.objects else None
         made = None
         if key not in self.objects:
             made = copy.deepcopy(manifest)
@@ -256,9 +263,9 @@ class World:
 class Controller:
     """A controller that was just started: it knows what a listing tells, and nothing else."""
 
-    def __init__(self, world: World, image: str = "captionless:test"):
+    def __init__(self, world: World, operator: Operator = Operator("captionless:test")):
         self.world, self.cache = world, Cache()
-        self.reconciler = Reconciler(world, self.cache, Operator(image), clock=lambda: world.time)
+        self.reconciler = Reconciler(world, self.cache, operator, clock=lambda: world.time)
 
     def see(self) -> None:
         """The watches catch up with the cluster."""

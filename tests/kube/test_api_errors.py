@@ -11,6 +11,7 @@ from captionless.kube.api_errors import (
     Conflict,
     Expired,
     Forbidden,
+    NoPermission,
     NoSuchKind,
     NotFound,
     Refused,
@@ -37,7 +38,7 @@ NO_KIND = "404 page not found\n"
         pytest.param(
             403,
             status(403, "Forbidden", FORBIDDEN),
-            Forbidden,
+            NoPermission,
             64,
             "ann may not create alignments.captionless.dev in namespace lab",
             id="403-rbac",

@@ -10,6 +10,7 @@ other code describes a Job.
     job         the Indexed Job around the template
     jobset      the same Job within a JobSet
     queue       queueing by Kueue
+    patch       `pods.patch`, by strategic_merge
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from captionless.kube.jobs import jobset
 from captionless.kube.jobs.job import job_spec
 from captionless.kube.jobs.names import job_name, labels
 from captionless.kube.jobs.operator import Operator, Owner
+from captionless.kube.jobs.patch import patched
 from captionless.kube.jobs.pod import RENDEZVOUS_PORT, SPEC_KEY, pod_template
 from captionless.kube.jobs.queue import queued
 from captionless.runtime import env
 from captionless.spec import load
 from captionless.spec.alignment import AlignmentSpec
-from captionless.spec.plan import Stage
+from captionless.spec.plan import Stage, plan
 
-__all__ = ["Operator", "Owner", "job_name", "labels", "stage_objects"]
+__all__ = ["Operator", "Owner", "check_patches", "job_name", "labels", "patched_stages", "stage_objects"]
 
 
 def stage_objects(
@@ -36,6 +38,7 @@ def stage_objects(
     """The objects of one attempt at a stage, in the order in which they are created; the Job (or JobSet) is last.
 
     All have the attempt's name: an immutable ConfigMap with the spec, for a training a headless Service, and the Job.
+    SpecError for a patch that changes what it must leave alone.
     """
     name, marks = job_name(owner.name, stage.name, attempt), labels(owner.name, stage.name, attempt)
     is_set = stage.gang and spec.train.engine == "jobset"
@@ -48,14 +51,32 @@ def stage_objects(
             subdomain = name
             found.append(_service(owner, name, marks))
     options = ("--wait-inputs", operator.wait_inputs) if operator.wait_inputs and stage.after else ()
-    job = job_spec(stage, pod_template(spec, stage, operator, marks, name, options, environ, subdomain))
     metadata = owner.metadata(name, marks)
+    template = pod_template(spec, stage, operator, marks, name, options, environ, subdomain)
+    if patch := spec.pods.of(stage.kind).patch:
+        metadata, template = patched(metadata, template, patch, spec.pods.field_of(stage.kind, "patch"), marks)
+    job = job_spec(stage, template)
     if is_set:
         body = jobset.jobset_spec(name, job, marks)
         made = {"apiVersion": jobset.API_VERSION, "kind": jobset.KIND, "metadata": metadata, "spec": body}
     else:
         made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job}
     return [*found, queued(made, spec.queue)]
+
+
+def patched_stages(spec: AlignmentSpec) -> list[Stage]:
+    """The first stage of every kind whose pods are patched: the others of its kind are patched alike."""
+    found: dict[str, Stage] = {}
+    for stage in plan(spec):
+        if spec.pods.of(stage.kind).patch:
+            found.setdefault(stage.kind, stage)
+    return list(found.values())
+
+
+def check_patches(spec: AlignmentSpec) -> None:
+    """SpecError for a patch of pods that changes what it must leave alone."""
+    for stage in patched_stages(spec):
+        stage_objects(Owner(spec.name), spec, stage, 1, Operator(image=""))
 
 
 def _config_map(owner: Owner, name: str, marks: dict[str, str], spec: AlignmentSpec) -> dict[str, Any]:

@@ -15,12 +15,14 @@ class Operator:
     """The operator's (or `captionless render`'s) defaults for what a spec leaves open.
 
     wait_inputs: how long a stage waits for its inputs, e.g. `30m`; empty if somebody else enforces the order.
+    allow_pod_patches: whether runs may have `pods.patch`.
     """
 
     image: str
     image_pull_policy: str = "IfNotPresent"
     pushgateway: str = ""
     wait_inputs: str = ""
+    allow_pod_patches: bool = False
 
 
 @dataclass(frozen=True)

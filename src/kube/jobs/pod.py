@@ -21,7 +21,7 @@ from captionless.spec.plan import Stage
 from captionless.spec.pods import PodSettings, Variable, Volume
 from captionless.spec.quantities import whole_bytes
 
-SPEC_FOLDER, SPEC_KEY = "/etc/captionless", "spec.yaml"
+SPEC_FOLDER, SPEC_KEY, SPEC_VOLUME = "/etc/captionless", "spec.yaml", "spec"
 DATA_FOLDER = "/var/cache/captionless"
 METRICS_PORT, RENDEZVOUS_PORT = 9095, 29400
 _OWN = {
@@ -99,7 +99,7 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "spec", "mountPath": SPEC_FOLDER, "readOnly": True},
+            {"name": SPEC_VOLUME, "mountPath": SPEC_FOLDER, "readOnly": True},
             {"name": "scratch", "mountPath": "/tmp"},
             *([{"name": "shared-memory", "mountPath": "/dev/shm"}] if stage.gang else []),
             *([{"name": "data", "mountPath": DATA_FOLDER}] if _data_disk(spec, stage) else []),
@@ -167,7 +167,7 @@ def _disk(spec: AlignmentSpec, stage: Stage) -> str:
 def _volumes(spec: AlignmentSpec, pods: PodSettings, stage: Stage, config_map: str) -> list[dict[str, Any]]:
     has = spec.resources
     found: list[dict[str, Any]] = [
-        {"name": "spec", "configMap": {"name": config_map}},
+        {"name": SPEC_VOLUME, "configMap": {"name": config_map}},
         {"name": "scratch", "emptyDir": {"sizeLimit": has.ephemeral_storage}},
     ]
     if stage.gang:
