@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from captionless.runtime.signals import Stopped
 
@@ -24,9 +25,18 @@ def one_core_each() -> Iterator[ThreadPoolExecutor]:
     writes its own part of the result, or what it returns is put together in order, so that the result does not depend
     on their number.
     """
-    cores = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
-    with threadpool_limits(1, user_api="blas"), thread_pool(cores) as pool:
+    blas = _blas()
+    cores = max((found["num_threads"] for found in blas.info()), default=1)
+    with blas.limit(limits=1), thread_pool(cores) as pool:
         yield pool
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """numpy's BLAS, found once: for it all libraries of the process are looked at, which takes milliseconds."""
+    import numpy  # noqa: F401 (so that it is loaded)
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 @contextlib.contextmanager
