@@ -1,11 +1,12 @@
 """The k nearest objects by cosine: exact, in bounded memory, and bit-identical however the work is partitioned.
 
-Mechanism. The queries are held in memory, the candidates are streamed a block at a time. A float32 matrix product of
-queries and candidates is fast, but its last digits depend on the shapes of its operands, and so would the order of
-objects that are nearly equal. So it only preselects: its error is less than `slack`, in any order of summation, and
-every candidate within that of a query's k-th best is compared again by one float64 dot product of the two rows. This
-decides; ties are in the order of the objects. There are few of these products: after the first block a candidate is
-rarely among the best, and the total cost is little more than that of the matrix product.
+Mechanism. The queries are held in memory, the candidates are streamed. A float32 matrix product of queries and
+candidates is fast, but its last digits depend on the shapes of its operands, and so would the order of objects that are
+nearly equal. So it only preselects: its error is less than `slack`, in any order of summation, and every candidate
+within that of a query's k-th best is compared again by one float64 dot product of the two rows. This decides; ties are
+in the order of the objects. There are few of these products: soon a candidate is rarely among the best. Each core has
+some queries for itself, and reads what it multiplied while that is in its cache, so that the total cost is little more
+than that of the matrix product.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captionless.errors import DataError
-from captionless.runtime.thread_pools import thread_pool
+from captionless.runtime.thread_pools import one_core_each
 
-_COLUMNS = 1024  # candidates converted and multiplied at a time
+_CONVERTED = 8192  # candidates of another type or layout that are converted at a time
+_ROWS, _COLUMNS = 256, 512  # queries and candidates that a core multiplies at a time: half of a MiB of products
 _DEPTH = 1024  # numbers summed in a matrix product: fewer lose less, so that the sieve lets less through
-_SIFTED = 64  # queries that a thread takes at a time
+_SIFTED = 64  # products that are looked at together: rarely is one of them of use
+_MARGIN = 8 * float(np.finfo(np.float32).eps)
+_TINY = 1e-37  # what float32 may lose below its smallest normal numbers
 
 
 class NearestNeighbours:
@@ -51,17 +55,24 @@ class NearestNeighbours:
         sums = min(width, _DEPTH) + math.ceil(width / _DEPTH) + 8
         self._slack = sums * float(np.finfo(np.float32).eps) / 2
 
-    def add(self, candidates: NDArray[np.floating[Any]], start: int) -> None:
+    def add(self, candidates: NDArray[np.floating[Any]], start: int, scale: NDArray[np.float64] | None = None) -> None:
         """Compare with the objects `start` and on, (m, D): every object once, in any order; a query is not its own
-        neighbour."""
+        neighbour.
+
+        scale: `scales` of them, if they are known.
+        """
         if candidates.shape[1] != self._queries.shape[1]:
             raise DataError(
                 f'object "{self._names[start]}": its embedding has {candidates.shape[1]:,} dimensions, that of '
                 f'"{self._names[self._start]}" has {self._queries.shape[1]:,}; embed both with the same model'
             )
-        for first in range(0, len(candidates), _COLUMNS):
-            part = np.ascontiguousarray(candidates[first : first + _COLUMNS], dtype=np.float32)
-            self._add(part, scales(part, start + first, self._names), start + first)
+        as_they_are = candidates.dtype == np.float32 and candidates.flags.c_contiguous
+        at_a_time = max(1, len(candidates)) if as_they_are else _CONVERTED
+        for first in range(0, len(candidates), at_a_time):
+            part = slice(first, first + at_a_time)
+            rows = np.ascontiguousarray(candidates[part], dtype=np.float32)
+            of_rows = scales(rows, start + first, self._names) if scale is None else scale[part]
+            self._add(rows, of_rows, start + first)
 
     def result(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The neighbours' places, (n, k) int32, nearest first, -1 where there are fewer than k, and their cosine
@@ -69,21 +80,38 @@ class NearestNeighbours:
         return self._found, np.where(self._found < 0, np.nan, self._best).astype(np.float32)
 
     def _add(self, candidates: NDArray[np.float32], scale: NDArray[np.float64], start: int) -> None:
-        products = np.zeros((len(self._queries), len(candidates)), dtype=np.float32)
-        for at in range(0, candidates.shape[1], _DEPTH):
-            products += self._queries[:, at : at + _DEPTH] @ candidates[:, at : at + _DEPTH].T
+        # not numba.get_num_threads(): it starts numba's own threads, and has torch use as many in this process
+        cores: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        each = max(1, min(_ROWS, -(-len(self._queries) // cores)))
 
-        def sift(first: int) -> None:
-            own = slice(first, first + _SIFTED)
-            _sift(
-                products[own], self._queries[own], candidates, self._scale[own], scale, self._start + first, start,
-                self._slack, self._best[own], self._found[own],
-            )  # fmt: skip
+        def compare(first_query: int) -> None:
+            own = slice(first_query, first_query + each)
+            queries, space = self._queries[own], np.empty((2, each * _COLUMNS), np.float32)
+            for first in range(0, len(candidates), _COLUMNS):
+                part = slice(first, first + _COLUMNS)
+                _sift(
+                    _products(queries, candidates[part], space), queries, candidates[part], self._scale[own],
+                    scale[part], self._start + first_query, start + first, self._slack, self._best[own],
+                    self._found[own],
+                )  # fmt: skip
 
         # every query has rows of its own in all that is written
-        # not numba.get_num_threads(): it starts numba's own threads, and has torch use as many in this process
-        with thread_pool(numba.config.NUMBA_NUM_THREADS) as pool:  # type: ignore[attr-defined]
-            list(pool.map(sift, range(0, len(products), _SIFTED)))
+        with one_core_each() as pool:
+            list(pool.map(compare, range(0, len(self._queries), each)))
+
+
+def _products(
+    queries: NDArray[np.float32], candidates: NDArray[np.float32], space: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """`queries @ candidates.T`, in the first row of `space`; the second is used for sums."""
+    shape = len(queries), len(candidates)
+    total, summand = space[:, : shape[0] * shape[1]].reshape(2, *shape)
+    for at in range(0, queries.shape[1], _DEPTH):
+        part = slice(at, at + _DEPTH)
+        np.matmul(queries[:, part], candidates[:, part].T, out=summand if at else total)
+        if at:
+            total += summand
+    return total
 
 
 def scales(rows: NDArray[np.float32], start: int, names: Sequence[str]) -> NDArray[np.float64]:
@@ -135,13 +163,20 @@ def _sift(
     products: (n, m), what the sieve says. of_queries, of_candidates: the rows' scales. query, candidate: the place of
     the first of either.
     """
-    k = best.shape[1]
-    left, highest, places = np.empty(len(candidates), np.int64), np.empty(k), np.empty(k, np.int32)
+    k, m = best.shape[1], len(candidates)
+    left, highest, places = np.empty(m, np.int64), np.empty(k), np.empty(k, np.int32)
+    single = of_candidates.astype(np.float32)
     for i in range(len(queries)):
         least, count = best[i, k - 1] - slack, 0
-        for j in range(len(candidates)):
-            left[count] = j
-            count += products[i, j] * (of_queries[i] * of_candidates[j]) >= least and query + i != candidate + j
+        # in float32, and so with a margin for its rounding: whatever fails this fails the next
+        bound = least / of_queries[i]
+        bound = np.float32(bound - abs(bound) * _MARGIN - _TINY)
+        for first in range(0, m, _SIFTED):
+            last = min(first + _SIFTED, m)
+            if _any_reaches(products[i, first:last], single[first:last], bound):
+                for j in range(first, last):
+                    left[count] = j
+                    count += products[i, j] * (of_queries[i] * of_candidates[j]) >= least and query + i != candidate + j
         if count > k:
             # the k-th best is no less than the k-th highest product, but for the slack
             highest[:], places[:] = -np.inf, -1
@@ -152,6 +187,14 @@ def _sift(
             scale = of_queries[i] * of_candidates[j]
             if products[i, j] * scale >= least:
                 _insert(best[i], found[i], _dot(queries[i], candidates[j]) * scale, candidate + j)
+
+
+@numba.njit(cache=True, nogil=True)
+def _any_reaches(products: NDArray[np.float32], scale: NDArray[np.float32], bound: np.float32) -> bool:
+    count = np.int32(0)
+    for j in range(len(products)):  # to the end, without a branch: many at a time
+        count += np.int32(products[j] * scale[j] >= bound)
+    return bool(count)
 
 
 @numba.njit(cache=True, nogil=True)

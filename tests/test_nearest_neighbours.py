@@ -53,6 +53,23 @@ def test_exact_against_float64(n: int, width: int, k: int, dtype: type) -> None:
     np.testing.assert_allclose(similarity, cosine, rtol=0, atol=2**-24)
 
 
+def test_lengths_and_layouts_do_not_show() -> None:
+    x = clustered(700, 48)
+    x[100:150] = x[0]
+    powers = 2.0 ** np.random.default_rng(1).integers(-40, 40, (700, 1))  # which change no digit
+    other = (x * powers).astype(np.float32)
+    for candidates, scale in [
+        (other, None),
+        (np.asfortranarray(other), None),
+        (np.repeat(other, 2, axis=1)[:, ::2], None),
+        (other, nearest_neighbours.scales(other, 0, [])),
+    ]:
+        nearest = NearestNeighbours(other, 0, 20, [])
+        nearest.add(candidates, 0, scale)
+        np.testing.assert_array_equal(nearest.result()[0], found(x, 20)[0])
+        np.testing.assert_allclose(nearest.result()[1], found(x, 20)[1], rtol=0, atol=2**-23)
+
+
 def test_near_duplicates_are_told_apart_although_float32_cannot() -> None:
     rng = np.random.default_rng(0)
     x = (rng.standard_normal(2048) + 3e-4 * rng.standard_normal((200, 2048))).astype(np.float32)
@@ -74,7 +91,8 @@ def test_the_cut_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
             assert a.tobytes() == b.tobytes()
     monkeypatch.setattr(nearest_neighbours, "_COLUMNS", 13)
     monkeypatch.setattr(nearest_neighbours, "_DEPTH", 17)
-    monkeypatch.setattr(nearest_neighbours, "_SIFTED", 3)
+    monkeypatch.setattr(nearest_neighbours, "_ROWS", 3)
+    monkeypatch.setattr(nearest_neighbours, "_CONVERTED", 29)
     for a, b in zip(found(x, 20), whole, strict=True):
         assert a.tobytes() == b.tobytes()
 

@@ -86,17 +86,17 @@ def comparing(
     """
     if not 1 <= k < len(embeddings):
         raise ValueError(f"cannot find {k} neighbours among {len(embeddings)} objects")
+    scale = scales(embeddings, 0, keys)
     if device.type != "cpu":
-        every = torch.from_numpy(embeddings).to(device)
-        scale = torch.from_numpy(scales(embeddings, 0, keys)).to(device)
+        every, scale_there = torch.from_numpy(embeddings).to(device), torch.from_numpy(scale).to(device)
 
     def block(places: NDArray[np.int64]) -> NDArray[np.int32]:
         if not len(places):
             return np.empty((0, k), np.int32)
         if device.type != "cpu":
-            return nearest_on_device.nearest(every, scale, places, k, keys)
+            return nearest_on_device.nearest(every, scale_there, places, k, keys)
         found = NearestNeighbours(embeddings[places], int(places[0]), k, keys)
-        found.add(embeddings, 0)
+        found.add(embeddings, 0, scale)
         return found.result()[0]
 
     return block
