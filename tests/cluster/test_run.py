@@ -35,7 +35,8 @@ def test_status_and_columns_show_the_outcome(cluster: Cluster, helm_run: Alignme
     assert all(s["state"] == "Succeeded" for s in status["stages"])
     assert status["observedGeneration"] == helm_run.get()["metadata"]["generation"]
     header, line = helm_run.kubectl("get", "alignments").splitlines()[:2]
-    assert header.split() == ["NAME", "STAGE", "PROGRESS", "TOP1", "AGE"]
+    assert header.split() == ["NAME", "STATUS", "STAGE", "PROGRESS", "TOP1", "AGE"]
+    assert line.split()[1] == "Completed"
     assert status["top1"] in line
     story = helm_run.kubectl("describe", "alignment", helm_run.name)
     for reason in ("StageStarted", "StageSucceeded", "Completed"):
